@@ -1,0 +1,137 @@
+//! Named parameters.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use tch::{Device, Kind, Tensor};
+
+use super::Spec;
+
+/// Tensors by name, in name order. Cloning a handle shares the storage.
+#[derive(Debug)]
+pub struct Params {
+    tensors: BTreeMap<String, Tensor>,
+    device: Device,
+}
+
+impl Params {
+    /// Takes tensors that were checked against a layout; moves them to `device` as fp32.
+    pub fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
+        let tensors =
+            tensors.into_iter().map(|(name, t)| (name, t.to_device(device).to_kind(Kind::Float))).collect();
+        Self { tensors, device }
+    }
+
+    /// Freshly initialised parameters: weights from a normal truncated at two standard deviations,
+    /// biases 0, LayerNorm weights 1. The generator's state comes from `tch::manual_seed`.
+    pub fn initialise(layout: &[Spec], std: f64, device: Device) -> Self {
+        let tensors = layout.iter().map(|spec| (spec.name.clone(), initial_value(spec, std, device))).collect();
+        Self { tensors, device }
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// True when there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Name and tensor, in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, t)| (name.as_str(), t))
+    }
+
+    /// A tensor by its full name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// A view of the parameters under a dotted prefix.
+    pub fn scope(&self, prefix: &str) -> Scope<'_> {
+        Scope { params: self, prefix: prefix.to_owned() }
+    }
+
+    /// Makes every tensor a leaf that collects gradients, or none of them.
+    pub fn set_requires_grad(&self, on: bool) {
+        for tensor in self.tensors.values() {
+            let _ = tensor.set_requires_grad(on);
+        }
+    }
+
+    /// An independent copy of all values, without gradient history.
+    pub fn deep_clone(&self) -> Self {
+        let tensors = self.tensors.iter().map(|(n, t)| (n.clone(), t.detach().copy())).collect();
+        Self { tensors, device: self.device }
+    }
+
+    /// Overwrites all values in place, keeping the tensors that a model already holds.
+    ///
+    /// # Errors
+    /// A missing name or another shape.
+    pub fn copy_from(&self, other: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, own) in &self.tensors {
+            let Some(value) = other.get(name) else { bail!("tensor `{name}` is missing") };
+            if value.size() != own.size() {
+                bail!("tensor `{name}` has shape {:?}, expected {:?}", value.size(), own.size());
+            }
+            tch::no_grad(|| own.shallow_clone().copy_(value));
+        }
+        Ok(())
+    }
+}
+
+/// A new parameter's starting value; see [`Params::initialise`].
+pub(crate) fn initial_value(spec: &Spec, std: f64, device: Device) -> Tensor {
+    let options = (Kind::Float, device);
+    if spec.name.ends_with(".bias") {
+        Tensor::zeros(&spec.shape, options)
+    } else if spec.name.contains("LayerNorm") {
+        Tensor::ones(&spec.shape, options)
+    } else {
+        truncated_normal(&spec.shape, std, device)
+    }
+}
+
+/// Normal values outside two standard deviations are drawn again (Google BERT's initialiser).
+fn truncated_normal(shape: &[i64], std: f64, device: Device) -> Tensor {
+    let mut values = Tensor::randn(shape, (Kind::Float, device));
+    loop {
+        let outside = values.abs().gt(2.0);
+        if outside.any().int64_value(&[]) == 0 {
+            return values * std;
+        }
+        values = Tensor::randn(shape, (Kind::Float, device)).where_self(&outside, &values);
+    }
+}
+
+/// Parameters under a prefix. Names were checked when the parameters were loaded, so a
+/// missing one is a mistake in this crate and panics with the name.
+#[derive(Clone)]
+pub struct Scope<'a> {
+    params: &'a Params,
+    prefix: String,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a child module.
+    pub fn child(&self, name: &str) -> Scope<'a> {
+        Scope { params: self.params, prefix: format!("{}.{name}", self.prefix) }
+    }
+
+    /// A shared handle to `prefix.name`.
+    pub fn tensor(&self, name: &str) -> Tensor {
+        let full = format!("{}.{name}", self.prefix);
+        match self.params.get(&full) {
+            Some(tensor) => tensor.shallow_clone(),
+            None => panic!("parameter `{full}` is not in the layout"),
+        }
+    }
+}
