@@ -1,0 +1,218 @@
+//! The manifest: what a bundle says about its model.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a bundle says about its model. Stored as JSON in the section
+/// `manifest.json`; fields unknown to this version are skipped, so that later
+/// minor versions of the format can add some.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the model: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    pub id: String,
+    /// Version of the model, for people.
+    pub version: String,
+    /// Build number, counted up with each build of the same id.
+    pub build: u64,
+    /// What the model does.
+    pub task: Task,
+    /// What the model is.
+    pub architecture: Architecture,
+    /// Languages the model was made for, as BCP 47 tags.
+    pub languages: Vec<String>,
+    /// The most tokens of one input, special tokens included.
+    pub max_tokens: usize,
+    /// What turns logits into probabilities.
+    pub activation: Activation,
+    /// The graph's inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// The graph's outputs.
+    pub outputs: Vec<TensorSpec>,
+    /// How texts may be run together.
+    pub batching: Batching,
+    /// Operator set version by domain (`ai.onnx`, `com.microsoft`).
+    pub opset: BTreeMap<String, u32>,
+    /// Operators used, as `domain:Name`, sorted.
+    pub operators: Vec<String>,
+    /// What is needed to run the model.
+    pub requires: Requires,
+    /// The tokenizer's facts.
+    pub tokenizer: TokenizerSpec,
+    /// Where the model came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// Measured quality.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// Measured speed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// How weights are stored, and what that costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+}
+
+/// What a model does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Task {
+    /// One text in, a score for each label out.
+    TextClassification,
+    /// A task this version of the library does not know.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl Task {
+    /// The name as it stands in the manifest.
+    pub fn name(&self) -> &str {
+        match self {
+            Task::TextClassification => "text-classification",
+            Task::Other(name) => name,
+        }
+    }
+}
+
+/// What turns a model's logits into probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Activation {
+    /// Exactly one label holds: probabilities add up to 1.
+    Softmax,
+    /// Each label holds or not, independently of the others.
+    Sigmoid,
+    /// The logits are the answer (regression).
+    None,
+}
+
+/// How texts may be run together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Batching {
+    /// Texts may be padded to one length and run as one batch: the graph masks
+    /// padding and no value depends on batch mates.
+    Padded,
+    /// Each text is run alone, because the graph has no mask or computes one
+    /// quantization scale over its whole input.
+    Single,
+}
+
+/// Shape of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// `bert`, `mpnet`, ...
+    pub family: String,
+    /// Number of transformer layers.
+    pub layers: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// Attention heads a layer.
+    pub attention_heads: usize,
+    /// Width of the feed-forward part.
+    pub intermediate_size: usize,
+    /// Rows of the token table; every token id is below it.
+    pub vocab_size: usize,
+    /// Number of parameters of the whole network.
+    pub parameters: u64,
+}
+
+/// An input or output of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorSpec {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    #[serde(rename = "type")]
+    pub element: ElementType,
+    /// Names of the axes, outermost first: `["batch","length"]`.
+    pub axes: Vec<String>,
+}
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ElementType {
+    /// 32-bit signed integers.
+    Int32,
+    /// 64-bit signed integers.
+    Int64,
+    /// 32-bit floating point.
+    Float32,
+}
+
+/// What is needed to run the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requires {
+    /// Lowest version of this library, as `major.minor.patch`.
+    pub sdk: String,
+    /// Lowest ONNX Runtime API number (24 is ONNX Runtime 1.24).
+    pub onnxruntime_api: u32,
+}
+
+/// The tokenizer's facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerSpec {
+    /// The library that wrote the file and reads it: `tokenizers`.
+    pub library: String,
+    /// Its version.
+    pub version: String,
+    /// Id used to pad short texts of a batch.
+    pub pad_id: u32,
+}
+
+/// Where a model came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// SHA-256 of the teacher's weights, in hex.
+    pub teacher_sha256: String,
+    /// SHA-256 of the recipe, in hex.
+    pub recipe_sha256: String,
+    /// The program that wrote the bundle and its version.
+    pub exporter: String,
+}
+
+/// Measured quality.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// `accuracy`, `f1`, ...
+    pub metric: String,
+    /// The split it was measured on: `test`.
+    pub split: String,
+    /// The value.
+    pub value: f64,
+    /// Lower end of the 95% interval.
+    pub low: f64,
+    /// Upper end of the 95% interval.
+    pub high: f64,
+    /// Number of examples.
+    pub examples: u64,
+}
+
+/// Measured speed of one text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median, in milliseconds.
+    pub p50_ms: f64,
+    /// Threads used.
+    pub threads: usize,
+    /// Tokens of the text.
+    pub tokens: usize,
+    /// The machine, in words.
+    pub machine: String,
+}
+
+/// How weights are stored, and what that costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// `none` or `int8-dynamic`.
+    pub mode: String,
+    /// Loss of quality against full precision, in the unit of
+    /// [`Quality::value`]; negative when it became better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_drop: Option<f64>,
+}

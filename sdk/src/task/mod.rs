@@ -1,0 +1,2 @@
+//! One file a task.
+pub mod classify;
