@@ -17,3 +17,4 @@ pub use encoder::{Capture, Encoded, Encoder};
 pub use heads::{Classifier, ClassifierOutput, Head};
 pub use layout::{ParameterCount, Spec, count_parameters, flops, parameter_layout};
 pub use store::{Params, Scope};
+pub(crate) use store::initial_value;

@@ -1,0 +1,297 @@
+//! Readers for JSON Lines, JSON arrays, CSV and TSV.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Example;
+
+/// File formats of labelled text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+    /// One JSON array of objects.
+    Json,
+    /// Comma separated with quoting and a header row.
+    Csv,
+    /// Tab separated with a header row, no quoting.
+    Tsv,
+}
+
+impl Format {
+    /// The format that a file name's ending stands for.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("json") => Ok(Self::Json),
+            Some("csv") => Ok(Self::Csv),
+            Some("tsv") => Ok(Self::Tsv),
+            _ => bail!(
+                "cannot tell the format of {} by its name; use .jsonl, .json, .csv or .tsv, or name it with `format`",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// Where text and label are found in a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// Column or key of the text.
+    #[serde(default = "default_text")]
+    pub text: String,
+    /// Column or key of the label.
+    #[serde(default = "default_label")]
+    pub label: String,
+    /// Format, when the file name does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// New names for labels, by the name in the file. When given, other labels are an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
+    /// Skip rows whose label is null or empty instead of refusing them.
+    #[serde(default)]
+    pub skip_unlabelled: bool,
+}
+
+fn default_text() -> String {
+    "text".into()
+}
+
+fn default_label() -> String {
+    "label".into()
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self {
+            text: default_text(),
+            label: default_label(),
+            format: None,
+            rename: BTreeMap::new(),
+            skip_unlabelled: false,
+        }
+    }
+}
+
+/// Where a row stands, for messages.
+struct Place<'a> {
+    path: &'a Path,
+    unit: &'static str,
+    number: usize,
+}
+
+impl Place<'_> {
+    fn say(&self, what: impl std::fmt::Display) -> String {
+        format!("{}, {} {}: {what}", self.path.display(), self.unit, self.number)
+    }
+}
+
+/// Reads a file of labelled text.
+///
+/// # Errors
+/// Name file, line (or row) and field: not UTF-8, broken JSON or quoting, a missing column, an empty
+/// text, a label that the schema does not rename, no rows at all.
+pub fn read_examples(path: &Path, schema: &Schema) -> Result<Vec<Example>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+            bail!("{}, line {line}: not UTF-8; convert the file (for example with iconv) first", path.display());
+        }
+    };
+    let format = match schema.format {
+        Some(format) => format,
+        None => Format::of(path)?,
+    };
+    let mut rows = Rows { schema, path, examples: Vec::new() };
+    match format {
+        Format::Jsonl => rows.json_lines(text)?,
+        Format::Json => rows.json_array(text)?,
+        Format::Csv => rows.delimited(text, b',', true)?,
+        Format::Tsv => rows.delimited(text, b'\t', false)?,
+    }
+    if rows.examples.is_empty() {
+        bail!("{} has no labelled rows", path.display());
+    }
+    Ok(rows.examples)
+}
+
+struct Rows<'a> {
+    schema: &'a Schema,
+    path: &'a Path,
+    examples: Vec<Example>,
+}
+
+impl<'a> Rows<'a> {
+    fn place(&self, unit: &'static str, number: usize) -> Place<'a> {
+        Place { path: self.path, unit, number }
+    }
+
+    fn push(&mut self, place: &Place, text: &str, label: Option<String>) -> Result<()> {
+        let Some(label) = label.filter(|l| !l.is_empty()) else {
+            if self.schema.skip_unlabelled {
+                return Ok(());
+            }
+            bail!(place.say(format_args!("field `{}` is empty; set skip_unlabelled to leave such rows out", self.schema.label)));
+        };
+        if text.trim().is_empty() {
+            bail!(place.say(format_args!("field `{}` is empty", self.schema.text)));
+        }
+        let label = if self.schema.rename.is_empty() {
+            label
+        } else {
+            match self.schema.rename.get(&label) {
+                Some(renamed) => renamed.clone(),
+                None => {
+                    let known: Vec<_> = self.schema.rename.keys().map(String::as_str).collect();
+                    bail!(place.say(format_args!(
+                        "field `{}` is \"{label}\"; the recipe knows {}",
+                        self.schema.label,
+                        known.join(", ")
+                    )));
+                }
+            }
+        };
+        self.examples.push(Example { text: text.to_owned(), label, source: self.path.display().to_string() });
+        Ok(())
+    }
+
+    fn json_row(&mut self, place: &Place, row: &Value) -> Result<()> {
+        let Some(object) = row.as_object() else { bail!(place.say("not a JSON object")) };
+        let field = |name: &str| {
+            object.get(name).with_context(|| {
+                let names: Vec<_> = object.keys().map(String::as_str).collect();
+                place.say(format_args!("no field `{name}`; the row has {}", names.join(", ")))
+            })
+        };
+        let label = match field(&self.schema.label)? {
+            Value::Null => None,
+            Value::String(s) => Some(s.clone()),
+            Value::Number(n) => Some(n.to_string()),
+            Value::Bool(b) => Some(b.to_string()),
+            _ => bail!(place.say(format_args!("field `{}` is not text or a number", self.schema.label))),
+        };
+        let text = match field(&self.schema.text)? {
+            Value::String(s) => s.as_str(),
+            _ => bail!(place.say(format_args!("field `{}` is not text", self.schema.text))),
+        };
+        self.push(place, text, label)
+    }
+
+    fn json_lines(&mut self, text: &str) -> Result<()> {
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let place = self.place("line", index + 1);
+            let row = serde_json::from_str(line).map_err(|e| anyhow::anyhow!(place.say(format_args!("broken JSON: {e}"))))?;
+            self.json_row(&place, &row)?;
+        }
+        Ok(())
+    }
+
+    fn json_array(&mut self, text: &str) -> Result<()> {
+        let rows: Vec<Value> = serde_json::from_str(text)
+            .with_context(|| format!("{} is not a JSON array of objects; for one object a line name it .jsonl", self.path.display()))?;
+        for (index, row) in rows.iter().enumerate() {
+            let place = self.place("row", index + 1);
+            self.json_row(&place, row)?;
+        }
+        Ok(())
+    }
+
+    fn delimited(&mut self, text: &str, delimiter: u8, quoting: bool) -> Result<()> {
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(text.as_bytes());
+        let headers = reader.headers().with_context(|| format!("{}: unreadable header row", self.path.display()))?.clone();
+        let column = |name: &str| {
+            headers.iter().position(|h| h == name).with_context(|| {
+                let names: Vec<_> = headers.iter().collect();
+                format!("{}, line 1: no column `{name}`; the header has {}", self.path.display(), names.join(", "))
+            })
+        };
+        let (text_column, label_column) = (column(&self.schema.text)?, column(&self.schema.label)?);
+        for record in reader.records() {
+            let record = record.map_err(|error| {
+                let line = error.position().map_or(0, csv::Position::line);
+                anyhow::anyhow!(self.place("line", line as usize).say(&error))
+            })?;
+            let line = record.position().map_or(0, csv::Position::line) as usize;
+            let place = self.place("line", line);
+            let (Some(text), Some(label)) = (record.get(text_column), record.get(label_column)) else {
+                bail!(place.say("too few columns"));
+            };
+            self.push(&place, text, Some(label.to_owned()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, content: &[u8], schema: &Schema) -> Result<Vec<Example>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        read_examples(&path, schema)
+    }
+
+    #[test]
+    fn every_format_gives_the_same_rows() {
+        let schema = Schema::default();
+        let want = [("one, \u{1F642}", "a"), ("two", "b")];
+        for (name, content) in [
+            ("x.jsonl", "{\"text\":\"one, \u{1F642}\",\"label\":\"a\"}\n\n{\"label\":\"b\",\"text\":\"two\"}\n"),
+            ("x.json", "[{\"text\":\"one, \u{1F642}\",\"label\":\"a\"},{\"text\":\"two\",\"label\":\"b\"}]"),
+            ("x.csv", "\u{feff}label,text\na,\"one, \u{1F642}\"\nb,two\n"),
+            ("x.tsv", "text\tlabel\none, \u{1F642}\ta\r\ntwo\tb\n"),
+        ] {
+            let rows = read(name, content.as_bytes(), &schema).unwrap();
+            let got: Vec<_> = rows.iter().map(|e| (e.text.as_str(), e.label.as_str())).collect();
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn quoted_line_breaks_and_bare_quotes() {
+        let schema = Schema::default();
+        assert_eq!(read("x.csv", b"text,label\n\"a\nb\",y\n", &schema).unwrap()[0].text, "a\nb");
+        assert_eq!(read("x.tsv", b"text\tlabel\nsay \"no\ty\n", &schema).unwrap()[0].text, "say \"no");
+    }
+
+    #[test]
+    fn errors_name_file_line_and_field() {
+        let plain = Schema::default();
+        let renaming = Schema { rename: BTreeMap::from([("0".into(), "no".into())]), ..Schema::default() };
+        for (name, content, schema, expected) in [
+            ("x.jsonl", &b"{\"text\":\"a\",\"label\":1}\n{\"text\":"[..], &plain, "x.jsonl, line 2: broken JSON"),
+            ("x.jsonl", b"{\"body\":\"a\",\"label\":1}", &plain, "line 1: no field `text`; the row has body, label"),
+            ("x.json", b"[{\"text\":\"a\",\"label\":null}]", &plain, "row 1: field `label` is empty"),
+            ("x.json", b"[{\"text\":\"  \",\"label\":1}]", &plain, "row 1: field `text` is empty"),
+            ("x.csv", b"text,class\na,1\n", &plain, "line 1: no column `label`; the header has text, class"),
+            ("x.csv", b"text,label\na,1\nb\n", &plain, "line 3"),
+            ("x.jsonl", b"{\"text\":\"a\",\"label\":1}", &renaming, "field `label` is \"1\"; the recipe knows 0"),
+            ("x.jsonl", b"{\"text\":\"a\",\"label\":1}\n\xff\n", &plain, "x.jsonl, line 2: not UTF-8"),
+            ("x.jsonl", b"", &plain, "no labelled rows"),
+            ("x.txt", b"a", &plain, "cannot tell the format"),
+        ] {
+            let error = format!("{:#}", read(name, content, schema).unwrap_err());
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn unlabelled_rows_can_be_skipped() {
+        let schema = Schema { skip_unlabelled: true, ..Schema::default() };
+        let rows = read("x.json", b"[{\"text\":\"a\",\"label\":1},{\"text\":\"\",\"label\":null}]", &schema).unwrap();
+        assert_eq!(rows.len(), 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! A fixed train/dev/test split that any machine repeats.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Example;
+
+/// Shares of a split; train takes what dev and test leave.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fractions {
+    /// Share that chooses the checkpoint.
+    pub dev: f64,
+    /// Share that is only reported.
+    pub test: f64,
+}
+
+/// Three disjoint sets.
+#[derive(Clone, Debug, Default)]
+pub struct Split {
+    /// Trained on.
+    pub train: Vec<Example>,
+    /// Chooses.
+    pub dev: Vec<Example>,
+    /// Reports.
+    pub test: Vec<Example>,
+}
+
+/// What was dropped on the way, for the report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitReport {
+    /// Rows whose text had occurred before with the same label.
+    pub duplicates_dropped: usize,
+    /// Rows whose text occurs with different labels (all of them are dropped).
+    pub contradictions_dropped: usize,
+    /// Sizes.
+    pub train: usize,
+    /// Sizes.
+    pub dev: usize,
+    /// Sizes.
+    pub test: usize,
+}
+
+/// Texts that differ only in case and white space count as one.
+fn normalised(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// Splits by the SHA-256 of the text inside each stratum (source file and label): independent of row
+/// order, of other rows and of any random generator. Duplicates go first.
+///
+/// # Errors
+/// Impossible shares, or a set that would be empty.
+pub fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Result<(Split, SplitReport)> {
+    let Fractions { dev, test } = fractions;
+    if !(dev > 0.0 && test > 0.0 && dev + test < 1.0) {
+        bail!("split: dev = {dev} and test = {test} must be above 0 and leave something to train on");
+    }
+    let mut report = SplitReport::default();
+    let mut labels: HashMap<String, Option<String>> = HashMap::new();
+    for example in &examples {
+        labels
+            .entry(normalised(&example.text))
+            .and_modify(|known| {
+                if known.as_deref() != Some(&example.label) {
+                    *known = None;
+                }
+            })
+            .or_insert_with(|| Some(example.label.clone()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut strata: BTreeMap<(String, String), Vec<([u8; 32], Example)>> = BTreeMap::new();
+    for example in examples {
+        let text = normalised(&example.text);
+        if labels.get(&text).is_some_and(Option::is_none) {
+            report.contradictions_dropped += 1;
+        } else if !seen.insert(text.clone()) {
+            report.duplicates_dropped += 1;
+        } else {
+            let hash = Sha256::digest(text.as_bytes()).into();
+            strata.entry((example.source.clone(), example.label.clone())).or_default().push((hash, example));
+        }
+    }
+    let mut split = Split::default();
+    for mut rows in strata.into_values() {
+        rows.sort_by_key(|(hash, _)| *hash);
+        let share = |fraction: f64| (rows.len() as f64 * fraction).round() as usize;
+        let (test_rows, dev_rows) = (share(test), share(dev));
+        for (i, (_, example)) in rows.into_iter().enumerate() {
+            if i < test_rows {
+                split.test.push(example);
+            } else if i < test_rows + dev_rows {
+                split.dev.push(example);
+            } else {
+                split.train.push(example);
+            }
+        }
+    }
+    (report.train, report.dev, report.test) = (split.train.len(), split.dev.len(), split.test.len());
+    for (name, rows) in [("train", report.train), ("dev", report.dev), ("test", report.test)] {
+        if rows == 0 {
+            bail!("split: the {name} set would be empty; give more rows or another share");
+        }
+    }
+    Ok((split, report))
+}
+
+/// Label names in sorted order: the order of the logits.
+///
+/// # Errors
+/// Fewer than two labels.
+pub fn distinct_labels<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Result<Vec<String>> {
+    let labels: std::collections::BTreeSet<&str> = examples.into_iter().map(|e| e.label.as_str()).collect();
+    if labels.len() < 2 {
+        bail!("a classifier needs at least two labels; the data has {}: {:?}", labels.len(), labels);
+    }
+    Ok(labels.into_iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(n: usize) -> Vec<Example> {
+        (0..n)
+            .map(|i| Example {
+                text: format!("text number {i}"),
+                label: if i % 3 == 0 { "a" } else { "b" }.into(),
+                source: if i % 2 == 0 { "x" } else { "y" }.into(),
+            })
+            .collect()
+    }
+
+    const SHARES: Fractions = Fractions { dev: 0.1, test: 0.2 };
+
+    #[test]
+    fn a_split_is_stratified_and_ignores_row_order() {
+        let (split, report) = split_examples(rows(600), SHARES).unwrap();
+        assert_eq!((report.train, report.dev, report.test), (420, 60, 120));
+        assert_eq!(split.test.iter().filter(|e| e.label == "a").count(), 40);
+        assert_eq!(split.dev.iter().filter(|e| e.source == "x").count(), 30);
+        let mut reversed = rows(600);
+        reversed.reverse();
+        let (again, _) = split_examples(reversed, SHARES).unwrap();
+        assert_eq!(again.test, split.test);
+    }
+
+    #[test]
+    fn duplicates_and_contradictions_are_dropped_and_counted() {
+        let mut data = rows(60);
+        data.push(Example { text: "  Text NUMBER 4".into(), ..data[4].clone() });
+        data.push(Example { label: "zzz".into(), ..data[7].clone() });
+        let (split, report) = split_examples(data, SHARES).unwrap();
+        assert_eq!((report.duplicates_dropped, report.contradictions_dropped), (1, 2));
+        let all = split.train.iter().chain(&split.dev).chain(&split.test);
+        assert!(all.clone().all(|e| e.text != "text number 7"));
+        assert_eq!(all.count(), 59);
+    }
+
+    #[test]
+    fn impossible_shares_are_refused() {
+        assert!(split_examples(rows(60), Fractions { dev: 0.5, test: 0.5 }).is_err());
+        assert!(split_examples(rows(3), SHARES).is_err());
+        assert!(distinct_labels(&rows(1)).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Writing files so that a crash leaves the old file or the new one, never a part.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// Writes through a temporary file in the same folder, then fsync and rename.
+///
+/// # Errors
+/// The folder cannot be made or the disk is full; nothing is left behind.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".limbeck-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    let mut buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+    write(&mut buffered)
+        .and_then(|()| Ok(buffered.flush()?))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    drop(buffered);
+    file.as_file().sync_all().with_context(|| format!("cannot write {}", path.display()))?;
+    readable_by_all(file.as_file())?;
+    file.persist(path).with_context(|| format!("cannot rename to {}", path.display()))?;
+    if let Ok(folder) = File::open(folder) {
+        // Makes the rename itself durable; some file systems cannot, which is no failure.
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Temporary files are private by default; results should get the usual rights.
+#[cfg(unix)]
+fn readable_by_all(file: &File) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.set_permissions(fs::Permissions::from_mode(0o644))?)
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &File) -> Result<()> {
+    Ok(())
+}
+
+/// [`write_atomic`] for bytes at hand.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, |out| Ok(out.write_all(bytes)?))
+}
+
+/// [`write_atomic`] for indented JSON.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    write_bytes(path, &text)
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not the JSON that is expected here", path.display()))
+}
+
+/// Lower-case hexadecimal SHA-256 of bytes.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Lower-case hexadecimal SHA-256 of a file, streamed.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_bytes(&path, b"old").unwrap();
+        let failed = write_atomic(&path, |out| {
+            out.write_all(b"half")?;
+            anyhow::bail!("disk full")
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

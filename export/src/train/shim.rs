@@ -1,0 +1,78 @@
+//! libtorch operations that tch does not bind (`export/shim`).
+
+#[cxx::bridge(namespace = "limbeck::shim")]
+mod ffi {
+    unsafe extern "C++" {
+        include!("limbeck-export/shim/torch_shim.h");
+
+        /// # Safety
+        /// Every address must be that of a live `at::Tensor`; the lists have equal lengths.
+        #[allow(clippy::too_many_arguments)]
+        unsafe fn fused_adamw(
+            parameters: &[usize],
+            gradients: &[usize],
+            first_moments: &[usize],
+            second_moments: &[usize],
+            step: usize,
+            grad_scale: usize,
+            learning_rate: f64,
+            beta1: f64,
+            beta2: f64,
+            weight_decay: f64,
+            epsilon: f64,
+        ) -> Result<()>;
+    }
+}
+
+use anyhow::{Result, ensure};
+use tch::Tensor;
+
+fn addresses(tensors: &[Tensor]) -> Vec<usize> {
+    tensors.iter().map(|t| t.as_ptr() as usize).collect()
+}
+
+/// Numbers of one fused AdamW step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub weight_decay: f64,
+    pub epsilon: f64,
+}
+
+/// Updates parameters and both moments in place; `count` is the scalar step number (from 1), and the
+/// gradients are divided by the scalar `grad_scale` first.
+pub(super) fn fused_adamw(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    moments: (&[Tensor], &[Tensor]),
+    count: &Tensor,
+    grad_scale: &Tensor,
+    step: Step,
+) -> Result<()> {
+    let lengths = [gradients.len(), moments.0.len(), moments.1.len()];
+    ensure!(lengths.iter().all(|&n| n == parameters.len()), "AdamW lists differ in length");
+    if parameters.is_empty() {
+        return Ok(());
+    }
+    let (p, g, m, v) = (addresses(parameters), addresses(gradients), addresses(moments.0), addresses(moments.1));
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all tensors outlive the call, and the
+    // C++ side copies the handles. The lists have equal lengths, checked above.
+    unsafe {
+        ffi::fused_adamw(
+            &p,
+            &g,
+            &m,
+            &v,
+            count.as_ptr() as usize,
+            grad_scale.as_ptr() as usize,
+            step.learning_rate,
+            step.beta1,
+            step.beta2,
+            step.weight_decay,
+            step.epsilon,
+        )
+    }
+    .map_err(|error| anyhow::anyhow!("libtorch: {error}"))
+}
