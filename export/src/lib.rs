@@ -4,13 +4,31 @@
 //! and [`distill`]).
 
 pub mod arch;
+pub mod check;
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 pub mod distill;
 pub mod files;
+pub mod graph;
+pub mod measure;
 pub mod objective;
+pub mod pack;
+pub mod pipeline;
 pub mod progress;
+pub mod quantize;
+pub mod recipe;
+pub mod report;
 pub mod train;
 
 /// The version of HF `tokenizers` that this program is built with.
 pub const TOKENIZERS_VERSION: &str = "0.22.2";
+
+/// libtorch's default generator belongs to the whole process: tests that draw from it take turns.
+#[cfg(test)]
+pub(crate) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tch::manual_seed(seed);
+    turn
+}

@@ -1,2 +1,9 @@
-//! x
-fn main(){}
+//! `limbeck`: distil, quantize, pack, measure and run language models for devices.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -13,7 +13,7 @@ fn tiny() -> ModelConfig {
 }
 
 fn saved(folder: &Path, head: Head) -> Params {
-    tch::manual_seed(3);
+    let _turn = crate::seeded(3);
     let config = tiny();
     let labels = matches!(head, Head::Classification { .. }).then(|| vec!["no".to_owned(), "yes".to_owned()]);
     let params = Params::initialise(&parameter_layout(&config, head), 0.02, Device::Cpu);
@@ -118,7 +118,7 @@ fn broken_folders_are_refused() {
 
 #[test]
 fn students_start_as_the_mapped_teacher_layers() {
-    tch::manual_seed(5);
+    let _turn = crate::seeded(5);
     let teacher_config = ModelConfig { layers: 12, ..tiny() };
     let student_config = ModelConfig { layers: 6, ..tiny() };
     let teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), 0.02, Device::Cpu);

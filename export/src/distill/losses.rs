@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_student_equal_to_its_teacher_has_no_loss() {
-        tch::manual_seed(1);
+        let _turn = crate::seeded(1);
         let logits = Tensor::randn([4, 7], F) * 3.0;
         assert!(soft_target(&logits, &logits, 2.0).double_value(&[]).abs() < 1e-6);
         let hidden = Tensor::randn([2, 5, 8], F);
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn temperature_scales_as_published() {
         // Doubling T and the logits leaves the distributions equal, so only T^2 changes.
-        tch::manual_seed(2);
+        let _turn = crate::seeded(2);
         let (s, t) = (Tensor::randn([3, 4], F), Tensor::randn([3, 4], F));
         let one = soft_target(&s, &t, 1.0).double_value(&[]);
         let two = soft_target(&(&s * 2.0), &(&t * 2.0), 2.0).double_value(&[]);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() {
-        tch::manual_seed(3);
+        let _turn = crate::seeded(3);
         let d = (Kind::Double, Device::Cpu);
         let s = Tensor::randn([2, 3], d).set_requires_grad(true);
         let t = Tensor::randn([2, 3], d);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn padding_takes_no_part() {
-        tch::manual_seed(4);
+        let _turn = crate::seeded(4);
         let (s, t) = (Tensor::randn([1, 3, 4], F), Tensor::randn([1, 3, 4], F));
         let mask = Tensor::from_slice(&[1i64, 1, 0]).view([1, 3]);
         let short = hidden_cosine(&s.narrow(1, 0, 2), &t.narrow(1, 0, 2), &Tensor::ones([1, 2], F));

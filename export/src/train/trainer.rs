@@ -111,7 +111,8 @@ pub struct Stage<'a> {
 }
 
 /// Runs a stage. `loss` maps a batch to a loss in training mode; `score` rates the current weights on dev.
-/// On return `params` hold the best weights by dev (the earliest of equals).
+/// On return `params` hold the best weights by dev (the earliest of equals); the checkpoint stays until
+/// [`discard_checkpoint`], so that a kill between the last step and saving the result loses little.
 ///
 /// Every random number of a step comes from the seed and the step's number, so a run that is killed at any
 /// moment and started again ends with the same bits on a CPU.
@@ -186,7 +187,6 @@ pub fn train(
     bar.finish();
     stage.params.set_requires_grad(false);
     files.load_best(stage.params)?;
-    files.remove();
     let (best_dev, best_epoch) = progress.best.context("no epoch was finished")?;
     let elapsed = started.elapsed().as_secs_f64().max(1e-9);
     Ok(Outcome {
@@ -197,6 +197,11 @@ pub fn train(
         tokens_per_second: tokens as f64 / elapsed,
         resumed_at,
     })
+}
+
+/// Removes a stage's checkpoint, once its result is saved.
+pub fn discard_checkpoint(folder: &Path) {
+    StageFiles::new(folder).remove();
 }
 
 /// One step, for the progress bar and the JSON log.

@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use limbeck::Bundle;
+use serde_json::json;
+
+/// Show what a bundle holds
+#[derive(Args)]
+#[command(after_help = "Examples:\n  limbeck inspect sentiment.limbeck\n  limbeck inspect sentiment.limbeck --json | jq .manifest.operators")]
+pub(super) struct Inspect {
+    /// Bundle
+    bundle: PathBuf,
+    /// Manifest, labels and sections as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let bundle = Bundle::open(&self.bundle)?;
+        let manifest = bundle.manifest();
+        if self.json {
+            let sections: Vec<_> = bundle
+                .sections()
+                .iter()
+                .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": s.sha256}))
+                .collect();
+            super::print_json(&json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size()}))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let a = &manifest.architecture;
+        let mut text = format!(
+            "{} {} (build {}): {}, {:.1} MB\n{}: {} layers, hidden size {}, {} attention heads, {:.1} M parameters\n\
+             labels: {}\nat most {} tokens; batching: {}\n",
+            manifest.id,
+            manifest.version,
+            manifest.build,
+            manifest.task.name(),
+            bundle.size() as f64 / 1e6,
+            a.family,
+            a.layers,
+            a.hidden_size,
+            a.attention_heads,
+            a.parameters as f64 / 1e6,
+            bundle.labels().join(", "),
+            manifest.max_tokens,
+            serde_json::to_value(manifest.batching)?.as_str().unwrap_or("?")
+        );
+        if let Some(q) = &manifest.quality {
+            text += &format!("{} {:.4} ({:.4} to {:.4}) on {} {} examples\n", q.metric, q.value, q.low, q.high, q.examples, q.split);
+        }
+        if let Some(q) = &manifest.quantization {
+            let drop = q.measured_drop.map_or("not measured".to_owned(), |d| format!("{d:+.4} lost on dev"));
+            text += &format!("quantization: {} ({drop})\n", q.mode);
+        }
+        if let Some(l) = &manifest.latency {
+            text += &format!("latency: {:.2} ms for {} tokens on {} thread(s), {}\n", l.p50_ms, l.tokens, l.threads, l.machine);
+        }
+        for (title, tensors) in [("inputs", &manifest.inputs), ("outputs", &manifest.outputs)] {
+            let list: Vec<String> = tensors
+                .iter()
+                .map(|t| {
+                    let element = serde_json::to_value(t.element).ok().and_then(|v| v.as_str().map(str::to_owned));
+                    format!("{} {} [{}]", t.name, element.unwrap_or_default(), t.axes.join(", "))
+                })
+                .collect();
+            text += &format!("{title}: {}\n", list.join("; "));
+        }
+        text += &format!(
+            "needs: limbeck {} and ONNX Runtime API {} or newer\noperators: {}\nsections:\n",
+            manifest.requires.sdk,
+            manifest.requires.onnxruntime_api,
+            manifest.operators.join(", ")
+        );
+        for s in bundle.sections() {
+            text += &format!("  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n", s.name, s.kind.name(), s.length, s.offset, s.sha256);
+        }
+        super::print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line: one file a verb.
+
+mod bench;
+mod check;
+mod distill;
+mod engines;
+mod eval;
+mod inspect;
+mod pack;
+mod params;
+mod quantize;
+mod run;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use limbeck_export::data::{Format, Schema};
+use limbeck_export::progress::{Output, Reporter};
+
+#[derive(Parser)]
+#[command(
+    name = "limbeck",
+    version,
+    about = "From a teacher to a small bundle that runs anywhere: distil, quantize, pack, measure, run",
+    after_help = "Examples:\n  \
+        limbeck distill --recipe recipe.toml --teacher MODEL_DIR --data DATA_DIR --out out\n  \
+        limbeck run out/sentiment.limbeck \"crisp screen, awful battery\"\n  \
+        limbeck bench out/sentiment.limbeck --lengths 16,64,128\n\n\
+        `limbeck VERB --help` shows each verb's options and examples."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Check(check::Check),
+    Distill(distill::Distill),
+    Eval(eval::Eval),
+    Quantize(quantize::Quantize),
+    Pack(pack::Pack),
+    Inspect(inspect::Inspect),
+    Verify(verify::Verify),
+    Run(run::Run),
+    Bench(bench::Bench),
+    Params(params::Params),
+}
+
+/// Columns of labelled data, shared by the verbs that read some.
+#[derive(Args)]
+struct Columns {
+    /// Column or key of the text
+    #[arg(long, default_value = "text")]
+    text_column: String,
+    /// Column or key of the label
+    #[arg(long, default_value = "label")]
+    label_column: String,
+    /// File format, when the name's ending does not tell: jsonl, json, csv or tsv
+    #[arg(long)]
+    format: Option<String>,
+    /// New name for a label of the file, as OLD=NEW; may be repeated
+    #[arg(long, value_name = "OLD=NEW")]
+    rename: Vec<String>,
+    /// Leave out rows without a label
+    #[arg(long)]
+    skip_unlabelled: bool,
+}
+
+impl Columns {
+    fn schema(&self) -> Result<Schema> {
+        let format = match self.format.as_deref() {
+            None => None,
+            Some(name) => Some(Format::of(format!("x.{name}").as_ref()).map_err(|_| {
+                anyhow::anyhow!("--format {name}: unknown format; use jsonl, json, csv or tsv")
+            })?),
+        };
+        let rename = self
+            .rename
+            .iter()
+            .map(|pair| {
+                pair.split_once('=')
+                    .map(|(old, new)| (old.to_owned(), new.to_owned()))
+                    .ok_or_else(|| anyhow::anyhow!("--rename {pair}: write OLD=NEW"))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Schema {
+            text: self.text_column.clone(),
+            label: self.label_column.clone(),
+            format,
+            rename,
+            skip_unlabelled: self.skip_unlabelled,
+        })
+    }
+}
+
+fn reporter(json: bool) -> Reporter {
+    Reporter::new(if json { Output::JsonLines } else { Output::Human })
+}
+
+/// Prints a value as indented JSON, the way of every `--json`.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Check(verb) => verb.run(),
+        Verb::Distill(verb) => verb.run(),
+        Verb::Eval(verb) => verb.run(),
+        Verb::Quantize(verb) => verb.run(),
+        Verb::Pack(verb) => verb.run(),
+        Verb::Inspect(verb) => verb.run(),
+        Verb::Verify(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(),
+        Verb::Bench(verb) => verb.run(),
+        Verb::Params(verb) => verb.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("limbeck: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Puts an ONNX model together: nodes, constants, weights as external data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use super::proto::{self, DataType, DimensionValue};
+
+/// `ai.onnx` operator set.
+pub const OPSET: i64 = 17;
+/// Name by which the graph refers to its weights (the bundle section of that name).
+pub const WEIGHTS_NAME: &str = "model.onnx.data";
+/// Weights start at multiples of this, so that a mapped file can be used in place.
+const ALIGNMENT: usize = 4096;
+/// Constants up to this many bytes stay inside the graph.
+const INLINE_BYTES: usize = 256;
+
+/// A finished model.
+pub struct BuiltGraph {
+    /// The `.onnx` file.
+    pub model: Vec<u8>,
+    /// The external data it refers to as [`WEIGHTS_NAME`].
+    pub weights: Vec<u8>,
+    /// Operators used, as `domain:Name`, sorted.
+    pub operators: Vec<String>,
+    /// Operator set versions by domain.
+    pub opset: BTreeMap<String, u32>,
+}
+
+/// An attribute's value.
+pub enum Value {
+    /// INT.
+    Int(i64),
+    /// FLOAT.
+    Float(f32),
+}
+
+/// Collects a graph in topological order.
+#[derive(Default)]
+pub struct GraphBuilder {
+    graph: proto::Graph,
+    weights: Vec<u8>,
+    operators: BTreeSet<String>,
+    uses_contrib: bool,
+    names: BTreeSet<String>,
+}
+
+fn tensor_type(data_type: DataType, axes: &[&str]) -> proto::TypeProto {
+    let dim = axes
+        .iter()
+        .map(|axis| proto::Dimension {
+            value: Some(match axis.parse() {
+                Ok(number) => DimensionValue::Fixed(number),
+                Err(_) => DimensionValue::Named((*axis).to_owned()),
+            }),
+        })
+        .collect();
+    proto::TypeProto {
+        tensor_type: Some(proto::TensorType { elem_type: data_type as i32, shape: Some(proto::Shape { dim }) }),
+    }
+}
+
+impl GraphBuilder {
+    /// Declares an input; an axis that is a number is fixed, another is dynamic. Returns its name.
+    pub fn input(&mut self, name: &str, data_type: DataType, axes: &[&str]) -> String {
+        let value = proto::ValueInfo { name: name.to_owned(), r#type: Some(tensor_type(data_type, axes)) };
+        self.graph.input.push(value);
+        name.to_owned()
+    }
+
+    /// Declares an output that a node has produced under this name.
+    pub fn output(&mut self, name: &str, data_type: DataType, axes: &[&str]) {
+        let value = proto::ValueInfo { name: name.to_owned(), r#type: Some(tensor_type(data_type, axes)) };
+        self.graph.output.push(value);
+    }
+
+    /// Adds a constant tensor of little-endian bytes, external when large. Returns its name.
+    ///
+    /// # Panics
+    /// When the byte count does not fit the shape or the name is taken: mistakes in this crate.
+    pub fn constant(&mut self, name: &str, data_type: DataType, shape: &[usize], bytes: &[u8]) -> String {
+        assert_eq!(bytes.len(), shape.iter().product::<usize>() * data_type.size(), "constant `{name}`");
+        assert!(self.names.insert(name.to_owned()), "constant `{name}` is defined twice");
+        let mut tensor = proto::TensorProto {
+            dims: shape.iter().map(|&d| d as i64).collect(),
+            data_type: data_type as i32,
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        if bytes.len() <= INLINE_BYTES {
+            tensor.raw_data = Some(bytes.to_vec());
+        } else {
+            self.weights.resize(self.weights.len().next_multiple_of(ALIGNMENT), 0);
+            let entry = |key: &str, value: String| proto::StringEntry { key: key.to_owned(), value };
+            tensor.data_location = proto::EXTERNAL;
+            tensor.external_data = vec![
+                entry("location", WEIGHTS_NAME.to_owned()),
+                entry("offset", self.weights.len().to_string()),
+                entry("length", bytes.len().to_string()),
+            ];
+            self.weights.extend_from_slice(bytes);
+        }
+        self.graph.initializer.push(tensor);
+        name.to_owned()
+    }
+
+    /// An fp32 constant.
+    pub fn floats(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> String {
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        self.constant(name, DataType::Float, shape, &bytes)
+    }
+
+    /// An int8 constant.
+    pub fn int8s(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = i8>) -> String {
+        let bytes: Vec<u8> = values.into_iter().flat_map(i8::to_le_bytes).collect();
+        self.constant(name, DataType::Int8, shape, &bytes)
+    }
+
+    /// A one-dimensional int64 constant, made once for equal values.
+    pub fn ints(&mut self, values: &[i64]) -> String {
+        let name = format!("ints_{}", values.iter().map(i64::to_string).collect::<Vec<_>>().join("_"));
+        if self.names.contains(&name) {
+            return name;
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constant(&name, DataType::Int64, &[values.len()], &bytes)
+    }
+
+    /// A node of `ai.onnx` with one output, which is named like the node. Returns that name.
+    pub fn node(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
+        self.push("", name, operator, inputs, &[name.to_owned()], attributes);
+        name.to_owned()
+    }
+
+    /// A node of ONNX Runtime's own domain, `com.microsoft`.
+    pub fn contrib(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
+        self.uses_contrib = true;
+        self.push("com.microsoft", name, operator, inputs, &[name.to_owned()], attributes);
+        name.to_owned()
+    }
+
+    /// Splits evenly along the last axis of a `[batch, length, width]` tensor.
+    pub fn split<const N: usize>(&mut self, name: &str, input: &str, width: usize) -> [String; N] {
+        let sizes = self.ints(&vec![(width / N) as i64; N]);
+        let outputs: [String; N] = std::array::from_fn(|i| format!("{name}.{i}"));
+        self.push("", name, "Split", &[input, &sizes], &outputs, &[("axis", Value::Int(2))]);
+        outputs
+    }
+
+    fn push(
+        &mut self,
+        domain: &str,
+        name: &str,
+        operator: &str,
+        inputs: &[&str],
+        outputs: &[String],
+        attributes: &[(&str, Value)],
+    ) {
+        let attribute = attributes
+            .iter()
+            .map(|(name, value)| {
+                let mut attribute = proto::Attribute { name: (*name).to_owned(), ..Default::default() };
+                match value {
+                    Value::Int(i) => (attribute.i, attribute.r#type) = (*i, proto::attribute_type::INT),
+                    Value::Float(f) => (attribute.f, attribute.r#type) = (*f, proto::attribute_type::FLOAT),
+                }
+                attribute
+            })
+            .collect();
+        let public_domain = if domain.is_empty() { "ai.onnx" } else { domain };
+        self.operators.insert(format!("{public_domain}:{operator}"));
+        self.graph.node.push(proto::Node {
+            input: inputs.iter().map(|&i| i.to_owned()).collect(),
+            output: outputs.to_vec(),
+            name: name.to_owned(),
+            op_type: operator.to_owned(),
+            attribute,
+            domain: domain.to_owned(),
+        });
+    }
+
+    /// The model and its weights.
+    pub fn finish(mut self, name: &str) -> BuiltGraph {
+        self.graph.name = name.to_owned();
+        let mut opset = BTreeMap::from([("ai.onnx".to_owned(), OPSET as u32)]);
+        let mut opset_import = vec![proto::OperatorSet { domain: String::new(), version: OPSET }];
+        if self.uses_contrib {
+            opset.insert("com.microsoft".to_owned(), 1);
+            opset_import.push(proto::OperatorSet { domain: "com.microsoft".to_owned(), version: 1 });
+        }
+        let model = proto::Model {
+            ir_version: 9,
+            producer_name: "limbeck".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(self.graph),
+            opset_import,
+        };
+        BuiltGraph {
+            model: model.encode_to_vec(),
+            weights: self.weights,
+            operators: self.operators.into_iter().collect(),
+            opset,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Latency of a bundle by length, batch and threads.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use limbeck::{ClassifyOptions, Model};
+use serde::{Deserialize, Serialize};
+
+use super::machine::{Machine, Versions, machine, versions};
+use super::memory::{peak_memory_mb, resident_memory_mb};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// Lengths in tokens, special tokens included; lengths beyond the bundle's maximum are left out.
+    pub lengths: Vec<usize>,
+    /// Texts a call.
+    pub batch: usize,
+    /// Threads inside an operator.
+    pub threads: usize,
+    /// Calls before the clock starts, for each length.
+    pub warm_up: usize,
+    /// Calls that count, for each length.
+    pub runs: usize,
+    /// A text of the user's own instead of made-up ones of `lengths`.
+    pub text: Option<String>,
+    /// Where ONNX Runtime is.
+    pub runtime: Option<PathBuf>,
+}
+
+/// One length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BenchCase {
+    /// Tokens of each text, special tokens included.
+    pub tokens: usize,
+    /// Texts a call.
+    pub batch: usize,
+    /// Calls that counted.
+    pub runs: usize,
+    /// Milliseconds a call, text in to label out.
+    pub min_ms: f64,
+    /// Milliseconds a call.
+    pub p50_ms: f64,
+    /// Milliseconds a call.
+    pub p90_ms: f64,
+    /// Milliseconds a call; absent below 1,000 runs, where it would be one or two samples.
+    pub p99_ms: Option<f64>,
+    /// Tokens a second at the median.
+    pub tokens_per_second: f64,
+}
+
+/// A whole measurement, schema 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BenchResult {
+    /// Version of this schema.
+    pub schema: u32,
+    /// Bundle id and version.
+    pub bundle: String,
+    /// Bytes of the bundle file.
+    pub file_bytes: u64,
+    /// Where.
+    pub machine: Machine,
+    /// With what.
+    pub versions: Versions,
+    /// Threads inside an operator.
+    pub threads: usize,
+    /// Calls before the clock started, for each case.
+    pub warm_up: usize,
+    /// Milliseconds from nothing to an open model (library, file, hashes, session).
+    pub open_ms: f64,
+    /// Milliseconds of the first call.
+    pub first_call_ms: f64,
+    /// Resident memory after opening, in MB.
+    pub resident_after_open_mb: Option<f64>,
+    /// Largest resident memory of the process at the end, in MB.
+    pub peak_memory_mb: Option<f64>,
+    /// By length.
+    pub cases: Vec<BenchCase>,
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// A text that the model reads as exactly `tokens` tokens, special tokens included.
+pub fn text_of_tokens(model: &Model, tokens: usize) -> Result<String> {
+    let text = |words: usize| vec!["good"; words].join(" ");
+    let extra = model.classify(&text(1))?.usage.tokens_used.saturating_sub(1);
+    let candidate = text(tokens.saturating_sub(extra).max(1));
+    let used = model.classify(&candidate)?.usage.tokens_used;
+    if used != tokens {
+        bail!("cannot make a text of {tokens} tokens for this tokenizer (got {used}); give one with --text");
+    }
+    Ok(candidate)
+}
+
+/// Opens a bundle in this process and times it. For honest cold-start and memory figures run it in a fresh
+/// process, as `limbeck bench` does.
+///
+/// # Errors
+/// The bundle or the runtime cannot be opened, or no length fits the bundle.
+pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
+    let started = Instant::now();
+    let mut builder = Model::builder().threads(options.threads).sessions(1);
+    if let Some(runtime) = &options.runtime {
+        builder = builder.runtime_path(runtime);
+    }
+    let model = builder.open(path)?;
+    let open_ms = milliseconds(started.elapsed());
+    let resident_after_open_mb = resident_memory_mb();
+    let started = Instant::now();
+    model.classify("good")?;
+    let first_call_ms = milliseconds(started.elapsed());
+    let manifest = model.bundle().manifest();
+    let texts = match &options.text {
+        Some(text) => vec![text.clone()],
+        None => {
+            let fitting = options.lengths.iter().filter(|&&l| l <= manifest.max_tokens);
+            fitting.map(|&l| text_of_tokens(&model, l)).collect::<Result<Vec<_>>>()?
+        }
+    };
+    if texts.is_empty() {
+        bail!("no length to measure: the bundle takes at most {} tokens", manifest.max_tokens);
+    }
+    let cases = texts.iter().map(|text| case(&model, text, options)).collect::<Result<Vec<_>>>()?;
+    Ok(BenchResult {
+        schema: 1,
+        bundle: format!("{} {}", manifest.id, manifest.version),
+        file_bytes: model.bundle().size(),
+        machine: machine(),
+        versions: versions(),
+        threads: options.threads,
+        warm_up: options.warm_up,
+        open_ms,
+        first_call_ms,
+        resident_after_open_mb,
+        peak_memory_mb: peak_memory_mb(),
+        cases,
+    })
+}
+
+fn case(model: &Model, text: &str, options: &BenchOptions) -> Result<BenchCase> {
+    let texts = vec![text; options.batch];
+    let call = ClassifyOptions::new();
+    let mut samples = Vec::with_capacity(options.runs);
+    let mut tokens = 0;
+    for run in 0..options.warm_up + options.runs {
+        let started = Instant::now();
+        if let [only] = texts.as_slice() {
+            tokens = model.classify_with(only, &call)?.usage.tokens_used;
+        } else {
+            tokens = model.classify_batch(&texts, &call)?.first().map_or(0, |a| a.usage.tokens_used);
+        }
+        if run >= options.warm_up {
+            samples.push(milliseconds(started.elapsed()));
+        }
+    }
+    samples.sort_by(f64::total_cmp);
+    let quantile = |q: f64| samples[((samples.len() - 1) as f64 * q).round() as usize];
+    Ok(BenchCase {
+        tokens,
+        batch: options.batch,
+        runs: samples.len(),
+        min_ms: samples[0],
+        p50_ms: quantile(0.5),
+        p90_ms: quantile(0.9),
+        p99_ms: (samples.len() >= 1000).then(|| quantile(0.99)),
+        tokens_per_second: (tokens * options.batch) as f64 / (quantile(0.5) / 1e3),
+    })
+}
