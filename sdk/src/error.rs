@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::bundle::BundleError;
 
 /// Shorthand for results of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, in one type.
 ///
@@ -148,6 +148,12 @@ impl Error {
         } else {
             Error::Io { action, path, source }
         }
+    }
+}
+
+impl From<std::str::Utf8Error> for Error {
+    fn from(error: std::str::Utf8Error) -> Error {
+        Error::InvalidUtf8 { valid_up_to: error.valid_up_to() }
     }
 }
 

@@ -1,13 +1,44 @@
-//! limbeck: run distilled language models from one bundle.
+//! limbeck runs small language models, distilled from large ones, on the
+//! device itself: one file holds a model, and this library opens and runs it.
+//!
+//! ```no_run
+//! use limbeck::Model;
+//!
+//! fn main() -> limbeck::Result<()> {
+//!     let model = Model::open("sentiment.limbeck")?;
+//!     let answer = model.classify("crisp screen, awful battery")?;
+//!     for label in &answer.labels {
+//!         println!("{:>8}  {:.3}", label.label, label.probability);
+//!     }
+//!     println!("{} tokens read, {} dropped", answer.usage.tokens_used, answer.usage.tokens_dropped);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! * [`Bundle`] reads and checks a file, [`BundleWriter`] makes one.
+//! * [`Model`] runs it: from any number of threads, with a [`Cancel`] token and
+//!   a deadline on every call, and with nothing cut off silently
+//!   ([`Overflow`], [`Usage`]).
+//! * [`runtime`] finds ONNX Runtime, which does the arithmetic.
+//!
+//! The library never prints, never ends the process, opens no network
+//! connection, writes no file but the bundle it is told to write, and reads no
+//! environment variable but the one named at [`runtime::load`]. It starts
+//! threads only on request: those of [`ModelBuilder::threads`] and, for
+//! batches, of [`ModelBuilder::sessions`]; and one thread that keeps deadlines,
+//! from the first call that has one.
 
 pub mod bundle;
 mod error;
 mod model;
+mod post;
 pub mod runtime;
 mod task;
+mod text;
 
 pub use bundle::{Bundle, BundleError, BundleWriter, Manifest, SectionInfo, SectionKind};
 pub use error::{Code, Error, Result};
 pub use model::{Model, ModelBuilder};
 pub use runtime::cancel::Cancel;
 pub use task::classify::{Classification, ClassifyOptions, Overflow, Scored, Timings, Usage};
+pub use text::Tokens;

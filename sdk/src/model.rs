@@ -3,41 +3,109 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::task::classify::{Classification, ClassifyOptions};
-use crate::{Bundle, Result};
+use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
+use crate::runtime::environment;
+use crate::runtime::pool::Pool;
+use crate::runtime::session::SessionOptions;
+use crate::task::classify::{self, Classification, ClassifyOptions};
+use crate::text::{TextTokenizer, Tokens};
+use crate::{Bundle, Error, Result};
 
-/// A model ready to run. `Send + Sync`: share it by reference or `Arc`.
+/// A model ready to run.
+///
+/// `Send + Sync`: calls take `&self` and may come from many threads at a time.
+/// Each running call needs a session; [`ModelBuilder::sessions`] says how many
+/// there may be, and further calls wait their turn.
 #[derive(Debug)]
-pub struct Model(());
+pub struct Model {
+    bundle: Bundle,
+    tokenizer: TextTokenizer,
+    pool: Pool,
+}
 
 impl Model {
-    /// Opens a bundle file with the default settings.
+    /// Opens a bundle file with the default settings, loading ONNX Runtime if
+    /// that has not happened yet (see [`runtime::load`](crate::runtime::load)).
+    ///
+    /// # Errors
+    /// Those of [`Bundle::open`] and [`runtime::load`](crate::runtime::load);
+    /// [`Error::Tokenizer`] and [`Error::Inference`] when tokenizer or graph
+    /// cannot be used; [`Error::Bundle`] when the bundle needs a newer version
+    /// of this library or of ONNX Runtime.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         Model::builder().open(path)
     }
+
     /// Settings to be changed before opening.
     pub fn builder() -> ModelBuilder {
         ModelBuilder::default()
     }
+
     /// The bundle behind the model.
     pub fn bundle(&self) -> &Bundle {
-        todo!()
+        &self.bundle
     }
-    /// Runs the model once, so that the first real call is not slower.
+
+    /// Runs the model once on a short text, so that the first real call is not
+    /// slower than the others.
+    ///
+    /// # Errors
+    /// Those of [`classify`](Model::classify).
     pub fn warm_up(&self) -> Result<()> {
-        todo!()
+        self.classify("warm up").map(drop)
     }
-    /// Classifies one text with the default options.
+
+    /// Classifies one text with the default options: a text longer than the
+    /// model takes is truncated, which the answer's
+    /// [`Usage`](crate::Usage) reports.
+    ///
+    /// # Errors
+    /// Those of [`classify_with`](Model::classify_with) that need no options.
     pub fn classify(&self, text: &str) -> Result<Classification> {
         self.classify_with(text, &ClassifyOptions::default())
     }
+
     /// Classifies one text.
-    pub fn classify_with(&self, _text: &str, _options: &ClassifyOptions) -> Result<Classification> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::WrongTask`] if the model is no classifier; [`Error::TooLong`]
+    /// if the text is and the options say so; [`Error::InvalidArgument`] for
+    /// options that make no sense; [`Error::Cancelled`] and
+    /// [`Error::DeadlineExceeded`]; [`Error::Tokenizer`] and
+    /// [`Error::Inference`] if those engines fail.
+    pub fn classify_with(&self, text: &str, options: &ClassifyOptions) -> Result<Classification> {
+        let answers = classify::run(self, &[text], options)?;
+        answers.into_iter().next().ok_or_else(|| Error::Internal("one text gave no answer".to_owned()))
     }
+
     /// Classifies many texts; answers come in the order of the texts.
-    pub fn classify_batch(&self, _texts: &[&str], _options: &ClassifyOptions) -> Result<Vec<Classification>> {
-        todo!()
+    ///
+    /// Where the model allows it, texts of like length run together. An answer
+    /// does not depend on the other texts, beyond rounding in the last digits
+    /// (1e-5 in a logit).
+    ///
+    /// # Errors
+    /// Those of [`classify_with`](Model::classify_with); the first error ends
+    /// the whole call.
+    pub fn classify_batch(&self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classification>> {
+        classify::run(self, texts, options)
+    }
+
+    /// The tokens of a text, special tokens included and not cut to the
+    /// model's length.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn tokenize(&self, text: &str) -> Result<Tokens> {
+        self.tokenizer.tokens(text)
+    }
+
+    pub(crate) fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 }
 
@@ -57,36 +125,101 @@ impl Default for ModelBuilder {
 }
 
 impl ModelBuilder {
-    /// Threads that one run may use inside an operator. Default 1.
+    /// Threads that one run may use inside an operator, from 1 to 256. Default
+    /// 1: no thread is started and calls run on the caller's thread.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
-    /// Whether idle threads of a run spin instead of sleeping. Default off.
+
+    /// Whether idle threads of a run spin instead of sleeping. Default off:
+    /// spinning is faster on an idle machine and much slower on a busy one.
     pub fn spinning(mut self, spinning: bool) -> Self {
         self.spinning = spinning;
         self
     }
-    /// The most sessions of the pool: how many calls can run at one time. Default 1.
+
+    /// How many calls can run at one time, from 1 to 256. Default 1.
+    ///
+    /// Each session beyond the first is made when it is first needed, and has
+    /// its own copy of the weights that ONNX Runtime rearranges for speed;
+    /// weights it uses as they are, such as token tables, are shared. Batch
+    /// calls spread over all sessions, on threads that end with the call.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = sessions;
         self
     }
-    /// The ONNX Runtime library to load; see [`runtime::load`](crate::runtime::load).
+
+    /// The ONNX Runtime library to load; see
+    /// [`runtime::load`](crate::runtime::load) for what happens without it.
     pub fn runtime_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.runtime_path = Some(path.into());
         self
     }
+
     /// Opens a bundle file.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`], and [`Error::InvalidArgument`] for settings
+    /// out of range.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model> {
         self.open_bundle(Bundle::open(path)?)
     }
+
     /// Opens a bundle held in memory.
+    ///
+    /// # Errors
+    /// Those of [`ModelBuilder::open`].
     pub fn open_bytes(self, bytes: impl Into<Arc<[u8]>>) -> Result<Model> {
         self.open_bundle(Bundle::from_bytes(bytes)?)
     }
-    /// Opens a bundle that was opened before.
-    pub fn open_bundle(self, _bundle: Bundle) -> Result<Model> {
-        todo!()
+
+    /// Makes a model of a bundle that is open already.
+    ///
+    /// # Errors
+    /// Those of [`ModelBuilder::open`].
+    pub fn open_bundle(self, bundle: Bundle) -> Result<Model> {
+        for (what, value) in [("threads", self.threads), ("sessions", self.sessions)] {
+            if !(1..=256).contains(&value) {
+                return Err(Error::InvalidArgument(format!("{what} is {value} and must be from 1 to 256")));
+            }
+        }
+        let manifest = bundle.manifest();
+        let problem = |problem| Err(bundle.error(problem));
+        check::library_version(&manifest.requires).map_err(|error| bundle.error(error))?;
+        if let Task::Other(task) = &manifest.task {
+            return problem(BundleError::UnknownFeature { what: "the task", value: task.clone() });
+        }
+        if manifest.tokenizer.library != "tokenizers" {
+            let value = manifest.tokenizer.library.clone();
+            return problem(BundleError::UnknownFeature { what: "the tokenizer library", value });
+        }
+
+        let tokenizer_json = bundle.bytes_of(TOKENIZER).unwrap_or_default();
+        json::check("tokenizer.json", tokenizer_json).map_err(|error| bundle.error(error))?;
+        let tokenizer = TextTokenizer::from_bytes(tokenizer_json, manifest.architecture.vocab_size)?;
+        if manifest.max_tokens <= tokenizer.frame().len() {
+            return problem(BundleError::ManifestField {
+                field: "max_tokens".to_owned(),
+                reason: format!(
+                    "is {} and leaves no room for text beside {} special tokens",
+                    manifest.max_tokens,
+                    tokenizer.frame().len()
+                ),
+            });
+        }
+
+        environment::environment(self.runtime_path.as_deref())?;
+        let (needed, have) = (manifest.requires.onnxruntime_api, environment::api_version());
+        if needed > have {
+            return problem(BundleError::NeedsNewer {
+                what: "ONNX Runtime",
+                needed: format!("1.{needed}"),
+                have: format!("1.{have}"),
+            });
+        }
+        let options = SessionOptions { threads: self.threads, spinning: self.spinning };
+        let pool = Pool::new(bundle.clone(), options, self.sessions)?;
+        Ok(Model { bundle, tokenizer, pool })
     }
 }

@@ -1,11 +1,22 @@
-//! Reading and writing `.limbeck` bundles.
+//! Reading and writing `.limbeck` bundles: one file with everything a model
+//! needs.
+//!
+//! The format is on one page, `docs/bundle-format.md`; what may change in it
+//! and what may not is in `COMPATIBILITY.md`.
 
+pub(crate) mod check;
 mod error;
+pub(crate) mod json;
+mod kind;
+mod layout;
 mod manifest;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::BundleError;
+pub use kind::SectionKind;
 pub use manifest::{
     Activation, Architecture, Batching, ElementType, Latency, Manifest, Provenance, Quality, Quantization, Requires,
     Task, TensorSpec, TokenizerSpec,
@@ -24,36 +35,9 @@ pub const WEIGHTS: &str = "model.onnx.data";
 /// Name of the labels' section.
 pub const LABELS: &str = "labels.json";
 
-/// What a section holds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SectionKind {
-    /// The [`Manifest`], as JSON.
-    Manifest,
-    /// A Hugging Face `tokenizer.json`.
-    Tokenizer,
-    /// An ONNX model.
-    Graph,
-    /// External data of the ONNX model.
-    Weights,
-    /// A JSON array of label names, in the order of the logits.
-    Labels,
-    /// Calibration of probabilities.
-    Calibration,
-    /// Inputs and expected outputs, to be run on a device.
-    Selftest,
-    /// The report made when the model was trained.
-    Report,
-    /// Licence texts.
-    Licence,
-    /// A signature.
-    Signature,
-    /// A kind this version of the library does not know.
-    Other(String),
-}
-
 /// One section of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SectionInfo {
     /// Name, unique in the bundle.
     pub name: String,

@@ -1,39 +1,190 @@
-//! The writer.
+//! The writer: the same input gives the same bytes, and a bundle appears at
+//! its path whole or not at all.
 
+use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::{Manifest, SectionKind};
-use crate::Result;
+use sha2::{Digest, Sha256};
 
-/// Writes a bundle.
+use super::{Bundle, GRAPH, LABELS, MANIFEST, Manifest, SectionKind, TOKENIZER, WEIGHTS, layout};
+use crate::{Error, Result};
+
+/// Puts a bundle together and writes it.
+///
+/// Nothing is checked until [`write`](BundleWriter::write) or
+/// [`to_bytes`](BundleWriter::to_bytes); then the reader of this library checks
+/// the outcome as it would any other bundle.
 #[derive(Clone, Debug)]
-pub struct BundleWriter(());
+pub struct BundleWriter {
+    manifest: Manifest,
+    sections: Vec<Section>,
+}
+
+#[derive(Clone, Debug)]
+struct Section {
+    kind: SectionKind,
+    name: String,
+    bytes: Vec<u8>,
+    required: bool,
+}
 
 impl BundleWriter {
-    /// Starts a bundle with its manifest.
-    pub fn new(_manifest: Manifest) -> BundleWriter {
-        todo!()
+    /// Starts a bundle with its manifest, which becomes the first section.
+    pub fn new(manifest: Manifest) -> BundleWriter {
+        BundleWriter { manifest, sections: Vec::new() }
     }
-    /// Adds a section.
-    pub fn section(self, _kind: SectionKind, _name: impl Into<String>, _bytes: impl Into<Vec<u8>>) -> BundleWriter {
-        todo!()
+
+    /// Adds a section. Sections stand in the file in the order they are added;
+    /// weights begin at a multiple of 16 KiB, all others at one of 64.
+    ///
+    /// Sections that a reader may skip are of the kinds calibration, selftest,
+    /// report, licence and those unknown to this version.
+    pub fn section(mut self, kind: SectionKind, name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> BundleWriter {
+        let required = matches!(
+            kind,
+            SectionKind::Manifest
+                | SectionKind::Tokenizer
+                | SectionKind::Graph
+                | SectionKind::Weights
+                | SectionKind::Labels
+                | SectionKind::Signature
+        );
+        self.sections.push(Section { kind, name: name.into(), bytes: bytes.into(), required });
+        self
     }
-    /// Adds the tokenizer, graph, weights and labels under their usual names.
+
+    /// Adds the sections of a classifier under the names the reader expects:
+    /// `tokenizer.json`, the ONNX graph, its external data (the graph refers to
+    /// it as `model.onnx.data`) and the labels in the order of the logits.
     pub fn classifier(
         self,
-        _tokenizer: Vec<u8>,
-        _graph: Vec<u8>,
-        _weights: Vec<u8>,
-        _labels: &[String],
+        tokenizer: impl Into<Vec<u8>>,
+        graph: impl Into<Vec<u8>>,
+        weights: impl Into<Vec<u8>>,
+        labels: &[String],
     ) -> BundleWriter {
-        todo!()
+        let labels = serde_json::Value::from(labels.to_vec()).to_string();
+        self.section(SectionKind::Tokenizer, TOKENIZER, tokenizer)
+            .section(SectionKind::Labels, LABELS, labels)
+            .section(SectionKind::Graph, GRAPH, graph)
+            .section(SectionKind::Weights, WEIGHTS, weights)
     }
-    /// Writes the bundle to a file and returns its size in bytes.
-    pub fn write(&self, _path: impl AsRef<Path>) -> Result<u64> {
-        todo!()
+
+    /// Writes the bundle and returns its size in bytes.
+    ///
+    /// The bytes go to a new file in the same folder, are flushed to the disk
+    /// and checked, and only then does the file get its name. If anything
+    /// fails, what was at `path` before is still there, unchanged.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be written, [`Error::Bundle`] when
+    /// the parts do not make a valid bundle.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
+        let path = path.as_ref();
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".").suffix(".limbeck.tmp");
+        #[cfg(unix)]
+        {
+            // As if made by open(2): readable by all that the umask allows.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(folder).map_err(|source| Error::io("write to", folder, source))?;
+        let size = self.write_to(BufWriter::new(file.as_file()))?.map_err(|source| Error::io("write", path, source))?;
+        file.as_file().sync_all().map_err(|source| Error::io("write", path, source))?;
+        Bundle::open_as(file.path(), path.display().to_string())?;
+        file.persist(path).map_err(|error| Error::io("rename a new file to", path, error.error))?;
+        sync_folder(folder)?;
+        Ok(size)
     }
+
     /// The bundle's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] when the parts do not make a valid bundle.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        todo!()
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes)?.map_err(|error| Error::Internal(error.to_string()))?;
+        Bundle::check_bytes(&bytes)?;
+        Ok(bytes)
     }
+
+    fn write_to(&self, mut out: impl Write) -> Result<std::io::Result<u64>> {
+        let manifest = serde_json::to_vec(&self.manifest).map_err(|error| {
+            // Serialising fails only for maps whose keys are not text.
+            Error::Internal(format!("cannot write the manifest as JSON: {error}"))
+        })?;
+        let manifest =
+            Section { kind: SectionKind::Manifest, name: MANIFEST.to_owned(), bytes: manifest, required: true };
+        let sections: Vec<&Section> = std::iter::once(&manifest).chain(&self.sections).collect();
+        let (header, offsets, file_length) = plan(&sections)?;
+        Ok((|| {
+            let mut at = 0;
+            let mut put = |bytes: &[u8]| {
+                at += bytes.len() as u64;
+                out.write_all(bytes).map(|()| at)
+            };
+            put(&layout::prefix(&header, file_length))?;
+            let mut end = put(&header)?;
+            for (section, offset) in sections.iter().zip(offsets) {
+                put(&vec![0; (offset - end) as usize])?;
+                end = put(&section.bytes)?;
+            }
+            out.flush()?;
+            Ok(end)
+        })())
+    }
+}
+
+/// The header, the offset of each section and the length of the file.
+fn plan(sections: &[&Section]) -> Result<(Vec<u8>, Vec<u64>, u64)> {
+    let hashes: Vec<String> = sections.iter().map(|section| layout::to_hex(&Sha256::digest(&section.bytes))).collect();
+    let mut header = Vec::new();
+    // The offsets in the header depend on its length, and its length on their
+    // digits. Both only grow from one round to the next, so this settles.
+    loop {
+        let mut end = layout::PREFIX + header.len() as u64;
+        let mut offsets = Vec::with_capacity(sections.len());
+        let mut entries = Vec::with_capacity(sections.len());
+        for (section, sha256) in sections.iter().zip(&hashes) {
+            let align = section.kind.default_alignment();
+            let offset = layout::align_up(end, align)
+                .ok_or_else(|| Error::InvalidArgument("the bundle would be larger than any file".to_owned()))?;
+            let length = section.bytes.len() as u64;
+            offsets.push(offset);
+            end = offset + length;
+            entries.push(layout::HeaderSection {
+                name: section.name.clone(),
+                kind: section.kind.name().to_owned(),
+                offset,
+                length,
+                sha256: sha256.clone(),
+                align: (align != layout::MIN_ALIGNMENT).then_some(align),
+                required: section.required,
+                compression: "none".to_owned(),
+            });
+        }
+        let next = serde_json::to_vec(&layout::Header { sections: entries })
+            .map_err(|error| Error::Internal(format!("cannot write the header as JSON: {error}")))?;
+        if next.len() == header.len() {
+            return Ok((next, offsets, end));
+        }
+        header = next;
+    }
+}
+
+/// Makes the new name itself survive a power cut.
+fn sync_folder(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| Error::io("flush the folder", folder, source))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
 }

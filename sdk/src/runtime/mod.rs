@@ -1,32 +1,30 @@
-//! The process-wide ONNX Runtime.
+//! ONNX Runtime, once for the whole process.
+//!
+//! A process can hold one ONNX Runtime only: the first library loaded serves
+//! every model until the process ends. [`load`] says which one that is;
+//! [`Model::open`](crate::Model::open) calls it when nobody has.
+//!
+//! Nothing is read from the environment, with one exception, which is
+//! documented at [`load`]. Nothing is printed: log messages of ONNX Runtime are
+//! dropped, because every failure comes back as an [`Error`](crate::Error).
+//! With one thread a run (the default) no thread is started either.
 
-use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) mod cancel;
+pub(crate) mod deadline;
+pub(crate) mod environment;
+mod graph;
+mod library;
+pub(crate) mod limits;
+pub(crate) mod pool;
+pub(crate) mod session;
 
-use crate::Result;
+pub use environment::{RuntimeInfo, load, loaded};
+pub use library::provide_search_dir;
 
-/// The ONNX Runtime library in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RuntimeInfo {
-    /// Its version: `1.24.4`.
-    pub version: String,
-    /// The file, or the bare name that the system's loader resolved.
-    pub path: PathBuf,
-}
-
-/// Loads ONNX Runtime.
-pub fn load(_path: Option<&Path>) -> Result<RuntimeInfo> {
-    todo!()
-}
-
-/// The library loaded so far, if any.
-pub fn loaded() -> Option<&'static RuntimeInfo> {
-    todo!()
-}
-
-/// Adds a folder in which [`load`] looks for the library.
-pub fn provide_search_dir(_dir: PathBuf) {
-    todo!()
+/// Locks a mutex whether or not a thread has panicked while holding it: the
+/// states guarded in this crate are whole after every statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Cancel;
+use super::rows::{self, Row};
+use crate::bundle::Task;
+use crate::post::{aggregate, softmax};
+use crate::runtime::limits::Limits;
+use crate::text::window;
+use crate::{Cancel, Error, Model, Result};
 
 /// What to do with a text of more tokens than the model takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +77,7 @@ impl ClassifyOptions {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Classification {
-    /// Labels, most probable first.
+    /// Labels, the one with the highest score first.
     pub labels: Vec<Scored>,
     /// What was read and how long it took.
     pub usage: Usage,
@@ -86,7 +91,8 @@ pub struct Scored {
     pub label: String,
     /// Its place in the model's list of labels.
     pub index: usize,
-    /// Its probability, by the manifest's activation.
+    /// Its probability, by the activation in the manifest; the logit itself if
+    /// the model has none.
     pub probability: f32,
     /// The model's raw score.
     pub logit: f32,
@@ -96,7 +102,8 @@ pub struct Scored {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Tokens of the text that the model read, special tokens included.
+    /// Tokens of the text that the model read, special tokens included. Those
+    /// that two windows share count once.
     pub tokens_used: usize,
     /// Tokens of the text that it did not read.
     pub tokens_dropped: usize,
@@ -106,15 +113,112 @@ pub struct Usage {
     pub timings: Timings,
 }
 
-/// Time by stage, as wall-clock time. Texts run in one batch share the
-/// inference time of that batch.
+/// Wall-clock time by stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
     /// Text to token ids.
     pub tokenize: Duration,
-    /// Waiting for a session and running the model.
+    /// Waiting for a session and running the model. Texts that ran together
+    /// each have the time of the whole run.
     pub inference: Duration,
     /// Logits to sorted probabilities.
     pub post: Duration,
+}
+
+/// Classifies texts; answers come in the order of the texts.
+pub(crate) fn run(model: &Model, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classification>> {
+    let manifest = model.bundle().manifest();
+    if !matches!(manifest.task, Task::TextClassification) {
+        return Err(Error::WrongTask {
+            model: manifest.id.clone(),
+            have: manifest.task.name().to_owned(),
+            want: "text-classification",
+        });
+    }
+    let limits = Limits { cancel: options.cancel.clone(), deadline: options.deadline };
+    limits.check()?;
+
+    let mut rows = Vec::new();
+    let mut usages = Vec::with_capacity(texts.len());
+    for (text, content) in texts.iter().enumerate() {
+        limits.check()?;
+        usages.push(tokenize(model, text, content, options.overflow, &limits, &mut rows)?);
+    }
+    let outcomes = rows::run(model, &rows, &limits)?;
+
+    // Rows of one text follow each other, and texts are in order.
+    let mut done = rows.iter().zip(outcomes).peekable();
+    let mut answers = Vec::with_capacity(texts.len());
+    for (text, mut usage) in usages.into_iter().enumerate() {
+        let (mut logits, mut weights) = (Vec::new(), Vec::new());
+        while let Some((row, outcome)) = done.next_if(|(row, _)| row.text == text) {
+            usage.timings.inference += outcome.time;
+            weights.push(row.content);
+            logits.push(outcome.logits);
+        }
+        let start = Instant::now();
+        let windows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+        let logits = aggregate::weighted_mean(&windows, &weights);
+        let labels = score(model, &logits, options.top_k);
+        usage.timings.post = start.elapsed();
+        answers.push(Classification { labels, usage });
+    }
+    Ok(answers)
+}
+
+/// Adds the rows of one text.
+fn tokenize(
+    model: &Model,
+    text: usize,
+    content: &str,
+    overflow: Overflow,
+    limits: &Limits,
+    rows: &mut Vec<Row>,
+) -> Result<Usage> {
+    let start = Instant::now();
+    let frame = model.tokenizer().frame();
+    let ids = model.tokenizer().ids(content, limits)?;
+    // `Model` has checked that there is room for at least one token.
+    let room = model.bundle().manifest().max_tokens.saturating_sub(frame.len());
+    let plan = window::plan(ids.len(), room, frame.len(), overflow)?;
+    if ids.is_empty() && frame.len() == 0 {
+        return Err(Error::InvalidArgument(
+            "the text has no tokens, and this model's tokenizer adds none: there is nothing to classify".to_owned(),
+        ));
+    }
+    let windows = plan.windows.len();
+    for window in plan.windows {
+        let tokens = ids.get(window).unwrap_or_default();
+        rows.push(Row {
+            text,
+            content: tokens.len(),
+            ids: frame.ids(tokens).map(|id| id as i32).collect(),
+            types: frame.types(tokens.len()).map(|id| id as i32).collect(),
+        });
+    }
+    Ok(Usage {
+        tokens_used: ids.len() - plan.dropped + frame.len(),
+        tokens_dropped: plan.dropped,
+        windows,
+        timings: Timings { tokenize: start.elapsed(), ..Timings::default() },
+    })
+}
+
+fn score(model: &Model, logits: &[f32], top_k: Option<usize>) -> Vec<Scored> {
+    let probabilities = softmax::activate(model.bundle().manifest().activation, logits);
+    // By logit, which orders labels as the probability does and still tells
+    // them apart where probabilities have become equal.
+    softmax::descending(logits)
+        .into_iter()
+        .take(top_k.unwrap_or(usize::MAX))
+        .filter_map(|index| {
+            Some(Scored {
+                label: model.bundle().labels().get(index)?.clone(),
+                index,
+                probability: *probabilities.get(index)?,
+                logit: *logits.get(index)?,
+            })
+        })
+        .collect()
 }

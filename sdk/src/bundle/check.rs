@@ -1,0 +1,178 @@
+//! Whether a manifest and a list of labels make sense.
+
+use std::collections::HashSet;
+
+use super::{
+    Activation, Batching, BundleError, ElementType, GRAPH, LABELS, Manifest, Requires, SectionKind, TOKENIZER, Task,
+    TensorSpec, WEIGHTS,
+};
+
+/// The most tokens of one input that any model may state.
+const MAX_TOKENS: usize = 1 << 20;
+const MAX_DIMENSION: usize = 1 << 24;
+const MAX_LABELS: usize = 100_000;
+const MAX_LIST: usize = 4096;
+const MAX_TEXT: usize = 1024;
+
+/// The inputs this version can fill.
+pub(crate) const INPUT_IDS: &str = "input_ids";
+pub(crate) const ATTENTION_MASK: &str = "attention_mask";
+pub(crate) const TOKEN_TYPE_IDS: &str = "token_type_ids";
+
+/// Kind, name and name of the kind of the sections a task needs.
+pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'static str)> {
+    match task {
+        Task::TextClassification => vec![
+            (SectionKind::Tokenizer, TOKENIZER, "tokenizer"),
+            (SectionKind::Graph, GRAPH, "graph"),
+            (SectionKind::Weights, WEIGHTS, "weights"),
+            (SectionKind::Labels, LABELS, "labels"),
+        ],
+        // What a later task needs is for later versions to say.
+        Task::Other(_) => Vec::new(),
+    }
+}
+
+/// Checks every field that the library goes by.
+pub(super) fn manifest(m: &Manifest) -> Result<(), BundleError> {
+    let id_ok = m.id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    require((1..=128).contains(&m.id.len()) && id_ok, "id", || "must be 1 to 128 of A-Z a-z 0-9 . _ -".into())?;
+    text("version", &m.version)?;
+    text("task", m.task.name())?;
+
+    let a = &m.architecture;
+    text("architecture.family", &a.family)?;
+    range("architecture.layers", a.layers, 1, 1024)?;
+    range("architecture.hidden_size", a.hidden_size, 1, MAX_DIMENSION)?;
+    range("architecture.attention_heads", a.attention_heads, 1, a.hidden_size)?;
+    range("architecture.intermediate_size", a.intermediate_size, 1, MAX_DIMENSION)?;
+    // Token ids are 32-bit signed in the graph.
+    range("architecture.vocab_size", a.vocab_size, 1, i32::MAX as usize)?;
+
+    list("languages", m.languages.len())?;
+    m.languages.iter().try_for_each(|language| text("languages", language))?;
+    range("max_tokens", m.max_tokens, 1, MAX_TOKENS)?;
+    range("tokenizer.pad_id", m.tokenizer.pad_id as usize, 0, a.vocab_size - 1)?;
+    text("tokenizer.library", &m.tokenizer.library)?;
+    text("tokenizer.version", &m.tokenizer.version)?;
+
+    require(!m.opset.is_empty(), "opset", || "is empty".into())?;
+    list("opset", m.opset.len())?;
+    for (domain, version) in &m.opset {
+        text("opset", domain)?;
+        require(*version >= 1, "opset", || format!("has version 0 for `{domain}`"))?;
+    }
+    list("operators", m.operators.len())?;
+    m.operators.iter().try_for_each(|operator| text("operators", operator))?;
+
+    tensors("inputs", &m.inputs)?;
+    tensors("outputs", &m.outputs)?;
+    require(version_number(&m.requires.sdk).is_some(), "requires.sdk", || {
+        format!("is `{}` and must be three numbers with dots", m.requires.sdk)
+    })?;
+    if let Some(quality) = &m.quality {
+        require(quality.low <= quality.high, "quality.low", || "is above quality.high".into())?;
+    }
+    task(m)
+}
+
+fn task(m: &Manifest) -> Result<(), BundleError> {
+    if !matches!(m.task, Task::TextClassification) {
+        return Ok(());
+    }
+    let has_input = |name| m.inputs.iter().any(|input| input.name == name);
+    require(has_input(INPUT_IDS), "inputs", || format!("has no `{INPUT_IDS}`"))?;
+    for input in &m.inputs {
+        if ![INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS].contains(&input.name.as_str()) {
+            return Err(BundleError::UnknownFeature { what: "the graph input", value: input.name.clone() });
+        }
+        let integers = matches!(input.element, ElementType::Int32 | ElementType::Int64);
+        require(integers && input.axes == ["batch", "length"], "inputs", || {
+            format!("gives `{}` another type or other axes than integers of [batch, length]", input.name)
+        })?;
+    }
+    require(m.batching == Batching::Single || has_input(ATTENTION_MASK), "batching", || {
+        format!("is `padded`, but the graph has no input `{ATTENTION_MASK}` to tell padding from text")
+    })?;
+    let logits = m
+        .outputs
+        .first()
+        .is_some_and(|output| output.element == ElementType::Float32 && output.axes == ["batch", "labels"]);
+    require(logits, "outputs", || "must begin with 32-bit floats of [batch, labels]".into())
+}
+
+fn tensors(field: &'static str, tensors: &[TensorSpec]) -> Result<(), BundleError> {
+    require((1..=64).contains(&tensors.len()), field, || "must have 1 to 64 entries".into())?;
+    let mut seen = HashSet::new();
+    for tensor in tensors {
+        text(field, &tensor.name)?;
+        require(seen.insert(&tensor.name), field, || format!("has `{}` twice", tensor.name))?;
+        require(tensor.axes.len() <= 8, field, || format!("gives `{}` more than 8 axes", tensor.name))?;
+        tensor.axes.iter().try_for_each(|axis| text(field, axis))?;
+    }
+    Ok(())
+}
+
+/// Checks the label names against the activation.
+pub(super) fn labels(labels: &[String], manifest: &Manifest) -> Result<(), BundleError> {
+    let fail = |why: String| Err(BundleError::Labels(why));
+    if labels.is_empty() || labels.len() > MAX_LABELS {
+        return fail(format!("number {}; there must be 1 to {MAX_LABELS}", labels.len()));
+    }
+    if manifest.activation == Activation::Softmax && labels.len() < 2 {
+        return fail("number 1, but softmax chooses between at least 2".into());
+    }
+    let mut seen = HashSet::new();
+    for label in labels {
+        if label.is_empty() || label.len() > MAX_TEXT {
+            return fail(format!("have one of {} bytes; each must have 1 to {MAX_TEXT}", label.len()));
+        }
+        if !seen.insert(label) {
+            return fail(format!("have `{label}` twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that this library is not older than a bundle asks for.
+pub(crate) fn library_version(requires: &Requires) -> Result<(), BundleError> {
+    let have = env!("CARGO_PKG_VERSION");
+    if version_number(&requires.sdk) > version_number(have) {
+        return Err(BundleError::NeedsNewer {
+            what: "the limbeck library",
+            needed: requires.sdk.clone(),
+            have: have.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The three numbers of `major.minor.patch`.
+pub(crate) fn version_number(version: &str) -> Option<[u32; 3]> {
+    let mut parts = version.split('.');
+    let mut number = || {
+        let part = parts.next()?;
+        // `parse` alone would take "+1".
+        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+    };
+    let numbers = [number()?, number()?, number()?];
+    parts.next().is_none().then_some(numbers)
+}
+
+fn require(holds: bool, field: &str, reason: impl FnOnce() -> String) -> Result<(), BundleError> {
+    if holds { Ok(()) } else { Err(BundleError::ManifestField { field: field.to_owned(), reason: reason() }) }
+}
+
+fn range(field: &str, value: usize, low: usize, high: usize) -> Result<(), BundleError> {
+    require((low..=high).contains(&value), field, || format!("is {value} and must be from {low} to {high}"))
+}
+
+fn list(field: &str, length: usize) -> Result<(), BundleError> {
+    require(length <= MAX_LIST, field, || format!("has {length} entries and may have {MAX_LIST}"))
+}
+
+fn text(field: &str, value: &str) -> Result<(), BundleError> {
+    require((1..=MAX_TEXT).contains(&value.len()), field, || {
+        format!("has a text of {} bytes; 1 to {MAX_TEXT} are allowed", value.len())
+    })
+}

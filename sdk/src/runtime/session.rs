@@ -1,0 +1,232 @@
+//! One ONNX Runtime session.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ort::AsPointer;
+use ort::ep::{self, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, Session, SessionInputValue};
+use ort::value::{Tensor, TensorElementType};
+
+use super::cancel::Interrupt;
+use super::limits::Limits;
+use super::{environment, graph};
+use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
+use crate::bundle::{ElementType, GRAPH, TensorSpec, WEIGHTS};
+use crate::{Bundle, BundleError, Error, Result};
+
+/// How sessions are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionOptions {
+    /// Threads inside an operator.
+    pub threads: usize,
+    /// Whether idle threads spin.
+    pub spinning: bool,
+}
+
+/// Rows of one length, ready to run. All parts are row by row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub rows: usize,
+    pub length: usize,
+    pub ids: Vec<i32>,
+    pub mask: Vec<i32>,
+    pub types: Vec<i32>,
+}
+
+/// A session over the graph of a bundle.
+#[derive(Debug)]
+pub(crate) struct ModelSession {
+    // Declared, and so dropped, before the bundle whose memory it reads.
+    session: Session,
+    bundle: Bundle,
+}
+
+impl ModelSession {
+    /// Makes a session whose weights stay where the bundle has them mapped.
+    pub(crate) fn new(bundle: &Bundle, options: SessionOptions) -> Result<ModelSession> {
+        let missing = || Error::Internal("the bundle has lost its graph or weights".to_owned());
+        let graph = bundle.bytes_of(GRAPH).ok_or_else(missing)?;
+        let weights = bundle.bytes_of(WEIGHTS).ok_or_else(missing)?;
+        graph::check(graph, WEIGHTS, weights.len() as u64).map_err(|problem| bundle.error(problem))?;
+
+        let environment = environment::environment(None)?;
+        let mut builder = Session::builder(environment)
+            .and_then(|builder| configure(builder, options))
+            .map_err(failed("set up a session"))?;
+        add_weights(&mut builder, weights).map_err(failed("set up a session"))?;
+        let session = builder.commit_from_memory(graph).map_err(failed("load the model"))?;
+        let this = ModelSession { session, bundle: bundle.clone() };
+        this.check_against_manifest()?;
+        Ok(this)
+    }
+
+    /// Runs a batch and returns the first output, row by row.
+    pub(crate) fn run(&mut self, batch: &Batch, limits: &Limits) -> Result<Vec<f32>> {
+        limits.check()?;
+        let manifest = self.bundle.manifest();
+        let labels = self.bundle.labels().len();
+        let inputs = manifest
+            .inputs
+            .iter()
+            .map(|input| Ok((Cow::Borrowed(input.name.as_str()), value(input, batch)?)))
+            .collect::<Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>>>()?;
+        let name = manifest.outputs.first().map_or("", |output| output.name.as_str());
+
+        let run = Arc::new(Run { options: RunOptions::new().map_err(failed("run the model"))? });
+        // A call without limits pays nothing for them.
+        let watch = match limits.is_unlimited() {
+            true => None,
+            false => Some(limits.watch(&(Arc::clone(&run) as Arc<dyn Interrupt>))?),
+        };
+        let outcome = self.session.run_with_options(inputs, &run.options);
+        drop(watch);
+        // ONNX Runtime has no code for a run that was ended on request, so our
+        // own state tells. It also goes first when the run had just finished:
+        // what a caller has given up on is not returned.
+        limits.check()?;
+        let outputs = outcome.map_err(failed("run the model"))?;
+
+        let output = outputs.get(name).ok_or_else(|| inference(format!("there is no output `{name}`")))?;
+        let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed("run the model"))?;
+        if shape.as_ref() != [batch.rows as i64, labels as i64] {
+            return Err(inference(format!(
+                "the output `{name}` has the shape {:?} where [{}, {labels}] was expected",
+                shape.as_ref(),
+                batch.rows
+            )));
+        }
+        if values.iter().any(|value| value.is_nan()) {
+            return Err(inference(format!("the output `{name}` holds a value that is not a number")));
+        }
+        Ok(values.to_vec())
+    }
+
+    fn check_against_manifest(&self) -> Result<()> {
+        let manifest = self.bundle.manifest();
+        let problem = |text: String| Err(self.bundle.error(BundleError::Graph(text)));
+        for outlet in self.session.inputs() {
+            let Some(input) = manifest.inputs.iter().find(|input| input.name == outlet.name()) else {
+                return problem(format!("it has an input `{}` that the manifest does not list", outlet.name()));
+            };
+            if outlet.dtype().tensor_type() != Some(element(input.element)) {
+                return problem(format!("its input `{}` has another type than the manifest says", input.name));
+            }
+        }
+        for input in &manifest.inputs {
+            if !self.session.inputs().iter().any(|outlet| outlet.name() == input.name) {
+                return problem(format!("it has no input `{}`", input.name));
+            }
+        }
+        let Some(first) = manifest.outputs.first() else { return problem("it has no outputs".to_owned()) };
+        let Some(outlet) = self.session.outputs().iter().find(|outlet| outlet.name() == first.name) else {
+            return problem(format!("it has no output `{}`", first.name));
+        };
+        if outlet.dtype().tensor_type() != Some(element(first.element)) {
+            return problem(format!("its output `{}` has another type than the manifest says", first.name));
+        }
+        let columns = outlet.dtype().tensor_shape().and_then(|shape| shape.last().copied());
+        let labels = self.bundle.labels().len();
+        match columns {
+            // A free dimension is checked after every run instead.
+            Some(columns) if columns >= 0 && columns != labels as i64 => {
+                problem(format!("its output `{}` has {columns} columns for {labels} labels", first.name))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn configure(builder: SessionBuilder, options: SessionOptions) -> ort::Result<SessionBuilder> {
+    Ok(builder
+        // Nothing but the CPU, whatever the library would choose by itself.
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        // No arena and no memory pattern: both keep, for every length seen,
+        // what the longest needed. The system's allocator gives it back.
+        .with_execution_providers([cpu()])?
+        .with_memory_pattern(false)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(options.threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(options.spinning)?
+        .with_inter_op_spinning(false)?
+        .with_log_level(LogLevel::Fatal)?)
+}
+
+fn cpu() -> ExecutionProviderDispatch {
+    ep::CPU::default().with_arena_allocator(false).build().error_on_failure()
+}
+
+/// Gives ONNX Runtime the weights as the file its graph refers to.
+///
+/// `ort`'s own method for this takes an `Arc<[u8]>`, which a mapping cannot be,
+/// hence the call to the function under it.
+fn add_weights(builder: &mut SessionBuilder, weights: &[u8]) -> ort::Result<()> {
+    // The name in the encoding the platform uses for paths.
+    #[cfg(windows)]
+    let name: Vec<u16> = WEIGHTS.encode_utf16().chain([0]).collect();
+    #[cfg(not(windows))]
+    let name: Vec<std::ffi::c_char> = WEIGHTS.bytes().chain([0]).map(|b| b as std::ffi::c_char).collect();
+
+    let names = [name.as_ptr()];
+    let buffers = [weights.as_ptr().cast::<std::ffi::c_char>().cast_mut()];
+    let lengths = [weights.len()];
+    // SAFETY: the three arrays have one entry each. The name is copied. The
+    // buffer is only read, although the function's type does not say so, and it
+    // stays mapped as long as the session: `ModelSession` holds the bundle.
+    unsafe {
+        let status = (ort::api().AddExternalInitializersFromMemory)(
+            builder.ptr_mut(),
+            names.as_ptr(),
+            buffers.as_ptr(),
+            lengths.as_ptr(),
+            1,
+        );
+        ort::Error::result_from_status(status)
+    }
+}
+
+/// A run that can be ended from another thread.
+struct Run {
+    options: RunOptions,
+}
+
+impl Interrupt for Run {
+    fn interrupt(&self) {
+        // It only sets a flag, which cannot fail.
+        let _ = self.options.terminate();
+    }
+}
+
+fn value<'a>(input: &TensorSpec, batch: &Batch) -> Result<SessionInputValue<'a>> {
+    let values = match input.name.as_str() {
+        INPUT_IDS => &batch.ids,
+        ATTENTION_MASK => &batch.mask,
+        TOKEN_TYPE_IDS => &batch.types,
+        other => return Err(Error::Internal(format!("no values for the input `{other}`"))),
+    };
+    let shape = [batch.rows, batch.length];
+    match input.element {
+        ElementType::Int32 => Tensor::from_array((shape, values.clone())).map(Into::into),
+        _ => Tensor::from_array((shape, values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>())).map(Into::into),
+    }
+    .map_err(failed("run the model"))
+}
+
+fn element(element: ElementType) -> TensorElementType {
+    match element {
+        ElementType::Int32 => TensorElementType::Int32,
+        ElementType::Int64 => TensorElementType::Int64,
+        ElementType::Float32 => TensorElementType::Float32,
+    }
+}
+
+fn inference(message: String) -> Error {
+    Error::Inference { action: "run the model", message }
+}
+
+fn failed<R>(action: &'static str) -> impl Fn(ort::Error<R>) -> Error {
+    move |error| Error::Inference { action, message: error.message().to_owned() }
+}
