@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use limbeck::Bundle;
+use limbeck_export::files::hex;
 use serde_json::json;
 
 /// Show what a bundle holds
@@ -25,7 +26,7 @@ impl Inspect {
             let sections: Vec<_> = bundle
                 .sections()
                 .iter()
-                .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": s.sha256}))
+                .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": hex(&s.sha256)}))
                 .collect();
             super::print_json(&json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size()}))?;
             return Ok(ExitCode::SUCCESS);
@@ -75,7 +76,7 @@ impl Inspect {
             manifest.operators.join(", ")
         );
         for s in bundle.sections() {
-            text += &format!("  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n", s.name, s.kind.name(), s.length, s.offset, s.sha256);
+            text += &format!("  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n", s.name, s.kind.name(), s.length, s.offset, hex(&s.sha256));
         }
         super::print(&text)?;
         Ok(ExitCode::SUCCESS)

@@ -1,0 +1,23 @@
+//! ONNX Runtime without the sdk around it.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::Session;
+
+/// A session on a graph file, for comparing graphs without the sdk's text handling.
+///
+/// One process must use either this or the sdk: each makes ONNX Runtime's one environment.
+///
+/// # Panics
+/// When the graph does not load: that is what the tests look for.
+pub fn session(graph: &Path) -> Session {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    let environment = ENVIRONMENT.get_or_init(|| {
+        let library = crate::cache::onnxruntime();
+        let builder = ort::init_from(&library).expect("an ONNX Runtime library that loads");
+        builder.with_name("limbeck-tests").with_telemetry(false).build().expect("ONNX Runtime's environment")
+    });
+    Session::builder(environment).expect("a session builder").commit_from_file(graph).expect("a graph that loads")
+}
