@@ -68,7 +68,7 @@ mod tests {
         fn pieces_make_up_the_text(words in proptest::collection::vec("[a-zé🙂 \n]{0,2000}", 0..60)) {
             let text = words.join(" ");
             let pieces: Vec<&str> = pieces(&text).collect();
-            prop_assert_eq!(pieces.concat(), text);
+            prop_assert_eq!(pieces.concat(), text.as_str());
             for piece in pieces.iter().rev().skip(1) {
                 prop_assert!(piece.len() > PIECE);
                 prop_assert!(piece.ends_with([' ', '\n', '\t', '\r']));

@@ -154,3 +154,111 @@ fn find_frame(tokenizer: &Tokenizer) -> Result<Frame> {
     }
     Ok(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = include_str!("../../tests/data/tokenizer.json");
+
+    fn tokenizer(json: &str) -> TextTokenizer {
+        TextTokenizer::from_bytes(json.as_bytes(), 1000).unwrap()
+    }
+
+    fn framed(tokenizer: &TextTokenizer, text: &str) -> Vec<u32> {
+        let ids = tokenizer.ids(text, &Limits::default()).unwrap();
+        tokenizer.frame().ids(&ids).collect()
+    }
+
+    /// The file asks for four tokens and padding to sixteen.
+    #[test]
+    fn truncation_and_padding_of_the_file_are_off() {
+        let tokenizer = tokenizer(JSON);
+        assert_eq!(tokenizer.tokens("the film was not very good").unwrap().ids.len(), 8);
+        assert_eq!(framed(&tokenizer, "").len(), 2);
+    }
+
+    #[test]
+    fn framing_equals_the_post_processor() {
+        let tokenizer = tokenizer(JSON);
+        for text in ["", "a", "The FILM was [SEP] not [CLS] good 🙂", "\0 x \u{301}"] {
+            assert_eq!(framed(&tokenizer, text), tokenizer.tokens(text).unwrap().ids, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_give_the_tokens_of_the_whole() {
+        let tokenizer = tokenizer(JSON);
+        assert!(tokenizer.in_pieces);
+        let mut text = String::new();
+        let parts = [
+            "the films",
+            "[SEP]",
+            "ÉTÉ",
+            "e\u{301}",
+            "漢字",
+            "\0",
+            "🙂",
+            "[CLS",
+            "]",
+            "it's",
+            "\u{a0}",
+            "\t",
+            "\n",
+            "  ",
+        ];
+        for i in 0..30_000 {
+            text.push_str(parts[(i * 7 + i / 11) % parts.len()]);
+            if i % 3 != 0 {
+                text.push(' ');
+            }
+        }
+        assert!(chunk::pieces(&text).count() > 5);
+        assert_eq!(framed(&tokenizer, &text), tokenizer.tokens(&text).unwrap().ids);
+    }
+
+    #[test]
+    fn tokens_with_spaces_switch_the_pieces_off() {
+        let json = JSON.replace(r#""content": "[MASK]""#, r#""content": "a b""#);
+        assert_ne!(json, JSON);
+        assert!(!tokenizer(&json).in_pieces);
+    }
+
+    #[test]
+    fn ids_beyond_the_model_are_refused() {
+        let tokenizer = TextTokenizer::from_bytes(JSON.as_bytes(), 8).unwrap();
+        let error = tokenizer.ids("the film", &Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("do not belong together"), "{error}");
+        let error = TextTokenizer::from_bytes(JSON.as_bytes(), 3).unwrap_err();
+        assert_eq!(error.code(), crate::Code::Tokenizer);
+    }
+
+    #[test]
+    fn a_tokenizer_without_a_post_processor_has_an_empty_frame() {
+        let start = JSON.find(r#""post_processor""#).unwrap();
+        let end = JSON.find(r#""decoder""#).unwrap();
+        let json = format!("{}{}", &JSON[..start], &JSON[end..]);
+        let tokenizer = tokenizer(&json);
+        assert_eq!(tokenizer.frame().len(), 0);
+        assert_eq!(framed(&tokenizer, "").len(), 0);
+        assert_eq!(framed(&tokenizer, "the film").len(), 2);
+    }
+
+    #[test]
+    fn text_that_is_no_tokenizer_is_refused() {
+        for json in ["", "{}", "[1]", "{\"model\":3}"] {
+            let error = TextTokenizer::from_bytes(json.as_bytes(), 100).unwrap_err();
+            assert_eq!(error.code(), crate::Code::Tokenizer);
+        }
+    }
+
+    #[test]
+    fn a_cancelled_call_ends_between_pieces() {
+        let cancel = crate::Cancel::new();
+        let limits = Limits { cancel: Some(cancel.clone()), deadline: None };
+        let tokenizer = tokenizer(JSON);
+        tokenizer.ids("the film", &limits).unwrap();
+        cancel.cancel();
+        assert!(matches!(tokenizer.ids("the film", &limits), Err(Error::Cancelled)));
+    }
+}
