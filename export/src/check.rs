@@ -72,13 +72,14 @@ pub fn check(recipe: &Recipe, teacher: &Path, data: &Path) -> Result<Findings> {
         count_parameters(config, Head::None).encoder
     ));
     if recipe.student.layers > config.layers {
-        findings.problems.push(format!(
-            "student.layers is {}, but the teacher has only {}",
-            recipe.student.layers, config.layers
-        ));
+        findings
+            .problems
+            .push(format!("student.layers is {}, but the teacher has only {}", recipe.student.layers, config.layers));
     }
     if let Some(beyond) = recipe.student.layer_map.iter().flatten().find(|&&l| l >= config.layers) {
-        findings.problems.push(format!("student.layer_map names layer {beyond}; the teacher ends at {}", config.layers - 1));
+        findings
+            .problems
+            .push(format!("student.layer_map names layer {beyond}; the teacher ends at {}", config.layers - 1));
     }
     if recipe.max_tokens > config.max_positions {
         findings.problems.push(format!(
@@ -118,7 +119,9 @@ fn classes(train: &[Example], labels: &[String], findings: &mut Findings) {
     for example in train {
         *counts.entry(&example.label).or_default() += 1;
     }
-    findings.facts.push(format!("labels: {}", counts.iter().map(|(l, n)| format!("{l} {n}")).collect::<Vec<_>>().join(", ")));
+    findings
+        .facts
+        .push(format!("labels: {}", counts.iter().map(|(l, n)| format!("{l} {n}")).collect::<Vec<_>>().join(", ")));
     if labels.len() <= 20 {
         for (label, count) in counts.into_iter().filter(|&(_, n)| (n as f64) < train.len() as f64 * RARE) {
             findings.warnings.push(format!("label \"{label}\" has only {count} training rows"));

@@ -130,11 +130,7 @@ impl ModelConfig {
     /// Refuses shapes that cannot be built.
     pub fn check(&self) -> Result<()> {
         if !self.hidden_size.is_multiple_of(self.attention_heads) {
-            bail!(
-                "hidden size {} is not a multiple of {} attention heads",
-                self.hidden_size,
-                self.attention_heads
-            );
+            bail!("hidden size {} is not a multiple of {} attention heads", self.hidden_size, self.attention_heads);
         }
         if self.pad_id >= self.vocab_size {
             bail!("pad token id {} is outside the vocabulary of {}", self.pad_id, self.vocab_size);

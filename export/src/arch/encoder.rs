@@ -74,7 +74,14 @@ impl Encoder {
 
     /// `ids` and `mask` (1 token, 0 pad) are `[batch, length]` int64, `types` likewise or all 0;
     /// `train` switches dropout on.
-    pub fn forward(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, capture: Capture, train: bool) -> Encoded {
+    pub fn forward(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        types: Option<&Tensor>,
+        capture: Capture,
+        train: bool,
+    ) -> Encoded {
         let bias = masked_bias(mask);
         let mut x = self.embeddings.forward(ids, types, train);
         let (mut hidden_states, mut attention_scores) = (Vec::new(), Vec::new());

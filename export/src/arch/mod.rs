@@ -16,5 +16,5 @@ pub use config::{Activation, Family, ModelConfig};
 pub use encoder::{Capture, Encoded, Encoder};
 pub use heads::{Classifier, ClassifierOutput, Head};
 pub use layout::{ParameterCount, Spec, count_parameters, flops, parameter_layout};
-pub use store::{Params, Scope};
 pub(crate) use store::initial_value;
+pub use store::{Params, Scope};

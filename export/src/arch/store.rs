@@ -17,8 +17,7 @@ pub struct Params {
 impl Params {
     /// Takes tensors that were checked against a layout; moves them to `device` as fp32.
     pub fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
-        let tensors =
-            tensors.into_iter().map(|(name, t)| (name, t.to_device(device).to_kind(Kind::Float))).collect();
+        let tensors = tensors.into_iter().map(|(name, t)| (name, t.to_device(device).to_kind(Kind::Float))).collect();
         Self { tensors, device }
     }
 

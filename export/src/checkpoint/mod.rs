@@ -119,8 +119,7 @@ pub fn save(
     params: &Params,
     tokenizer: &Path,
 ) -> Result<()> {
-    let tokenizer_bytes =
-        std::fs::read(tokenizer).with_context(|| format!("cannot read {}", tokenizer.display()))?;
+    let tokenizer_bytes = std::fs::read(tokenizer).with_context(|| format!("cannot read {}", tokenizer.display()))?;
     files::write_bytes(&folder.join("tokenizer.json"), &tokenizer_bytes)?;
     files::write_json(&folder.join("config.json"), &config.to_hf(labels))?;
     let named: Vec<(String, Tensor)> =

@@ -44,7 +44,10 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
-        ensure!(self.runs > 0 && self.batch > 0 && self.threads > 0, "--runs, --batch and --threads must be at least 1");
+        ensure!(
+            self.runs > 0 && self.batch > 0 && self.threads > 0,
+            "--runs, --batch and --threads must be at least 1"
+        );
         let options = BenchOptions {
             lengths: self.lengths,
             batch: self.batch,
@@ -55,7 +58,11 @@ impl Bench {
             runtime: self.engine.path(),
         };
         let result = bench(&self.bundle, &options)?;
-        if self.json { super::print_json(&result)? } else { super::print(&table(&result))? }
+        if self.json {
+            super::print_json(&result)?
+        } else {
+            super::print(&table(&result))?
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

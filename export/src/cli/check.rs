@@ -8,7 +8,9 @@ use limbeck_export::recipe::Recipe;
 
 /// Look for what would waste a training run: broken data, leaks, lost tokens, a teacher that does not fit
 #[derive(Args)]
-#[command(after_help = "Example:\n  limbeck check --recipe recipe.toml --teacher all-minilm-l6-v2 --data data\n\nExit status 1 when something would stop or spoil the run.")]
+#[command(
+    after_help = "Example:\n  limbeck check --recipe recipe.toml --teacher all-minilm-l6-v2 --data data\n\nExit status 1 when something would stop or spoil the run."
+)]
 pub(super) struct Check {
     /// Recipe (TOML)
     #[arg(long)]

@@ -48,10 +48,12 @@ impl Eval {
             result.majority * 100.0
         );
         if result.truncated > 0 {
-            text += &format!("{} texts were too long; {} tokens were not read\n", result.truncated, result.tokens_dropped);
+            text +=
+                &format!("{} texts were too long; {} tokens were not read\n", result.truncated, result.tokens_dropped);
         }
         for (label, row) in result.labels.iter().zip(&result.confusion) {
-            let (all, right) = (row.iter().sum::<usize>(), row[result.labels.iter().position(|l| l == label).unwrap_or(0)]);
+            let (all, right) =
+                (row.iter().sum::<usize>(), row[result.labels.iter().position(|l| l == label).unwrap_or(0)]);
             text += &format!("  {label}: {right} of {all} right\n");
         }
         super::print(&text)?;

@@ -9,7 +9,9 @@ use serde_json::json;
 
 /// Show what a bundle holds
 #[derive(Args)]
-#[command(after_help = "Examples:\n  limbeck inspect sentiment.limbeck\n  limbeck inspect sentiment.limbeck --json | jq .manifest.operators")]
+#[command(
+    after_help = "Examples:\n  limbeck inspect sentiment.limbeck\n  limbeck inspect sentiment.limbeck --json | jq .manifest.operators"
+)]
 pub(super) struct Inspect {
     /// Bundle
     bundle: PathBuf,
@@ -28,7 +30,9 @@ impl Inspect {
                 .iter()
                 .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": hex(&s.sha256)}))
                 .collect();
-            super::print_json(&json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size()}))?;
+            super::print_json(
+                &json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size()}),
+            )?;
             return Ok(ExitCode::SUCCESS);
         }
         let a = &manifest.architecture;
@@ -50,14 +54,20 @@ impl Inspect {
             serde_json::to_value(manifest.batching)?.as_str().unwrap_or("?")
         );
         if let Some(q) = &manifest.quality {
-            text += &format!("{} {:.4} ({:.4} to {:.4}) on {} {} examples\n", q.metric, q.value, q.low, q.high, q.examples, q.split);
+            text += &format!(
+                "{} {:.4} ({:.4} to {:.4}) on {} {} examples\n",
+                q.metric, q.value, q.low, q.high, q.examples, q.split
+            );
         }
         if let Some(q) = &manifest.quantization {
             let drop = q.measured_drop.map_or("not measured".to_owned(), |d| format!("{d:+.4} lost on dev"));
             text += &format!("quantization: {} ({drop})\n", q.mode);
         }
         if let Some(l) = &manifest.latency {
-            text += &format!("latency: {:.2} ms for {} tokens on {} thread(s), {}\n", l.p50_ms, l.tokens, l.threads, l.machine);
+            text += &format!(
+                "latency: {:.2} ms for {} tokens on {} thread(s), {}\n",
+                l.p50_ms, l.tokens, l.threads, l.machine
+            );
         }
         for (title, tensors) in [("inputs", &manifest.inputs), ("outputs", &manifest.outputs)] {
             let list: Vec<String> = tensors
@@ -76,7 +86,14 @@ impl Inspect {
             manifest.operators.join(", ")
         );
         for s in bundle.sections() {
-            text += &format!("  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n", s.name, s.kind.name(), s.length, s.offset, hex(&s.sha256));
+            text += &format!(
+                "  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n",
+                s.name,
+                s.kind.name(),
+                s.length,
+                s.offset,
+                hex(&s.sha256)
+            );
         }
         super::print(&text)?;
         Ok(ExitCode::SUCCESS)

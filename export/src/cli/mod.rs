@@ -73,9 +73,10 @@ impl Columns {
     fn schema(&self) -> Result<Schema> {
         let format = match self.format.as_deref() {
             None => None,
-            Some(name) => Some(Format::of(format!("x.{name}").as_ref()).map_err(|_| {
-                anyhow::anyhow!("--format {name}: unknown format; use jsonl, json, csv or tsv")
-            })?),
+            Some(name) => Some(
+                Format::of(format!("x.{name}").as_ref())
+                    .map_err(|_| anyhow::anyhow!("--format {name}: unknown format; use jsonl, json, csv or tsv"))?,
+            ),
         };
         let rename = self
             .rename

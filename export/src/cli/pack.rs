@@ -44,7 +44,9 @@ impl Identity {
 
 /// Pack a Hugging Face classifier folder into an fp32 bundle
 #[derive(Args)]
-#[command(after_help = "Example:\n  limbeck pack out/student -o student.limbeck --language en\n\nFor int8 see `limbeck quantize`.")]
+#[command(
+    after_help = "Example:\n  limbeck pack out/student -o student.limbeck --language en\n\nFor int8 see `limbeck quantize`."
+)]
 pub(super) struct Pack {
     /// Folder with config.json, model.safetensors and tokenizer.json
     model: PathBuf,

@@ -10,7 +10,9 @@ use super::engines::Engine;
 
 /// Check every hash of a bundle and that ONNX Runtime can run it
 #[derive(Args)]
-#[command(after_help = "Examples:\n  limbeck verify sentiment.limbeck\n  limbeck verify sentiment.limbeck --structure-only\n\nExit status 1 when the bundle is not sound.")]
+#[command(
+    after_help = "Examples:\n  limbeck verify sentiment.limbeck\n  limbeck verify sentiment.limbeck --structure-only\n\nExit status 1 when the bundle is not sound."
+)]
 pub(super) struct Verify {
     /// Bundle
     bundle: PathBuf,
@@ -29,9 +31,13 @@ impl Verify {
         let result = self.check();
         if self.json {
             match &result {
-                Ok(sections) => super::print_json(&json!({"ok": true, "sections": sections, "ran": !self.structure_only}))?,
+                Ok(sections) => {
+                    super::print_json(&json!({"ok": true, "sections": sections, "ran": !self.structure_only}))?
+                }
                 Err(error) => {
-                    super::print_json(&json!({"ok": false, "code": error.code().name(), "message": error.to_string()}))?;
+                    super::print_json(
+                        &json!({"ok": false, "code": error.code().name(), "message": error.to_string()}),
+                    )?;
                 }
             }
             return Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -99,10 +99,7 @@ mod tests {
 
     #[test]
     fn padding_is_masked() {
-        let examples = [
-            EncodedExample { ids: vec![2, 5, 3], label: 1 },
-            EncodedExample { ids: vec![2, 3], label: 0 },
-        ];
+        let examples = [EncodedExample { ids: vec![2, 5, 3], label: 1 }, EncodedExample { ids: vec![2, 3], label: 0 }];
         let batch = Batch::new(&examples, vec![1, 0], 9, Device::Cpu);
         assert_eq!(Vec::<Vec<i64>>::try_from(&batch.ids).unwrap(), [[2, 3, 9], [2, 5, 3]]);
         assert_eq!(Vec::<Vec<i64>>::try_from(&batch.mask).unwrap(), [[1, 1, 0], [1, 1, 1]]);

@@ -57,7 +57,12 @@ impl Encoder {
         let mut encoding = Encoding::default();
         for example in examples {
             let label = labels.iter().position(|l| *l == example.label).with_context(|| {
-                format!("{}: label \"{}\" is not among the model's: {}", example.source, example.label, labels.join(", "))
+                format!(
+                    "{}: label \"{}\" is not among the model's: {}",
+                    example.source,
+                    example.label,
+                    labels.join(", ")
+                )
             })?;
             let tokens = self
                 .tokenizer

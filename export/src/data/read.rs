@@ -141,7 +141,10 @@ impl<'a> Rows<'a> {
             if self.schema.skip_unlabelled {
                 return Ok(());
             }
-            bail!(place.say(format_args!("field `{}` is empty; set skip_unlabelled to leave such rows out", self.schema.label)));
+            bail!(place.say(format_args!(
+                "field `{}` is empty; set skip_unlabelled to leave such rows out",
+                self.schema.label
+            )));
         };
         if text.trim().is_empty() {
             bail!(place.say(format_args!("field `{}` is empty", self.schema.text)));
@@ -190,15 +193,17 @@ impl<'a> Rows<'a> {
     fn json_lines(&mut self, text: &str) -> Result<()> {
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = self.place("line", index + 1);
-            let row = serde_json::from_str(line).map_err(|e| anyhow::anyhow!(place.say(format_args!("broken JSON: {e}"))))?;
+            let row =
+                serde_json::from_str(line).map_err(|e| anyhow::anyhow!(place.say(format_args!("broken JSON: {e}"))))?;
             self.json_row(&place, &row)?;
         }
         Ok(())
     }
 
     fn json_array(&mut self, text: &str) -> Result<()> {
-        let rows: Vec<Value> = serde_json::from_str(text)
-            .with_context(|| format!("{} is not a JSON array of objects; for one object a line name it .jsonl", self.path.display()))?;
+        let rows: Vec<Value> = serde_json::from_str(text).with_context(|| {
+            format!("{} is not a JSON array of objects; for one object a line name it .jsonl", self.path.display())
+        })?;
         for (index, row) in rows.iter().enumerate() {
             let place = self.place("row", index + 1);
             self.json_row(&place, row)?;
@@ -207,9 +212,9 @@ impl<'a> Rows<'a> {
     }
 
     fn delimited(&mut self, text: &str, delimiter: u8, quoting: bool) -> Result<()> {
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(text.as_bytes());
-        let headers = reader.headers().with_context(|| format!("{}: unreadable header row", self.path.display()))?.clone();
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(text.as_bytes());
+        let headers =
+            reader.headers().with_context(|| format!("{}: unreadable header row", self.path.display()))?.clone();
         let column = |name: &str| {
             headers.iter().position(|h| h == name).with_context(|| {
                 let names: Vec<_> = headers.iter().collect();

@@ -108,7 +108,8 @@ impl Writer<'_> {
         let name = format!("encoder.layer.{index}");
         let (graph, mode, hidden) = (&mut self.graph, self.options.weights, self.config.hidden_size);
         let read = |part: &str| Linear::read(self.arrays, &format!("{name}.{part}"));
-        let [query, key, value] = [read("attention.self.query")?, read("attention.self.key")?, read("attention.self.value")?];
+        let [query, key, value] =
+            [read("attention.self.query")?, read("attention.self.key")?, read("attention.self.value")?];
         let packed_name = format!("{name}.attention.self");
         let (residual, q, k, v);
         let bias;
@@ -131,7 +132,8 @@ impl Writer<'_> {
         inputs.extend(self.mask.as_deref());
         let heads = [("num_heads", Value::Int(self.config.attention_heads as i64))];
         let context = graph.contrib(&format!("{packed_name}.context"), "MultiHeadAttention", &inputs, &heads);
-        let attended = read("attention.output.dense")?.apply(graph, &format!("{name}.attention.output.dense"), &context, mode);
+        let attended =
+            read("attention.output.dense")?.apply(graph, &format!("{name}.attention.output.dense"), &context, mode);
         let sum = graph.node(&format!("{name}.attention.output.sum"), "Add", &[&attended, &residual], &[]);
         let eps = self.config.layer_norm_eps;
         let x = layer_norm(graph, self.arrays, &format!("{name}.attention.output.LayerNorm"), &sum, eps)?;
@@ -150,7 +152,8 @@ impl Writer<'_> {
         let (zero, one) = (graph.ints(&[0]), graph.ints(&[1]));
         let first = graph.node("pooler.first", "Slice", &[x, &zero, &one, &one], &[]);
         let first = graph.node("pooler.token", "Squeeze", &[&first, &one], &[]);
-        let pooled = Linear::read(self.arrays, "pooler.dense")?.apply(graph, "pooler.dense", &first, self.options.weights);
+        let pooled =
+            Linear::read(self.arrays, "pooler.dense")?.apply(graph, "pooler.dense", &first, self.options.weights);
         let pooled = graph.node("pooler.tanh", "Tanh", &[&pooled], &[]);
         // The classifier is small and decides: it stays in fp32.
         let scores = Linear::read(self.arrays, "classifier")?.apply(graph, "classifier", &pooled, WeightMode::Float);

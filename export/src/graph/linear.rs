@@ -107,7 +107,13 @@ pub(super) fn gather_rows(
 }
 
 /// LayerNormalization over the last axis.
-pub(super) fn layer_norm(graph: &mut GraphBuilder, arrays: &Arrays, name: &str, x: &str, epsilon: f64) -> Result<String> {
+pub(super) fn layer_norm(
+    graph: &mut GraphBuilder,
+    arrays: &Arrays,
+    name: &str,
+    x: &str,
+    epsilon: f64,
+) -> Result<String> {
     let (weight, bias) = (vector(arrays, &format!("{name}.weight"))?, vector(arrays, &format!("{name}.bias"))?);
     let gamma = graph.floats(&format!("{name}.weight"), &[weight.len()], weight.iter().copied());
     let beta = graph.floats(&format!("{name}.bias"), &[bias.len()], bias.iter().copied());

@@ -64,7 +64,12 @@ pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: 
         let answers = model.classify_batch(&texts, &options)?;
         for (example, answer) in chunk.iter().zip(&answers) {
             let truth = labels.iter().position(|l| *l == example.label).with_context(|| {
-                format!("{}: label \"{}\" is not one of the bundle's: {}", example.source, example.label, labels.join(", "))
+                format!(
+                    "{}: label \"{}\" is not one of the bundle's: {}",
+                    example.source,
+                    example.label,
+                    labels.join(", ")
+                )
             })?;
             let best = answer.labels.first().context("the sdk gave no label")?.index;
             confusion[truth][best] += 1;

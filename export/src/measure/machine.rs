@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn dates_are_right_around_leap_days() {
-        for (days, date) in [(0, (1970, 1, 1)), (11_016, (2000, 2, 29)), (11_017, (2000, 3, 1)), (20_780, (2026, 11, 23))] {
+        for (days, date) in
+            [(0, (1970, 1, 1)), (11_016, (2000, 2, 29)), (11_017, (2000, 3, 1)), (20_780, (2026, 11, 23))]
+        {
             assert_eq!(civil_date(days), date);
         }
     }

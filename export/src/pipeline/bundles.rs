@@ -97,8 +97,8 @@ pub(super) fn build_and_measure(
     bar.finish();
     let mut models = Vec::new();
     for (candidate, timings) in candidates.iter_mut().zip(&timings) {
-        let p50 = median(timings.iter().filter_map(|t| Some(t.cases.first()?.p50_ms)))
-            .context("no latency was measured")?;
+        let p50 =
+            median(timings.iter().filter_map(|t| Some(t.cases.first()?.p50_ms))).context("no latency was measured")?;
         let tokens = timings.first().and_then(|t| t.cases.first()).map_or(0, |c| c.tokens);
         let machine = crate::measure::machine();
         candidate.draft.manifest.latency =

@@ -88,9 +88,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         labels: &data.labels,
         encoded: &encoded,
         tokenizer: &tokenizer,
-        identity: files::sha256_hex(
-            format!("{}{}{}", recipe.sha256()?, data.sha256, teacher_sha256).as_bytes(),
-        ),
+        identity: files::sha256_hex(format!("{}{}{}", recipe.sha256()?, data.sha256, teacher_sha256).as_bytes()),
         reporter,
     };
 
@@ -113,8 +111,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         None => checkpoint::evenly_spaced_layers(config.layers, recipe.student.layers),
     };
     let student_config = crate::arch::ModelConfig { layers: recipe.student.layers, ..config.clone() };
-    let start =
-        || checkpoint::student_from_teacher(&teacher_params, &config, &student_config, &layer_map, head);
+    let start = || checkpoint::student_from_teacher(&teacher_params, &config, &student_config, &layer_map, head);
     let teacher_model = crate::arch::Classifier::new(&teacher_params, &config);
     let student_params = start()?;
     let student = match run.finished("student", &student_params)? {
@@ -172,6 +169,8 @@ fn lock(out: &Path) -> Result<File> {
         Err(std::fs::TryLockError::WouldBlock) => {
             bail!("another limbeck is working in {}; wait for it, or use another --out", out.display())
         }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }

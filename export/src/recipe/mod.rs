@@ -119,7 +119,8 @@ impl Recipe {
     /// # Errors
     /// Not TOML, an unknown or missing key, an impossible value; with the line where TOML tells it.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the recipe {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the recipe {}", path.display()))?;
         let recipe: Recipe = toml::from_str(&text).with_context(|| format!("in the recipe {}", path.display()))?;
         recipe.check().with_context(|| format!("in the recipe {}", path.display()))?;
         Ok(recipe)

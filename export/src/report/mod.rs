@@ -121,9 +121,12 @@ impl Comparison {
             "within what chance can do on a test set of this size"
         };
         let verdict = if only_student > only_control {
-            format!("The distilled student beats its control by {gain_points:.1} points; this is {strength} (p = {p_value:.3}).")
+            format!(
+                "The distilled student beats its control by {gain_points:.1} points; this is {strength} (p = {p_value:.3})."
+            )
         } else if only_student == only_control {
-            "The distilled student and its control are equally good on test: distillation gained nothing here.".to_owned()
+            "The distilled student and its control are equally good on test: distillation gained nothing here."
+                .to_owned()
         } else {
             format!(
                 "The distilled student does NOT beat its control: it is {:.1} points behind, {strength} (p = {p_value:.3}). \

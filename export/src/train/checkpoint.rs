@@ -52,12 +52,7 @@ impl StageFiles {
     }
 
     /// Goes back to the last checkpoint, if there is one of this very run.
-    pub(super) fn load(
-        &self,
-        fingerprint: &str,
-        params: &Params,
-        optimizer: &mut AdamW,
-    ) -> Result<Option<Progress>> {
+    pub(super) fn load(&self, fingerprint: &str, params: &Params, optimizer: &mut AdamW) -> Result<Option<Progress>> {
         if !self.resume.is_file() {
             return Ok(None);
         }

@@ -8,5 +8,5 @@ mod trainer;
 
 pub use optimizer::{AdamW, AdamWOptions, global_norm};
 pub use schedule::linear_warmup_decay;
-pub use trainer::{EpochRecord, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 pub(crate) use trainer::TrainStep;
+pub use trainer::{EpochRecord, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};

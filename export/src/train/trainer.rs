@@ -174,7 +174,10 @@ pub fn train(
             tokens += batch.tokens;
             let speed = tokens as f64 / started.elapsed().as_secs_f64();
             let parts = loss.parts.iter().map(|(name, t)| (*name, t.double_value(&[]))).collect();
-            bar.step(progress.step, &TrainStep { loss: value, parts, learning_rate: rate, gradient_norm: norm, tokens_per_second: speed });
+            bar.step(
+                progress.step,
+                &TrainStep { loss: value, parts, learning_rate: rate, gradient_norm: norm, tokens_per_second: speed },
+            );
             if progress.step.is_multiple_of(per_epoch) {
                 finish_epoch(&mut progress, epoch + 1, score, stage.params, &files, reporter, stage.name)?;
             }

@@ -1,0 +1,193 @@
+//! The `limbeck` program from end to end, on a teacher so small that a whole distillation takes seconds.
+
+// Not through the crate `limbeck-tests`, which depends on this one.
+#[path = "../support/cache.rs"]
+#[allow(dead_code)]
+mod cache;
+mod world;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use world::{World, stderr, stdout};
+
+#[test]
+fn a_teacher_becomes_a_measured_bundle_that_runs() {
+    let world = World::new();
+    let output = world.distill(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    for expected in ["teacher", "control", "student fp32", "student int8", "int8 against fp32", "report.html"] {
+        assert!(text.contains(expected), "no `{expected}` in:\n{text}");
+    }
+    let report: Value = serde_json::from_slice(&std::fs::read(world.out("report.json")).unwrap()).unwrap();
+    let models = report["models"].as_array().unwrap();
+    assert_eq!(models.len(), 4);
+    for model in models {
+        let file = world.out(model["file"].as_str().unwrap());
+        assert_eq!(model["file_bytes"].as_u64().unwrap(), std::fs::metadata(file).unwrap().len());
+        assert!(model["latency_p50_ms"].as_f64().unwrap() > 0.0);
+        let confusion = model["accuracy"]["confusion"].as_array().unwrap();
+        let counted: u64 = confusion.iter().flat_map(|r| r.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(counted, model["accuracy"]["examples"].as_u64().unwrap());
+    }
+    assert!(models[0]["accuracy"]["value"].as_f64().unwrap() > 0.9, "the task is easy: {}", models[0]["accuracy"]);
+    let html = std::fs::read_to_string(world.out("report.html")).unwrap();
+    assert!(html.matches("<svg").count() == 2 && !html.contains("http-equiv") && !html.contains("<script"));
+
+    let bundle = world.out("tiny.limbeck");
+    let bundle = bundle.to_str().unwrap();
+    let run = world.limbeck(&["run", bundle, "the film great very place", "it food awful was phone"]).output().unwrap();
+    assert!(run.status.success(), "{}", stderr(&run));
+    let text = stdout(&run);
+    let first = |heading: &str| {
+        let after = text.split(heading).nth(1).unwrap_or_default().trim_start();
+        after.split(' ').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        (first("the film great very place\n").as_str(), first("it food awful was phone\n").as_str()),
+        ("positive", "negative"),
+        "{text}"
+    );
+
+    let json = world.json(&["eval", bundle, world.data("all.csv").to_str().unwrap(), "--json"]);
+    assert!(json["value"].as_f64().unwrap() > 0.9);
+    let json = world.json(&["inspect", bundle, "--json"]);
+    assert_eq!(json["manifest"]["batching"], "single");
+    assert_eq!(json["manifest"]["quality"]["split"], "test");
+    let json = world.json(&["verify", bundle, "--json"]);
+    assert_eq!((json["ok"].as_bool(), json["ran"].as_bool()), (Some(true), Some(true)));
+    let json = world.json(&["bench", bundle, "--json", "--lengths", "4,8", "--runs", "5", "--warm-up", "1"]);
+    assert_eq!(json["cases"][1]["tokens"], 8);
+    let student = world.out("student");
+    let json = world.json(&["params", student.to_str().unwrap(), "--json"]);
+    assert_eq!(json["parameters"]["total"].as_u64(), models[2]["parameters"].as_u64());
+}
+
+#[test]
+fn killed_runs_end_with_the_same_weights() {
+    let world = World::new();
+    let whole = world.distill(&["--checkpoint-seconds", "0", "--threads", "1"]).output().unwrap();
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let read = |world: &World, folder: &str| std::fs::read(world.out(folder).join("model.safetensors")).unwrap();
+    let expected = ["teacher", "student", "control"].map(|folder| read(&world, folder));
+
+    let broken = World::new();
+    let mut killed = 0;
+    for milliseconds in [150, 400, 700, 1000, 1300, 1600, 2000, 2500] {
+        let mut child = broken
+            .distill(&["--checkpoint-seconds", "0", "--threads", "1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_millis(milliseconds);
+        while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(killed >= 2, "the runs were too short to be killed");
+    let last = broken.distill(&["--checkpoint-seconds", "0", "--threads", "1"]).output().unwrap();
+    assert!(last.status.success(), "{}", stderr(&last));
+    for (folder, expected) in ["teacher", "student", "control"].into_iter().zip(expected) {
+        assert!(read(&broken, folder) == expected, "{folder} differs after {killed} kills");
+    }
+}
+
+#[test]
+fn one_folder_takes_one_run_at_a_time() {
+    let world = World::new();
+    let mut first = world.distill(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !world.out("recipe.toml").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = world.distill(&[]).output().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!second.status.success());
+    assert!(stderr(&second).contains("another limbeck is working in"), "{}", stderr(&second));
+}
+
+#[test]
+fn int8_beyond_its_budget_is_refused() {
+    let world = World::new();
+    let made = world.distill(&[]).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let student = world.out("student");
+    let output = world.out("again.limbeck");
+    let data = world.data("all.csv");
+    let arguments = |budget: &'static str| {
+        let mut arguments = vec!["quantize", student.to_str().unwrap(), "-o", output.to_str().unwrap()];
+        arguments.extend(["--max-tokens", "16", "--data", data.to_str().unwrap(), "--max-drop", budget]);
+        arguments
+    };
+    // No quantization gains a hundred points, so a budget of -100 is one that cannot be kept.
+    let mut refusal = arguments("-100");
+    let index = refusal.iter().position(|a| *a == "--max-drop").unwrap();
+    refusal.splice(index..=index + 1, ["--max-drop=-100"]);
+    let refused = world.limbeck(&refusal).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("nothing was written") && !output.exists());
+    let kept = world.limbeck(&arguments("5")).output().unwrap();
+    assert!(kept.status.success(), "{}", stderr(&kept));
+    assert!(output.exists());
+}
+
+#[test]
+fn mistakes_get_one_clear_line() {
+    let world = World::new();
+    let teacher = world.teacher();
+    let teacher = teacher.to_str().unwrap();
+    let missing = world.out("nowhere.limbeck");
+    for (arguments, expected) in [
+        (vec!["run", missing.to_str().unwrap(), "x"], "nowhere.limbeck"),
+        (vec!["run", teacher, "x"], "tiny-teacher"),
+        (vec!["params", "/nonexistent"], "/nonexistent is not a folder"),
+        (vec!["pack", teacher, "-o", missing.to_str().unwrap()], "has no classification head"),
+        (vec!["bench", missing.to_str().unwrap(), "--runs", "0"], "--runs"),
+        (vec!["verify", missing.to_str().unwrap(), "--runtime", "/nonexistent/libonnxruntime.so"], "nowhere.limbeck"),
+    ] {
+        let output = world.limbeck(&arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        let text = stderr(&output);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    }
+    std::fs::write(world.data("bad.csv"), "text,label\nfine,positive\n,negative\n").unwrap();
+    let recipe = std::fs::read_to_string(world.recipe()).unwrap().replace("all.csv", "bad.csv");
+    std::fs::write(world.recipe(), recipe).unwrap();
+    let output = world.distill(&[]).output().unwrap();
+    assert!(stderr(&output).contains("bad.csv, line 3: field `text` is empty"), "{}", stderr(&output));
+    let check = world.check().output().unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    assert!(stdout(&check).contains("PROBLEM: data:"), "{}", stdout(&check));
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let world = World::new();
+    for verb in ["check", "distill", "eval", "quantize", "pack", "inspect", "verify", "run", "bench", "params"] {
+        let output = world.limbeck(&[verb, "--help"]).output().unwrap();
+        let text = stdout(&output);
+        assert!(output.status.success() && text.contains("Example") && text.contains("--json"), "{verb}:\n{text}");
+    }
+}
+
+#[test]
+fn json_progress_is_one_object_a_line() {
+    let world = World::new();
+    let output = world.distill(&["--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let names: std::collections::BTreeSet<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert!(["note", "epoch", "step", "report"].iter().all(|n| names.contains(n)), "{names:?}");
+    assert_eq!(events.last().unwrap()["event"], "report");
+}
