@@ -78,7 +78,8 @@ fn old_norm_names_are_read() {
 
 #[test]
 fn wrong_tensors_are_refused_by_name() {
-    let cases: [(&str, fn(&mut Vec<(String, Tensor)>)); 4] = [
+    type Change = fn(&mut Vec<(String, Tensor)>);
+    let cases: [(&str, Change); 4] = [
         ("tensor `encoder.layer.1.output.dense.bias` is missing", |t| {
             t.retain(|(n, _)| n != "encoder.layer.1.output.dense.bias")
         }),

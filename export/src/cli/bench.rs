@@ -35,6 +35,9 @@ pub(super) struct Bench {
     /// Measure this text instead of made-up ones
     #[arg(long)]
     text: Option<String>,
+    /// Source revision to name in the result
+    #[arg(long, value_name = "REVISION")]
+    commit: Option<String>,
     /// The result as JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +59,7 @@ impl Bench {
             runs: self.runs,
             text: self.text,
             runtime: self.engine.path(),
+            commit: self.commit,
         };
         let result = bench(&self.bundle, &options)?;
         if self.json {

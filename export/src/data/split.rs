@@ -44,6 +44,10 @@ pub struct SplitReport {
     pub test: usize,
 }
 
+/// Source file and label.
+type Stratum = (String, String);
+type TextHash = [u8; 32];
+
 /// Texts that differ only in case and white space count as one.
 fn normalised(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
@@ -72,7 +76,7 @@ pub fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Result<(S
             .or_insert_with(|| Some(example.label.clone()));
     }
     let mut seen = std::collections::HashSet::new();
-    let mut strata: BTreeMap<(String, String), Vec<([u8; 32], Example)>> = BTreeMap::new();
+    let mut strata: BTreeMap<Stratum, Vec<(TextHash, Example)>> = BTreeMap::new();
     for example in examples {
         let text = normalised(&example.text);
         if labels.get(&text).is_some_and(Option::is_none) {

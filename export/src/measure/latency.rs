@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use limbeck::{ClassifyOptions, Model};
 use serde::{Deserialize, Serialize};
 
-use super::machine::{Machine, Versions, machine, versions};
+use super::machine::{Machine, Versions, machine, today, versions};
 use super::memory::{peak_memory_mb, resident_memory_mb};
 
 /// What to measure.
@@ -27,6 +27,8 @@ pub struct BenchOptions {
     pub text: Option<String>,
     /// Where ONNX Runtime is.
     pub runtime: Option<PathBuf>,
+    /// Source revision to be named in the result.
+    pub commit: Option<String>,
 }
 
 /// One length.
@@ -59,6 +61,10 @@ pub struct BenchResult {
     pub bundle: String,
     /// Bytes of the bundle file.
     pub file_bytes: u64,
+    /// `YYYY-MM-DD`, UTC.
+    pub date: String,
+    /// Source revision of limbeck.
+    pub commit: String,
     /// Where.
     pub machine: Machine,
     /// With what.
@@ -128,6 +134,8 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
         schema: 1,
         bundle: format!("{} {}", manifest.id, manifest.version),
         file_bytes: model.bundle().size(),
+        date: today(),
+        commit: options.commit.clone().unwrap_or_else(|| "unknown".to_owned()),
         machine: machine(),
         versions: versions(),
         threads: options.threads,

@@ -143,7 +143,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         recipe_sha256: recipe.sha256()?,
         teacher_sha256,
         layer_map,
-        data: summary.clone(),
+        data: *summary,
         majority_on_dev: majority,
         models,
         comparison,

@@ -58,7 +58,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         d.contradictions_dropped,
         report.majority_on_dev * 100.0
     )?;
-    write!(page, "<h2>Recipe</h2><pre>{}</pre></html>\n", escape(&recipe.to_toml()?))?;
+    writeln!(page, "<h2>Recipe</h2><pre>{}</pre></html>", escape(&recipe.to_toml()?))?;
     Ok(page)
 }
 
