@@ -149,7 +149,8 @@ fn padding_and_batch_mates_change_nothing_in_fp32() {
 fn int8_graphs_stay_close() {
     let case = case(USUAL);
     let model = Classifier::new(&case.params, &config());
-    let options = GraphOptions { weights: WeightMode::DynamicInt8, mask: false, token_types: false, hidden_output: false };
+    let options =
+        GraphOptions { weights: WeightMode::DynamicInt8, mask: false, token_types: false, hidden_output: false };
     let folder = tempfile::tempdir().unwrap();
     let mut session = session(folder.path(), &case.arrays, options);
     let _guard = tch::no_grad_guard();

@@ -1,0 +1,9 @@
+//! limbeck against PyPI torch, transformers and tokenizers: the same numbers from the same inputs.
+//!
+//! The reference values are committed in `references/`; `README.md` says how they were made.
+
+mod encoder;
+mod losses;
+mod optimizer;
+mod reference;
+mod tokens;
