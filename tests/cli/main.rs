@@ -191,3 +191,24 @@ fn json_progress_is_one_object_a_line() {
     assert!(["note", "epoch", "step", "report"].iter().all(|n| names.contains(n)), "{names:?}");
     assert_eq!(events.last().unwrap()["event"], "report");
 }
+
+/// Makes `tests/golden/bundle-1.0`; see the README there.
+#[test]
+#[ignore = "golden bundles are made once for each version of the format"]
+fn make_golden() {
+    let world = World::new();
+    let made = world.distill(&[]).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/bundle-1.0");
+    let bundle = "tiny.fp32.limbeck";
+    std::fs::copy(world.out(bundle), folder.join(bundle)).unwrap();
+    let file = folder.join(bundle);
+    let texts = ["the film great very place", "it food awful was phone", "", "\u{1F642} GOOD bad", "unknown wörds"];
+    let cases: Vec<Value> = texts
+        .iter()
+        .map(|text| world.json(&["run", file.to_str().unwrap(), "--json", text]))
+        .map(|c| serde_json::json!({"text": c["text"], "tokens_used": c["tokens_used"], "labels": c["labels"]}))
+        .collect();
+    let expected = serde_json::json!({"bundle": bundle, "cases": cases});
+    std::fs::write(folder.join("expected.json"), format!("{expected:#}\n")).unwrap();
+}

@@ -74,7 +74,7 @@ impl Bench {
 fn table(result: &BenchResult) -> String {
     let memory = |mb: Option<f64>| mb.map_or("unknown".to_owned(), |mb| format!("{mb:.1} MB"));
     let mut text = format!(
-        "{} ({:.1} MB), ONNX Runtime {}, {} thread(s), {}\nopen {:.1} ms, first call {:.2} ms; resident {} after opening, {} at most\n\n\
+        "{} ({:.1} MB), ONNX Runtime {}, {} thread(s), {}\nopen {:.1} ms, first call {:.2} ms; resident {} before, {} after opening, {} at most\n\n\
          {:>7} {:>6} {:>9} {:>9} {:>9} {:>9} {:>12}\n",
         result.bundle,
         result.file_bytes as f64 / 1e6,
@@ -83,6 +83,7 @@ fn table(result: &BenchResult) -> String {
         result.machine.cpu,
         result.open_ms,
         result.first_call_ms,
+        memory(result.resident_before_open_mb),
         memory(result.resident_after_open_mb),
         memory(result.peak_memory_mb),
         "tokens",

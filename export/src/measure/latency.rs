@@ -77,12 +77,22 @@ pub struct BenchResult {
     pub open_ms: f64,
     /// Milliseconds of the first call.
     pub first_call_ms: f64,
+    /// Resident memory before anything was opened, in MB: this program itself, which carries libtorch.
+    pub resident_before_open_mb: Option<f64>,
     /// Resident memory after opening, in MB.
     pub resident_after_open_mb: Option<f64>,
     /// Largest resident memory of the process at the end, in MB.
     pub peak_memory_mb: Option<f64>,
     /// By length.
     pub cases: Vec<BenchCase>,
+}
+
+impl BenchResult {
+    /// Largest resident memory that the model added to the program, in MB: ONNX Runtime, the mapped bundle
+    /// and all that they allocate. What an app will see, since an app does not carry libtorch.
+    pub fn added_memory_mb(&self) -> Option<f64> {
+        Some(self.peak_memory_mb? - self.resident_before_open_mb?)
+    }
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -107,6 +117,7 @@ pub fn text_of_tokens(model: &Model, tokens: usize) -> Result<String> {
 /// # Errors
 /// The bundle or the runtime cannot be opened, or no length fits the bundle.
 pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
+    let resident_before_open_mb = resident_memory_mb();
     let started = Instant::now();
     let mut builder = Model::builder().threads(options.threads).sessions(1);
     if let Some(runtime) = &options.runtime {
@@ -142,6 +153,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
         warm_up: options.warm_up,
         open_ms,
         first_call_ms,
+        resident_before_open_mb,
         resident_after_open_mb,
         peak_memory_mb: peak_memory_mb(),
         cases,

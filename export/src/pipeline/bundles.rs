@@ -112,7 +112,7 @@ pub(super) fn build_and_measure(
             file_bytes,
             latency_p50_ms: p50,
             latency_tokens: tokens,
-            peak_memory_mb: median(timings.iter().filter_map(|t| t.peak_memory_mb)),
+            peak_memory_mb: median(timings.iter().filter_map(BenchResult::added_memory_mb)),
         });
     }
     Ok((models, comparison, quantization))

@@ -15,7 +15,7 @@ use crate::arch::Head;
 use crate::data::Encoder;
 use crate::distill::TeacherOutputs;
 use crate::progress::Reporter;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Start};
 use crate::report::{Report, StageReport};
 use crate::{checkpoint, files, measure};
 
@@ -94,6 +94,10 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
 
     reporter.note("Teacher: fine-tuning the encoder on the labels");
     let teacher_params = pretrained.params;
+    let start_params = match recipe.student.start {
+        Start::Pretrained => Some(teacher_params.deep_clone()),
+        Start::Teacher => None,
+    };
     let teacher = run.supervised("teacher", &config, &teacher_params, &recipe.teacher)?;
     let majority = data.majority_on_dev();
     if (teacher.best_dev - majority) * 100.0 < TEACHER_MARGIN {

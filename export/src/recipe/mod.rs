@@ -78,9 +78,24 @@ pub struct Student {
     /// Which teacher layer each student layer starts from; evenly spaced when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer_map: Option<Vec<usize>>,
+    /// Whose layers those are.
+    #[serde(default)]
+    pub start: Start,
     /// Training of student and control.
     #[serde(default)]
     pub train: TrainOptions,
+}
+
+/// The weights that student and control start from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Layers of the pretrained encoder, before it was fine-tuned: the control then knows nothing of the
+    /// teacher, as in the literature (DistilBERT, PKD).
+    #[default]
+    Pretrained,
+    /// Layers and head of the fine-tuned teacher.
+    Teacher,
 }
 
 /// The bundle that ships.

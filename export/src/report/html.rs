@@ -85,7 +85,8 @@ fn models(page: &mut String, report: &Report) -> Result<()> {
     write!(
         page,
         "</table><p>Latency: one sentence of {tokens} tokens, text in to label out, one thread, median of 200 calls \
-         in each of three fresh processes. Memory: largest resident size of such a process.</p>"
+         in each of three fresh processes. Memory: what the model adds to the largest \
+         resident size of such a process (ONNX Runtime, the mapped bundle, all they allocate).</p>"
     )?;
     Ok(())
 }

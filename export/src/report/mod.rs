@@ -65,7 +65,8 @@ pub struct ModelReport {
     pub latency_p50_ms: f64,
     /// Tokens of that sentence.
     pub latency_tokens: usize,
-    /// Largest resident memory of a process that does only this, MB.
+    /// Largest resident memory that the model added to a process that does only this, MB: ONNX Runtime,
+    /// the mapped bundle and all they allocate.
     pub peak_memory_mb: Option<f64>,
 }
 
