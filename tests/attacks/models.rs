@@ -12,6 +12,8 @@ use crate::case::{Case, Cases, Outcome};
 use crate::onnx::{self, GraphSpec, bytes, number};
 use crate::raw::build;
 
+type Change<'a, T> = &'a dyn Fn(&mut T);
+
 fn with_bytes(at: usize, content: impl Into<Vec<u8>>) -> Vec<u8> {
     let mut sections = sections();
     sections[at].bytes = content.into();
@@ -39,7 +41,9 @@ fn manifests(cases: &mut Cases) {
         ("a task in other letters", "/task", json!("Text-Classification"), "Text-Classification"),
     ] {
         let bytes = with_manifest(|m| {
-            m.pointer_mut(field).map(|place| *place = value.clone());
+            if let Some(place) = m.pointer_mut(field) {
+                *place = value.clone();
+            }
         });
         cases.refused(format!("model needs {name}"), bytes, Code::Incompatible).naming(names);
     }
@@ -81,7 +85,7 @@ fn tokenizers(cases: &mut Cases) {
         change(&mut tokenizer);
         with_bytes(1, tokenizer.to_string())
     };
-    let kinds: [(&str, &dyn Fn(&mut Value)); 12] = [
+    let kinds: [(&str, Change<Value>); 12] = [
         ("null", &|t| *t = Value::Null),
         ("an empty object", &|t| *t = json!({})),
         ("an array", &|t| *t = json!([])),
@@ -170,7 +174,7 @@ fn graphs(cases: &mut Cases) {
     }
 
     let nested = (0..200).fold(Vec::new(), |inner, _| bytes(1, bytes(5, bytes(6, inner))));
-    let changes: [(&str, Code, &str, &dyn Fn(&mut GraphSpec)); 14] = [
+    let changes: [(&str, Code, &str, Change<GraphSpec>); 14] = [
         ("subgraphs nested too deeply", Code::Malformed, "graph", &|g| g.more = nested.clone()),
         ("an input of another name", Code::Malformed, "token_ids", &|g| g.ids_name = "token_ids"),
         ("an input of another type", Code::Malformed, "input_ids", &|g| g.ids_type = onnx::INT64_TYPE),
@@ -182,9 +186,9 @@ fn graphs(cases: &mut Cases) {
         ("a negative operator set", Code::Inference, "load the model", &|g| g.opset = -1),
         ("a node that needs itself", Code::Inference, "load the model", &|g| g.last_input = "logits"),
         ("a node that needs what nobody makes", Code::Inference, "load the model", &|g| g.last_input = "nothing"),
-        ("more rows than data", Code::Inference, "load the model", &|g| g.table_rows = 33),
-        ("rows beyond any memory", Code::Inference, "load the model", &|g| g.table_rows = 1 << 60),
-        ("a negative number of rows", Code::Inference, "load the model", &|g| g.table_rows = -1),
+        ("more rows than data", Code::Malformed, "`table`", &|g| g.table_rows = 33),
+        ("rows beyond any memory", Code::Malformed, "`table`", &|g| g.table_rows = 1 << 60),
+        ("a negative number of rows", Code::Malformed, "`table`", &|g| g.table_rows = -1),
     ];
     for (name, code, names, change) in changes {
         cases.refused(format!("graph: {name}"), with_graph(change), code).naming(names);
