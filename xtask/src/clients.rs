@@ -78,7 +78,15 @@ impl Clients {
                     return Err(Failure::Everywhere(NO_NPM.to_owned()));
                 }
                 let mut command = Command::new("npm");
-                command.args(["pack", "--loglevel=error", "--no-update-notifier"]).arg(requirement("@"));
+                // Its own cache will do, since the hash decides; and without a network its patience is minutes.
+                command.args([
+                    "pack",
+                    "--loglevel=error",
+                    "--no-update-notifier",
+                    "--prefer-offline",
+                    "--fetch-retries=2",
+                ]);
+                command.args(["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]).arg(requirement("@"));
                 command.current_dir(folder);
                 Ok(command)
             }

@@ -70,6 +70,9 @@ pub fn fetch(cache: &Cache, assets: &[&'static Asset], download: &dyn Download) 
     let lock = cache.lock()?;
     // Another process may have fetched it while this one waited.
     let missing = missing(cache);
+    if missing.is_empty() {
+        return Ok(());
+    }
     cache.sweep(&lock);
     space::require(cache.root(), needed_bytes(&missing), "what is fetched")?;
     let started = Instant::now();

@@ -46,7 +46,7 @@ fn wheel(members: &[(&str, &str)]) -> Vec<u8> {
     let path = folder.path().join("x.whl");
     let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
     for (name, content) in members {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.start_file(*name, zip::write::FileOptions::default()).unwrap();
         writer.write_all(content.as_bytes()).unwrap();
     }
     writer.finish().unwrap();

@@ -50,7 +50,7 @@ fn unpack_zip(file: File, package: &Package, tree: &Path) -> Result<Vec<Entry>> 
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let mut member = archive.by_index(index)?;
-        let Some(path) = (package.keep)(&member.name()?).filter(|_| member.is_file()) else { continue };
+        let Some(path) = (package.keep)(member.name()).filter(|_| member.is_file()) else { continue };
         entries.push(write_entry(&mut member, path, tree)?);
     }
     Ok(entries)
@@ -132,7 +132,7 @@ mod tests {
     fn zip_of(path: &Path, members: &[(&str, &[u8])]) {
         let mut writer = zip::ZipWriter::new(File::create(path).unwrap());
         for (name, content) in members {
-            writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.start_file(*name, zip::write::FileOptions::default()).unwrap();
             writer.write_all(content).unwrap();
         }
         writer.finish().unwrap();
