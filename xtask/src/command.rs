@@ -38,7 +38,7 @@ pub fn cargo() -> Command {
 }
 
 /// The variable with folders of shared libraries.
-pub const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
 fn outer_library_path(paths: &OsStr, executable: Option<&Path>) -> Option<OsString> {
     let debug = executable.and_then(Path::parent);

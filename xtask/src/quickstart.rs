@@ -148,10 +148,7 @@ fn run_from_c(built: &Built, engines: &Engines, out: &Path, bundle: &Path) -> Re
     let words: Vec<_> = std::iter::once(compiler.get_program()).chain(compiler.get_args()).collect();
     println!("{}", words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "));
     succeed(&mut compiler, "cc")?;
-    // No environment: the library finds the ONNX Runtime beside it.
-    let mut run = command(&program);
-    run.env_remove("ORT_DYLIB_PATH").arg(bundle).args(SENTENCES);
-    succeed(&mut run, "the C program")
+    succeed(command(&program).arg(bundle).arg(folder.join(runtime)).args(SENTENCES), "the C program")
 }
 
 /// A link, or a copy where there are none.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
 use crate::cache::Cache;
-use crate::command::{LIBRARY_PATH, cargo, command, repository};
+use crate::command::{cargo, command, repository};
 use crate::docs;
 use crate::engines::Engines;
 use crate::progress::time;
@@ -172,7 +172,6 @@ fn check(words: &[&str], engines: &Engines) -> Result<Counts> {
 
 fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
     let mut cargo = prepared(&["test", "--workspace", "--no-fail-fast"], engines);
-    add_library_path(&mut cargo, engines);
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
@@ -241,22 +240,9 @@ fn parse_result(line: &str) -> Option<Counts> {
     Some(Counts { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
 }
 
-/// Test programs of other crates than `limbeck-export` carry no path to libtorch.
-fn add_library_path(command: &mut Command, engines: &Engines) {
-    let inherited = command.get_envs().find(|(name, _)| *name == LIBRARY_PATH).map(|(_, value)| value.map(Into::into));
-    let before = inherited.unwrap_or_else(|| std::env::var_os(LIBRARY_PATH)).unwrap_or_default();
-    let folders = std::env::split_paths(&before).filter(|path| !path.as_os_str().is_empty());
-    let folders: Vec<_> = std::iter::once(engines.libtorch.join("lib")).chain(folders).collect();
-    // A folder whose name has a colon cannot be listed; then the programs' own search must do.
-    if let Ok(paths) = std::env::join_paths(folders) {
-        command.env(LIBRARY_PATH, paths);
-    }
-}
-
 fn list_tests(engines: &Engines) -> Result<ExitCode> {
     println!("checks: {}", STEPS.map(|(name, _)| name).join(", "));
     let mut cargo = prepared(&["test", "--workspace"], engines);
-    add_library_path(&mut cargo, engines);
     let status = cargo.args(["--", "--list", "--format=terse"]).status().context("running cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

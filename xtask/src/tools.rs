@@ -10,14 +10,27 @@ struct Tool {
     why: &'static str,
     /// Debian's and Ubuntu's packages.
     packages: &'static [&'static str],
+    /// Whether nothing can be done without it. Tests that need another one say that they are skipped.
+    required: bool,
 }
 
-const CC: Tool = Tool { program: "cc", why: "to link, and to compile the C programs", packages: &["gcc", "libc6-dev"] };
-const CXX: Tool = Tool { program: "c++", why: "to compile the bridge to libtorch", packages: &["g++"] };
-const GCC: Tool = Tool { program: "gcc", why: "for the C tests", packages: &["gcc", "libc6-dev"] };
-const GXX: Tool = Tool { program: "g++", why: "for the header tests", packages: &["g++"] };
+const CC: Tool = Tool {
+    program: "cc",
+    why: "to link, and to compile the C programs",
+    packages: &["gcc", "libc6-dev"],
+    required: true,
+};
+const CXX: Tool = Tool { program: "c++", why: "to compile the bridge to libtorch", packages: &["g++"], required: true };
+const GCC: Tool = Tool { program: "gcc", why: "for the C tests", packages: &["gcc", "libc6-dev"], required: true };
+const GXX: Tool = Tool { program: "g++", why: "for the header tests", packages: &["g++"], required: true };
 // Without the symbols of the C library valgrind does not start on Debian.
-const VALGRIND: Tool = Tool { program: "valgrind", why: "for the C tests", packages: &["valgrind", "libc6-dbg"] };
+const VALGRIND: Tool =
+    Tool { program: "valgrind", why: "for the C tests", packages: &["valgrind", "libc6-dbg"], required: true };
+
+const PKG_CONFIG: Tool =
+    Tool { program: "pkg-config", why: "for the packaging tests", packages: &["pkg-config"], required: false };
+const CMAKE: Tool =
+    Tool { program: "cmake", why: "for the packaging tests", packages: &["cmake", "make"], required: false };
 
 /// What a build needs.
 ///
@@ -32,18 +45,26 @@ pub fn ensure_for_build() -> Result<()> {
 /// # Errors
 /// Something is missing and cannot be installed.
 pub fn ensure_for_tests() -> Result<()> {
-    if cfg!(target_os = "linux") { ensure(&[CC, CXX, GCC, GXX, VALGRIND]) } else { ensure(&[CC, CXX]) }
+    if cfg!(target_os = "linux") {
+        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE])
+    } else {
+        ensure(&[CC, CXX])
+    }
 }
 
 fn ensure(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<&Tool> = tools.iter().filter(|tool| !runs(tool.program, "--version")).collect();
+    let mut missing: Vec<&Tool> = tools.iter().filter(|tool| !runs(tool.program, "--version")).collect();
+    let can_install = !missing.is_empty() && is_root() && runs("apt-get", "--version");
+    if !can_install {
+        missing.retain(|tool| tool.required);
+    }
     if missing.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
     packages.sort_unstable();
     packages.dedup();
-    if !is_root() || !runs("apt-get", "--version") {
+    if !can_install {
         let needs: Vec<String> = missing.iter().map(|tool| format!("{} {}", tool.program, tool.why)).collect();
         bail!(
             "not installed: {}. Install the packages {} (these are Debian's and Ubuntu's names; \
@@ -53,13 +74,21 @@ fn ensure(tools: &[Tool]) -> Result<()> {
         );
     }
     eprintln!("installing {}", packages.join(" "));
-    apt_get(&["update", "-qq"])?;
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(&packages);
-    apt_get(&install)?;
-    match missing.iter().find(|tool| !runs(tool.program, "--version")) {
-        None => Ok(()),
-        Some(tool) => bail!("{} still does not run after installing {}", tool.program, tool.packages.join(" ")),
+    let installed = apt_get(&["update", "-qq"]).and_then(|()| apt_get(&install));
+    let still: Vec<&Tool> = missing.into_iter().filter(|tool| !runs(tool.program, "--version")).collect();
+    match (installed, still.iter().find(|tool| tool.required)) {
+        (Err(error), Some(tool)) => Err(error.context(format!("installing {} {}", tool.program, tool.why))),
+        (Ok(()), Some(tool)) => {
+            bail!("{} still does not run after installing {}", tool.program, tool.packages.join(" "))
+        }
+        (_, None) => {
+            for tool in still {
+                eprintln!("warning: no {} {}: those are skipped", tool.program, tool.why);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -90,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_installed() {
-        ensure(&[Tool { program: "rustc", why: "for this test", packages: &[] }]).unwrap();
+        ensure(&[Tool { program: "rustc", why: "for this test", packages: &[], required: true }]).unwrap();
         assert!(!runs("limbeck-no-such-program", "--version"));
     }
 }
