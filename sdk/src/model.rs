@@ -141,10 +141,10 @@ impl ModelBuilder {
 
     /// How many calls can run at one time, from 1 to 256. Default 1.
     ///
-    /// Each session beyond the first is made when it is first needed, and has
-    /// its own copy of the weights that ONNX Runtime rearranges for speed;
-    /// weights it uses as they are, such as token tables, are shared. Batch
-    /// calls spread over all sessions, on threads that end with the call.
+    /// Each session beyond the first is made when it is first needed. Sessions
+    /// share the weights and need memory of their own only for what they
+    /// compute. Batch calls spread over all sessions, on threads that end with
+    /// the call.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = sessions;
         self
@@ -218,7 +218,7 @@ impl ModelBuilder {
                 have: format!("1.{have}"),
             });
         }
-        let options = SessionOptions { threads: self.threads, spinning: self.spinning };
+        let options = SessionOptions::new(self.threads, self.spinning);
         let pool = Pool::new(bundle.clone(), options, self.sessions)?;
         Ok(Model { bundle, tokenizer, pool })
     }

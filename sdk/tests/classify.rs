@@ -13,6 +13,7 @@ struct Case {
     text: String,
     ids: Vec<u32>,
     logits: Vec<f32>,
+    folded: Vec<f32>,
 }
 
 fn cases() -> Vec<Case> {
@@ -44,6 +45,30 @@ fn logits_equal_those_of_numpy() {
         assert!(difference <= 1e-4, "{:?}: {difference}", case.text);
         assert_eq!(answer.usage.tokens_used, case.ids.len());
         assert_eq!((answer.usage.tokens_dropped, answer.usage.windows), (0, 1));
+    }
+}
+
+/// Weights that ONNX Runtime computes with while it loads the graph, which it
+/// cannot do with those that are shared. And a file that has the name of the
+/// weights, in the folder where the process is, is never opened.
+#[test]
+fn weights_that_are_folded_come_from_the_bundle() {
+    let decoy = std::env::current_dir().unwrap().join("model.onnx.data");
+    assert!(!decoy.exists());
+    std::fs::write(&decoy, vec![0x3c; data("folded.data").len()]).unwrap();
+    let mut manifest = common::manifest();
+    manifest.architecture.vocab_size = 300;
+    let bundle = limbeck::BundleWriter::new(manifest)
+        .classifier(data("tokenizer.json"), data("folded.onnx"), data("folded.data"), &common::labels())
+        .to_bytes()
+        .unwrap();
+    let answers = builder().open_bytes(bundle).and_then(|model| {
+        cases().iter().map(|case| Ok(logits(&model.classify(&case.text)?))).collect::<limbeck::Result<Vec<_>>>()
+    });
+    std::fs::remove_file(&decoy).unwrap();
+    for (answer, case) in answers.unwrap().iter().zip(cases()) {
+        let difference = largest_difference(answer, &case.folded);
+        assert!(difference <= 1e-4, "{:?}: {difference}", case.text);
     }
 }
 

@@ -5,6 +5,8 @@
 //! and what may not is in `COMPATIBILITY.md`.
 
 pub(crate) mod check;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 pub(crate) mod json;
 mod kind;

@@ -196,7 +196,7 @@ mod dynamic {
                 ));
             }
             let builder = ort::init_from(&self.path)
-                .or_else(|error| Err(unusable(self.path.clone(), format!("cannot be opened: {error}"))))?;
+                .map_err(|error| unusable(self.path.clone(), format!("cannot be opened: {error}")))?;
             Ok((RuntimeInfo { version, path: self.path }, builder))
         }
     }

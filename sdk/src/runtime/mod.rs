@@ -18,7 +18,9 @@ mod graph;
 mod library;
 pub(crate) mod limits;
 pub(crate) mod pool;
+mod protobuf;
 pub(crate) mod session;
+mod weights;
 
 pub use environment::{RuntimeInfo, load, loaded};
 pub use library::provide_search_dir;

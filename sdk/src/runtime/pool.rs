@@ -44,7 +44,7 @@ impl Pool {
     /// A pool with its first session made, so that a bundle that cannot run
     /// fails when it is opened.
     pub(crate) fn new(bundle: Bundle, options: SessionOptions, limit: usize) -> Result<Pool> {
-        let first = ModelSession::new(&bundle, options)?;
+        let first = ModelSession::new(&bundle, &options)?;
         let shared = Shared { state: Mutex::new(State { idle: vec![first], count: 1 }), changed: Condvar::new() };
         Ok(Pool { shared: Arc::new(shared), bundle, options, limit })
     }
@@ -79,7 +79,7 @@ impl Pool {
     fn make(&self) -> Result<Lent<'_>> {
         // Returned empty if making it fails, which gives its place back.
         let mut lent = Lent { session: None, shared: &self.shared };
-        lent.session = Some(ModelSession::new(&self.bundle, self.options)?);
+        lent.session = Some(ModelSession::new(&self.bundle, &self.options)?);
         Ok(lent)
     }
 }

@@ -1,29 +1,44 @@
 //! One ONNX Runtime session.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use ort::AsPointer;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::logging::LogLevel;
-use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType};
 
 use super::cancel::Interrupt;
+use super::environment;
+use super::graph::{self, Graph};
 use super::limits::Limits;
-use super::{environment, graph};
+use super::weights::{self, Weights};
 use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::bundle::{ElementType, GRAPH, TensorSpec, WEIGHTS};
 use crate::{Bundle, BundleError, Error, Result};
 
-/// How sessions are made.
-#[derive(Clone, Copy, Debug)]
+/// How the sessions of one model are made.
 pub(crate) struct SessionOptions {
-    /// Threads inside an operator.
-    pub threads: usize,
-    /// Whether idle threads spin.
-    pub spinning: bool,
+    threads: usize,
+    spinning: bool,
+    prepacked: PrepackedWeights,
+}
+
+impl SessionOptions {
+    /// For `threads` threads inside an operator, which spin when idle or not.
+    /// ONNX Runtime must be loaded.
+    pub(crate) fn new(threads: usize, spinning: bool) -> SessionOptions {
+        SessionOptions { threads, spinning, prepacked: PrepackedWeights::new() }
+    }
+}
+
+impl fmt::Debug for SessionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SessionOptions { threads, spinning, .. } = self;
+        f.debug_struct("SessionOptions").field("threads", threads).field("spinning", spinning).finish_non_exhaustive()
+    }
 }
 
 /// Rows of one length, ready to run. All parts are row by row.
@@ -39,28 +54,44 @@ pub(crate) struct Batch {
 /// A session over the graph of a bundle.
 #[derive(Debug)]
 pub(crate) struct ModelSession {
-    // Declared, and so dropped, before the bundle whose memory it reads.
+    // Declared, and so dropped, before the memory it reads.
     session: Session,
+    _weights: Weights,
     bundle: Bundle,
 }
 
 impl ModelSession {
     /// Makes a session whose weights stay where the bundle has them mapped.
-    pub(crate) fn new(bundle: &Bundle, options: SessionOptions) -> Result<ModelSession> {
+    pub(crate) fn new(bundle: &Bundle, options: &SessionOptions) -> Result<ModelSession> {
         let missing = || Error::Internal("the bundle has lost its graph or weights".to_owned());
         let graph = bundle.bytes_of(GRAPH).ok_or_else(missing)?;
         let weights = bundle.bytes_of(WEIGHTS).ok_or_else(missing)?;
-        graph::check(graph, WEIGHTS, weights.len() as u64).map_err(|problem| bundle.error(problem))?;
-
-        let environment = environment::environment(None)?;
-        let mut builder = Session::builder(environment)
-            .and_then(|builder| configure(builder, options))
-            .map_err(failed("set up a session"))?;
-        add_weights(&mut builder, weights).map_err(failed("set up a session"))?;
-        let session = builder.commit_from_memory(graph).map_err(failed("load the model"))?;
-        let this = ModelSession { session, bundle: bundle.clone() };
+        let graph = graph::read(graph, WEIGHTS, weights.len()).map_err(|problem| bundle.error(problem))?;
+        // A graph from elsewhere may make ONNX Runtime want to compute with
+        // weights that are shared, which it cannot; then they are copied.
+        let this = ModelSession::create(bundle, options, &graph, weights, true)
+            .or_else(|_| ModelSession::create(bundle, options, &graph, weights, false))?;
         this.check_against_manifest()?;
         Ok(this)
+    }
+
+    fn create(
+        bundle: &Bundle,
+        options: &SessionOptions,
+        graph: &Graph,
+        bytes: &[u8],
+        share: bool,
+    ) -> Result<ModelSession> {
+        let mut builder = Session::builder(environment::environment(None)?)
+            .and_then(|builder| configure(builder, options))
+            .map_err(failed("set up a session"))?;
+        // SAFETY: `bytes` belong to the bundle, which never changes and which
+        // `ModelSession` keeps, with the weights, until its session is gone.
+        // Should anything fail before, the builder makes no session.
+        let weights = unsafe { weights::add(&mut builder, &graph.tensors, bytes, share) }
+            .map_err(|message| Error::Inference { action: "load the model", message })?;
+        let session = builder.commit_from_memory(&graph.bytes).map_err(failed("load the model"))?;
+        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone() })
     }
 
     /// Runs a batch and returns the first output, row by row.
@@ -139,7 +170,7 @@ impl ModelSession {
     }
 }
 
-fn configure(builder: SessionBuilder, options: SessionOptions) -> ort::Result<SessionBuilder> {
+fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     Ok(builder
         // Nothing but the CPU, whatever the library would choose by itself.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
@@ -152,40 +183,12 @@ fn configure(builder: SessionBuilder, options: SessionOptions) -> ort::Result<Se
         .with_inter_threads(1)?
         .with_intra_op_spinning(options.spinning)?
         .with_inter_op_spinning(false)?
+        .with_prepacked_weights(&options.prepacked)?
         .with_log_level(LogLevel::Fatal)?)
 }
 
 fn cpu() -> ExecutionProviderDispatch {
     ep::CPU::default().with_arena_allocator(false).build().error_on_failure()
-}
-
-/// Gives ONNX Runtime the weights as the file its graph refers to.
-///
-/// `ort`'s own method for this takes an `Arc<[u8]>`, which a mapping cannot be,
-/// hence the call to the function under it.
-fn add_weights(builder: &mut SessionBuilder, weights: &[u8]) -> ort::Result<()> {
-    // The name in the encoding the platform uses for paths.
-    #[cfg(windows)]
-    let name: Vec<u16> = WEIGHTS.encode_utf16().chain([0]).collect();
-    #[cfg(not(windows))]
-    let name: Vec<std::ffi::c_char> = WEIGHTS.bytes().chain([0]).map(|b| b as std::ffi::c_char).collect();
-
-    let names = [name.as_ptr()];
-    let buffers = [weights.as_ptr().cast::<std::ffi::c_char>().cast_mut()];
-    let lengths = [weights.len()];
-    // SAFETY: the three arrays have one entry each. The name is copied. The
-    // buffer is only read, although the function's type does not say so, and it
-    // stays mapped as long as the session: `ModelSession` holds the bundle.
-    unsafe {
-        let status = (ort::api().AddExternalInitializersFromMemory)(
-            builder.ptr_mut(),
-            names.as_ptr(),
-            buffers.as_ptr(),
-            lengths.as_ptr(),
-            1,
-        );
-        ort::Error::result_from_status(status)
-    }
 }
 
 /// A run that can be ended from another thread.

@@ -12,7 +12,7 @@ use limbeck::bundle::{
 use limbeck::{BundleWriter, Model, ModelBuilder};
 
 /// Rows of the token table of `wide.onnx`.
-pub const WIDE: usize = 200_000;
+pub const WIDE: usize = 400_000;
 /// Width of its hidden states.
 pub const HIDDEN: usize = 32;
 

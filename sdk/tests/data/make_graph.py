@@ -10,6 +10,10 @@ Needs the PyPI packages onnx (1.23.2 was used) and numpy. What it computes:
 tiny.onnx      the graph; its weights are external, in `model.onnx.data`
 tiny.data      those weights
 wide.onnx      the same graph with a table of WIDE rows; tests make its weights
+folded.onnx    another graph, whose weights ONNX Runtime computes with while it
+               loads: a table in half precision, and a convolution that it
+               fuses with the multiplication after it
+folded.data    its weights
 tokenizer.json a WordPiece tokenizer of the BERT kind
 expected.json  logits for some texts, computed by numpy, not by ONNX Runtime
 """
@@ -19,31 +23,24 @@ import json
 import numpy as np
 from onnx import TensorProto, helper
 
-HIDDEN, DEPTH, LABELS, WIDE = 32, 120, 3, 200_000
+HIDDEN, DEPTH, LABELS, WIDE, CHANNELS = 32, 120, 3, 400_000, 160
 WORDS = """the a good bad film was not very great awful ##ly ##s crisp screen battery quick slow brown fox
 I it is and or but best worst ! . , ' - e m o j i p l a y ##ed ##ing zero one two three""".split()
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + list(dict.fromkeys(w.lower() for w in WORDS))
 
 
-def external(name, shape, offset):
-    size = int(np.prod(shape)) * 4
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape)
+def external(name, shape, offset, element=TensorProto.FLOAT, size=4):
+    size *= int(np.prod(shape))
+    tensor = TensorProto(name=name, data_type=element, dims=shape)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in {"location": "model.onnx.data", "offset": str(offset), "length": str(size)}.items():
         tensor.external_data.add(key=key, value=value)
     return tensor, offset + size
 
 
-def graph(rows):
-    table, offset = external("table", [rows, HIDDEN], 0)
-    mix, offset = external("mix", [HIDDEN, HIDDEN], offset)
-    head, offset = external("head", [HIDDEN, LABELS], offset)
-    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["x0"])]
-    for i in range(DEPTH):
-        nodes.append(helper.make_node("MatMul", [f"x{i}", "mix"], [f"m{i}"]))
-        nodes.append(helper.make_node("Tanh", [f"m{i}"], [f"x{i + 1}"]))
-    nodes += [
-        helper.make_node("MatMul", [f"x{DEPTH}", "head"], ["token_logits"]),
+def model(nodes, initializers):
+    """The nodes up to `token_logits`, then their mean over unmasked tokens."""
+    nodes = nodes + [
         helper.make_node("Cast", ["attention_mask"], ["mask2"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask2", "last"], ["mask"]),
         helper.make_node("Mul", ["token_logits", "mask"], ["kept"]),
@@ -51,26 +48,51 @@ def graph(rows):
         helper.make_node("ReduceSum", ["mask", "one"], ["count"], keepdims=0),
         helper.make_node("Div", ["sum", "count"], ["logits"]),
     ]
-    axes = ["batch", "length"]
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "tiny",
-            [helper.make_tensor_value_info(n, TensorProto.INT32, axes) for n in ("input_ids", "attention_mask")],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", LABELS])],
-            [
-                table,
-                mix,
-                head,
-                helper.make_tensor("last", TensorProto.INT64, [1], [2]),
-                helper.make_tensor("one", TensorProto.INT64, [1], [1]),
-            ],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=8,
-        producer_name="make_graph.py",
+    constants = [
+        helper.make_tensor("last", TensorProto.INT64, [1], [2]),
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+    ]
+    inputs = ("input_ids", "attention_mask")
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "length"]) for name in inputs],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", LABELS])],
+        initializers + constants,
     )
-    return model.SerializeToString(deterministic=True)
+    opset = [helper.make_opsetid("", 17)]
+    made = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="make_graph.py")
+    return made.SerializeToString(deterministic=True)
+
+
+def tiny(rows):
+    table, offset = external("table", [rows, HIDDEN], 0)
+    mix, offset = external("mix", [HIDDEN, HIDDEN], offset)
+    head, offset = external("head", [HIDDEN, LABELS], offset)
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["x0"])]
+    for i in range(DEPTH):
+        nodes.append(helper.make_node("MatMul", [f"x{i}", "mix"], [f"m{i}"]))
+        nodes.append(helper.make_node("Tanh", [f"m{i}"], [f"x{i + 1}"]))
+    nodes.append(helper.make_node("MatMul", [f"x{DEPTH}", "head"], ["token_logits"]))
+    return model(nodes, [table, mix, head])
+
+
+def folded():
+    # The table has 300 rows so that it is large enough to be shared otherwise.
+    table, offset = external("table", [300, HIDDEN], 0, TensorProto.FLOAT16, 2)
+    filters, offset = external("filters", [CHANNELS, HIDDEN, 1], offset)
+    scale, offset = external("scale", [CHANNELS, 1], offset)
+    head, offset = external("head", [CHANNELS, LABELS], offset)
+    nodes = [
+        helper.make_node("Cast", ["table"], ["table32"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["table32", "input_ids"], ["x"]),
+        helper.make_node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        helper.make_node("Conv", ["xt", "filters"], ["c"], kernel_shape=[1]),
+        helper.make_node("Mul", ["c", "scale"], ["d"]),
+        helper.make_node("Transpose", ["d"], ["dt"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["dt", "head"], ["token_logits"]),
+    ]
+    return model(nodes, [table, filters, scale, head])
 
 
 def main():
@@ -82,9 +104,15 @@ def main():
     head = random.normal(size=(HIDDEN, LABELS)).astype("<f4")
     with open("tiny.data", "wb") as file:
         file.write(table.tobytes() + mix.tobytes() + head.tobytes())
-    for name, rows in (("tiny.onnx", len(VOCAB)), ("wide.onnx", WIDE)):
+    table16 = random.normal(size=(300, HIDDEN)).astype("<f2")
+    filters = (random.normal(size=(CHANNELS, HIDDEN)) / 6).astype("<f4")
+    scale = random.normal(size=(CHANNELS, 1)).astype("<f4")
+    head2 = (random.normal(size=(CHANNELS, LABELS)) / 6).astype("<f4")
+    with open("folded.data", "wb") as file:
+        file.write(table16.tobytes() + filters.tobytes() + scale.tobytes() + head2.tobytes())
+    for name, graph in (("tiny.onnx", tiny(len(VOCAB))), ("wide.onnx", tiny(WIDE)), ("folded.onnx", folded())):
         with open(name, "wb") as file:
-            file.write(graph(rows))
+            file.write(graph)
 
     special = [
         {"id": i, "content": VOCAB[i], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
@@ -127,7 +155,9 @@ def main():
         x = table[ids].astype(np.float64)
         for _ in range(DEPTH):
             x = np.tanh(x @ mix)
-        cases.append({"text": text, "ids": ids, "logits": (x @ head).mean(axis=0).tolist()})
+        y = table16[ids].astype(np.float64) @ (filters * scale).T.astype(np.float64)
+        logits = {"logits": (x @ head).mean(axis=0).tolist(), "folded": (y @ head2).mean(axis=0).tolist()}
+        cases.append({"text": text, "ids": ids, **logits})
     with open("expected.json", "w", encoding="utf-8") as file:
         json.dump(cases, file, indent=1)
         file.write("\n")
