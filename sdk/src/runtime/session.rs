@@ -172,6 +172,9 @@ impl ModelSession {
 
 fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     Ok(builder
+        // Told, not guessed: ONNX Runtime takes any file that has "ORTM" in the
+        // right place for one of its own format, which nobody here has checked.
+        .with_config_entry("session.load_model_format", "ONNX")?
         // Nothing but the CPU, whatever the library would choose by itself.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         // No arena and no memory pattern: both keep, for every length seen,

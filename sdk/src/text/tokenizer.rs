@@ -1,7 +1,9 @@
 //! The tokenizer of a bundle.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::Value;
 use tokenizers::{Encoding, Token, Tokenizer};
 
 use super::chunk;
@@ -64,8 +66,9 @@ pub(crate) struct TextTokenizer {
 impl TextTokenizer {
     /// Reads a `tokenizer.json`. Every id it gives must be below `vocab_size`.
     pub(crate) fn from_bytes(json: &[u8], vocab_size: usize) -> Result<TextTokenizer> {
-        let mut tokenizer =
-            Tokenizer::from_bytes(json).map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
+        check_templates(json)?;
+        let mut tokenizer = guarded(|| Tokenizer::from_bytes(json))
+            .map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let frame = find_frame(&tokenizer)?;
@@ -100,7 +103,7 @@ impl TextTokenizer {
 
     /// Tokens of the text with offsets and the special tokens around it.
     pub(crate) fn tokens(&self, text: &str) -> Result<Tokens> {
-        let encoding = self.tokenizer.encode(text, true).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoding = guarded(|| self.tokenizer.encode(text, true)).map_err(Error::Tokenizer)?;
         self.check_ids(encoding.get_ids())?;
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -122,6 +125,45 @@ impl TextTokenizer {
     }
 }
 
+/// Calls into the tokenizers library. It has places that panic on a file that
+/// contradicts itself; those known are looked for before, and this keeps the
+/// others from ending the program.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    // Nothing that was half changed is used again: a tokenizer is only read,
+    // and one that fails to load is gone.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizers library panicked: tokenizer.json contradicts itself".to_owned()),
+    }
+}
+
+/// Checks that templates name only special tokens that they also define; the
+/// tokenizers library believes them.
+fn check_templates(json: &[u8]) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        #[serde(default)]
+        post_processor: Value,
+    }
+    // What does not even parse is left to the library, which says it better.
+    let Ok(File { post_processor }) = serde_json::from_slice(json) else { return Ok(()) };
+    let inner = post_processor.get("processors").and_then(Value::as_array);
+    for processor in std::iter::once(&post_processor).chain(inner.into_iter().flatten()) {
+        let defined = processor.get("special_tokens").and_then(Value::as_object);
+        for piece in ["single", "pair"].iter().filter_map(|key| processor.get(key)?.as_array()).flatten() {
+            let name = piece.pointer("/SpecialToken/id").and_then(Value::as_str);
+            if let Some(name) = name
+                && !defined.is_some_and(|defined| defined.contains_key(name))
+            {
+                return Err(Error::Tokenizer(format!(
+                    "tokenizer.json: its template uses the special token `{name}` without defining it"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Finds out which special tokens the post-processor puts where, by letting it
 /// process made-up tokens. Windows can then be framed without running it again.
 fn find_frame(tokenizer: &Tokenizer) -> Result<Frame> {
@@ -132,9 +174,8 @@ fn find_frame(tokenizer: &Tokenizer) -> Result<Frame> {
     };
     let frame_of = |length: usize| -> Result<(Frame, Vec<u32>)> {
         let tokens = (0..length).map(|i| Token::new(0, String::new(), (i, i + 1))).collect();
-        let encoding = tokenizer
-            .post_process(Encoding::from_tokens(tokens, 0), None, true)
-            .map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoding = guarded(|| tokenizer.post_process(Encoding::from_tokens(tokens, 0), None, true))
+            .map_err(Error::Tokenizer)?;
         let special = encoding.get_special_tokens_mask();
         let start = special.iter().take_while(|&&mask| mask != 0).count();
         let end = start + length;
@@ -250,6 +291,20 @@ mod tests {
             let error = TextTokenizer::from_bytes(json.as_bytes(), 100).unwrap_err();
             assert_eq!(error.code(), crate::Code::Tokenizer);
         }
+    }
+
+    #[test]
+    fn templates_must_define_their_tokens() {
+        let json = JSON.replacen(r#""id": "[SEP]","#, r#""id": "[END]","#, 2);
+        assert_ne!(json, JSON);
+        let error = TextTokenizer::from_bytes(json.as_bytes(), 100).unwrap_err();
+        assert!(error.to_string().contains("[END]"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error() {
+        let error = guarded::<()>(|| panic!("for the test")).unwrap_err();
+        assert!(error.contains("panicked"), "{error}");
     }
 
     #[test]
