@@ -1,9 +1,12 @@
 //! What a person (or a program) sees while limbeck works.
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,16 +32,37 @@ const JSON_EVERY: Duration = Duration::from_millis(200);
 /// Reports progress in one of the three ways.
 pub struct Reporter {
     output: Output,
+    log: OnceLock<File>,
 }
 
 impl Reporter {
     /// A reporter for an output.
     pub fn new(output: Output) -> Self {
-        Self { output }
+        Self { output, log: OnceLock::new() }
+    }
+
+    /// Keeps notes and epochs in a file too, after what an earlier run left there.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn log_to(&self, path: &Path) -> Result<()> {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        // A second call keeps the first file: one run has one log.
+        let _ = self.log.set(file);
+        Ok(())
+    }
+
+    fn log(&self, line: &str) {
+        if let Some(mut file) = self.log.get() {
+            // The log is a convenience: a full disk is noticed by what must be saved.
+            let _ = writeln!(file, "{line}");
+        }
     }
 
     /// A line of text.
     pub fn note(&self, text: &str) {
+        self.log(text);
         match self.output {
             Output::Human => eprintln!("{text}"),
             Output::JsonLines => self.event("note", &json!({ "text": text })),
@@ -62,8 +86,9 @@ impl Reporter {
     /// A finished epoch.
     pub fn epoch(&self, stage: &str, record: &EpochRecord) {
         self.event("epoch", &json!({"stage": stage, "epoch": record.epoch, "loss": record.loss, "dev": record.dev}));
+        let line = format!("  {stage}: epoch {}  loss {:.4}  dev {:.4}", record.epoch, record.loss, record.dev);
+        self.log(&line);
         if self.output == Output::Human {
-            let line = format!("  {stage}: epoch {}  loss {:.4}  dev {:.4}", record.epoch, record.loss, record.dev);
             if std::io::stderr().is_terminal() {
                 // Keeps the line above a bar that is being drawn.
                 eprintln!("\r\x1b[2K{line}");

@@ -53,6 +53,7 @@ const TEACHER_MARGIN: f64 = 2.0;
 pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -> Result<Report> {
     let started = Instant::now();
     let _lock = lock(&options.out)?;
+    reporter.log_to(&options.out.join("train.log"))?;
     limbeck::runtime::load(options.runtime.as_deref())?;
     let data = prepare(recipe, &options.data)?;
     let summary = &data.report;
