@@ -116,7 +116,8 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         None => checkpoint::evenly_spaced_layers(config.layers, recipe.student.layers),
     };
     let student_config = crate::arch::ModelConfig { layers: recipe.student.layers, ..config.clone() };
-    let start = || checkpoint::student_from_teacher(&teacher_params, &config, &student_config, &layer_map, head);
+    let origin = start_params.as_ref().unwrap_or(&teacher_params);
+    let start = || checkpoint::student_from_teacher(origin, &config, &student_config, &layer_map, head);
     let teacher_model = crate::arch::Classifier::new(&teacher_params, &config);
     let student_params = start()?;
     let student = match run.finished("student", &student_params)? {
