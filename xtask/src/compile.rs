@@ -107,7 +107,7 @@ pub fn build(packages: &[&str], engines: &Engines) -> Result<Built> {
     });
     let mut counter = Counter::default();
     let mut progress: Option<Progress> = None;
-    let (started, mut total) = (Instant::now(), 0);
+    let started = Instant::now();
     loop {
         match receiver.recv_timeout(Duration::from_millis(500)) {
             Ok(line) => counter.take(&line),
@@ -116,11 +116,10 @@ pub fn build(packages: &[&str], engines: &Engines) -> Result<Built> {
         }
         // A build with nothing to do is over before this.
         if progress.is_none() && started.elapsed() > Duration::from_secs(2) {
-            total = units(packages).unwrap_or(0);
-            progress = Some(Progress::new("compiling", total, Unit::Items));
+            progress = Some(Progress::new("compiling", units(packages).unwrap_or(0), Unit::Work));
         }
         if let Some(progress) = &mut progress {
-            progress.set(counter.seen.len() as u64, &counter.last);
+            progress.set(counter.done, &counter.last);
         }
     }
     let status = child.wait().context("waiting for cargo")?;
@@ -135,14 +134,51 @@ pub fn build(packages: &[&str], engines: &Engines) -> Result<Built> {
     if let Some(progress) = progress {
         progress.finish(&format!("compiled {}", packages.join(" and ")));
     }
-    let _ = total;
     Ok(counter.built)
+}
+
+/// Steps that take long, in tenths of a second on two cores: a step that is not named here counts `USUAL`.
+/// Only the bar depends on it.
+const LONG: [(&str, u64); 14] = [
+    ("torch-sys run", 600),
+    ("tokenizers", 400),
+    ("regex-automata", 350),
+    ("limbeck-export", 250),
+    ("limbeck", 250),
+    ("tch", 200),
+    ("clap_builder", 130),
+    ("serde_json", 110),
+    ("rayon", 100),
+    ("serde_derive", 100),
+    ("indicatif", 90),
+    ("regex-syntax", 90),
+    ("syn", 80),
+    ("ort", 80),
+];
+const USUAL: u64 = 10;
+
+fn weight(package: &str, is_run: bool) -> u64 {
+    let named = |(name, weight): &(&str, u64)| {
+        let matches = if is_run { name.strip_suffix(" run") == Some(package) } else { *name == package };
+        matches.then_some(*weight)
+    };
+    LONG.iter().find_map(named).unwrap_or(USUAL)
+}
+
+/// The name in a package id: `registry+...#syn@2.0.1`, `path+file:///r/sdk#limbeck@0.1.0`, `path+file:///r/xtask#0.1.0`.
+fn package_name(id: &str) -> &str {
+    let (place, rest) = id.rsplit_once('#').unwrap_or(("", id));
+    match rest.split_once('@') {
+        Some((name, _)) => name,
+        None => place.rsplit('/').next().unwrap_or(place),
+    }
 }
 
 /// Reads cargo's messages.
 #[derive(Default)]
 struct Counter {
     seen: BTreeSet<String>,
+    done: u64,
     last: String,
     built: Built,
 }
@@ -156,7 +192,10 @@ impl Counter {
             Some("compiler-artifact") => {
                 let target = &message["target"];
                 let name = text(&target["name"]);
-                self.seen.insert(format!("{package} {} {name}", target["kind"]));
+                let is_library = !matches!(target["kind"][0].as_str(), Some("custom-build" | "bin"));
+                if self.seen.insert(format!("{package} {} {name}", target["kind"])) {
+                    self.done += if is_library { weight(package_name(&package), false) } else { USUAL };
+                }
                 if let Some(path) = message["executable"].as_str() {
                     self.built.executables.insert(name.clone(), path.into());
                 }
@@ -164,15 +203,15 @@ impl Counter {
                 self.built.files.extend(files.filter_map(Value::as_str).map(PathBuf::from));
                 self.last = name;
             }
-            Some("build-script-executed") => {
-                self.seen.insert(format!("{package} build script run"));
+            Some("build-script-executed") if self.seen.insert(format!("{package} build script run")) => {
+                self.done += weight(package_name(&package), true);
             }
             _ => {}
         }
     }
 }
 
-/// How many steps a build of `packages` has, from cargo's own graph: about right, for a bar.
+/// The weight of all steps of a build of `packages`, from cargo's own graph: about right, for a bar.
 fn units(packages: &[&str]) -> Option<u64> {
     let host = command("rustc").arg("-vV").output().ok()?;
     let host = String::from_utf8(host.stdout).ok()?;
@@ -202,15 +241,21 @@ fn count_units(metadata: &Value, packages: &[&str]) -> Option<u64> {
     }
     let mut units = 0;
     for package in list.iter().filter(|package| package["id"].as_str().is_some_and(|id| reached.contains(id))) {
+        let name = package["name"].as_str()?;
         for target in package["targets"].as_array()? {
-            let kinds = target["kind"].as_array()?;
-            units += match kinds.first().and_then(Value::as_str) {
+            units += match target["kind"][0].as_str() {
                 // Compiled, then run.
-                Some("custom-build") => 2,
+                Some("custom-build") => USUAL + weight(name, true),
                 Some("test" | "bench" | "example") => 0,
                 // Only those of the packages that are asked for.
-                Some("bin") => u64::from(wanted(&package)),
-                _ => 1,
+                Some("bin") => {
+                    if wanted(&package) {
+                        USUAL
+                    } else {
+                        0
+                    }
+                }
+                _ => weight(name, false),
             };
         }
     }
@@ -235,10 +280,20 @@ mod tests {
             counter.take(&message.to_string());
         }
         counter.take("not json");
-        assert_eq!(counter.seen.len(), 3);
+        assert_eq!((counter.seen.len(), counter.done), (3, 3 * USUAL));
         assert_eq!(counter.built.executable("limbeck").unwrap(), Path::new("/t/limbeck"));
         assert_eq!(counter.built.file("liblimbeck.so").unwrap(), Path::new("/t/liblimbeck.so"));
         assert!(counter.built.executable("other").is_err());
+    }
+
+    #[test]
+    fn long_steps_weigh_more() {
+        assert_eq!(package_name("registry+x://y/index#torch-sys@0.24.0"), "torch-sys");
+        assert_eq!(package_name("path+file:///r/capi#limbeck-capi@0.1.0"), "limbeck-capi");
+        assert_eq!(package_name("path+file:///r/xtask#0.1.0"), "xtask");
+        assert!(weight("torch-sys", true) > weight("torch-sys", false));
+        assert_eq!(weight("torch-sys", false), USUAL);
+        assert!(weight("tokenizers", false) > weight("tokenizers", true));
     }
 
     #[test]
@@ -255,6 +310,6 @@ mod tests {
                 {"id": "b", "deps": []}, {"id": "c", "deps": []},
             ]},
         });
-        assert_eq!(count_units(&metadata, &["a"]), Some(5));
+        assert_eq!(count_units(&metadata, &["a"]), Some(5 * USUAL));
     }
 }

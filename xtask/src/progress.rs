@@ -14,8 +14,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub enum Unit {
     /// Bytes.
     Bytes,
-    /// Things whose names go into `note`.
-    Items,
+    /// Work, of which only the share is shown.
+    Work,
 }
 
 /// A step under way.
@@ -35,7 +35,7 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let counts = match unit {
                 Unit::Bytes => "{bytes}/{total_bytes} ({bytes_per_sec})",
-                Unit::Items => "{pos}/{len}",
+                Unit::Work => "",
             };
             let bar = ProgressBar::new(total);
             let template = format!("{{prefix}} [{{bar:30}}] {counts} {{percent}}%, ETA {{eta}} {{wide_msg}}");
@@ -80,17 +80,15 @@ impl Progress {
 
 fn line(label: &str, unit: Unit, done: u64, total: u64, elapsed: Duration) -> String {
     let counts = match unit {
-        Unit::Bytes => format!("{} of {}", human(done), human(total)),
-        Unit::Items => format!("{done} of {total}"),
+        Unit::Bytes => format!(" {} of {},", human(done), human(total)),
+        Unit::Work => String::new(),
     };
     let percent = 100 * done / total.max(1);
-    match done {
-        0 => format!("{label}: {counts}"),
-        _ => {
-            let left = elapsed.mul_f64((total - done) as f64 / done as f64);
-            format!("{label}: {counts} ({percent}%), ETA {}", time(left))
-        }
+    if done == 0 {
+        return format!("{label}:{counts} 0%");
     }
+    let left = elapsed.mul_f64((total - done) as f64 / done as f64);
+    format!("{label}:{counts} {percent}%, ETA {}", time(left))
 }
 
 /// `4.2 s`, `3 min 5 s`.
@@ -110,9 +108,11 @@ mod tests {
     #[test]
     fn a_line_says_how_long_it_will_take() {
         let line = line("torch", Unit::Bytes, 250_000_000, 1_000_000_000, Duration::from_secs(30));
-        assert_eq!(line, "torch: 250 MB of 1.0 GB (25%), ETA 1 min 30 s");
-        let line = super::line("compiling", Unit::Items, 0, 0, Duration::from_secs(1));
-        assert_eq!(line, "compiling: 0 of 0");
+        assert_eq!(line, "torch: 250 MB of 1.0 GB, 25%, ETA 1 min 30 s");
+        let line = super::line("compiling", Unit::Work, 3, 12, Duration::from_secs(10));
+        assert_eq!(line, "compiling: 25%, ETA 30 s");
+        let line = super::line("compiling", Unit::Work, 0, 0, Duration::from_secs(1));
+        assert_eq!(line, "compiling: 0%");
     }
 
     #[test]

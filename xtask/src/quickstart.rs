@@ -169,7 +169,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 fn closing_words(out: &Path, engines: &Engines) -> String {
     let here = repository();
     let short = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
-    let (out, teacher) = (short(out), engines.teacher.display());
+    let (absolute, out, teacher) = (out.display(), short(out), engines.teacher.display());
     format!(
         "The report is {out}/report.html, the bundle {out}/sentiment.limbeck. To go on:\n\n\
          your own text:\n  \
@@ -177,7 +177,7 @@ fn closing_words(out: &Path, engines: &Engines) -> String {
          your own data (JSONL, TSV or CSV; name its files and columns in a copy of {RECIPE}):\n  \
          cargo xtask limbeck -- distill --recipe my-recipe.toml --data my-data --teacher {teacher} --out out/mine\n\n\
          your own C program:\n  \
-         cc -I capi/include my.c {out}/c/{} -Wl,-rpath,{out}/c -o my\n",
+         cc -I capi/include my.c {out}/c/{} -Wl,-rpath,{absolute}/c -o my\n",
         LIBRARY[1]
     )
 }
