@@ -19,6 +19,9 @@ fn main() {
     if matches!(env::var("CARGO_CFG_TARGET_OS").as_deref(), Ok("linux" | "android")) {
         // Kernels with 16 KiB pages refuse libraries aligned for 4 KiB ones.
         link_arg("-Wl,-z,max-page-size=16384");
+        // ONNX Runtime and the thread that keeps deadlines stay for good, so
+        // their code must survive a dlclose.
+        link_arg("-Wl,-z,nodelete");
     }
 
     // The C tests need a way to make the library panic. It is a cfg from an

@@ -48,7 +48,9 @@
  *  9. A bug in the library that shows itself as a panic becomes LIMBECK_INTERNAL;
  *     the library goes on working.
  *
- * Pointers that are not NULL must point to what the parameter's type says.
+ * Pointers that are not NULL must point to what the parameter's type says. The
+ * shared library stays loaded after dlclose: the first call with a deadline
+ * starts a thread that lives as long as the process.
  *
  * Generated from capi/src by capi/tests/header.rs; change it there.
  * MIT OR Apache-2.0
@@ -371,13 +373,20 @@ typedef struct limbeck_model limbeck_model;
 typedef struct limbeck_model_options {
   /** Size of this struct; set by limbeck_model_options_init. */
   size_t size;
-  /** Threads that one call may use inside an operator. 0: one thread. */
+  /**
+   * Threads that one call may use inside an operator, up to 256. 0 or 1: the
+   * call runs on the thread that makes it, and no other is started.
+   */
   uint32_t threads;
-  /** Calls that can run at one time, each with its own working memory. 0: one. */
+  /**
+   * Calls that can run at one time, up to 256, each with working memory of
+   * its own; made when first needed. 0: one. A batch call spreads over all,
+   * on threads that end with the call.
+   */
   uint32_t sessions;
   /**
-   * 1: idle threads of a call spin, which is faster and costs power. 0: they
-   * sleep. Without effect on one thread.
+   * 1: idle threads of a call spin, which is faster on an idle machine, slower
+   * on a busy one, and costs power. 0: they sleep.
    */
   uint32_t spinning;
   /** Must be 0. */
@@ -527,9 +536,10 @@ limbeck_status limbeck_model_classify(const limbeck_model *model,
 
 /**
  * Classifies `count` texts. The result holds an answer for each, in their
- * order, and each is what the text would get alone. When one text cannot be
- * classified, the call fails. `options` may be NULL and hold for each text; the
- * deadline is that of the whole call. Safe from many threads on one model.
+ * order, and each is what the text would get alone, but for rounding in the
+ * last digits (1e-5 in a logit). When one text cannot be classified, the call
+ * fails. `options` may be NULL and hold for each text; the deadline is that of
+ * the whole call. Safe from many threads on one model.
  */
 limbeck_status limbeck_model_classify_batch(const limbeck_model *model,
                                             const limbeck_str *texts,
@@ -551,7 +561,7 @@ typedef struct limbeck_score {
   limbeck_str label;
   /** The label's place in the model's list, as in limbeck_bundle_label. */
   size_t index;
-  /** Its probability, 0 to 1. */
+  /** Its probability, 0 to 1; the logit itself if the model has none. */
   float probability;
   /** The model's raw score. */
   float logit;

@@ -88,9 +88,10 @@ pub unsafe extern "C" fn limbeck_model_classify(
 }
 
 /// Classifies `count` texts. The result holds an answer for each, in their
-/// order, and each is what the text would get alone. When one text cannot be
-/// classified, the call fails. `options` may be NULL and hold for each text; the
-/// deadline is that of the whole call. Safe from many threads on one model.
+/// order, and each is what the text would get alone, but for rounding in the
+/// last digits (1e-5 in a logit). When one text cannot be classified, the call
+/// fails. `options` may be NULL and hold for each text; the deadline is that of
+/// the whole call. Safe from many threads on one model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_model_classify_batch(
     model: *const limbeck_model,

@@ -47,7 +47,9 @@
 //!  9. A bug in the library that shows itself as a panic becomes LIMBECK_INTERNAL;
 //!     the library goes on working.
 //!
-//! Pointers that are not NULL must point to what the parameter's type says.
+//! Pointers that are not NULL must point to what the parameter's type says. The
+//! shared library stays loaded after dlclose: the first call with a deadline
+//! starts a thread that lives as long as the process.
 
 #![allow(non_camel_case_types)]
 

@@ -22,12 +22,15 @@ pub struct limbeck_model {
 pub struct limbeck_model_options {
     /// Size of this struct; set by limbeck_model_options_init.
     pub size: usize,
-    /// Threads that one call may use inside an operator. 0: one thread.
+    /// Threads that one call may use inside an operator, up to 256. 0 or 1: the
+    /// call runs on the thread that makes it, and no other is started.
     pub threads: u32,
-    /// Calls that can run at one time, each with its own working memory. 0: one.
+    /// Calls that can run at one time, up to 256, each with working memory of
+    /// its own; made when first needed. 0: one. A batch call spreads over all,
+    /// on threads that end with the call.
     pub sessions: u32,
-    /// 1: idle threads of a call spin, which is faster and costs power. 0: they
-    /// sleep. Without effect on one thread.
+    /// 1: idle threads of a call spin, which is faster on an idle machine, slower
+    /// on a busy one, and costs power. 0: they sleep.
     pub spinning: u32,
     /// Must be 0.
     pub reserved: u32,

@@ -18,7 +18,7 @@ pub struct limbeck_score {
     pub label: limbeck_str,
     /// The label's place in the model's list, as in limbeck_bundle_label.
     pub index: usize,
-    /// Its probability, 0 to 1.
+    /// Its probability, 0 to 1; the logit itself if the model has none.
     pub probability: f32,
     /// The model's raw score.
     pub logit: f32,

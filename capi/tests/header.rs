@@ -2,7 +2,6 @@
 //! and compared here. LIMBECK_BLESS=1 writes it anew. The committed header must
 //! also compile alone as C99 and C++17 without a warning.
 
-#[path = "support/mod.rs"]
 mod support;
 
 use std::fmt::Write as _;

@@ -3,6 +3,9 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod library;
+pub mod tiny;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -68,4 +71,25 @@ pub fn compare_with_snapshot(path: &Path, generated: &str, bless: &str) {
         committed.lines().nth(difference),
         generated.lines().nth(difference),
     );
+}
+
+/// The ONNX Runtime library that programs under test are given.
+pub fn onnxruntime() -> PathBuf {
+    let path = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+        || {
+            let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            let cache = var("LIMBECK_CACHE")
+                .or_else(|| Some(var("XDG_CACHE_HOME")?.join("limbeck")))
+                .or_else(|| Some(var("HOME")?.join(".cache/limbeck")))
+                .expect("none of LIMBECK_CACHE, XDG_CACHE_HOME, HOME is set");
+            cache.join("onnxruntime-1.24.4/libonnxruntime.so.1.24.4")
+        },
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "no ONNX Runtime at {}: run `cargo xtask fetch`, or set ORT_DYLIB_PATH to a library of version 1.24 or later",
+        path.display()
+    );
+    path
 }

@@ -1,0 +1,304 @@
+//! Compiles the C programs of `tests/c` with the system's compilers and runs
+//! each three times: plain, with the address and undefined-behaviour
+//! sanitizers, and under valgrind. A program with faults on purpose proves that
+//! the checkers see what they are there to see.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use limbeck_sdk::{ClassifyOptions, Model};
+use serde_json::Value;
+use support::library;
+
+const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow"];
+
+/// Every program that ends with 0 when all is well.
+const PROGRAMS: &[&str] =
+    &["classify", "batch", "errors", "texts", "threads", "cancel", "lifetime", "damaged", "layout"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Checker {
+    None,
+    Sanitizers,
+    Valgrind,
+}
+
+#[test]
+fn no_program_is_forgotten() {
+    let mut found: Vec<String> = std::fs::read_dir(sources())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    found.retain(|name| name != "panic" && name != "control");
+    found.sort();
+    let mut known = PROGRAMS.to_vec();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn programs_pass() {
+    for program in PROGRAMS {
+        passes(program, Checker::None);
+    }
+}
+
+#[test]
+fn programs_pass_under_address_and_undefined_sanitizers() {
+    for program in PROGRAMS {
+        passes(program, Checker::Sanitizers);
+    }
+}
+
+#[test]
+fn programs_pass_under_valgrind() {
+    if !support::installed("valgrind") {
+        support::skip("valgrind is not installed, no C program was run under it");
+        return;
+    }
+    for program in PROGRAMS {
+        passes(program, Checker::Valgrind);
+    }
+}
+
+#[test]
+fn programs_and_example_are_cplusplus_too() {
+    let example = support::root().join("examples/c/sentiment.c");
+    let all = PROGRAMS.iter().copied().chain(["panic", "control"]).map(source).chain([example]);
+    for compiler in ["g++", "clang++"] {
+        if !support::installed(compiler) {
+            support::skip(&format!("{compiler} is not installed, the C programs were not compiled with it"));
+            continue;
+        }
+        for path in all.clone() {
+            let mut command = Command::new(compiler);
+            command.args(["-x", "c++", "-std=c++17", "-fsyntax-only", "-I"]).arg(include()).args(WARNINGS).arg(path);
+            support::run(&mut command);
+        }
+    }
+}
+
+#[test]
+fn a_panic_becomes_internal_and_prints_nothing() {
+    for checker in [Checker::None, Checker::Sanitizers] {
+        let program = compile(&source("panic"), library::folder_with_hooks(), checker);
+        let output = support::run(&mut start(&program, library::folder_with_hooks(), checker, &[]));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    }
+}
+
+#[test]
+fn the_checkers_find_faults_made_on_purpose() {
+    let run = |checker, fault: &str| -> Output {
+        let program = compile(&source("control"), library::folder(), checker);
+        start(&program, library::folder(), checker, &[fault]).output().unwrap()
+    };
+    let mut expected =
+        vec![(Checker::Sanitizers, "leak", "LeakSanitizer"), (Checker::Sanitizers, "use", "heap-use-after-free")];
+    if support::installed("valgrind") {
+        expected.extend([(Checker::Valgrind, "leak", "definitely lost"), (Checker::Valgrind, "use", "Invalid read")]);
+    }
+    for (checker, fault, finding) in expected {
+        let clean = run(checker, "none");
+        assert!(clean.status.success(), "{}", String::from_utf8_lossy(&clean.stderr));
+        let output = run(checker, fault);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(finding), "{fault} was not found:\n{stderr}");
+    }
+}
+
+#[test]
+fn address_sanitizer_is_linked_where_it_should_be_and_nowhere_else() {
+    let symbols = |path: &Path| {
+        let output = support::run(Command::new("nm").arg("-D").arg(path));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let program = compile(&source("classify"), library::folder(), Checker::Sanitizers);
+    assert!(symbols(&program).contains("__asan_init") && symbols(&program).contains("__ubsan_handle"));
+    let program = compile(&source("classify"), library::folder(), Checker::None);
+    assert!(!symbols(&program).contains("__asan"));
+    assert!(!symbols(&library::folder().join("liblimbeck.so")).contains("__asan"));
+}
+
+/// The numbers that C sees are those of the Rust library, to the bit.
+#[test]
+fn c_and_rust_answer_the_same() {
+    let program = compile(&source("classify"), library::folder(), Checker::None);
+    let output = support::run(&mut start(&program, library::folder(), Checker::None, &[]));
+
+    let model = Model::builder().runtime_path(support::onnxruntime()).open(bundle()).unwrap();
+    // The texts of tests/c/classify.c.
+    let expected: Vec<(String, usize, f32, f32)> = ["good", "the film . bad", "Good film, 🙂", ""]
+        .iter()
+        .flat_map(|text| model.classify_with(text, &ClassifyOptions::new()).unwrap().labels)
+        .map(|scored| (scored.label, scored.index, scored.probability, scored.logit))
+        .collect();
+    let got: Vec<(String, usize, f32, f32)> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let float = |text: &str| text.parse::<f32>().unwrap();
+            (fields[0].to_owned(), fields[1].parse().unwrap(), float(fields[2]), float(fields[3]))
+        })
+        .collect();
+    assert_eq!(got, expected);
+    // And they are those worked out by hand: (0 + 8 + 0) / 3 tokens.
+    assert_eq!(expected[0].0, "positive");
+    assert!((expected[0].3 - 8.0 / 3.0).abs() < 1e-6);
+}
+
+#[test]
+fn c_and_rust_see_the_same_layout() {
+    let program = compile(&source("layout"), library::folder(), Checker::None);
+    let output = support::run(&mut start(&program, library::folder(), Checker::None, &[]));
+    let c: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rust = std::fs::read_to_string(support::capi().join("abi/layout.json")).unwrap();
+    assert_eq!(c, serde_json::from_str::<Value>(&rust).unwrap());
+}
+
+#[test]
+fn an_onnx_runtime_beside_the_library_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["liblimbeck.so", "liblimbeck.so.0"] {
+        std::fs::copy(library::folder().join("liblimbeck.so"), folder.path().join(name)).unwrap();
+    }
+    let runtime = folder.path().join("libonnxruntime.so");
+    std::os::unix::fs::symlink(support::onnxruntime(), &runtime).unwrap();
+    let program = tempfile::tempdir().unwrap();
+    let source = program.path().join("find.c");
+    std::fs::write(
+        &source,
+        "#include <limbeck.h>\n#include <stdio.h>\nint main(void) {\n  limbeck_env *env = NULL;\n  limbeck_str path;\n\
+         if (limbeck_env_new(NULL, &env, NULL) != LIMBECK_OK) return 1;\n  path = limbeck_env_runtime_path(env);\n\
+         printf(\"%.*s\", (int)path.length, path.data);\n  limbeck_env_free(env);\n  return 0;\n}\n",
+    )
+    .unwrap();
+    let program = compile_into(&source, folder.path(), Checker::None, program.path().join("find"));
+    let output = support::run(Command::new(&program).env("LD_LIBRARY_PATH", folder.path()));
+    let found = PathBuf::from(String::from_utf8(output.stdout).unwrap());
+    assert_eq!(found.canonicalize().unwrap(), support::onnxruntime().canonicalize().unwrap());
+}
+
+#[test]
+fn the_example_runs() {
+    let example = support::root().join("examples/c/sentiment.c");
+    let program = compile(&example, library::folder(), Checker::None);
+    let runtime = support::onnxruntime();
+    let mut command = Command::new(&program);
+    command.env("LD_LIBRARY_PATH", library::folder()).arg(bundle()).arg(&runtime).args(["a good film", "bad"]);
+    let output = support::run(&mut command);
+    let lines: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("positive  ") && lines[0].ends_with("a good film"), "{lines:?}");
+    assert!(lines[1].starts_with("negative  ") && lines[1].contains(" 3 tokens"), "{lines:?}");
+
+    let output = Command::new(&program)
+        .env("LD_LIBRARY_PATH", library::folder())
+        .args(["/no/such.limbeck".as_ref(), runtime.as_os_str(), "x".as_ref()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("LIMBECK_NOT_FOUND: /no/such.limbeck"), "{stderr}");
+}
+
+/// The bundle that the lead's exporter made, once it is in the repository.
+#[test]
+fn the_golden_bundle_runs_behind_the_c_abi() {
+    let golden = support::root().join("tests/golden/tiny-sentiment.limbeck");
+    if !golden.is_file() {
+        support::skip(&format!("{} is not there", golden.display()));
+        return;
+    }
+    let program = compile(&support::root().join("examples/c/sentiment.c"), library::folder(), Checker::Sanitizers);
+    let text = "I liked it.";
+    let mut command = start(&program, library::folder(), Checker::Sanitizers, &[]);
+    let output = {
+        let mut command2 = Command::new(command.get_program());
+        command2.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command = command2;
+        support::run(command.arg(&golden).arg(support::onnxruntime()).arg(text))
+    };
+    let model = Model::builder().runtime_path(support::onnxruntime()).open(&golden).unwrap();
+    let best = model.classify(text).unwrap().labels.remove(0);
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(line.starts_with(&format!("{}  {:.3}", best.label, best.probability)), "{line}");
+}
+
+fn passes(program: &str, checker: Checker) {
+    let path = compile(&source(program), library::folder(), checker);
+    let arguments: &[&str] = if checker == Checker::Valgrind { &["small"] } else { &[] };
+    let output = support::run(&mut start(&path, library::folder(), checker, arguments));
+    if checker == Checker::None {
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program} or the library printed something");
+    }
+}
+
+fn sources() -> PathBuf {
+    support::root().join("tests/c")
+}
+
+fn source(name: &str) -> PathBuf {
+    sources().join(format!("{name}.c"))
+}
+
+fn include() -> PathBuf {
+    support::capi().join("include")
+}
+
+fn bundle() -> &'static Path {
+    static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
+    BUNDLE.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny.limbeck");
+        support::tiny::write(&path);
+        path
+    })
+}
+
+fn compile(source: &Path, library: &Path, checker: Checker) -> PathBuf {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    // Tests run side by side, so no two share a file.
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("{}-{number}", source.file_stem().unwrap().to_str().unwrap());
+    compile_into(source, library, checker, folder.path().join(name))
+}
+
+fn compile_into(source: &Path, library: &Path, checker: Checker, program: PathBuf) -> PathBuf {
+    let mut command = Command::new("gcc");
+    command.args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-g", "-O1"]).args(WARNINGS);
+    if checker == Checker::Sanitizers {
+        command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]);
+    }
+    command.arg("-I").arg(include()).arg(source).arg("-o").arg(&program);
+    command.arg("-L").arg(library).args(["-llimbeck", "-pthread"]);
+    support::run(&mut command);
+    program
+}
+
+fn start(program: &Path, library: &Path, checker: Checker, arguments: &[&str]) -> Command {
+    let mut command = if checker == Checker::Valgrind {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--quiet", "--leak-check=full", "--error-exitcode=99"])
+            .arg(format!("--suppressions={}", sources().join("valgrind.supp").display()))
+            .arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.env("LD_LIBRARY_PATH", library);
+    if checker == Checker::Sanitizers {
+        command.env("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1").env("UBSAN_OPTIONS", "print_stacktrace=1");
+    }
+    command.arg(bundle()).arg(support::onnxruntime()).args(arguments);
+    command
+}
