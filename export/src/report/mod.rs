@@ -131,8 +131,8 @@ impl Comparison {
         } else {
             format!(
                 "The distilled student does NOT beat its control: it is {:.1} points behind, {strength} (p = {p_value:.3}). \
-                 A likely cause is that student and control start from the same fine-tuned teacher layers, so the \
-                 control already holds most of what the soft targets can add.",
+                 Likely causes: a teacher little better than the control, which has little to give, or student \
+                 layers that already come from the fine-tuned teacher (student.start).",
                 -gain_points
             )
         };
