@@ -154,7 +154,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         models,
         comparison,
         quantization,
-        stages: [("teacher", teacher), ("student", student), ("control", control)]
+        stages: [("teacher", teacher), ("control", control), ("student", student)]
             .into_iter()
             .map(|(name, outcome)| StageReport { name: name.to_owned(), outcome })
             .collect(),
