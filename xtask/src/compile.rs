@@ -107,7 +107,7 @@ pub fn build(packages: &[&str], engines: &Engines) -> Result<Built> {
     });
     let mut counter = Counter::default();
     let mut progress: Option<Progress> = None;
-    let started = Instant::now();
+    let (started, mut total) = (Instant::now(), 0);
     loop {
         match receiver.recv_timeout(Duration::from_millis(500)) {
             Ok(line) => counter.take(&line),
@@ -116,9 +116,11 @@ pub fn build(packages: &[&str], engines: &Engines) -> Result<Built> {
         }
         // A build with nothing to do is over before this.
         if progress.is_none() && started.elapsed() > Duration::from_secs(2) {
-            progress = Some(Progress::new("compiling", units(packages).unwrap_or(0), Unit::Work));
+            total = units(packages).unwrap_or(0);
+            progress = Some(Progress::new("compiling", total, Unit::Work));
         }
         if let Some(progress) = &mut progress {
+            progress.set_total(total.saturating_sub(counter.fresh));
             progress.set(counter.done, &counter.last);
         }
     }
@@ -178,7 +180,10 @@ fn package_name(id: &str) -> &str {
 #[derive(Default)]
 struct Counter {
     seen: BTreeSet<String>,
+    /// Weight of what was compiled, and of what had been compiled before.
     done: u64,
+    fresh: u64,
+    fresh_scripts: BTreeSet<String>,
     last: String,
     built: Built,
 }
@@ -192,10 +197,14 @@ impl Counter {
             Some("compiler-artifact") => {
                 let target = &message["target"];
                 let name = text(&target["name"]);
-                let is_library = !matches!(target["kind"][0].as_str(), Some("custom-build" | "bin"));
-                if self.seen.insert(format!("{package} {} {name}", target["kind"])) {
-                    self.done += if is_library { weight(package_name(&package), false) } else { USUAL };
+                let kind = target["kind"][0].as_str();
+                let fresh = message["fresh"] == true;
+                if fresh && kind == Some("custom-build") {
+                    self.fresh_scripts.insert(package.clone());
                 }
+                let is_library = !matches!(kind, Some("custom-build" | "bin"));
+                let weight = if is_library { weight(package_name(&package), false) } else { USUAL };
+                self.count(format!("{package} {} {name}", target["kind"]), weight, fresh);
                 if let Some(path) = message["executable"].as_str() {
                     self.built.executables.insert(name.clone(), path.into());
                 }
@@ -203,10 +212,18 @@ impl Counter {
                 self.built.files.extend(files.filter_map(Value::as_str).map(PathBuf::from));
                 self.last = name;
             }
-            Some("build-script-executed") if self.seen.insert(format!("{package} build script run")) => {
-                self.done += weight(package_name(&package), true);
+            // Cargo does not say whether it ran now; if it was compiled now, it did.
+            Some("build-script-executed") => {
+                let fresh = self.fresh_scripts.contains(&package);
+                self.count(format!("{package} run"), weight(package_name(&package), true), fresh);
             }
             _ => {}
+        }
+    }
+
+    fn count(&mut self, step: String, weight: u64, fresh: bool) {
+        if self.seen.insert(step) {
+            *if fresh { &mut self.fresh } else { &mut self.done } += weight;
         }
     }
 }
@@ -274,13 +291,13 @@ mod tests {
         let artifact = json!({"reason": "compiler-artifact", "package_id": "p", "target": {"name": "limbeck", "kind": ["bin"]},
                               "executable": "/t/limbeck", "filenames": ["/t/limbeck"]});
         let library = json!({"reason": "compiler-artifact", "package_id": "c", "target": {"name": "limbeck", "kind": ["cdylib"]},
-                             "executable": null, "filenames": ["/t/liblimbeck.so", "/t/liblimbeck.a"]});
+                             "executable": null, "fresh": true, "filenames": ["/t/liblimbeck.so", "/t/liblimbeck.a"]});
         for message in [&artifact, &artifact, &library, &json!({"reason": "build-script-executed", "package_id": "p"})]
         {
             counter.take(&message.to_string());
         }
         counter.take("not json");
-        assert_eq!((counter.seen.len(), counter.done), (3, 3 * USUAL));
+        assert_eq!((counter.seen.len(), counter.done, counter.fresh), (3, 2 * USUAL, USUAL));
         assert_eq!(counter.built.executable("limbeck").unwrap(), Path::new("/t/limbeck"));
         assert_eq!(counter.built.file("liblimbeck.so").unwrap(), Path::new("/t/liblimbeck.so"));
         assert!(counter.built.executable("other").is_err());

@@ -23,7 +23,6 @@ pub struct Progress {
     label: String,
     unit: Unit,
     total: u64,
-    done: u64,
     bar: Option<ProgressBar>,
     started: Instant,
     last_line: Instant,
@@ -33,32 +32,35 @@ impl Progress {
     /// Starts; nothing is shown before the first `set`.
     pub fn new(label: &str, total: u64, unit: Unit) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let counts = match unit {
-                Unit::Bytes => "{bytes}/{total_bytes} ({bytes_per_sec})",
-                Unit::Work => "",
-            };
             let bar = ProgressBar::new(total);
-            let template = format!("{{prefix}} [{{bar:30}}] {counts} {{percent}}%, ETA {{eta}} {{wide_msg}}");
-            if let Ok(style) = ProgressStyle::with_template(&template) {
+            if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {wide_msg}") {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.set_prefix(label.to_owned());
             bar
         });
         let now = Instant::now();
-        Self { label: label.to_owned(), unit, total, done: 0, bar, started: now, last_line: now }
+        Self { label: label.to_owned(), unit, total, bar, started: now, last_line: now }
+    }
+
+    /// Corrects the total.
+    pub fn set_total(&mut self, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
     }
 
     /// Says how far the step is; `note` is what is under way.
     pub fn set(&mut self, done: u64, note: &str) {
-        self.done = done.min(self.total);
+        let done = done.min(self.total);
+        let state = || state(self.unit, done, self.total, self.started.elapsed());
         if let Some(bar) = &self.bar {
-            bar.set_position(self.done);
-            bar.set_message(note.to_owned());
-            bar.tick();
+            bar.set_position(done);
+            bar.set_message(format!("{} {note}", state()));
         } else if self.last_line.elapsed() >= LINE_EVERY {
+            eprintln!("{}: {}", self.label, state());
             self.last_line = Instant::now();
-            eprintln!("{}", line(&self.label, self.unit, self.done, self.total, self.started.elapsed()));
         }
     }
 
@@ -78,17 +80,16 @@ impl Progress {
     }
 }
 
-fn line(label: &str, unit: Unit, done: u64, total: u64, elapsed: Duration) -> String {
+fn state(unit: Unit, done: u64, total: u64, elapsed: Duration) -> String {
+    if done == 0 || total == 0 {
+        return "starting".to_owned();
+    }
     let counts = match unit {
-        Unit::Bytes => format!(" {} of {},", human(done), human(total)),
+        Unit::Bytes => format!("{} of {}, ", human(done), human(total)),
         Unit::Work => String::new(),
     };
-    let percent = 100 * done / total.max(1);
-    if done == 0 {
-        return format!("{label}:{counts} 0%");
-    }
-    let left = elapsed.mul_f64((total - done) as f64 / done as f64);
-    format!("{label}:{counts} {percent}%, ETA {}", time(left))
+    let left = elapsed.mul_f64(total.saturating_sub(done) as f64 / done as f64);
+    format!("{counts}{}%, ETA {}", 100 * done / total, time(left))
 }
 
 /// `4.2 s`, `3 min 5 s`.
@@ -107,12 +108,11 @@ mod tests {
 
     #[test]
     fn a_line_says_how_long_it_will_take() {
-        let line = line("torch", Unit::Bytes, 250_000_000, 1_000_000_000, Duration::from_secs(30));
-        assert_eq!(line, "torch: 250 MB of 1.0 GB, 25%, ETA 1 min 30 s");
-        let line = super::line("compiling", Unit::Work, 3, 12, Duration::from_secs(10));
-        assert_eq!(line, "compiling: 25%, ETA 30 s");
-        let line = super::line("compiling", Unit::Work, 0, 0, Duration::from_secs(1));
-        assert_eq!(line, "compiling: 0%");
+        let half_a_minute = Duration::from_secs(30);
+        let bytes = state(Unit::Bytes, 250_000_000, 1_000_000_000, half_a_minute);
+        assert_eq!(bytes, "250 MB of 1.0 GB, 25%, ETA 1 min 30 s");
+        assert_eq!(state(Unit::Work, 6, 12, half_a_minute), "50%, ETA 30 s");
+        assert_eq!(state(Unit::Work, 0, 0, half_a_minute), "starting");
     }
 
     #[test]

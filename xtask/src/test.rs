@@ -36,7 +36,8 @@ Options:
 const STEPS: [(&str, Step); 6] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
-    ("rustdoc", Step::Check(&["doc", "--workspace", "--lib", "--no-deps"])),
+    // Without the C library, whose crate has the sdk's name and whose documentation is its header.
+    ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),
     ("header", Step::Check(&["test", "--workspace", "--test", "header"])),
     ("docs", Step::Docs),
