@@ -97,6 +97,19 @@ impl Columns {
     }
 }
 
+/// An error and its causes, leaving out a cause that the words before it already tell.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
 fn reporter(json: bool) -> Reporter {
     Reporter::new(if json { Output::JsonLines } else { Output::Human })
 }
@@ -131,8 +144,19 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("limbeck: {error:#}");
+            eprintln!("limbeck: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("disk full").context("cannot write x: disk full").context("packing");
+        assert_eq!(message(&error), "packing: cannot write x: disk full");
     }
 }

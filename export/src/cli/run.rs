@@ -45,8 +45,9 @@ impl Run {
         let from_input = self.texts.is_empty();
         let texts: Box<dyn Iterator<Item = std::io::Result<String>>> =
             if from_input { Box::new(std::io::stdin().lines()) } else { Box::new(self.texts.into_iter().map(Ok)) };
-        for text in texts {
-            let text = text.map_err(|e| anyhow::anyhow!("standard input: {e}; it must be UTF-8 text"))?;
+        for (index, text) in texts.enumerate() {
+            let text =
+                text.map_err(|e| anyhow::anyhow!("standard input, line {}: {e}; it must be UTF-8 text", index + 1))?;
             let answer = model.classify_with(&text, &options)?;
             let usage = &answer.usage;
             if self.json {
