@@ -8,6 +8,7 @@ use std::path::Path;
 use limbeck_export::arch::{Capture, Classifier, Head, ModelConfig, Params, parameter_layout};
 use limbeck_export::checkpoint::{read_arrays, write_tensors};
 use limbeck_export::graph::{Arrays, GraphOptions, LAST_HIDDEN, LOGITS, WEIGHTS_NAME, WeightMode, build_classifier};
+use limbeck_tests::seeded;
 use ort::session::Session;
 use ort::value::Tensor as OrtTensor;
 use tch::{Device, Kind, Tensor};
@@ -30,9 +31,8 @@ struct Case {
     arrays: Arrays,
 }
 
-/// A seeded model.
+/// A model drawn from libtorch's generator: see [`seeded`].
 fn case(std: f64) -> Case {
-    tch::manual_seed(21);
     let layout = parameter_layout(&config(), Head::Classification { labels: LABELS });
     let params = Params::initialise(&layout, std, Device::Cpu);
     let folder = tempfile::tempdir().unwrap();
@@ -97,6 +97,7 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
 
 #[test]
 fn fp32_graphs_equal_tch() {
+    let _turn = seeded(21);
     let case = case(WIDE);
     let model = Classifier::new(&case.params, &config());
     let _guard = tch::no_grad_guard();
@@ -129,6 +130,7 @@ fn fp32_graphs_equal_tch() {
 
 #[test]
 fn padding_and_batch_mates_change_nothing_in_fp32() {
+    let _turn = seeded(21);
     let case = case(WIDE);
     let options = GraphOptions { weights: WeightMode::Float, mask: true, token_types: false, hidden_output: false };
     let folder = tempfile::tempdir().unwrap();
@@ -145,24 +147,27 @@ fn padding_and_batch_mates_change_nothing_in_fp32() {
     }
 }
 
+/// Over 60 seeds the error was 0.9% to 2.4%. An untrained head's few logits are small against the noise, so the
+/// hidden states are compared.
 #[test]
 fn int8_graphs_stay_close() {
+    let _turn = seeded(21);
     let case = case(USUAL);
     let model = Classifier::new(&case.params, &config());
     let options =
-        GraphOptions { weights: WeightMode::DynamicInt8, mask: false, token_types: false, hidden_output: false };
+        GraphOptions { weights: WeightMode::DynamicInt8, mask: false, token_types: false, hidden_output: true };
     let folder = tempfile::tempdir().unwrap();
     let mut session = session(folder.path(), &case.arrays, options);
     let _guard = tch::no_grad_guard();
-    let (mut dot, mut own, mut other) = (0.0, 0.0, 0.0);
+    let squares = |t: &Tensor| t.square().sum(Kind::Double).double_value(&[]);
+    let (mut error, mut size) = (0.0, 0.0);
     for length in [1, 2, 5, 16, 64, 200, 512] {
         let input = input(1, length, false);
-        let want = model.forward(&input.ids, &input.mask, None, Capture::default(), false).logits;
-        let (got, _) = run(&mut session, &input, options);
-        dot += (&want * &got).sum(Kind::Double).double_value(&[]);
-        own += got.square().sum(Kind::Double).double_value(&[]);
-        other += want.square().sum(Kind::Double).double_value(&[]);
+        let want = model.forward(&input.ids, &input.mask, None, Capture::default(), false).encoded.last_hidden;
+        let (_, hidden) = run(&mut session, &input, options);
+        error += squares(&(hidden.unwrap() - &want));
+        size += squares(&want);
     }
-    let cosine = dot / (own * other).sqrt();
-    assert!(cosine > 0.99, "cosine {cosine}");
+    let relative = f64::sqrt(error / size);
+    assert!(relative < 0.05, "relative error {relative}");
 }

@@ -2,3 +2,12 @@
 
 pub mod bare_runtime;
 pub mod cache;
+
+/// Seeds libtorch's default generator. It belongs to the whole process, and tests run side by side: the one that
+/// holds this guard is the only one that draws.
+pub fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tch::manual_seed(seed);
+    turn
+}
