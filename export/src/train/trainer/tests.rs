@@ -111,6 +111,7 @@ fn a_checkpoint_of_another_run_is_not_taken() {
 
 #[test]
 fn a_loss_that_is_not_finite_stops_with_the_batch_named() {
+    let _turn = crate::seeded(11);
     let folder = tempfile::tempdir().unwrap();
     let config = config();
     let params = Params::initialise(&parameter_layout(&config, HEAD), 0.05, Device::Cpu);
