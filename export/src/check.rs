@@ -81,10 +81,11 @@ pub fn check(recipe: &Recipe, teacher: &Path, data: &Path) -> Result<Findings> {
             .problems
             .push(format!("student.layer_map names layer {beyond}; the teacher ends at {}", config.layers - 1));
     }
-    if recipe.max_tokens > config.max_positions {
+    if recipe.max_tokens > config.max_positions() {
         findings.problems.push(format!(
             "max_tokens is {}, but the teacher has {} positions",
-            recipe.max_tokens, config.max_positions
+            recipe.max_tokens,
+            config.max_positions()
         ));
     }
     match tokenizer_path(teacher).and_then(|path| Encoder::new(&path, recipe.max_tokens, config.vocab_size)) {

@@ -7,9 +7,9 @@ use limbeck::bundle as format;
 use limbeck::{BundleWriter, Manifest};
 
 use crate::TOKENIZERS_VERSION;
-use crate::arch::{Head, ModelConfig, count_parameters};
-use crate::checkpoint::{read_arrays, read_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build_classifier};
+use crate::arch::{Head, count_parameters};
+use crate::checkpoint::{ArrayCheckpoint, Problem, load_arrays, tokenizer_path};
+use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build};
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -48,22 +48,25 @@ pub struct Draft {
 /// # Errors
 /// A folder without classification head or tokenizer, or an impossible `max_tokens`.
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
-    let raw = read_config(folder)?;
-    let config = ModelConfig::from_hf(&raw).with_context(|| format!("in {}", folder.display()))?;
-    let arrays = read_arrays(&folder.join("model.safetensors"))?;
-    let Some(labels) = ModelConfig::labels_from_hf(&raw)?.filter(|_| arrays.contains_key("classifier.weight")) else {
-        bail!(
-            "{} has no classification head (id2label and classifier.*); train one with `limbeck distill`",
-            folder.display()
-        );
+    let ArrayCheckpoint { config, info, arrays } = load_arrays(folder, None)?;
+    let (head, Some(labels)) = (info.head, info.labels) else {
+        bail!("{} has no classification head; train one with `limbeck distill`", folder.display());
     };
-    if !(3..=config.max_positions).contains(&options.max_tokens) {
-        bail!("max_tokens {} must be from 3 to the model's {} positions", options.max_tokens, config.max_positions);
+    if !matches!(head, Head::Classification { .. }) || info.problem != Problem::SingleLabelClassification {
+        bail!(
+            "{} has a {} head ({:?}); bundles are made of single-label classifiers only, so far",
+            folder.display(),
+            head.name(),
+            info.problem
+        );
+    }
+    let positions = config.max_positions();
+    if !(3..=positions).contains(&options.max_tokens) {
+        bail!("max_tokens {} must be from 3 to the model's {positions} positions", options.max_tokens);
     }
     let single = options.weights == WeightMode::DynamicInt8;
-    let graph_options =
-        GraphOptions { weights: options.weights, mask: !single, token_types: false, hidden_output: false };
-    let graph = build_classifier(&arrays, &config, labels.len(), graph_options)?;
+    let graph_options = GraphOptions { weights: options.weights, mask: !single, ..GraphOptions::default() };
+    let graph = build(&arrays, &config, head, graph_options)?;
     let tokenizer = tokenizer_path(folder)?;
     let tokenizer = std::fs::read(&tokenizer).with_context(|| format!("cannot read {}", tokenizer.display()))?;
     let axes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
@@ -74,7 +77,6 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let mut inputs = vec![input("input_ids")];
     inputs.extend((!single).then(|| input("attention_mask")));
-    let head = Head::Classification { labels: labels.len() };
     let manifest = Manifest {
         id: options.id.clone(),
         version: options.version.clone(),

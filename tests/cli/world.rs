@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use limbeck_export::arch::{Head, ModelConfig, Params, parameter_layout};
-use limbeck_export::checkpoint;
+use limbeck_export::checkpoint::{self, HeadInfo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -103,11 +103,11 @@ impl World {
         });
         let config = ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": size,
             "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
-            "max_position_embeddings": 32, "type_vocab_size": 2, "hidden_dropout_prob": 0.05}))
+            "max_position_embeddings": 32, "type_vocab_size": 2, "hidden_dropout_prob": 0.05, "initializer_range": 0.05}))
         .unwrap();
         // A fixed pattern, not libtorch's generator: the tests of this program run side by side, and all
         // must start from the same teacher.
-        let params = Params::initialise(&parameter_layout(&config, Head::None), 0.05, tch::Device::Cpu);
+        let params = Params::initialise(&parameter_layout(&config, Head::None), tch::Device::Cpu);
         let fixed = params
             .iter()
             .map(|(name, tensor)| {
@@ -115,7 +115,7 @@ impl World {
                 let salt = name.bytes().fold(7u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
                 let values: Vec<f32> =
                     (0..count as u64).map(|i| noise(salt ^ i.wrapping_mul(0x9E37_79B9)) * 0.08).collect();
-                let value = if name.contains("LayerNorm.weight") {
+                let value = if name.ends_with("norm.weight") {
                     tensor.copy()
                 } else {
                     tch::Tensor::from_slice(&values).view(&tensor.size()[..])
@@ -126,7 +126,7 @@ impl World {
         params.copy_from(&fixed).unwrap();
         let path = self.folder.path().join("tokenizer-source.json");
         std::fs::write(&path, tokenizer.to_string()).unwrap();
-        checkpoint::save(&self.teacher(), &config, None, &params, &path).unwrap();
+        checkpoint::save(&self.teacher(), &config, &HeadInfo::new(Head::None), &params, &path).unwrap();
     }
 
     fn write_data(&self) {

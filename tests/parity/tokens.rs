@@ -2,6 +2,7 @@
 
 use limbeck::{ClassifyOptions, Model};
 use limbeck_export::arch::{Head, ModelConfig, Params, parameter_layout};
+use limbeck_export::checkpoint::HeadInfo;
 use limbeck_export::data::{Encoder, Example};
 use limbeck_export::graph::WeightMode;
 use limbeck_export::{checkpoint, pack};
@@ -45,11 +46,11 @@ fn model() -> Model {
         "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4,
         "max_position_embeddings": MAX_TOKENS, "type_vocab_size": 2}))
     .unwrap();
-    let params = Params::initialise(&parameter_layout(&config, Head::Classification { labels: 2 }), 0.02, Device::Cpu);
+    let params = Params::initialise(&parameter_layout(&config, Head::Classification { labels: 2 }), Device::Cpu);
     let folder = tempfile::tempdir().unwrap();
     let labels = ["no".to_owned(), "yes".to_owned()];
     let tokenizer = limbeck_tests::cache::minilm().join("tokenizer.json");
-    checkpoint::save(folder.path(), &config, Some(&labels), &params, &tokenizer).unwrap();
+    checkpoint::save(folder.path(), &config, &HeadInfo::classifier(&labels), &params, &tokenizer).unwrap();
     let options = pack::PackOptions {
         id: "tokens".into(),
         version: "0.1.0".into(),

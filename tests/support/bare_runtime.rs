@@ -19,5 +19,8 @@ pub fn session(graph: &Path) -> Session {
         let builder = ort::init_from(&library).expect("an ONNX Runtime library that loads");
         builder.with_name("limbeck-tests").with_telemetry(false).build().expect("ONNX Runtime's environment")
     });
-    Session::builder(environment).expect("a session builder").commit_from_file(graph).expect("a graph that loads")
+    Session::builder(environment)
+        .and_then(|builder| Ok(builder.with_intra_threads(1)?))
+        .expect("a session builder")
+        .commit_from_file(graph).expect("a graph that loads")
 }

@@ -2,6 +2,7 @@
 
 pub mod bare_runtime;
 pub mod cache;
+pub mod models;
 
 /// Seeds libtorch's default generator. It belongs to the whole process, and tests run side by side: the one that
 /// holds this guard is the only one that draws.

@@ -1,15 +1,78 @@
-//! Multi-head self-attention.
+//! Multi-head self-attention, and what each position may see.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
 
-/// Additive form of a `[batch, length]` mask (1 keep, 0 pad) for `[batch, heads, query, key]` scores:
-/// 0 where a key may be seen, the lowest finite fp32 where not.
-pub fn masked_bias(mask: &Tensor) -> Tensor {
+/// Which keys each query may see, as `[batch or 1, 1, query or 1, key]` of 1 and 0 (fp32): tokens that are not
+/// padding, and in a causal model the own and earlier positions, of a banded layer those in its band.
+/// `mask` is `[batch, length]` (1 token, 0 pad).
+fn visible(mask: &Tensor, causal: bool, band: Option<(usize, Option<usize>)>) -> Tensor {
     let keep = mask.to_kind(Kind::Float).unsqueeze(1).unsqueeze(1);
-    (keep - 1.0) * f64::from(f32::MAX)
+    if !causal {
+        return keep;
+    }
+    let away = distances(mask.size()[1], mask.device());
+    let mut seen = away.ge(0);
+    if let Some((width, stride)) = band {
+        let mut inside = away.lt(width as i64);
+        if let Some(stride) = stride {
+            inside = inside.logical_or(&away.remainder(stride as i64).eq(0));
+        }
+        seen = seen.logical_and(&inside);
+    }
+    keep * seen.to_kind(Kind::Float)
+}
+
+/// Query position minus key position, `[length, length]`.
+fn distances(length: i64, device: Device) -> Tensor {
+    let positions = Tensor::arange(length, (Kind::Int64, device));
+    positions.unsqueeze(1) - positions.unsqueeze(0)
+}
+
+/// What is added to the scores of one layer, and what its captured scores keep.
+pub(super) struct Bias {
+    /// `[batch or 1, heads or 1, query or 1, key]`: the relative position bias where there is one, and the lowest
+    /// finite fp32 where a key may not be seen.
+    added: Tensor,
+    /// The relative position bias alone.
+    relative: Option<Tensor>,
+    /// 1 where query and key are tokens and the key may be seen, else 0.
+    keep: Tensor,
+}
+
+impl Bias {
+    /// `relative` is `[1, heads, length, length]`.
+    pub(super) fn new(
+        mask: &Tensor,
+        causal: bool,
+        band: Option<(usize, Option<usize>)>,
+        relative: Option<&Tensor>,
+    ) -> Self {
+        let seen = visible(mask, causal, band);
+        let hidden = (&seen - 1.0) * f64::from(f32::MAX);
+        let queries = mask.to_kind(Kind::Float).unsqueeze(1).unsqueeze(-1);
+        Self {
+            added: match relative {
+                // Not a sum: the lowest value must stay finite.
+                Some(relative) => relative.where_self(&seen.gt(0.0), &hidden),
+                None => hidden,
+            },
+            relative: relative.map(Tensor::shallow_clone),
+            keep: seen * queries,
+        }
+    }
+}
+
+/// The relative position bias of a `[buckets, heads]` table, `[1, heads, length, length]`.
+pub(super) fn relative_bias(table: &Tensor, config: &ModelConfig, length: i64) -> Tensor {
+    // One lookup a distance (key - query, from 1 - length), not one a pair.
+    let buckets: Vec<i64> = (1 - length..length).map(|d| config.relative_bucket(d) as i64).collect();
+    let by_distance =
+        Tensor::embedding(table, &Tensor::from_slice(&buckets).to_device(table.device()), -1, false, false);
+    let index = (length - 1) - distances(length, table.device());
+    Tensor::embedding(&by_distance, &index, -1, false, false).permute([2, 0, 1]).unsqueeze(0)
 }
 
 pub(super) struct Attention {
@@ -38,22 +101,27 @@ impl Attention {
         x.view([batch, length, self.heads, self.head_size]).transpose(1, 2)
     }
 
-    /// `x` `[batch, length, hidden]`, `bias` from [`masked_bias`]. Returns the context and, when
-    /// asked, the scores before the mask and softmax: `Q K^T / sqrt(d)`, `[batch, heads, length, length]`.
+    /// `x` `[batch, length, hidden]`. Returns the context and, when asked, the scores that distillation compares:
+    /// `Q K^T / sqrt(d)` with a relative position bias, before mask and softmax, `[batch, heads, length, length]`,
+    /// 0 where query or key is padding or the key may not be seen.
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them.
-    pub(super) fn forward(&self, x: &Tensor, bias: &Tensor, scores_too: bool, train: bool) -> (Tensor, Option<Tensor>) {
+    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, scores_too: bool, train: bool) -> (Tensor, Option<Tensor>) {
         let q = self.split_heads(&self.query.forward(x));
         let k = self.split_heads(&self.key.forward(x));
         let v = self.split_heads(&self.value.forward(x));
         let (context, scores) = if scores_too {
-            let scores = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
-            let weights = (&scores + bias).softmax(-1, Kind::Float).dropout(self.dropout, train);
-            (weights.matmul(&v), Some(scores))
+            let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
+            let weights = (&products + &bias.added).softmax(-1, Kind::Float).dropout(self.dropout, train);
+            let scores = match &bias.relative {
+                Some(relative) => products + relative,
+                None => products,
+            };
+            (weights.matmul(&v), Some(scores * &bias.keep))
         } else {
             let dropout = if train { self.dropout } else { 0.0 };
-            let context = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(bias), dropout, false, None, false);
-            (context, None)
+            let added = Some(&bias.added);
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, None, false), None)
         };
         let (batch, length) = (x.size()[0], x.size()[1]);
         (context.transpose(1, 2).contiguous().view([batch, length, self.heads * self.head_size]), scores)

@@ -1,22 +1,51 @@
-//! What an encoder is made of, read from and written to Hugging Face `config.json`.
+//! What a model is made of: one description for the whole family.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-/// An architecture that limbeck can train and export.
+/// An architecture that limbeck trains and exports: the names of its tensors, its heads and its defaults.
+/// What it computes is told by the other fields of [`ModelConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// Post-norm encoder with absolute positions and segment types (Devlin 2019).
+    /// Post-norm encoder with absolute positions and segment types (Devlin 2019); MiniLM and TinyBERT too.
     Bert,
+    /// BERT without segments, positions counted from 2 (Liu 2019).
+    Roberta,
+    /// Positions from 2 and a relative position bias in every layer (Song 2020).
+    Mpnet,
+    /// BERT without segments and pooler (Sanh 2019).
+    DistilBert,
+    /// Factorized embedding and shared layers (Lan 2020).
+    Albert,
+    /// BERT without pooler, its embedding as wide as it likes (Clark 2020).
+    Electra,
+    /// Pre-norm causal decoder (Radford 2019); GPT-3 with banded layers (Brown 2020).
+    Gpt2,
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: [Family; 7] = [
+        Family::Bert,
+        Family::Roberta,
+        Family::Mpnet,
+        Family::DistilBert,
+        Family::Albert,
+        Family::Electra,
+        Family::Gpt2,
+    ];
+
     /// The `model_type` of `config.json`, also the family name in a bundle's manifest.
     pub fn name(self) -> &'static str {
         match self {
             Family::Bert => "bert",
+            Family::Roberta => "roberta",
+            Family::Mpnet => "mpnet",
+            Family::DistilBert => "distilbert",
+            Family::Albert => "albert",
+            Family::Electra => "electra",
+            Family::Gpt2 => "gpt2",
         }
     }
 }
@@ -25,8 +54,70 @@ impl Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
-    /// `x/2 (1 + erf(x/sqrt 2))`, the `gelu` of Hugging Face BERT.
+    /// `x/2 (1 + erf(x/sqrt 2))`, the `gelu` of Hugging Face.
     GeluErf,
+    /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, Hugging Face's `gelu_new`.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Which layers use the same weights. A block owns its LayerNorm, so sharing a block shares its norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// Every layer has its own (ALBERT's "not-shared").
+    None,
+    /// One attention block and one feed-forward block for all layers.
+    All,
+    /// One attention block; a feed-forward block a layer.
+    Attention,
+    /// One feed-forward block; an attention block a layer.
+    Ffn,
+    /// The layers fall into `groups` runs of equal length; each run repeats its own `inner` layers (`num_hidden_groups`
+    /// and `inner_group_num` of Hugging Face, where one repetition counts as one of `num_hidden_layers`).
+    Groups {
+        /// How many runs.
+        groups: usize,
+        /// Layers in a repetition.
+        inner: usize,
+    },
+}
+
+/// Which earlier positions a causal layer sees. GPT-3 alternates dense and locally banded layers; the paper
+/// publishes neither width nor stride nor which layers begin, so all are settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum AttentionPattern {
+    /// All of them, in every layer.
+    Dense,
+    /// In the layers `first`, `first + every`, ...: position `j` is seen from `i` when `i - j < width`, or
+    /// when `stride` divides `i - j`. All other layers are dense.
+    Banded {
+        /// Positions in the band, the own one included; at least 1.
+        width: usize,
+        /// Distance of the far positions that are seen too (Sparse Transformer), if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<usize>,
+        /// The first banded layer.
+        first: usize,
+        /// Every how many layers a banded one comes.
+        every: usize,
+    },
+}
+
+impl AttentionPattern {
+    /// Width and stride of a layer's band; `None` for a dense layer.
+    pub fn band(self, layer: usize) -> Option<(usize, Option<usize>)> {
+        match self {
+            AttentionPattern::Banded { width, stride, first, every }
+                if layer >= first && (layer - first).is_multiple_of(every) =>
+            {
+                Some((width, stride))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The shape of a model. Sizes are in units (not bytes); dropout rates are probabilities.
@@ -36,51 +127,56 @@ pub struct ModelConfig {
     pub family: Family,
     /// Rows of the token embedding table.
     pub vocab_size: usize,
+    /// Width E of the embedding tables and their norm.
+    pub embedding_size: usize,
+    /// A linear map from E to H after the embedding norm. Needed where E and H differ.
+    pub embedding_projection: bool,
     /// Hidden size H.
     pub hidden_size: usize,
-    /// Transformer layers L.
+    /// Transformer layers L (repetitions, where [`Sharing::Groups`] has inner layers).
     pub layers: usize,
     /// Attention heads; divides the hidden size.
     pub attention_heads: usize,
     /// Width F of the feed-forward block.
     pub intermediate_size: usize,
-    /// Rows of the position table: the longest sequence in tokens, special tokens included.
-    pub max_positions: usize,
-    /// Segment types.
+    /// Rows of the position table.
+    pub position_rows: usize,
+    /// Row of the first token's position; the rows before it are not used (RoBERTa and MPNet: 2).
+    pub first_position: usize,
+    /// Segment types; 0 where there is no such table.
     pub token_types: usize,
+    /// Buckets of a bias on attention scores by distance, shared by all layers (MPNet: 32); 0 for none.
+    pub relative_buckets: usize,
     /// Feed-forward activation.
     pub activation: Activation,
+    /// LayerNorm before each block and after the last layer (GPT-2), instead of after each block (BERT).
+    pub pre_norm: bool,
+    /// A position sees itself and earlier ones only.
+    pub causal: bool,
+    /// Which layers use the same weights.
+    pub sharing: Sharing,
+    /// Which earlier positions a causal layer sees.
+    pub attention_pattern: AttentionPattern,
+    /// A dense layer with tanh on the first token.
+    pub pooler: bool,
     /// Epsilon of every LayerNorm.
     pub layer_norm_eps: f64,
-    /// Dropout after embeddings, attention output and feed-forward output, while training.
+    /// Dropout after the embeddings, while training.
+    pub embedding_dropout: f64,
+    /// Dropout after attention output and feed-forward output, while training.
     pub hidden_dropout: f64,
     /// Dropout of attention probabilities, while training.
     pub attention_dropout: f64,
+    /// Dropout before a head's last layer, while training.
+    pub head_dropout: f64,
     /// Standard deviation of new weights (truncated normal).
     pub initializer_range: f64,
     /// Token id that pads a batch.
     pub pad_id: usize,
 }
 
-fn size(config: &Value, key: &str) -> Result<usize> {
-    config
-        .get(key)
-        .with_context(|| format!("config.json has no `{key}`"))?
-        .as_u64()
-        .filter(|&n| n > 0 && n < 1 << 31)
-        .map(|n| n as usize)
-        .with_context(|| format!("config.json: `{key}` must be a positive whole number"))
-}
-
-fn rate(config: &Value, key: &str, default: f64) -> Result<f64> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(default),
-        Some(v) => v
-            .as_f64()
-            .filter(|x| x.is_finite() && *x >= 0.0)
-            .with_context(|| format!("config.json: `{key}` must be a number of at least 0")),
-    }
-}
+/// Distances from here on fall into the last bucket (MPNet, as in T5).
+pub(crate) const RELATIVE_MAX_DISTANCE: usize = 128;
 
 impl ModelConfig {
     /// Width of one attention head.
@@ -88,150 +184,166 @@ impl ModelConfig {
         self.hidden_size / self.attention_heads
     }
 
-    /// Reads a Hugging Face `config.json`.
-    ///
-    /// # Errors
-    /// A model type, activation or position scheme that is not built, a missing or impossible size.
-    pub fn from_hf(config: &Value) -> Result<Self> {
-        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("");
-        let family = match model_type {
-            "bert" => Family::Bert,
-            "" => bail!("config.json has no `model_type`; a Hugging Face checkpoint names one, such as \"bert\""),
-            other => bail!("config.json: model_type \"{other}\" is not supported yet; supported: bert"),
-        };
-        let activation = match config.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu") {
-            "gelu" => Activation::GeluErf,
-            other => bail!("config.json: hidden_act \"{other}\" is not supported yet; supported: gelu"),
-        };
-        let positions = config.get("position_embedding_type").and_then(Value::as_str).unwrap_or("absolute");
-        if positions != "absolute" {
-            bail!("config.json: position_embedding_type \"{positions}\" is not supported yet; supported: absolute");
+    /// The longest sequence in tokens, special tokens included.
+    pub fn max_positions(&self) -> usize {
+        self.position_rows - self.first_position
+    }
+
+    /// For each layer that is computed, in order: the attention block and the feed-forward block that it uses.
+    pub fn blocks(&self) -> Vec<(usize, usize)> {
+        match self.sharing {
+            Sharing::None => (0..self.layers).map(|i| (i, i)).collect(),
+            Sharing::All => vec![(0, 0); self.layers],
+            Sharing::Attention => (0..self.layers).map(|i| (0, i)).collect(),
+            Sharing::Ffn => (0..self.layers).map(|i| (i, 0)).collect(),
+            Sharing::Groups { groups, inner } => (0..self.layers)
+                .flat_map(|i| (0..inner).map(move |m| (i, m)))
+                .map(|(i, m)| i * groups / self.layers * inner + m)
+                .map(|block| (block, block))
+                .collect(),
         }
-        let read = Self {
-            family,
-            vocab_size: size(config, "vocab_size")?,
-            hidden_size: size(config, "hidden_size")?,
-            layers: size(config, "num_hidden_layers")?,
-            attention_heads: size(config, "num_attention_heads")?,
-            intermediate_size: size(config, "intermediate_size")?,
-            max_positions: size(config, "max_position_embeddings")?,
-            token_types: size(config, "type_vocab_size")?,
-            activation,
-            layer_norm_eps: rate(config, "layer_norm_eps", 1e-12)?,
-            hidden_dropout: rate(config, "hidden_dropout_prob", 0.1)?,
-            attention_dropout: rate(config, "attention_probs_dropout_prob", 0.1)?,
-            initializer_range: rate(config, "initializer_range", 0.02)?,
-            pad_id: config.get("pad_token_id").and_then(Value::as_u64).unwrap_or(0) as usize,
+    }
+
+    /// How many attention blocks and feed-forward blocks have weights of their own.
+    pub fn block_counts(&self) -> (usize, usize) {
+        let blocks = self.blocks();
+        let count = |of: fn(&(usize, usize)) -> usize| blocks.iter().map(of).max().map_or(0, |last| last + 1);
+        (count(|b| b.0), count(|b| b.1))
+    }
+
+    /// The bucket of a key at `distance` = key position - query position, from 0 to [`Self::relative_buckets`]:
+    /// half of them for keys after the query; in each half, the first half exact and the rest logarithmic
+    /// (MPNet's and T5's rule).
+    pub fn relative_bucket(&self, distance: i64) -> usize {
+        let half = self.relative_buckets / 2;
+        let exact = half / 2;
+        let away = distance.unsigned_abs() as usize;
+        // fp32 as in the reference: some distances lie on the border of two buckets.
+        let logarithmic = || {
+            let share = (away as f32 / exact as f32).ln() / (RELATIVE_MAX_DISTANCE as f32 / exact as f32).ln();
+            (exact + (share * (half - exact) as f32) as usize).min(half - 1)
         };
-        read.check()?;
-        Ok(read)
+        let bucket = if away < exact { away } else { logarithmic() };
+        if distance > 0 { half + bucket } else { bucket }
     }
 
     /// Refuses shapes that cannot be built.
     pub fn check(&self) -> Result<()> {
-        if !self.hidden_size.is_multiple_of(self.attention_heads) {
-            bail!("hidden size {} is not a multiple of {} attention heads", self.hidden_size, self.attention_heads);
+        let Self { hidden_size, attention_heads, .. } = self;
+        let sizes = [
+            ("vocabulary size", self.vocab_size),
+            ("embedding size", self.embedding_size),
+            ("hidden size", self.hidden_size),
+            ("number of layers", self.layers),
+            ("number of attention heads", self.attention_heads),
+            ("intermediate size", self.intermediate_size),
+        ];
+        for (name, size) in sizes {
+            if size == 0 {
+                bail!("the {name} is 0");
+            }
+        }
+        if !hidden_size.is_multiple_of(*attention_heads) {
+            bail!("hidden size {hidden_size} is not a multiple of {attention_heads} attention heads");
+        }
+        if self.embedding_size != self.hidden_size && !self.embedding_projection {
+            bail!("embedding size {} needs a projection to hidden size {hidden_size}", self.embedding_size);
+        }
+        if self.position_rows <= self.first_position {
+            bail!("{} position rows leave none after the first {}", self.position_rows, self.first_position);
         }
         if self.pad_id >= self.vocab_size {
             bail!("pad token id {} is outside the vocabulary of {}", self.pad_id, self.vocab_size);
         }
-        for (name, p) in [("hidden dropout", self.hidden_dropout), ("attention dropout", self.attention_dropout)] {
+        if !self.relative_buckets.is_multiple_of(4) {
+            bail!("{} relative position buckets are not a multiple of 4", self.relative_buckets);
+        }
+        if let Sharing::Groups { groups, inner } = self.sharing
+            && (groups == 0 || inner == 0 || !self.layers.is_multiple_of(groups))
+        {
+            bail!("{} layers cannot be shared in {groups} groups of {inner} inner layers", self.layers);
+        }
+        if let AttentionPattern::Banded { width, stride, every, .. } = self.attention_pattern {
+            if !self.causal {
+                bail!("banded attention is built for causal models only");
+            }
+            if width == 0 || every == 0 || stride == Some(0) {
+                bail!("banded attention needs a width, a stride and an `every` of at least 1");
+            }
+        }
+        for (name, p) in [
+            ("embedding dropout", self.embedding_dropout),
+            ("hidden dropout", self.hidden_dropout),
+            ("attention dropout", self.attention_dropout),
+            ("head dropout", self.head_dropout),
+        ] {
             if !(0.0..1.0).contains(&p) {
                 bail!("{name} {p} must be at least 0 and below 1");
             }
         }
         Ok(())
     }
-
-    /// Writes a Hugging Face `config.json`; `labels` adds the classification head's label map.
-    pub fn to_hf(&self, labels: Option<&[String]>) -> Value {
-        let mut config = json!({
-            "architectures": [if labels.is_some() { "BertForSequenceClassification" } else { "BertModel" }],
-            "model_type": self.family.name(),
-            "attention_probs_dropout_prob": self.attention_dropout,
-            "hidden_act": "gelu",
-            "hidden_dropout_prob": self.hidden_dropout,
-            "hidden_size": self.hidden_size,
-            "initializer_range": self.initializer_range,
-            "intermediate_size": self.intermediate_size,
-            "layer_norm_eps": self.layer_norm_eps,
-            "max_position_embeddings": self.max_positions,
-            "num_attention_heads": self.attention_heads,
-            "num_hidden_layers": self.layers,
-            "pad_token_id": self.pad_id,
-            "position_embedding_type": "absolute",
-            "type_vocab_size": self.token_types,
-            "vocab_size": self.vocab_size,
-        });
-        if let Some(labels) = labels {
-            let ids: serde_json::Map<_, _> =
-                labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect();
-            let names: serde_json::Map<_, _> = labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
-            config["id2label"] = Value::Object(ids);
-            config["label2id"] = Value::Object(names);
-        }
-        config
-    }
-
-    /// The classification labels of a `config.json`, in the order of the logits.
-    ///
-    /// # Errors
-    /// An `id2label` whose keys are not 0, 1, 2, ...
-    pub fn labels_from_hf(config: &Value) -> Result<Option<Vec<String>>> {
-        let Some(map) = config.get("id2label").and_then(Value::as_object) else {
-            return Ok(None);
-        };
-        let mut labels = vec![None; map.len()];
-        for (key, value) in map {
-            let index: usize =
-                key.parse().with_context(|| format!("config.json: id2label key \"{key}\" is not a number"))?;
-            let label = value.as_str().with_context(|| format!("config.json: id2label[{key}] is not text"))?;
-            *labels.get_mut(index).with_context(|| {
-                format!("config.json: id2label key {index} is out of range for {} labels", map.len())
-            })? = Some(label.to_owned());
-        }
-        labels.into_iter().collect::<Option<Vec<_>>>().map(Some).context("config.json: id2label has a gap")
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::preset;
     use super::*;
 
-    fn minilm() -> Value {
-        json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 30522, "hidden_size": 384,
-               "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536,
-               "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12})
+    #[test]
+    fn blocks_follow_the_sharing_mode() {
+        let config = |layers, sharing| ModelConfig { layers, sharing, ..preset("albert-base").unwrap().config };
+        let blocks = |layers, sharing| config(layers, sharing).blocks();
+        assert_eq!(blocks(3, Sharing::None), [(0, 0), (1, 1), (2, 2)]);
+        assert_eq!(blocks(3, Sharing::All), [(0, 0); 3]);
+        assert_eq!(blocks(3, Sharing::Attention), [(0, 0), (0, 1), (0, 2)]);
+        assert_eq!(blocks(3, Sharing::Ffn), [(0, 0), (1, 0), (2, 0)]);
+        let groups = Sharing::Groups { groups: 2, inner: 2 };
+        assert_eq!(blocks(4, groups), [(0, 0), (1, 1), (0, 0), (1, 1), (2, 2), (3, 3), (2, 2), (3, 3)]);
+        assert_eq!(config(4, groups).block_counts(), (4, 4));
+        assert_eq!(config(4, Sharing::Ffn).block_counts(), (4, 1));
     }
 
     #[test]
-    fn config_survives_a_round_trip() {
-        let config = ModelConfig::from_hf(&minilm()).unwrap();
-        let labels = vec!["negative".to_owned(), "positive".to_owned()];
-        let written = config.to_hf(Some(&labels));
-        assert_eq!(ModelConfig::from_hf(&written).unwrap(), config);
-        assert_eq!(ModelConfig::labels_from_hf(&written).unwrap(), Some(labels));
-    }
-
-    #[test]
-    fn refusals_name_the_key() {
-        for (key, value, expected) in [
-            ("model_type", json!("t5"), "model_type \"t5\""),
-            ("hidden_act", json!("swish"), "hidden_act \"swish\""),
-            ("vocab_size", json!(-1), "`vocab_size`"),
-            ("num_attention_heads", json!(7), "7 attention heads"),
-            ("position_embedding_type", json!("relative_key"), "position_embedding_type"),
-        ] {
-            let mut config = minilm();
-            config[key] = value;
-            let error = format!("{:#}", ModelConfig::from_hf(&config).unwrap_err());
-            assert!(error.contains(expected), "{error}");
+    fn relative_buckets_are_mpnets() {
+        let config = preset("all-mpnet-base-v2").unwrap().config;
+        // Distances and buckets from transformers' MPNetEncoder.relative_position_bucket (32 buckets, maximum 128).
+        for (distance, bucket) in
+            [(0, 0), (-1, 1), (1, 17), (-7, 7), (7, 23), (-8, 8), (8, 24), (-12, 9), (-16, 10), (-64, 14), (127, 31)]
+        {
+            assert_eq!(config.relative_bucket(distance), bucket, "distance {distance}");
         }
+        assert_eq!((config.relative_bucket(-500), config.relative_bucket(500)), (15, 31));
     }
 
     #[test]
-    fn label_gaps_are_refused() {
-        let config = json!({"id2label": {"0": "a", "2": "b"}});
-        assert!(ModelConfig::labels_from_hf(&config).is_err());
+    fn bands_come_where_they_are_set() {
+        let pattern = AttentionPattern::Banded { width: 3, stride: None, first: 1, every: 2 };
+        assert_eq!((0..4).map(|i| pattern.band(i).is_some()).collect::<Vec<_>>(), [false, true, false, true]);
+        assert_eq!(AttentionPattern::Dense.band(1), None);
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused_with_the_reason() {
+        type Change = fn(&mut ModelConfig);
+        let cases: [(&str, Change); 8] = [
+            ("hidden size is 0", |c| c.hidden_size = 0),
+            ("not a multiple of 7 attention heads", |c| c.attention_heads = 7),
+            ("needs a projection", |c| c.embedding_projection = false),
+            ("position rows leave none", |c| c.position_rows = 0),
+            ("outside the vocabulary", |c| c.pad_id = 30000),
+            ("in 5 groups", |c| c.sharing = Sharing::Groups { groups: 5, inner: 1 }),
+            ("causal models only", |c| {
+                c.attention_pattern = AttentionPattern::Banded { width: 2, stride: None, first: 0, every: 1 }
+            }),
+            ("hidden dropout 1", |c| c.hidden_dropout = 1.0),
+        ];
+        for (message, change) in cases {
+            let mut config = preset("albert-base").unwrap().config;
+            config.check().unwrap();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 }

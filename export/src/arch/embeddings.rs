@@ -1,4 +1,4 @@
-//! Token, position and segment embeddings (BERT).
+//! Token, position and segment embeddings, and the two layers that everything is made of.
 
 use tch::{Kind, Tensor};
 
@@ -6,17 +6,18 @@ use super::{ModelConfig, Scope};
 
 /// A linear map `x W^T + b`, with `W` `[out, in]`.
 pub(super) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
 }
 
 impl Linear {
+    /// `weight`, and `bias` where the layout has one.
     pub(super) fn new(scope: &Scope) -> Self {
-        Self { weight: scope.tensor("weight"), bias: scope.tensor("bias") }
+        Self { weight: scope.tensor("weight"), bias: scope.find("bias") }
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        x.linear(&self.weight, self.bias.as_ref())
     }
 }
 
@@ -40,31 +41,49 @@ impl Norm {
 pub(super) struct Embeddings {
     words: Tensor,
     positions: Tensor,
-    types: Tensor,
-    norm: Norm,
+    first_position: i64,
+    types: Option<Tensor>,
+    norm: Option<Norm>,
+    projection: Option<Linear>,
     dropout: f64,
+}
+
+/// Each token's row of the position table: how many kept tokens stand before it, from `first`. So a text has the
+/// same positions with padding on its left, on its right, or none. `mask` `[batch, length]` int64.
+pub(super) fn position_rows(mask: &Tensor, first: i64) -> Tensor {
+    (mask.cumsum(1, Kind::Int64) - 1i64).clamp_min(0) + first
 }
 
 impl Embeddings {
     pub(super) fn new(scope: &Scope, config: &ModelConfig) -> Self {
         Self {
-            words: scope.tensor("word_embeddings.weight"),
-            positions: scope.tensor("position_embeddings.weight"),
-            types: scope.tensor("token_type_embeddings.weight"),
-            norm: Norm::new(&scope.child("LayerNorm"), config.layer_norm_eps),
-            dropout: config.hidden_dropout,
+            words: scope.tensor("words.weight"),
+            positions: scope.tensor("positions.weight"),
+            first_position: config.first_position as i64,
+            types: scope.find("types.weight"),
+            norm: (!config.pre_norm).then(|| Norm::new(&scope.child("norm"), config.layer_norm_eps)),
+            projection: config.embedding_projection.then(|| Linear::new(&scope.child("projection"))),
+            dropout: config.embedding_dropout,
         }
     }
 
-    /// `ids`, `types` `[batch, length]` int64 to `[batch, length, hidden]`.
-    pub(super) fn forward(&self, ids: &Tensor, types: Option<&Tensor>, train: bool) -> Tensor {
-        let length = ids.size()[1];
-        let words = Tensor::embedding(&self.words, ids, -1, false, false);
-        let positions = self.positions.narrow(0, 0, length).unsqueeze(0);
-        let segments = match types {
-            Some(types) => Tensor::embedding(&self.types, &types.to_kind(Kind::Int64), -1, false, false),
-            None => self.types.narrow(0, 0, 1).unsqueeze(0),
-        };
-        self.norm.forward(&(words + segments + positions)).dropout(self.dropout, train)
+    /// `ids`, `mask`, `types` `[batch, length]` int64 to `[batch, length, hidden]`.
+    pub(super) fn forward(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, train: bool) -> Tensor {
+        let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
+        let mut x = rows(&self.words, ids) + rows(&self.positions, &position_rows(mask, self.first_position));
+        if let Some(table) = &self.types {
+            x += match types {
+                Some(types) => rows(table, &types.to_kind(Kind::Int64)),
+                None => table.narrow(0, 0, 1).unsqueeze(0),
+            };
+        }
+        if let Some(norm) = &self.norm {
+            x = norm.forward(&x);
+        }
+        x = x.dropout(self.dropout, train);
+        match &self.projection {
+            Some(projection) => projection.forward(&x),
+            None => x,
+        }
     }
 }

@@ -1,14 +1,31 @@
 //! Which parameters a model has, by name and shape; how many; and how much arithmetic they cost.
+//!
+//! Names are limbeck's own and the same for every architecture, so that losses, optimizers, layer maps and graphs
+//! know one set of names; `checkpoint::names` says where each lives in a Hugging Face file.
 
-use super::{Family, Head, ModelConfig};
+use super::head::{Head, HeadStart};
+use super::{Family, ModelConfig};
 
-/// One parameter: its Hugging Face name (without the family prefix) and shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a new parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All 0: biases.
+    Zeros,
+    /// All 1: LayerNorm weights.
+    Ones,
+    /// Normal of this standard deviation, truncated at two of them.
+    Normal(f64),
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// For example `encoder.layer.0.attention.self.query.weight`.
+    /// For example `encoder.attention.0.query.weight`.
     pub name: String,
     /// Dimensions; a linear weight is `[out, in]`.
     pub shape: Vec<i64>,
+    /// Its value in a new model.
+    pub init: Init,
 }
 
 impl Spec {
@@ -23,71 +40,131 @@ impl Spec {
     }
 }
 
-struct Layout(Vec<Spec>);
+struct Layout {
+    specs: Vec<Spec>,
+    std: f64,
+}
 
 impl Layout {
-    fn tensor(&mut self, name: impl Into<String>, shape: &[usize]) {
-        self.0.push(Spec { name: name.into(), shape: shape.iter().map(|&d| d as i64).collect() });
+    fn tensor(&mut self, name: &str, shape: &[usize], init: Init) {
+        let shape = shape.iter().map(|&d| d as i64).collect();
+        self.specs.push(Spec { name: name.to_owned(), shape, init });
     }
 
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
-        self.tensor(format!("{name}.weight"), &[outputs, inputs]);
-        self.tensor(format!("{name}.bias"), &[outputs]);
+    fn table(&mut self, name: &str, rows: usize, width: usize, std: f64) {
+        self.tensor(&format!("{name}.weight"), &[rows, width], Init::Normal(std));
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize, std: f64) {
+        self.table(name, outputs, inputs, std);
+        self.tensor(&format!("{name}.bias"), &[outputs], Init::Zeros);
     }
 
     fn norm(&mut self, name: &str, size: usize) {
-        self.tensor(format!("{name}.weight"), &[size]);
-        self.tensor(format!("{name}.bias"), &[size]);
+        self.tensor(&format!("{name}.weight"), &[size], Init::Ones);
+        self.tensor(&format!("{name}.bias"), &[size], Init::Zeros);
     }
 }
 
 /// Every parameter of an encoder and its head, in the order of the forward pass.
 pub fn parameter_layout(config: &ModelConfig, head: Head) -> Vec<Spec> {
-    let Family::Bert = config.family;
-    let (h, f) = (config.hidden_size, config.intermediate_size);
-    let mut layout = Layout(Vec::new());
-    layout.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, h]);
-    layout.tensor("embeddings.position_embeddings.weight", &[config.max_positions, h]);
-    layout.tensor("embeddings.token_type_embeddings.weight", &[config.token_types, h]);
-    layout.norm("embeddings.LayerNorm", h);
-    for i in 0..config.layers {
-        let layer = format!("encoder.layer.{i}");
+    let (h, e, f, std) =
+        (config.hidden_size, config.embedding_size, config.intermediate_size, config.initializer_range);
+    let gpt2 = config.family == Family::Gpt2;
+    // GPT-2, section 2.3: residual projections shrink with the number of residual layers, 2 L; its positions start
+    // at half the deviation (openai/gpt-2, src/model.py).
+    let residual_std = if gpt2 { std / (2.0 * config.layers as f64).sqrt() } else { std };
+    let position_std = if gpt2 { std / 2.0 } else { std };
+    let mut layout = Layout { specs: Vec::new(), std };
+    layout.table("embeddings.words", config.vocab_size, e, std);
+    layout.table("embeddings.positions", config.position_rows, e, position_std);
+    if config.token_types > 0 {
+        layout.table("embeddings.types", config.token_types, e, std);
+    }
+    if !config.pre_norm {
+        layout.norm("embeddings.norm", e);
+    }
+    if config.embedding_projection {
+        layout.linear("embeddings.projection", e, h, std);
+    }
+    if config.relative_buckets > 0 {
+        layout.table("encoder.relative_bias", config.relative_buckets, config.attention_heads, std);
+    }
+    let (attention_blocks, ffn_blocks) = config.block_counts();
+    for i in 0..attention_blocks {
+        let block = format!("encoder.attention.{i}");
         for projection in ["query", "key", "value"] {
-            layout.linear(&format!("{layer}.attention.self.{projection}"), h, h);
+            layout.linear(&format!("{block}.{projection}"), h, h, std);
         }
-        layout.linear(&format!("{layer}.attention.output.dense"), h, h);
-        layout.norm(&format!("{layer}.attention.output.LayerNorm"), h);
-        layout.linear(&format!("{layer}.intermediate.dense"), h, f);
-        layout.linear(&format!("{layer}.output.dense"), f, h);
-        layout.norm(&format!("{layer}.output.LayerNorm"), h);
+        layout.linear(&format!("{block}.output"), h, h, residual_std);
+        layout.norm(&format!("{block}.norm"), h);
     }
-    layout.linear("pooler.dense", h, h);
-    if let Head::Classification { labels } = head {
-        layout.linear("classifier", h, labels);
+    for i in 0..ffn_blocks {
+        let block = format!("encoder.ffn.{i}");
+        layout.linear(&format!("{block}.up"), h, f, std);
+        layout.linear(&format!("{block}.down"), f, h, residual_std);
+        layout.norm(&format!("{block}.norm"), h);
     }
-    layout.0
+    if config.pre_norm {
+        layout.norm("encoder.norm", h);
+    }
+    if head.uses_pooler(config) {
+        layout.linear("pooler", h, h, std);
+    }
+    head_layout(&mut layout, config, head);
+    layout.specs
+}
+
+fn head_layout(layout: &mut Layout, config: &ModelConfig, head: Head) {
+    let (h, e, std) = (config.hidden_size, config.embedding_size, layout.std);
+    match head {
+        Head::None | Head::Embedding { .. } | Head::CausalLm => {}
+        Head::Classification { labels } => match HeadStart::of(config) {
+            HeadStart::Pooler => layout.linear("head.output", h, labels, std),
+            HeadStart::Dense(_) => {
+                layout.linear("head.dense", h, h, std);
+                layout.linear("head.output", h, labels, std);
+            }
+            HeadStart::LastToken => layout.table("head.output", labels, h, std),
+        },
+        Head::TokenClassification { labels } => layout.linear("head.output", h, labels, std),
+        Head::Span => layout.linear("head.output", h, 2, std),
+        Head::ReplacedToken => {
+            layout.linear("head.dense", h, h, std);
+            layout.linear("head.output", h, 1, std);
+        }
+        Head::MaskedLm | Head::Pretraining => {
+            // The decoder is the token table.
+            layout.linear("head.dense", h, e, std);
+            layout.norm("head.norm", e);
+            layout.tensor("head.decoder.bias", &[config.vocab_size], Init::Zeros);
+            if head == Head::Pretraining {
+                layout.linear("head.sentence", h, 2, std);
+            }
+        }
+    }
 }
 
 /// Exact parameter counts by part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ParameterCount {
-    /// Token, position and type tables with their norm.
+    /// Token, position and type tables with their norm and projection.
     pub embeddings: u64,
-    /// All transformer layers.
+    /// All transformer layers; what they share counts once.
     pub layers: u64,
     /// The dense layer on the first token.
     pub pooler: u64,
-    /// The task head.
+    /// The task head; a decoder that is the token table counts nothing.
     pub head: u64,
-    /// Encoder with pooler, without the head: the figure that papers print.
+    /// Encoder with the architecture's pooler, without the head: the figure that papers print.
     pub encoder: u64,
-    /// Everything.
+    /// All that a model with this head has.
     pub total: u64,
 }
 
 /// Counts parameters (integers, from [`parameter_layout`]).
 pub fn count_parameters(config: &ModelConfig, head: Head) -> ParameterCount {
-    let mut count = ParameterCount { embeddings: 0, layers: 0, pooler: 0, head: 0, encoder: 0, total: 0 };
+    let mut count = ParameterCount::default();
     for spec in parameter_layout(config, head) {
         let part = match spec.name.split('.').next() {
             Some("embeddings") => &mut count.embeddings,
@@ -96,67 +173,263 @@ pub fn count_parameters(config: &ModelConfig, head: Head) -> ParameterCount {
             _ => &mut count.head,
         };
         *part += spec.len();
+        count.total += spec.len();
     }
-    count.encoder = count.embeddings + count.layers + count.pooler;
-    count.total = count.encoder + count.head;
+    let h = config.hidden_size as u64;
+    count.encoder = count.embeddings + count.layers + if config.pooler { h * h + h } else { 0 };
     count
-}
-
-/// Multiply-adds of the encoder's matrix products for one sequence of `length` tokens, times two:
-/// `2 L (4H^2 + 2HF + 2sH) s` floating-point operations.
-pub fn flops(config: &ModelConfig, length: usize) -> u64 {
-    let (h, f, s) = (config.hidden_size as u64, config.intermediate_size as u64, length as u64);
-    2 * config.layers as u64 * (4 * h * h + 2 * h * f + 2 * s * h) * s
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Activation;
+    use super::super::{Sharing, preset};
     use super::*;
 
-    fn bert(layers: usize, hidden: usize, heads: usize, ffn: usize) -> ModelConfig {
+    fn config(name: &str) -> ModelConfig {
+        preset(name).unwrap_or_else(|| panic!("{name}")).config
+    }
+
+    fn total(name: &str, head: Head) -> u64 {
+        count_parameters(&config(name), head).total
+    }
+
+    fn without_pooler(config: &ModelConfig) -> u64 {
+        let count = count_parameters(config, Head::None);
+        count.total - count.pooler
+    }
+
+    fn bert(layers: usize, hidden_size: usize, intermediate_size: usize) -> ModelConfig {
         ModelConfig {
-            family: Family::Bert,
-            vocab_size: 30522,
-            hidden_size: hidden,
             layers,
-            attention_heads: heads,
-            intermediate_size: ffn,
-            max_positions: 512,
-            token_types: 2,
-            activation: Activation::GeluErf,
-            layer_norm_eps: 1e-12,
-            hidden_dropout: 0.1,
-            attention_dropout: 0.1,
-            initializer_range: 0.02,
-            pad_id: 0,
+            hidden_size,
+            embedding_size: hidden_size,
+            intermediate_size,
+            ..config("bert-base-uncased")
         }
     }
 
+    const ONE_TO_THREE: [usize; 3] = [1, 2, 3];
+
+    /// The encoder with its pooler and the one without, of every published shape.
     #[test]
-    fn counts_equal_the_published_integers() {
-        for (config, encoder) in [
-            (bert(12, 768, 12, 3072), 109_482_240),
-            (bert(24, 1024, 16, 4096), 335_141_888),
-            (bert(4, 312, 12, 1200), 14_350_248),
-            (bert(6, 768, 12, 3072), 66_955_008),
-            (bert(12, 384, 12, 1536), 33_360_000),
-            (bert(6, 384, 12, 1536), 22_713_216),
-            (bert(3, 384, 12, 1536), 17_389_824),
-            (bert(6, 256, 8, 1024), 12_750_080),
-            (bert(2, 128, 2, 512), 4_385_920),
+    fn encoders_count_what_the_papers_count() {
+        for (name, encoder, bare) in [
+            ("bert-base-uncased", 109_482_240, 108_891_648),
+            ("bert-base-cased", 108_310_272, 107_719_680),
+            ("bert-large-uncased", 335_141_888, 334_092_288),
+            ("distilbert-base-uncased", 66_362_880, 66_362_880),
+            ("tinybert4", 14_350_248, 14_252_592),
+            ("tinybert6", 66_955_008, 66_364_416),
+            ("all-minilm-l6-v2", 22_713_216, 22_565_376),
+            ("all-mpnet-base-v2", 109_486_464, 108_895_872),
+            ("roberta-base", 124_645_632, 124_055_040),
+            ("distilroberta-base", 82_118_400, 81_527_808),
+            ("albert-base", 11_683_584, 11_092_992),
+            ("albert-large", 17_683_968, 16_634_368),
+            ("albert-xlarge", 58_724_864, 54_528_512),
+            ("albert-xxlarge", 222_595_584, 205_814_272),
+            ("electra-small", 13_483_008, 13_483_008),
+            ("electra-small-generator", 4_580_928, 4_580_928),
+            ("electra-small-plus-plus-generator", 13_483_008, 13_483_008),
+            ("electra-base", 108_891_648, 108_891_648),
+            ("electra-base-generator", 33_511_168, 33_511_168),
+            ("electra-large", 334_092_288, 334_092_288),
+            ("electra-large-generator", 50_999_552, 50_999_552),
+            ("gpt2", 124_439_808, 124_439_808),
+            ("gpt2-medium", 354_823_168, 354_823_168),
+            ("gpt2-large", 774_030_080, 774_030_080),
+            ("gpt2-xl", 1_557_611_200, 1_557_611_200),
+            ("distilgpt2", 81_912_576, 81_912_576),
+            ("gpt3-small", 125_226_240, 125_226_240),
+            ("gpt3-medium", 355_871_744, 355_871_744),
+            ("gpt3-large", 760_300_032, 760_300_032),
+            ("gpt3-xl", 1_315_723_264, 1_315_723_264),
+            ("gpt3-2.7b", 2_651_553_280, 2_651_553_280),
+            ("gpt3-6.7b", 6_658_404_352, 6_658_404_352),
+            ("gpt3-13b", 12_952_938_780, 12_952_938_780),
+            ("gpt3-175b", 174_604_259_328, 174_604_259_328),
+        ] {
+            let config = config(name);
+            assert_eq!(count_parameters(&config, Head::None).encoder, encoder, "{name}");
+            assert_eq!(without_pooler(&config), bare, "{name} without pooler");
+        }
+        let narrower =
+            ModelConfig { hidden_size: 5120, embedding_size: 5120, intermediate_size: 20480, ..config("gpt3-13b") };
+        assert_eq!(count_parameters(&narrower, Head::None).encoder, 12_853_386_240);
+    }
+
+    #[test]
+    fn shapes_without_a_preset_count_right_too() {
+        for (config, encoder, bare) in [
+            (bert(2, 128, 512), 4_385_920, None),
+            (bert(4, 256, 1024), 11_170_560, None),
+            (bert(4, 512, 2048), 28_763_648, None),
+            (bert(8, 512, 2048), 41_373_184, None),
+            (bert(6, 256, 1024), 12_750_080, Some(12_684_288)),
+            (bert(12, 256, 1024), 17_488_640, None),
+            (bert(2, 768, 3072), 38_603_520, None),
+            (bert(12, 384, 1536), 33_360_000, Some(33_212_160)),
+            (bert(3, 384, 1536), 17_389_824, Some(17_241_984)),
         ] {
             assert_eq!(count_parameters(&config, Head::None).encoder, encoder);
+            assert!(bare.is_none_or(|bare| without_pooler(&config) == bare));
         }
-        let base = bert(12, 768, 12, 3072);
-        for (labels, total) in [(1, 109_483_009), (2, 109_483_778), (3, 109_484_547)] {
-            assert_eq!(count_parameters(&base, Head::Classification { labels }).total, total);
+        let roberta = |layers, hidden_size, intermediate_size| ModelConfig {
+            layers,
+            hidden_size,
+            embedding_size: hidden_size,
+            intermediate_size,
+            ..config("roberta-base")
+        };
+        for (config, encoder, bare) in [
+            (roberta(12, 384, 1536), 40_941_696, 40_793_856),
+            (roberta(6, 384, 1536), 30_294_912, 30_147_072),
+            (roberta(6, 768, 3072), 82_118_400, 81_527_808),
+        ] {
+            assert_eq!((count_parameters(&config, Head::None).encoder, without_pooler(&config)), (encoder, bare));
+        }
+        let distilbert = |vocab_size| ModelConfig { vocab_size, ..config("distilbert-base-uncased") };
+        for (vocabulary, encoder) in [(28_996, 65_190_912), (119_547, 134_734_080)] {
+            assert_eq!(count_parameters(&distilbert(vocabulary), Head::None).encoder, encoder);
         }
     }
 
     #[test]
-    fn flops_equal_the_table() {
-        assert_eq!(flops(&bert(12, 768, 12, 3072), 128) / 200_000, 111_736);
-        assert_eq!(flops(&bert(6, 384, 12, 1536), 128) / 200_000, 14_344);
+    fn heads_count_what_the_papers_count() {
+        for (name, totals) in [
+            ("bert-base-uncased", [109_483_009, 109_483_778, 109_484_547]),
+            ("distilbert-base-uncased", [66_954_241, 66_955_010, 66_955_779]),
+            ("tinybert4", [14_350_561, 14_350_874, 14_351_187]),
+            ("tinybert6", [66_955_777, 66_956_546, 66_957_315]),
+        ] {
+            assert_eq!(ONE_TO_THREE.map(|labels| total(name, Head::Classification { labels })), totals, "{name}");
+        }
+        for (name, head, count) in [
+            ("bert-base-uncased", Head::Pretraining, 110_106_428),
+            ("bert-base-uncased", Head::MaskedLm, 109_514_298),
+            ("distilbert-base-uncased", Head::MaskedLm, 66_985_530),
+            ("distilbert-base-uncased", Head::Span, 66_364_418),
+            ("albert-base", Head::Pretraining, 11_813_810),
+            ("albert-base", Head::MaskedLm, 11_221_680),
+            ("albert-large", Head::Pretraining, 17_847_474),
+            ("albert-large", Head::MaskedLm, 16_795_824),
+            ("albert-xlarge", Head::Pretraining, 59_021_490),
+            ("albert-xlarge", Head::MaskedLm, 54_821_040),
+            ("albert-xxlarge", Head::Pretraining, 223_158_450),
+            ("albert-xxlarge", Head::MaskedLm, 206_368_944),
+            ("electra-small", Head::ReplacedToken, 13_549_057),
+            ("electra-small-generator", Head::MaskedLm, 4_620_026),
+            ("electra-small-plus-plus-generator", Head::MaskedLm, 13_546_682),
+            ("electra-base", Head::ReplacedToken, 109_483_009),
+            ("electra-base-generator", Head::MaskedLm, 33_740_602),
+            ("electra-large", Head::ReplacedToken, 335_142_913),
+            ("electra-large-generator", Head::MaskedLm, 51_295_290),
+            ("gpt2", Head::CausalLm, 124_439_808),
+        ] {
+            assert_eq!(total(name, head), count, "{name} {}", head.name());
+        }
+    }
+
+    /// Totals that add another part: TinyBERT's map to the teacher's width, ELECTRA's two networks that share
+    /// their embeddings, GPT-2 without tables.
+    #[test]
+    fn sums_of_parts_are_the_published_ones() {
+        let fit_dense = |hidden: u64| hidden * 768 + 768;
+        let classifier = |name, labels| total(name, Head::Classification { labels });
+        assert_eq!(
+            ONE_TO_THREE.map(|labels| classifier("tinybert4", labels) + fit_dense(312)),
+            [14_590_945, 14_591_258, 14_591_571]
+        );
+        assert_eq!(
+            ONE_TO_THREE.map(|labels| classifier("tinybert6", labels) + fit_dense(768)),
+            [67_546_369, 67_547_138, 67_547_907]
+        );
+        assert_eq!(total("tinybert4", Head::Pretraining) + fit_dense(312), 14_720_060);
+        assert_eq!(total("tinybert6", Head::Pretraining) + fit_dense(768), 68_169_788);
+        for (name, layers, embeddings) in [("tinybert4", 4_568_736, 9_683_856), ("tinybert6", 42_527_232, 23_837_184)] {
+            let count = count_parameters(&config(name), Head::None);
+            assert_eq!((count.layers, count.embeddings), (layers, embeddings), "{name}");
+        }
+        // The tables and their norm are shared; each network has its own projection.
+        let tied = |name| {
+            let specs = parameter_layout(&config(name), Head::None);
+            let shared = specs.iter().filter(|s| s.name.starts_with("embeddings.") && !s.name.contains("projection"));
+            shared.map(Spec::len).sum::<u64>()
+        };
+        for (name, generator, shared, joint) in [
+            ("electra-small", "electra-small-generator", 3_972_864, 14_196_219),
+            ("electra-small", "electra-small-plus-plus-generator", 3_972_864, 23_122_875),
+            ("electra-base", "electra-base-generator", 23_837_184, 119_386_427),
+            ("electra-large", "electra-large-generator", 31_782_912, 354_655_291),
+        ] {
+            assert_eq!((tied(name), tied(generator)), (shared, shared));
+            assert_eq!(total(name, Head::ReplacedToken) + total(generator, Head::MaskedLm) - shared, joint, "{name}");
+        }
+        for (name, count) in [
+            ("gpt2", 85_056_000),
+            ("gpt2-medium", 302_311_424),
+            ("gpt2-large", 708_390_400),
+            ("gpt2-xl", 1_475_561_600),
+            ("distilgpt2", 42_528_768),
+        ] {
+            assert_eq!(count_parameters(&config(name), Head::None).layers, count, "{name}");
+        }
+    }
+
+    /// ALBERT, tables 3 and 4: with pooler, without, and with the two pretraining heads.
+    #[test]
+    fn alberts_sharing_table() {
+        for (name, with, without, heads) in [
+            ("albert-e768-all", 31_114_752, 30_524_160, 31_738_418),
+            ("albert-e768-attention", 83_078_400, 82_487_808, 83_702_066),
+            ("albert-e768-ffn", 57_117_696, 56_527_104, 57_741_362),
+            ("albert-e768-none", 109_081_344, 108_490_752, 109_705_010),
+            ("albert-e128-all", 11_683_584, 11_092_992, 11_813_810),
+            ("albert-e128-attention", 63_647_232, 63_056_640, 63_777_458),
+            ("albert-e128-ffn", 37_686_528, 37_095_936, 37_816_754),
+            ("albert-e128-none", 89_650_176, 89_059_584, 89_780_402),
+            ("albert-e64-all", 9_681_408, 9_090_816, 0),
+            ("albert-e64-none", 87_648_000, 87_057_408, 0),
+            ("albert-e256-all", 15_687_936, 15_097_344, 0),
+            ("albert-e256-none", 93_654_528, 93_063_936, 0),
+        ] {
+            let config = config(name);
+            assert_eq!(count_parameters(&config, Head::None).encoder, with, "{name}");
+            assert_eq!(without_pooler(&config), without, "{name}");
+            assert!(heads == 0 || total(name, Head::Pretraining) == heads, "{name}");
+        }
+        let base = config("albert-e768-none");
+        let part = |prefix: &str| {
+            parameter_layout(&base, Head::None)
+                .iter()
+                .filter(|s| s.name.starts_with(prefix))
+                .map(Spec::len)
+                .sum::<u64>()
+        };
+        assert_eq!((part("encoder.attention.0."), part("encoder.ffn.0.")), (2_363_904, 4_723_968));
+        // Groups multiply the shared pair.
+        let groups = ModelConfig { sharing: Sharing::Groups { groups: 4, inner: 1 }, ..base };
+        assert_eq!(count_parameters(&groups, Head::None).layers, 4 * (2_363_904 + 4_723_968));
+    }
+
+    #[test]
+    fn new_weights_of_gpt2_shrink_with_depth() {
+        for (name, std) in [
+            ("gpt2", 0.004_082_48),
+            ("gpt2-medium", 0.002_886_75),
+            ("gpt2-large", 0.002_357_02),
+            ("gpt2-xl", 0.002_041_24),
+        ] {
+            for spec in parameter_layout(&config(name), Head::CausalLm) {
+                let want = match spec.name.as_str() {
+                    "embeddings.positions.weight" => 0.01,
+                    n if n.ends_with(".output.weight") || n.ends_with(".down.weight") => std,
+                    _ => 0.02,
+                };
+                if let Init::Normal(own) = spec.init {
+                    assert!((own - want).abs() < 1e-8, "{name} {}: {own}", spec.name);
+                }
+            }
+        }
     }
 }

@@ -1,20 +1,24 @@
 //! The model family: configuration, parameter layout and forward passes (libtorch).
 //!
-//! Parameters carry their Hugging Face names everywhere, so that a checkpoint, a
-//! gradient in a log line and a tensor in an error message are called the same.
+//! One [`ModelConfig`] describes every architecture, so the forward pass is written once; what sets an
+//! architecture apart (names in files, the start of a classification head) hangs on its [`Family`].
 
 mod attention;
 mod config;
 mod embeddings;
 mod encoder;
-mod heads;
+mod flops;
+mod head;
 mod layout;
+mod presets;
 mod store;
 
-pub use attention::masked_bias;
-pub use config::{Activation, Family, ModelConfig};
+pub use config::{Activation, AttentionPattern, Family, ModelConfig, Sharing};
 pub use encoder::{Capture, Encoded, Encoder};
-pub use heads::{Classifier, ClassifierOutput, Head};
-pub use layout::{ParameterCount, Spec, count_parameters, flops, parameter_layout};
+pub use flops::{ElectraCost, flops};
+pub(crate) use head::{DenseActivation, HeadStart, masked_lm_activation};
+pub use head::{Head, Model, ModelOutput, Pooling};
+pub use layout::{Init, ParameterCount, Spec, count_parameters, parameter_layout};
+pub use presets::{Preset, preset, preset_names};
 pub(crate) use store::initial_value;
 pub use store::{Params, Scope};

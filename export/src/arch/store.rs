@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use tch::{Device, Kind, Tensor};
 
-use super::Spec;
+use super::{Init, Spec};
 
 /// Tensors by name, in name order. Cloning a handle shares the storage.
 #[derive(Debug)]
@@ -21,10 +21,10 @@ impl Params {
         Self { tensors, device }
     }
 
-    /// Freshly initialised parameters: weights from a normal truncated at two standard deviations,
-    /// biases 0, LayerNorm weights 1. The generator's state comes from `tch::manual_seed`.
-    pub fn initialise(layout: &[Spec], std: f64, device: Device) -> Self {
-        let tensors = layout.iter().map(|spec| (spec.name.clone(), initial_value(spec, std, device))).collect();
+    /// Freshly initialised parameters, as [`Spec::init`] says. The generator's state comes from
+    /// `tch::manual_seed`.
+    pub fn initialise(layout: &[Spec], device: Device) -> Self {
+        let tensors = layout.iter().map(|spec| (spec.name.clone(), initial_value(spec, device))).collect();
         Self { tensors, device }
     }
 
@@ -88,14 +88,12 @@ impl Params {
 }
 
 /// A new parameter's starting value; see [`Params::initialise`].
-pub(crate) fn initial_value(spec: &Spec, std: f64, device: Device) -> Tensor {
+pub(crate) fn initial_value(spec: &Spec, device: Device) -> Tensor {
     let options = (Kind::Float, device);
-    if spec.name.ends_with(".bias") {
-        Tensor::zeros(&spec.shape, options)
-    } else if spec.name.contains("LayerNorm") {
-        Tensor::ones(&spec.shape, options)
-    } else {
-        truncated_normal(&spec.shape, std, device)
+    match spec.init {
+        Init::Zeros => Tensor::zeros(&spec.shape, options),
+        Init::Ones => Tensor::ones(&spec.shape, options),
+        Init::Normal(std) => truncated_normal(&spec.shape, std, device),
     }
 }
 
@@ -125,12 +123,13 @@ impl<'a> Scope<'a> {
         Scope { params: self.params, prefix: format!("{}.{name}", self.prefix) }
     }
 
+    /// A shared handle to `prefix.name`, where the layout has it.
+    pub fn find(&self, name: &str) -> Option<Tensor> {
+        self.params.get(&format!("{}.{name}", self.prefix)).map(Tensor::shallow_clone)
+    }
+
     /// A shared handle to `prefix.name`.
     pub fn tensor(&self, name: &str) -> Tensor {
-        let full = format!("{}.{name}", self.prefix);
-        match self.params.get(&full) {
-            Some(tensor) => tensor.shallow_clone(),
-            None => panic!("parameter `{full}` is not in the layout"),
-        }
+        self.find(name).unwrap_or_else(|| panic!("parameter `{}.{name}` is not in the layout", self.prefix))
     }
 }

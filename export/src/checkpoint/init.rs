@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::arch::{Head, ModelConfig, Params, parameter_layout};
 
@@ -17,7 +17,7 @@ pub fn evenly_spaced_layers(teacher: usize, student: usize) -> Vec<usize> {
 }
 
 /// Copies embeddings, pooler, head and the mapped layers: student layer `i` starts as teacher layer
-/// `layer_map[i]`.
+/// `layer_map[i]`. A student that shares blocks starts each with the first layer that uses it.
 ///
 /// # Errors
 /// A map of the wrong length or beyond the teacher, or models of another width.
@@ -28,21 +28,29 @@ pub fn student_from_teacher(
     layer_map: &[usize],
     head: Head,
 ) -> Result<Params> {
-    if layer_map.len() != student_config.layers {
-        bail!("the layer map has {} entries for a student of {} layers", layer_map.len(), student_config.layers);
+    let (teacher_blocks, student_blocks) = (teacher_config.blocks(), student_config.blocks());
+    if layer_map.len() != student_blocks.len() {
+        bail!("the layer map has {} entries for a student of {} layers", layer_map.len(), student_blocks.len());
     }
-    if let Some(beyond) = layer_map.iter().find(|&&layer| layer >= teacher_config.layers) {
-        bail!("the layer map names teacher layer {beyond}; the teacher has layers 0 to {}", teacher_config.layers - 1);
+    let depth = teacher_blocks.len();
+    if let Some(beyond) = layer_map.iter().find(|&&layer| layer >= depth) {
+        bail!("the layer map names teacher layer {beyond}; the teacher has layers 0 to {}", depth - 1);
     }
+    // The teacher's name of a student's parameter: of a block, that of the layer it is mapped to.
+    let source_of = |name: &str| -> Result<String> {
+        for (kind, of) in [("attention", (|b| b.0) as fn(&(usize, usize)) -> usize), ("ffn", |b| b.1)] {
+            let prefix = format!("encoder.{kind}.");
+            if let Some((block, part)) = name.strip_prefix(&prefix).and_then(|rest| rest.split_once('.')) {
+                let block: usize = block.parse()?;
+                let layer = student_blocks.iter().position(|b| of(b) == block).context("a block that no layer uses")?;
+                return Ok(format!("{prefix}{}.{part}", of(&teacher_blocks[layer_map[layer]])));
+            }
+        }
+        Ok(name.to_owned())
+    };
     let mut tensors = BTreeMap::new();
     for spec in parameter_layout(student_config, head) {
-        let source = match spec.name.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.')) {
-            Some((index, rest)) => {
-                let index: usize = index.parse()?;
-                format!("encoder.layer.{}.{rest}", layer_map[index])
-            }
-            None => spec.name.clone(),
-        };
+        let source = source_of(&spec.name)?;
         match teacher.get(&source) {
             Some(tensor) if tensor.size() == spec.shape => {
                 tensors.insert(spec.name, tensor.detach().copy());

@@ -1,22 +1,25 @@
 //! Hugging Face checkpoints in and out: `config.json`, `model.safetensors`, `tokenizer.json`.
 
+mod config;
 mod init;
 mod names;
-mod tensors;
+mod place;
+mod weights;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use ndarray::ArrayD;
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Device;
 
-use crate::arch::{Head, ModelConfig, Params, parameter_layout};
+use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::files;
 
+pub use config::{HeadInfo, Problem, read_pooling};
 pub use init::{evenly_spaced_layers, student_from_teacher};
-pub use names::canonical_name;
-pub use tensors::{read_arrays, read_tensors, write_tensors};
+pub use place::file_arrays;
+pub use weights::{Arrays, array_of, read_arrays, read_tensors, tensor_of, write_arrays, write_tensors};
 
 /// A model folder that was read and checked.
 pub struct Checkpoint {
@@ -24,13 +27,26 @@ pub struct Checkpoint {
     pub folder: PathBuf,
     /// Shape of the model.
     pub config: ModelConfig,
-    /// Label names of a classification checkpoint, in logit order.
-    pub labels: Option<Vec<String>>,
+    /// The head that was asked for, with the labels of `config.json` when they fit it.
+    pub info: HeadInfo,
     /// Parameters in the layout of `config` and the head that was asked for.
     pub params: Params,
     /// Parameters that the file does not have and that were initialised: a new head.
     pub initialised: Vec<String>,
 }
+
+/// A model folder for parts of limbeck that work without libtorch.
+pub struct ArrayCheckpoint {
+    /// Shape of the model.
+    pub config: ModelConfig,
+    /// The head, with the labels of `config.json`.
+    pub info: HeadInfo,
+    /// Every parameter of the layout of `config` and head.
+    pub arrays: Arrays,
+}
+
+/// Shards of a checkpoint are at most this long, as transformers makes them.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// Reads `config.json` of a model folder.
 pub fn read_config(folder: &Path) -> Result<Value> {
@@ -52,79 +68,118 @@ pub fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// `config.json` as limbeck understands it: the model's shape and the head that the file names.
+pub fn read_model_config(folder: &Path) -> Result<(ModelConfig, HeadInfo)> {
+    let raw = read_config(folder)?;
+    let within = || format!("in {}", folder.display());
+    let config = ModelConfig::from_hf(&raw).with_context(within)?;
+    let info = HeadInfo::from_hf(&raw, &config).with_context(within)?;
+    Ok((config, info))
+}
+
+/// The parameters of a layout that a folder's files hold, and the names of those that they lack.
+fn read_layout(folder: &Path, config: &ModelConfig, head: Head) -> Result<(Arrays, Vec<String>)> {
+    let (mut file, path) = place::Reader::open(folder, config, head)?;
+    let mut found = Arrays::new();
+    let mut missing = Vec::new();
+    for spec in parameter_layout(config, head) {
+        match file.take(&spec).with_context(|| format!("in {}", path.display()))? {
+            Some(array) => {
+                found.insert(spec.name, array);
+            }
+            None => missing.push(spec.name),
+        }
+    }
+    file.finish(&found).with_context(|| format!("in {}", path.display()))?;
+    Ok((found, missing))
+}
+
 /// Reads a model folder for the given head.
 ///
 /// A head (and pooler) that the file lacks is initialised from libtorch's random state and listed in
 /// [`Checkpoint::initialised`]; heads of other tasks are left aside.
 ///
 /// # Errors
-/// Missing files; a tensor that is unknown, missing, of another shape, or not finite, by name.
+/// Missing files; a head that the architecture does not have; a tensor that is unknown, missing, of another shape,
+/// or not finite, by the file's name.
 pub fn load(folder: &Path, head: Head, device: Device) -> Result<Checkpoint> {
     let raw = read_config(folder)?;
-    let config = ModelConfig::from_hf(&raw).with_context(|| format!("in {}", folder.display()))?;
-    let labels = ModelConfig::labels_from_hf(&raw)?;
-    let path = folder.join("model.safetensors");
-    let mut found = read_tensors(&path)?;
-    let mut tensors = BTreeMap::new();
-    let mut initialised = Vec::new();
-    for spec in parameter_layout(&config, head) {
-        match found.remove(&spec.name) {
-            Some(tensor) => {
-                if tensor.size() != spec.shape {
-                    if spec.name.starts_with("classifier.") {
-                        bail!(
-                            "{}: the head `{}` has shape {:?}, but {} labels are asked for ({:?}); \
-                             start from the encoder without this head, or use its labels",
-                            path.display(),
-                            spec.name,
-                            tensor.size(),
-                            spec.shape[0],
-                            spec.shape
-                        );
-                    }
-                    bail!(
-                        "{}: tensor `{}` has shape {:?}, config.json implies {:?}",
-                        path.display(),
-                        spec.name,
-                        tensor.size(),
-                        spec.shape
-                    );
-                }
-                if tensor.isfinite().all().int64_value(&[]) == 0 {
-                    bail!("{}: tensor `{}` holds NaN or infinite values", path.display(), spec.name);
-                }
-                tensors.insert(spec.name, tensor);
-            }
-            None if names::may_be_new(&spec.name) && head != Head::None => {
-                let value = crate::arch::initial_value(&spec, config.initializer_range, device);
-                initialised.push(spec.name.clone());
-                tensors.insert(spec.name, value);
-            }
-            None => bail!("{}: tensor `{}` is missing", path.display(), spec.name),
+    let within = || format!("in {}", folder.display());
+    let config = ModelConfig::from_hf(&raw).with_context(within)?;
+    head.check(&config).with_context(within)?;
+    // Labels of another head are not this one's.
+    let info = match HeadInfo::from_hf(&raw, &config) {
+        Ok(info) if info.head == head => info,
+        _ => HeadInfo::new(head),
+    };
+    let (arrays, missing) = read_layout(folder, &config, head)?;
+    let mut tensors: std::collections::BTreeMap<_, _> =
+        arrays.iter().map(|(name, array)| (name.clone(), tensor_of(array))).collect();
+    for spec in parameter_layout(&config, head).into_iter().filter(|spec| missing.contains(&spec.name)) {
+        if head == Head::None || !names::may_be_new(&spec.name) {
+            bail!("{}: {}", folder.display(), place::missing(&config, head, &spec.name));
         }
+        tensors.insert(spec.name.clone(), initial_value(&spec, device));
     }
-    if let Some(unknown) = found.keys().find(|name| !names::belongs_to_another_head(name)) {
-        bail!("{}: unknown tensor `{unknown}`; is config.json the one of this file?", path.display());
-    }
-    Ok(Checkpoint { folder: folder.to_owned(), config, labels, params: Params::new(tensors, device), initialised })
+    let params = Params::new(tensors, device);
+    Ok(Checkpoint { folder: folder.to_owned(), config, info, params, initialised: missing })
 }
 
-/// Writes a model folder that `transformers` loads: `config.json`, `model.safetensors` and a copy of
-/// `tokenizer`. Each file is replaced as a whole; the weights come last, so that a folder with
-/// weights is complete.
-pub fn save(
+/// Reads a model folder, whole, with the head that its `config.json` names, or with `head`.
+///
+/// # Errors
+/// As [`load`], and a head that the file does not hold.
+pub fn load_arrays(folder: &Path, head: Option<Head>) -> Result<ArrayCheckpoint> {
+    let (config, mut info) = read_model_config(folder)?;
+    if let Some(head) = head.filter(|&head| head != info.head) {
+        head.check(&config).with_context(|| format!("in {}", folder.display()))?;
+        info = HeadInfo::new(head);
+    }
+    let (arrays, missing) = read_layout(folder, &config, info.head)?;
+    if let Some(name) = missing.first() {
+        bail!("{}: {}", folder.display(), place::missing(&config, info.head, name));
+    }
+    Ok(ArrayCheckpoint { config, info, arrays })
+}
+
+/// Writes a model folder that `transformers` loads: `config.json` and the weights, in shards of at most
+/// `shard_bytes`. Each file is replaced as a whole; the weights come last, so that a folder with weights is
+/// complete.
+///
+/// # Errors
+/// Parameters that are not those of `config` and head; a folder that cannot be written.
+pub fn save_model(
     folder: &Path,
     config: &ModelConfig,
-    labels: Option<&[String]>,
+    info: &HeadInfo,
     params: &Params,
-    tokenizer: &Path,
+    shard_bytes: u64,
 ) -> Result<()> {
+    let mut arrays = Arrays::new();
+    for spec in parameter_layout(config, info.head) {
+        let tensor = params.get(&spec.name).with_context(|| format!("parameter `{}` is missing", spec.name))?;
+        let array: ArrayD<f32> = array_of(tensor)?;
+        ensure!(tensor.size() == spec.shape, "parameter `{}` has shape {:?}", spec.name, tensor.size());
+        arrays.insert(spec.name, array);
+    }
+    files::write_json(&folder.join("config.json"), &config.to_hf(info))?;
+    weights::write_folder(folder, &place::file_arrays(config, info.head, &arrays)?, shard_bytes)
+}
+
+/// [`save_model`] with a copy of `tokenizer` beside it.
+pub fn save(folder: &Path, config: &ModelConfig, info: &HeadInfo, params: &Params, tokenizer: &Path) -> Result<()> {
     let tokenizer_bytes = std::fs::read(tokenizer).with_context(|| format!("cannot read {}", tokenizer.display()))?;
     files::write_bytes(&folder.join("tokenizer.json"), &tokenizer_bytes)?;
-    files::write_json(&folder.join("config.json"), &config.to_hf(labels))?;
-    let named: Vec<(String, Tensor)> =
-        params.iter().map(|(name, t)| (names::file_name(name, labels.is_some()), t.shallow_clone())).collect();
-    write_tensors(&folder.join("model.safetensors"), &named, &BTreeMap::from([("format".into(), "pt".into())]))
+    save_model(folder, config, info, params, SHARD_BYTES)
+}
+
+/// Reads back parameters that [`save`] wrote, for a model that already holds their layout.
+pub fn read_params(folder: &Path, config: &ModelConfig, head: Head) -> Result<Arrays> {
+    let (arrays, missing) = read_layout(folder, config, head)?;
+    match missing.first() {
+        Some(name) => bail!("{}: {}", folder.display(), place::missing(config, head, name)),
+        None => Ok(arrays),
+    }
 }
 
 #[cfg(test)]

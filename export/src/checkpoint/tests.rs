@@ -1,7 +1,8 @@
 use std::fs;
 
 use serde_json::json;
-use tch::Kind;
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
 
 use super::*;
 
@@ -15,11 +16,14 @@ fn tiny() -> ModelConfig {
 fn saved(folder: &Path, head: Head) -> Params {
     let _turn = crate::seeded(3);
     let config = tiny();
-    let labels = matches!(head, Head::Classification { .. }).then(|| vec!["no".to_owned(), "yes".to_owned()]);
-    let params = Params::initialise(&parameter_layout(&config, head), 0.02, Device::Cpu);
+    let info = match head {
+        Head::Classification { .. } => HeadInfo::classifier(&["no".to_owned(), "yes".to_owned()]),
+        _ => HeadInfo::new(head),
+    };
+    let params = Params::initialise(&parameter_layout(&config, head), Device::Cpu);
     let tokenizer = folder.join("source-tokenizer.json");
     fs::write(&tokenizer, "{}").unwrap();
-    save(folder, &config, labels.as_deref(), &params, &tokenizer).unwrap();
+    save(folder, &config, &info, &params, &tokenizer).unwrap();
     params
 }
 
@@ -44,7 +48,7 @@ fn a_saved_model_is_read_back_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let params = saved(folder.path(), TWO);
     let read = load(folder.path(), TWO, Device::Cpu).unwrap();
-    assert_eq!(read.labels.as_deref(), Some(&["no".to_owned(), "yes".to_owned()][..]));
+    assert_eq!(read.info.labels.as_deref(), Some(&["no".to_owned(), "yes".to_owned()][..]));
     assert!(read.initialised.is_empty());
     for (name, tensor) in params.iter() {
         assert_eq!(tensor, read.params.get(name).unwrap(), "{name}");
@@ -56,7 +60,7 @@ fn an_encoder_gets_a_new_head_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), Head::None);
     let read = load(folder.path(), TWO, Device::Cpu).unwrap();
-    assert_eq!(read.initialised, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(read.initialised, ["head.output.weight", "head.output.bias"]);
 }
 
 #[test]
@@ -122,14 +126,14 @@ fn students_start_as_the_mapped_teacher_layers() {
     let _turn = crate::seeded(5);
     let teacher_config = ModelConfig { layers: 12, ..tiny() };
     let student_config = ModelConfig { layers: 6, ..tiny() };
-    let teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), 0.02, Device::Cpu);
+    let teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), Device::Cpu);
     let map = evenly_spaced_layers(12, 6);
     let student = student_from_teacher(&teacher, &teacher_config, &student_config, &map, TWO).unwrap();
     for (i, from) in [0, 2, 4, 7, 9, 11].into_iter().enumerate() {
-        let name = |layer| format!("encoder.layer.{layer}.attention.self.query.weight");
+        let name = |layer| format!("encoder.attention.{layer}.query.weight");
         assert_eq!(student.get(&name(i)), teacher.get(&name(from)));
     }
-    let narrow = ModelConfig { hidden_size: 4, ..student_config };
+    let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, ..student_config };
     assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &map, TWO).is_err());
     assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &[12; 6], TWO).is_err());
 }

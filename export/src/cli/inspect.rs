@@ -1,27 +1,44 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use limbeck::Bundle;
 use limbeck_export::files::hex;
+use limbeck_export::graph::describe;
 use serde_json::json;
 
-/// Show what a bundle holds
+/// Show what a bundle or an ONNX graph holds
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  limbeck inspect sentiment.limbeck\n  limbeck inspect sentiment.limbeck --json | jq .manifest.operators"
+    after_help = "Examples:\n  limbeck inspect sentiment.limbeck\n  limbeck inspect sentiment.limbeck --json | jq .manifest.operators\n  \
+    limbeck inspect onnx/model.onnx"
 )]
 pub(super) struct Inspect {
-    /// Bundle
+    /// Bundle, or ONNX file
+    #[arg(value_name = "FILE")]
     bundle: PathBuf,
-    /// Manifest, labels and sections as JSON
+    /// Manifest, labels and sections (inputs, outputs and operators of a graph) as JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Inspect {
+    fn graph(&self) -> Result<ExitCode> {
+        let bytes = std::fs::read(&self.bundle).with_context(|| format!("cannot read {}", self.bundle.display()))?;
+        let description = describe(&bytes).with_context(|| format!("in {}", self.bundle.display()))?;
+        if self.json {
+            super::print_json(&description)?;
+        } else {
+            super::print(&format!("{}\n{description}", description.name))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
     pub(super) fn run(self) -> Result<ExitCode> {
+        if self.bundle.extension().is_some_and(|ending| ending == "onnx") {
+            return self.graph();
+        }
         let bundle = Bundle::open(&self.bundle)?;
         let manifest = bundle.manifest();
         if self.json {

@@ -5,6 +5,8 @@ mod check;
 mod distill;
 mod engines;
 mod eval;
+mod export;
+mod head;
 mod inspect;
 mod pack;
 mod params;
@@ -42,6 +44,7 @@ enum Verb {
     Eval(eval::Eval),
     Quantize(quantize::Quantize),
     Pack(pack::Pack),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Run(run::Run),
@@ -135,6 +138,7 @@ pub fn run() -> ExitCode {
         Verb::Eval(verb) => verb.run(),
         Verb::Quantize(verb) => verb.run(),
         Verb::Pack(verb) => verb.run(),
+        Verb::Export(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
         Verb::Run(verb) => verb.run(),

@@ -1,58 +1,116 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Args;
-use limbeck_export::arch::{Head, ModelConfig, count_parameters, flops};
-use limbeck_export::checkpoint::read_config;
+use limbeck_export::arch::{ElectraCost, ModelConfig, count_parameters, flops, preset, preset_names};
+use limbeck_export::checkpoint::{HeadInfo, read_model_config};
 use serde_json::json;
+
+use super::head::HeadChoice;
 
 /// Count a model's parameters and arithmetic, exactly
 #[derive(Args)]
-#[command(after_help = "Examples:\n  limbeck params all-minilm-l6-v2\n  limbeck params all-minilm-l6-v2 --total\n\n\
-    Only config.json is read. `encoder` is the figure papers print: encoder with pooler, without a head.")]
+#[command(after_help = "Examples:\n  limbeck params all-minilm-l6-v2\n  limbeck params albert-base --total\n  \
+    limbeck params out/student --json\n  limbeck params bert-base-uncased --head span --length 384\n\n\
+    Of a folder only config.json is read. `encoder` is the figure papers print: encoder with its pooler, where the \
+    architecture has one, without a head.")]
 pub(super) struct Params {
-    /// Hugging Face model folder
-    model: PathBuf,
+    /// Hugging Face model folder, or the name of a published shape (--list)
+    #[arg(required_unless_present = "list")]
+    model: Option<PathBuf>,
     /// Print only the encoder's count
     #[arg(long)]
     total: bool,
     /// Length in tokens for the FLOPs
     #[arg(long, default_value_t = 128)]
     length: usize,
+    #[command(flatten)]
+    head: HeadChoice,
+    /// List the published shapes with their counts
+    #[arg(long, conflicts_with_all = ["model", "total"])]
+    list: bool,
     /// The counts as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// The shape of a folder or a preset, its own head and what is to be known of it.
+fn resolve(model: &std::path::Path) -> Result<(ModelConfig, HeadInfo, Option<&'static str>)> {
+    if model.is_dir() {
+        let (config, info) = read_model_config(model)?;
+        return Ok((config, info, None));
+    }
+    let name = model.to_string_lossy();
+    let Some(preset) = preset(&name) else {
+        bail!(
+            "{name} is not a folder with a config.json and not the name of a published shape; \
+             see `limbeck params --list`"
+        );
+    };
+    Ok((preset.config, HeadInfo::new(preset.head), preset.note))
+}
+
+fn list(json: bool) -> Result<()> {
+    let count = |name: &str| preset(name).map(|preset| count_parameters(&preset.config, preset.head));
+    let rows: Vec<_> = preset_names().into_iter().filter_map(|name| Some((name, count(name)?))).collect();
+    if json {
+        let rows: Vec<_> = rows.iter().map(|(name, count)| json!({"name": name, "parameters": count})).collect();
+        return super::print_json(&rows);
+    }
+    let mut text = format!("{:<34}{:>16}{:>18}\n", "name", "encoder", "with its head");
+    for (name, count) in rows {
+        text += &format!("{name:<34}{:>16}{:>18}\n", count.encoder, count.total);
+    }
+    super::print(&text)
+}
+
 impl Params {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let raw = read_config(&self.model)?;
-        let config = ModelConfig::from_hf(&raw).with_context(|| format!("in {}", self.model.display()))?;
-        let head = match ModelConfig::labels_from_hf(&raw)? {
-            Some(labels) => Head::Classification { labels: labels.len() },
-            None => Head::None,
+        let Some(model) = self.model.as_deref().filter(|_| !self.list) else {
+            list(self.json)?;
+            return Ok(ExitCode::SUCCESS);
         };
+        let (config, info, note) = resolve(model)?;
+        if self.length == 0 {
+            bail!("--length 0: give a length of at least 1 token");
+        }
+        let head = self.head.choose(&info, model.is_dir().then_some(model))?;
+        head.check(&config)?;
         let count = count_parameters(&config, head);
         let operations = flops(&config, self.length);
+        let per_token = operations as f64 / self.length as f64;
+        let electra = ElectraCost::of(&config, self.length).inference();
         if self.json {
-            super::print_json(&json!({"parameters": count, "length": self.length, "flops": operations}))?;
+            super::print_json(&json!({
+                "config": config, "head": head, "parameters": count, "length": self.length, "flops": operations,
+                "flops_per_token": per_token, "electra_inference_flops": electra as f64, "note": note,
+            }))?;
         } else if self.total {
             super::print(&format!("{}\n", count.encoder))?;
         } else {
-            super::print(&format!(
-                "embeddings {:>13}\nlayers     {:>13}  ({} layers)\npooler     {:>13}\nencoder    {:>13}\nhead       {:>13}\n\
-                 total      {:>13}\n{:.3} GFLOP for {} tokens (matrix products)\n",
+            let mut text = format!(
+                "embeddings {:>15}\nlayers     {:>15}  ({} layers)\npooler     {:>15}\nencoder    {:>15}\n\
+                 head       {:>15}  ({})\ntotal      {:>15}\n{:.3} GFLOP for {} tokens, {:.3} MFLOP a token (matrix \
+                 products of the layers)\n{:.3} GFLOP as ELECTRA's counter counts a classification (every operation, \
+                 dense token lookups)\n",
                 count.embeddings,
                 count.layers,
-                config.layers,
+                config.blocks().len(),
                 count.pooler,
                 count.encoder,
                 count.head,
+                head.name(),
                 count.total,
                 operations as f64 / 1e9,
-                self.length
-            ))?;
+                self.length,
+                per_token / 1e6,
+                electra as f64 / 1e9,
+            );
+            if let Some(note) = note {
+                text += &format!("Note: {note}.\n");
+            }
+            super::print(&text)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tch::{Kind, Tensor};
 
-use crate::arch::{Capture, Classifier};
+use crate::arch::{Capture, Model};
 use crate::data::{Batch, EncodedExample, in_order_batches};
 use crate::progress::Reporter;
 
@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 impl TeacherOutputs {
     /// Runs the teacher over all examples, dropout off.
     pub fn compute(
-        teacher: &Classifier,
+        teacher: &Model,
         examples: &[EncodedExample],
         pad_id: usize,
         device: tch::Device,

@@ -33,6 +33,8 @@ pub enum Value {
     Int(i64),
     /// FLOAT.
     Float(f32),
+    /// INTS.
+    Ints(&'static [i64]),
 }
 
 /// Collects a graph in topological order.
@@ -74,13 +76,16 @@ impl GraphBuilder {
         self.graph.output.push(value);
     }
 
-    /// Adds a constant tensor of little-endian bytes, external when large. Returns its name.
+    /// Adds a constant tensor of little-endian bytes, external when large. Returns its name. A name that is there
+    /// already stands for the same values: layers that share weights ask for them again, and they are stored once.
     ///
     /// # Panics
-    /// When the byte count does not fit the shape or the name is taken: mistakes in this crate.
+    /// When the byte count does not fit the shape: a mistake in this crate.
     pub fn constant(&mut self, name: &str, data_type: DataType, shape: &[usize], bytes: &[u8]) -> String {
         assert_eq!(bytes.len(), shape.iter().product::<usize>() * data_type.size(), "constant `{name}`");
-        assert!(self.names.insert(name.to_owned()), "constant `{name}` is defined twice");
+        if !self.names.insert(name.to_owned()) {
+            return name.to_owned();
+        }
         let mut tensor = proto::TensorProto {
             dims: shape.iter().map(|&d| d as i64).collect(),
             data_type: data_type as i32,
@@ -119,11 +124,23 @@ impl GraphBuilder {
     /// A one-dimensional int64 constant, made once for equal values.
     pub fn ints(&mut self, values: &[i64]) -> String {
         let name = format!("ints_{}", values.iter().map(i64::to_string).collect::<Vec<_>>().join("_"));
-        if self.names.contains(&name) {
-            return name;
-        }
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.constant(&name, DataType::Int64, &[values.len()], &bytes)
+    }
+
+    /// An int64 constant without dimensions, made once for equal values.
+    pub fn int(&mut self, value: i64) -> String {
+        self.constant(&format!("int_{value}"), DataType::Int64, &[], &value.to_le_bytes())
+    }
+
+    /// An int32 constant without dimensions, made once for equal values.
+    pub fn int32(&mut self, value: i32) -> String {
+        self.constant(&format!("int32_{value}"), DataType::Int32, &[], &value.to_le_bytes())
+    }
+
+    /// An fp32 constant without dimensions, made once for equal values.
+    pub fn float(&mut self, value: f32) -> String {
+        self.constant(&format!("float_{value:e}"), DataType::Float, &[], &value.to_le_bytes())
     }
 
     /// A node of `ai.onnx` with one output, which is named like the node. Returns that name.
@@ -134,9 +151,28 @@ impl GraphBuilder {
 
     /// A node of ONNX Runtime's own domain, `com.microsoft`.
     pub fn contrib(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
-        self.uses_contrib = true;
-        self.push("com.microsoft", name, operator, inputs, &[name.to_owned()], attributes);
+        self.contrib_outputs(name, operator, inputs, &[name.to_owned()], attributes);
         name.to_owned()
+    }
+
+    /// [`Self::contrib`] with outputs of these names.
+    pub fn contrib_outputs(
+        &mut self,
+        name: &str,
+        operator: &str,
+        inputs: &[&str],
+        outputs: &[String],
+        attributes: &[(&str, Value)],
+    ) {
+        self.uses_contrib = true;
+        self.push("com.microsoft", name, operator, inputs, outputs, attributes);
+    }
+
+    /// A node of `ai.onnx` whose outputs are `NAME.0`, `NAME.1`, ...
+    pub fn outputs<const N: usize>(&mut self, name: &str, operator: &str, inputs: &[&str]) -> [String; N] {
+        let outputs: [String; N] = std::array::from_fn(|i| format!("{name}.{i}"));
+        self.push("", name, operator, inputs, &outputs, &[]);
+        outputs
     }
 
     /// Splits evenly along the last axis of a `[batch, length, width]` tensor.
@@ -145,6 +181,11 @@ impl GraphBuilder {
         let outputs: [String; N] = std::array::from_fn(|i| format!("{name}.{i}"));
         self.push("", name, "Split", &[input, &sizes], &outputs, &[("axis", Value::Int(2))]);
         outputs
+    }
+
+    /// Whether a node of this name was written.
+    pub fn has_node(&self, name: &str) -> bool {
+        self.graph.node.iter().any(|node| node.name == name)
     }
 
     fn push(
@@ -163,6 +204,9 @@ impl GraphBuilder {
                 match value {
                     Value::Int(i) => (attribute.i, attribute.r#type) = (*i, proto::attribute_type::INT),
                     Value::Float(f) => (attribute.f, attribute.r#type) = (*f, proto::attribute_type::FLOAT),
+                    Value::Ints(list) => {
+                        (attribute.ints, attribute.r#type) = (list.to_vec(), proto::attribute_type::INTS);
+                    }
                 }
                 attribute
             })

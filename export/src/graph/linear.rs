@@ -3,106 +3,200 @@
 use anyhow::{Context, Result};
 use ndarray::{Array1, Array2, Axis, Ix1, Ix2, concatenate};
 
-use super::Arrays;
 use super::builder::{GraphBuilder, Value};
+use super::{Arrays, Profile};
 use crate::quantize::{quantize_columns, quantize_rows};
 
 /// Storage of matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeightMode {
     /// fp32 `MatMul`.
+    #[default]
     Float,
     /// Symmetric int8 weights, one scale a column; activations quantized to u8 at run time with one
     /// scale over the whole input.
     DynamicInt8,
 }
 
-/// A matrix `[in, out]` and bias `[out]` as ONNX wants them (torch stores `[out, in]`).
+/// How products are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storage {
+    pub weights: WeightMode,
+    pub profile: Profile,
+}
+
+impl Storage {
+    /// fp32, whatever the rest of the graph is: for heads, which are small and decide.
+    pub(super) fn float(self) -> Self {
+        Self { weights: WeightMode::Float, ..self }
+    }
+}
+
+/// A matrix `[in, out]` and bias `[out]` as ONNX wants them (torch stores `[out, in]`). Its constants are called
+/// after the parameter, so that layers that share it share them.
 pub(super) struct Linear {
+    parameter: String,
     weight: Array2<f32>,
-    bias: Array1<f32>,
+    bias: Option<Array1<f32>>,
 }
 
 impl Linear {
-    /// `NAME.weight` and `NAME.bias`.
-    pub(super) fn read(arrays: &Arrays, name: &str) -> Result<Self> {
-        let weight = matrix(arrays, &format!("{name}.weight"))?.t().as_standard_layout().into_owned();
-        Ok(Self { weight, bias: vector(arrays, &format!("{name}.bias"))? })
+    /// `PARAMETER.weight` and, where the layout has it, `PARAMETER.bias`.
+    pub(super) fn read(arrays: &Arrays, parameter: &str) -> Result<Self> {
+        let weight = matrix(arrays, &format!("{parameter}.weight"))?.t().as_standard_layout().into_owned();
+        let bias_name = format!("{parameter}.bias");
+        let bias = arrays.contains_key(&bias_name).then(|| vector(arrays, &bias_name)).transpose()?;
+        Ok(Self { parameter: parameter.to_owned(), weight, bias })
     }
 
-    /// Several maps of the same input side by side: one product instead of three.
-    pub(super) fn side_by_side(parts: &[Linear]) -> Result<Self> {
+    /// Several maps of the same input side by side, one product instead of several. All have a bias.
+    pub(super) fn side_by_side(parameter: &str, parts: &[&Linear]) -> Result<Self> {
         let weights: Vec<_> = parts.iter().map(|p| p.weight.view()).collect();
-        let biases: Vec<_> = parts.iter().map(|p| p.bias.view()).collect();
-        Ok(Self { weight: concatenate(Axis(1), &weights)?, bias: concatenate(Axis(0), &biases)? })
+        let biases: Vec<_> = parts.iter().filter_map(|p| p.bias.as_ref()).map(|b| b.view()).collect();
+        Ok(Self {
+            parameter: parameter.to_owned(),
+            weight: concatenate(Axis(1), &weights)?,
+            bias: Some(concatenate(Axis(0), &biases)?),
+        })
     }
 
     /// The bias as a constant, for operators that take it themselves.
-    pub(super) fn bias(&self, graph: &mut GraphBuilder, name: &str) -> String {
-        graph.floats(&format!("{name}.bias"), &[self.bias.len()], self.bias.iter().copied())
+    pub(super) fn bias(&self, graph: &mut GraphBuilder) -> Option<String> {
+        let bias = self.bias.as_ref()?;
+        Some(graph.floats(&format!("{}.bias", self.parameter), &[bias.len()], bias.iter().copied()))
     }
 
     /// `x W`, without the bias.
-    pub(super) fn product(&self, graph: &mut GraphBuilder, name: &str, x: &str, mode: WeightMode) -> String {
-        self.emit(graph, name, x, mode, None)
+    pub(super) fn product(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage) -> String {
+        self.emit(graph, name, x, storage, None)
     }
 
     /// `x W + b`.
-    pub(super) fn apply(&self, graph: &mut GraphBuilder, name: &str, x: &str, mode: WeightMode) -> String {
-        let bias = self.bias(graph, name);
-        self.emit(graph, name, x, mode, Some(bias))
+    pub(super) fn apply(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage) -> String {
+        let bias = self.bias(graph);
+        self.emit(graph, name, x, storage, bias)
     }
 
-    fn emit(&self, graph: &mut GraphBuilder, name: &str, x: &str, mode: WeightMode, bias: Option<String>) -> String {
+    fn emit(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage, bias: Option<String>) -> String {
         let shape = [self.weight.nrows(), self.weight.ncols()];
-        let weight_name = format!("{name}.weight");
-        match mode {
+        let weight_name = format!("{}.weight", self.parameter);
+        match storage.weights {
             WeightMode::Float => {
                 let weight = graph.floats(&weight_name, &shape, self.weight.iter().copied());
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
-                match bias {
-                    Some(bias) => graph.node(&format!("{name}.sum"), "Add", &[&product, &bias], &[]),
-                    None => product,
-                }
+                add_bias(graph, name, product, bias)
             }
             WeightMode::DynamicInt8 => {
                 let quantized = quantize_columns(&self.weight);
                 let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
-                let scale = graph.floats(&format!("{name}.scale"), &[shape[1]], quantized.scales.iter().copied());
-                let mut inputs = vec![x, &weight, &scale];
-                // Symmetric weights have no zero point; the bias comes after its empty place.
-                if let Some(bias) = &bias {
-                    inputs.extend(["", bias]);
-                }
-                graph.contrib(&format!("{name}.product"), "DynamicQuantizeMatMul", &inputs, &[])
+                let scale_name = format!("{}.scale", self.parameter);
+                let scale = graph.floats(&scale_name, &[shape[1]], quantized.scales.iter().copied());
+                int8_product(graph, name, x, &weight, &scale, bias, storage.profile)
             }
         }
     }
 }
 
-/// Rows of a `[rows, width]` table picked by int32 ids.
-pub(super) fn gather_rows(
+fn add_bias(graph: &mut GraphBuilder, name: &str, product: String, bias: Option<String>) -> String {
+    match bias {
+        Some(bias) => graph.node(&format!("{name}.sum"), "Add", &[&product, &bias], &[]),
+        None => product,
+    }
+}
+
+/// `x W + b` with int8 `W` `[in, out]` and one scale a column; `x` is quantized at run time.
+pub(super) fn int8_product(
     graph: &mut GraphBuilder,
     name: &str,
-    table: &Array2<f32>,
-    ids: &str,
-    mode: WeightMode,
+    x: &str,
+    weight: &str,
+    scale: &str,
+    bias: Option<String>,
+    profile: Profile,
 ) -> String {
-    let shape = [table.nrows(), table.ncols()];
-    match mode {
-        WeightMode::Float => {
-            let weight = graph.floats(&format!("{name}.weight"), &shape, table.iter().copied());
-            graph.node(name, "Gather", &[&weight, ids], &[("axis", Value::Int(0))])
+    match profile {
+        Profile::Ort => {
+            let mut inputs = vec![x, weight, scale];
+            // Symmetric weights have no zero point; the bias comes after its empty place.
+            if let Some(bias) = &bias {
+                inputs.extend(["", bias]);
+            }
+            graph.contrib(&format!("{name}.product"), "DynamicQuantizeMatMul", &inputs, &[])
         }
-        WeightMode::DynamicInt8 => {
-            let quantized = quantize_rows(table);
-            let weight = graph.int8s(&format!("{name}.weight"), &shape, quantized.values.iter().copied());
-            let scale = graph.floats(&format!("{name}.scale"), &[shape[0], 1], quantized.scales.iter().copied());
-            let rows = graph.node(&format!("{name}.rows"), "Gather", &[&weight, ids], &[("axis", Value::Int(0))]);
-            let scales = graph.node(&format!("{name}.scales"), "Gather", &[&scale, ids], &[("axis", Value::Int(0))]);
-            let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &[("to", Value::Int(1))]);
-            graph.node(name, "Mul", &[&cast, &scales], &[])
+        Profile::Portable => {
+            let [codes, step, zero] = graph.outputs(&format!("{name}.quantized"), "DynamicQuantizeLinear", &[x]);
+            let sums = graph.node(&format!("{name}.integers"), "MatMulInteger", &[&codes, weight, &zero], &[]);
+            let sums = graph.node(&format!("{name}.cast"), "Cast", &[&sums], &[("to", Value::Int(1))]);
+            let scales = graph.node(&format!("{name}.scales"), "Mul", &[&step, scale], &[]);
+            let product = graph.node(&format!("{name}.product"), "Mul", &[&sums, &scales], &[]);
+            add_bias(graph, name, product, bias)
         }
+    }
+}
+
+/// A table of rows, `[rows, width]`, looked up by ids.
+pub(super) struct Table {
+    weight: String,
+    /// Of each row, `[rows, 1]`, where the rows are int8.
+    scale: Option<String>,
+    width: usize,
+}
+
+impl Table {
+    pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &Array2<f32>, mode: WeightMode) -> Self {
+        let shape = [table.nrows(), table.ncols()];
+        let weight_name = format!("{parameter}.weight");
+        match mode {
+            WeightMode::Float => {
+                let weight = graph.floats(&weight_name, &shape, table.iter().copied());
+                Self { weight, scale: None, width: shape[1] }
+            }
+            WeightMode::DynamicInt8 => {
+                let quantized = quantize_rows(table);
+                let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
+                let scales = quantized.scales.iter().copied();
+                let scale = graph.floats(&format!("{parameter}.scale"), &[shape[0], 1], scales);
+                Self { weight, scale: Some(scale), width: shape[1] }
+            }
+        }
+    }
+
+    /// The rows that `ids` name.
+    pub(super) fn rows(&self, graph: &mut GraphBuilder, name: &str, ids: &str) -> String {
+        let axis = [("axis", Value::Int(0))];
+        let Some(scale) = &self.scale else { return graph.node(name, "Gather", &[&self.weight, ids], &axis) };
+        let rows = graph.node(&format!("{name}.rows"), "Gather", &[&self.weight, ids], &axis);
+        let scales = graph.node(&format!("{name}.scales"), "Gather", &[scale, ids], &axis);
+        let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &[("to", Value::Int(1))]);
+        graph.node(name, "Mul", &[&cast, &scales], &[])
+    }
+
+    /// `x T^T + b`: scores of every row, for `x` `[batch, length, width]` whose batch and length are the
+    /// two numbers of `shape`. The table is not stored a second time.
+    pub(super) fn decode(
+        &self,
+        graph: &mut GraphBuilder,
+        name: &str,
+        x: &str,
+        shape: &str,
+        bias: Option<String>,
+        storage: Storage,
+    ) -> String {
+        if let Some(scale) = &self.scale {
+            let weight = graph.node(&format!("{name}.columns"), "Transpose", &[&self.weight], &[]);
+            let all = graph.ints(&[-1]);
+            let scale = graph.node(&format!("{name}.column_scales"), "Reshape", &[scale, &all], &[]);
+            return int8_product(graph, name, x, &weight, &scale, bias, storage.profile);
+        }
+        // Gemm reads a matrix transposed where it lies; MatMul cannot.
+        let rows = graph.ints(&[-1, self.width as i64]);
+        let rows = graph.node(&format!("{name}.rows"), "Reshape", &[x, &rows], &[]);
+        let mut inputs = vec![rows.as_str(), &self.weight];
+        inputs.extend(bias.as_deref());
+        let scores = graph.node(&format!("{name}.scores"), "Gemm", &inputs, &[("transB", Value::Int(1))]);
+        let rest = graph.ints(&[-1]);
+        let whole = graph.node(&format!("{name}.shape"), "Concat", &[shape, &rest], &[("axis", Value::Int(0))]);
+        graph.node(&format!("{name}.reshaped"), "Reshape", &[&scores, &whole], &[])
     }
 }
 
@@ -110,13 +204,15 @@ pub(super) fn gather_rows(
 pub(super) fn layer_norm(
     graph: &mut GraphBuilder,
     arrays: &Arrays,
+    parameter: &str,
     name: &str,
     x: &str,
     epsilon: f64,
 ) -> Result<String> {
-    let (weight, bias) = (vector(arrays, &format!("{name}.weight"))?, vector(arrays, &format!("{name}.bias"))?);
-    let gamma = graph.floats(&format!("{name}.weight"), &[weight.len()], weight.iter().copied());
-    let beta = graph.floats(&format!("{name}.bias"), &[bias.len()], bias.iter().copied());
+    let (weight_name, bias_name) = (format!("{parameter}.weight"), format!("{parameter}.bias"));
+    let (weight, bias) = (vector(arrays, &weight_name)?, vector(arrays, &bias_name)?);
+    let gamma = graph.floats(&weight_name, &[weight.len()], weight.iter().copied());
+    let beta = graph.floats(&bias_name, &[bias.len()], bias.iter().copied());
     let attributes = [("axis", Value::Int(-1)), ("epsilon", Value::Float(epsilon as f32))];
     Ok(graph.node(name, "LayerNormalization", &[x, &gamma, &beta], &attributes))
 }
@@ -126,7 +222,7 @@ pub(super) fn matrix(arrays: &Arrays, name: &str) -> Result<Array2<f32>> {
     array.clone().into_dimensionality::<Ix2>().with_context(|| format!("tensor `{name}` is not a matrix"))
 }
 
-fn vector(arrays: &Arrays, name: &str) -> Result<Array1<f32>> {
+pub(super) fn vector(arrays: &Arrays, name: &str) -> Result<Array1<f32>> {
     let array = arrays.get(name).with_context(|| format!("tensor `{name}` is missing"))?;
     array.clone().into_dimensionality::<Ix1>().with_context(|| format!("tensor `{name}` is not a vector"))
 }

@@ -1,17 +1,95 @@
-//! ONNX graphs, written from weights without a tracer: already fused the way ONNX Runtime runs best.
+//! ONNX graphs, written from weights without a tracer.
+//!
+//! One writer makes every architecture and head. [`Profile::Ort`] is already fused the way ONNX Runtime runs best;
+//! [`Profile::Portable`] uses standard operators only, for other engines and for execution providers that take no
+//! contrib operator.
 
+mod activation;
+mod attention;
 mod builder;
-mod encoder;
+mod describe;
+mod head;
 mod linear;
+mod model;
+mod positions;
 pub mod proto;
 
 pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
-pub use encoder::{GraphOptions, LAST_HIDDEN, LOGITS, build_classifier};
+pub use describe::{Description, TensorDescription, describe};
+pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
+pub use model::build;
+pub use positions::{past_name, present_name};
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
-use ndarray::ArrayD;
+use crate::checkpoint::Arrays;
 
-/// Weights by limbeck's names, as [`crate::checkpoint::read_arrays`] gives them.
-pub type Arrays = BTreeMap<String, ArrayD<f32>>;
+/// For which engines a graph is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// ONNX Runtime's CPU kernels: its contrib operators where they are faster.
+    #[default]
+    Ort,
+    /// Operators of `ai.onnx` only: [`PORTABLE_OPERATORS`].
+    Portable,
+}
+
+/// Every operator that a graph of [`Profile::Portable`] may hold.
+pub const PORTABLE_OPERATORS: [&str; 36] = [
+    "ai.onnx:Add",
+    "ai.onnx:Cast",
+    "ai.onnx:Concat",
+    "ai.onnx:CumSum",
+    "ai.onnx:Div",
+    "ai.onnx:DynamicQuantizeLinear",
+    "ai.onnx:Equal",
+    "ai.onnx:Erf",
+    "ai.onnx:Gather",
+    "ai.onnx:Gemm",
+    "ai.onnx:Identity",
+    "ai.onnx:LayerNormalization",
+    "ai.onnx:MatMul",
+    "ai.onnx:MatMulInteger",
+    "ai.onnx:Max",
+    "ai.onnx:Mul",
+    "ai.onnx:Neg",
+    "ai.onnx:Pow",
+    "ai.onnx:Range",
+    "ai.onnx:ReduceL2",
+    "ai.onnx:ReduceMax",
+    "ai.onnx:ReduceMean",
+    "ai.onnx:ReduceSum",
+    "ai.onnx:Relu",
+    "ai.onnx:Reshape",
+    "ai.onnx:Shape",
+    "ai.onnx:Slice",
+    "ai.onnx:Softmax",
+    "ai.onnx:Split",
+    "ai.onnx:Sqrt",
+    "ai.onnx:Squeeze",
+    "ai.onnx:Sub",
+    "ai.onnx:Tanh",
+    "ai.onnx:Transpose",
+    "ai.onnx:Unsqueeze",
+    "ai.onnx:Where",
+];
+
+/// What the graph should look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// For which engines.
+    pub profile: Profile,
+    /// Storage of matrices and of the token table.
+    pub weights: WeightMode,
+    /// Take an `attention_mask` and so padded batches; without it every row must be whole.
+    pub mask: bool,
+    /// Take `token_type_ids`; without them every token has type 0, folded into the position table.
+    pub token_types: bool,
+    /// Give the last hidden state too, for parity tests. The last layer is then computed for all tokens, also where
+    /// the head reads the first one alone.
+    pub hidden_output: bool,
+    /// Take the keys and values of earlier tokens, and give those of all tokens (causal models).
+    pub cache: bool,
+}

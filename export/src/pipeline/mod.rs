@@ -118,9 +118,9 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     let student_config = crate::arch::ModelConfig { layers: recipe.student.layers, ..config.clone() };
     let origin = start_params.as_ref().unwrap_or(&teacher_params);
     let start = || checkpoint::student_from_teacher(origin, &config, &student_config, &layer_map, head);
-    let teacher_model = crate::arch::Classifier::new(&teacher_params, &config);
+    let teacher_model = crate::arch::Model::new(&teacher_params, &config, head);
     let student_params = start()?;
-    let student = match run.finished("student", &student_params)? {
+    let student = match run.finished("student", &student_config, &student_params)? {
         Some(outcome) => outcome,
         None => {
             let outputs = TeacherOutputs::compute(

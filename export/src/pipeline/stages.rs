@@ -8,7 +8,8 @@ use tch::Tensor;
 
 use super::DistillOptions;
 use super::data::EncodedData;
-use crate::arch::{Capture, Classifier, ModelConfig, Params};
+use crate::arch::{Capture, Head, Model, ModelConfig, Params};
+use crate::checkpoint::HeadInfo;
 use crate::data::{Batch, EncodedExample, in_order_batches};
 use crate::distill::{TeacherOutputs, hidden_cosine, soft_target};
 use crate::objective::{accuracy, cross_entropy};
@@ -39,7 +40,7 @@ struct Finished {
 const EVALUATION_BATCH: usize = 64;
 
 /// Accuracy of a classifier on encoded examples, dropout off.
-fn score(model: &Classifier, examples: &[EncodedExample], pad_id: usize, device: tch::Device) -> f64 {
+fn score(model: &Model, examples: &[EncodedExample], pad_id: usize, device: tch::Device) -> f64 {
     let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
     let mut right = 0.0;
     for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
@@ -51,8 +52,13 @@ fn score(model: &Classifier, examples: &[EncodedExample], pad_id: usize, device:
 }
 
 impl Run<'_> {
+    /// The head of all models of a run.
+    pub(super) fn head(&self) -> Head {
+        Head::Classification { labels: self.labels.len() }
+    }
+
     /// The result of a stage that an earlier run finished, its weights copied into `params`.
-    pub(super) fn finished(&self, name: &str, params: &Params) -> Result<Option<Outcome>> {
+    pub(super) fn finished(&self, name: &str, config: &ModelConfig, params: &Params) -> Result<Option<Outcome>> {
         let folder = self.options.out.join(name);
         let marker = folder.join("stage.json");
         if !marker.is_file() {
@@ -62,7 +68,8 @@ impl Run<'_> {
         if stage.identity != self.identity {
             return Ok(None);
         }
-        let tensors = checkpoint::read_tensors(&folder.join("model.safetensors"))?;
+        let arrays = checkpoint::read_params(&folder, config, self.head())?;
+        let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
         params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
         self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
         Ok(Some(stage.outcome))
@@ -76,10 +83,10 @@ impl Run<'_> {
         params: &Params,
         options: &TrainOptions,
     ) -> Result<Outcome> {
-        if let Some(outcome) = self.finished(name, params)? {
+        if let Some(outcome) = self.finished(name, config, params)? {
             return Ok(outcome);
         }
-        let model = Classifier::new(params, config);
+        let model = Model::new(params, config, self.head());
         self.run(name, config, params, &model, options, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
             Ok(Loss { total: cross_entropy(&output.logits, &batch.labels), parts: vec![] })
@@ -94,7 +101,7 @@ impl Run<'_> {
         params: &Params,
         teacher: &TeacherOutputs,
     ) -> Result<Outcome> {
-        let model = Classifier::new(params, config);
+        let model = Model::new(params, config, self.head());
         let weights = self.recipe.distill;
         self.run(name, config, params, &model, &self.recipe.student.train, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
@@ -116,7 +123,7 @@ impl Run<'_> {
         name: &str,
         config: &ModelConfig,
         params: &Params,
-        model: &Classifier,
+        model: &Model,
         options: &TrainOptions,
         loss: &dyn Fn(&Batch) -> Result<Loss>,
     ) -> Result<Outcome> {
@@ -137,7 +144,7 @@ impl Run<'_> {
         let outcome = train(&stage, self.reporter, loss, &|| {
             Ok(score(model, &self.encoded.dev.examples, config.pad_id, device))
         })?;
-        checkpoint::save(&folder, config, Some(self.labels), params, self.tokenizer)?;
+        checkpoint::save(&folder, config, &HeadInfo::classifier(self.labels), params, self.tokenizer)?;
         let finished = Finished { identity: self.identity.clone(), outcome };
         files::write_json(&folder.join("stage.json"), &finished)?;
         discard_checkpoint(&folder);

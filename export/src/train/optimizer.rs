@@ -38,7 +38,7 @@ enum Group {
 }
 
 fn group_of(name: &str) -> Group {
-    if name.ends_with(".bias") || name.contains("LayerNorm") { Group::NoDecay } else { Group::Decay }
+    if name.ends_with(".bias") || name.ends_with("norm.weight") { Group::NoDecay } else { Group::Decay }
 }
 
 /// The optimizer's state; names and order are those of the parameters.

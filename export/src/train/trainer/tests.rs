@@ -2,14 +2,14 @@ use serde_json::json;
 use tch::Device;
 
 use super::*;
-use crate::arch::{Capture, Classifier, Head, ModelConfig, parameter_layout};
+use crate::arch::{Capture, Head, Model, ModelConfig, parameter_layout};
 use crate::objective::cross_entropy;
 use crate::progress::Output;
 
 fn config() -> ModelConfig {
     ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16,
         "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 16,
-        "type_vocab_size": 2, "hidden_dropout_prob": 0.05}))
+        "type_vocab_size": 2, "hidden_dropout_prob": 0.05, "initializer_range": 0.05}))
     .unwrap()
 }
 
@@ -37,8 +37,8 @@ fn run(folder: &Path, stop_before: Option<u64>, checkpoint_every: Duration) -> (
     tch::set_num_threads(1);
     let _turn = crate::seeded(11);
     let config = config();
-    let params = Params::initialise(&parameter_layout(&config, HEAD), 0.05, Device::Cpu);
-    let model = Classifier::new(&params, &config);
+    let params = Params::initialise(&parameter_layout(&config, HEAD), Device::Cpu);
+    let model = Model::new(&params, &config, HEAD);
     let data = examples();
     let options = options();
     let stage = Stage {
@@ -114,7 +114,7 @@ fn a_loss_that_is_not_finite_stops_with_the_batch_named() {
     let _turn = crate::seeded(11);
     let folder = tempfile::tempdir().unwrap();
     let config = config();
-    let params = Params::initialise(&parameter_layout(&config, HEAD), 0.05, Device::Cpu);
+    let params = Params::initialise(&parameter_layout(&config, HEAD), Device::Cpu);
     let options = options();
     let data = examples();
     let stage = Stage {

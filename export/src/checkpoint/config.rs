@@ -1,0 +1,543 @@
+//! `config.json` of Hugging Face, read and written.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::names::class_name;
+use crate::arch::{Activation, AttentionPattern, Family, Head, ModelConfig, Pooling, Sharing};
+
+/// What the logits of a sequence classifier mean (`problem_type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// One of the labels: softmax.
+    #[default]
+    SingleLabelClassification,
+    /// Any of the labels: a sigmoid each.
+    MultiLabelClassification,
+    /// Numbers.
+    Regression,
+}
+
+/// The head that a `config.json` describes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadInfo {
+    /// Which head.
+    pub head: Head,
+    /// Names of the labels in the order of the logits, where the head has labels.
+    pub labels: Option<Vec<String>>,
+    /// What the logits of a sequence classifier mean.
+    pub problem: Problem,
+}
+
+impl HeadInfo {
+    /// A head without labels.
+    pub fn new(head: Head) -> Self {
+        Self { head, labels: None, problem: Problem::default() }
+    }
+
+    /// A sequence classifier with one right label a text.
+    pub fn classifier(labels: &[String]) -> Self {
+        let head = Head::Classification { labels: labels.len() };
+        Self { head, labels: Some(labels.to_vec()), problem: Problem::default() }
+    }
+
+    /// The head named by `architectures`, with `id2label` and `problem_type`.
+    ///
+    /// # Errors
+    /// A class that limbeck does not know, an `id2label` whose keys are not 0, 1, 2, ...
+    pub fn from_hf(raw: &Value, config: &ModelConfig) -> Result<Self> {
+        let labels = labels(raw)?;
+        // transformers leaves the two default names out.
+        let count = labels.as_ref().map_or(2, Vec::len);
+        let class = raw.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
+        let known = [
+            Head::None,
+            Head::Classification { labels: count },
+            Head::TokenClassification { labels: count },
+            Head::Span,
+            Head::MaskedLm,
+            if config.family == Family::Electra { Head::ReplacedToken } else { Head::Pretraining },
+            Head::CausalLm,
+        ];
+        let head = match class {
+            None if labels.is_some() => Head::Classification { labels: count },
+            None => Head::None,
+            Some(class) => known
+                .into_iter()
+                .filter(|head| head.check(config).is_ok())
+                .find(|head| class_name(config.family, *head) == class)
+                .with_context(|| {
+                    let classes: Vec<_> = known
+                        .iter()
+                        .filter(|head| head.check(config).is_ok())
+                        .map(|head| class_name(config.family, *head))
+                        .collect();
+                    format!("config.json: architecture \"{class}\" is not supported; supported: {}", classes.join(", "))
+                })?,
+        };
+        let has_labels = matches!(head, Head::Classification { .. } | Head::TokenClassification { .. });
+        let problem = match raw.get("problem_type") {
+            None | Some(Value::Null) if count == 1 => Problem::Regression,
+            None | Some(Value::Null) => Problem::default(),
+            Some(name) => Problem::deserialize(name).context("config.json: `problem_type`")?,
+        };
+        let labels = labels.unwrap_or_else(|| vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()]);
+        Ok(Self { head, labels: has_labels.then_some(labels), problem })
+    }
+}
+
+/// `id2label`, in order.
+fn labels(raw: &Value) -> Result<Option<Vec<String>>> {
+    let Some(map) = raw.get("id2label").and_then(Value::as_object) else {
+        return Ok(None);
+    };
+    let mut labels = vec![None; map.len()];
+    for (key, value) in map {
+        let index: usize =
+            key.parse().with_context(|| format!("config.json: id2label key \"{key}\" is not a number"))?;
+        let label = value.as_str().with_context(|| format!("config.json: id2label[{key}] is not text"))?;
+        *labels
+            .get_mut(index)
+            .with_context(|| format!("config.json: id2label key {index} is out of range for {} labels", map.len()))? =
+            Some(label.to_owned());
+    }
+    labels.into_iter().collect::<Option<Vec<_>>>().map(Some).context("config.json: id2label has a gap")
+}
+
+/// How the sentence-transformers files beside a checkpoint pool its token vectors; `None` without such files.
+pub fn read_pooling(folder: &std::path::Path) -> Result<Option<Pooling>> {
+    let path = folder.join("1_Pooling/config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let raw: Value = crate::files::read_json(&path)?;
+    let on = |key: &str| raw.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let found: Vec<Pooling> = [
+        ("pooling_mode_mean_tokens", Pooling::Mean),
+        ("pooling_mode_cls_token", Pooling::Cls),
+        ("pooling_mode_max_tokens", Pooling::Max),
+    ]
+    .into_iter()
+    .filter_map(|(key, pooling)| on(key).then_some(pooling))
+    .collect();
+    match found.as_slice() {
+        [pooling] => Ok(Some(*pooling)),
+        _ => bail!("{}: expected exactly one of mean, cls and max pooling", path.display()),
+    }
+}
+
+/// What limbeck adds to `config.json`: things for which Hugging Face has no key. transformers ignores it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Extension {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sharing: Option<Sharing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention_pattern: Option<AttentionPattern>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding_projection: Option<bool>,
+}
+
+const EXTENSION: &str = "limbeck";
+
+/// Typed access to the keys of a `config.json`.
+struct Keys<'a>(&'a Value);
+
+impl Keys<'_> {
+    fn optional(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn size(&self, key: &str) -> Result<usize> {
+        self.optional(key)
+            .with_context(|| format!("config.json has no `{key}`"))?
+            .as_u64()
+            .filter(|&n| n > 0 && n < 1 << 31)
+            .map(|n| n as usize)
+            .with_context(|| format!("config.json: `{key}` must be a positive whole number"))
+    }
+
+    fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+        if self.optional(key).is_some() { self.size(key) } else { Ok(default) }
+    }
+
+    fn rate(&self, key: &str, default: f64) -> Result<f64> {
+        match self.optional(key) {
+            None => Ok(default),
+            Some(value) => value
+                .as_f64()
+                .filter(|x| x.is_finite() && *x >= 0.0)
+                .with_context(|| format!("config.json: `{key}` must be a number of at least 0")),
+        }
+    }
+
+    fn token(&self, key: &str) -> Option<usize> {
+        self.optional(key).and_then(Value::as_u64).map(|id| id as usize)
+    }
+
+    fn activation(&self, key: &str, default: &str) -> Result<Activation> {
+        Ok(match self.optional(key).and_then(Value::as_str).unwrap_or(default) {
+            "gelu" => Activation::GeluErf,
+            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => bail!("config.json: {key} \"{other}\" is not supported; supported: gelu, gelu_new, relu"),
+        })
+    }
+
+    /// Refuses a setting that would change the forward pass in a way that is not built.
+    fn refuse(&self, key: &str, built: Value) -> Result<()> {
+        match self.optional(key) {
+            Some(value) if *value != built => bail!("config.json: {key} {value} is not supported; supported: {built}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::GeluErf => "gelu",
+        Activation::GeluTanh => "gelu_new",
+        Activation::Relu => "relu",
+    }
+}
+
+impl ModelConfig {
+    /// Reads a Hugging Face `config.json`.
+    ///
+    /// # Errors
+    /// A model type, activation or position scheme that is not built, a missing or impossible size.
+    pub fn from_hf(raw: &Value) -> Result<Self> {
+        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or("");
+        let Some(family) = Family::ALL.into_iter().find(|family| family.name() == model_type) else {
+            if model_type.is_empty() {
+                bail!("config.json has no `model_type`; a Hugging Face checkpoint names one, such as \"bert\"");
+            }
+            let known: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
+            bail!("config.json: model_type \"{model_type}\" is not supported; supported: {}", known.join(", "));
+        };
+        let keys = Keys(raw);
+        let extension: Extension = match raw.get(EXTENSION) {
+            Some(value) => Extension::deserialize(value).with_context(|| format!("config.json: `{EXTENSION}`"))?,
+            None => Extension::default(),
+        };
+        keys.refuse("tie_word_embeddings", json!(true))?;
+        let mut config = match family {
+            Family::DistilBert => from_distilbert(&keys)?,
+            Family::Gpt2 => from_gpt2(&keys)?,
+            _ => from_bert(&keys, family)?,
+        };
+        config.attention_pattern = extension.attention_pattern.unwrap_or(AttentionPattern::Dense);
+        if family == Family::Albert {
+            config.sharing = match extension.sharing {
+                Some(sharing) => sharing,
+                None => albert_sharing(&keys, config.layers)?,
+            };
+            // transformers always maps E to H.
+            config.embedding_projection = extension.embedding_projection.unwrap_or(true);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Writes a Hugging Face `config.json` for a model with this head.
+    pub fn to_hf(&self, info: &HeadInfo) -> Value {
+        let mut raw = Map::new();
+        let mut set = |key: &str, value: Value| raw.insert(key.to_owned(), value);
+        set("architectures", json!([class_name(self.family, info.head)]));
+        set("model_type", json!(self.family.name()));
+        set("vocab_size", json!(self.vocab_size));
+        set("initializer_range", json!(self.initializer_range));
+        set("pad_token_id", json!(self.pad_id));
+        match self.family {
+            Family::DistilBert => to_distilbert(self, &mut set),
+            Family::Gpt2 => to_gpt2(self, &mut set),
+            _ => to_bert(self, &mut set),
+        }
+        if let Some(labels) = &info.labels {
+            let ids: Map<_, _> = labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect();
+            let names: Map<_, _> = labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
+            set("id2label", Value::Object(ids));
+            set("label2id", Value::Object(names));
+        }
+        if matches!(info.head, Head::Classification { .. }) {
+            set("problem_type", json!(info.problem));
+        }
+        let extension = Extension {
+            sharing: matches!(self.sharing, Sharing::Attention | Sharing::Ffn).then_some(self.sharing),
+            attention_pattern: (self.attention_pattern != AttentionPattern::Dense).then_some(self.attention_pattern),
+            embedding_projection: (self.family == Family::Albert && !self.embedding_projection).then_some(false),
+        };
+        let extension = json!(extension);
+        if extension.as_object().is_some_and(|keys| !keys.is_empty()) {
+            set(EXTENSION, extension);
+        }
+        Value::Object(raw)
+    }
+}
+
+/// BERT, RoBERTa, MPNet, ALBERT and ELECTRA, whose keys are the same.
+fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
+    keys.refuse("position_embedding_type", json!("absolute"))?;
+    keys.refuse("is_decoder", json!(false))?;
+    keys.refuse("add_cross_attention", json!(false))?;
+    let counts_from_pad = matches!(family, Family::Roberta | Family::Mpnet);
+    let hidden_size = keys.size("hidden_size")?;
+    let embedding_size = match family {
+        Family::Albert | Family::Electra => keys.size_or("embedding_size", 128)?,
+        _ => hidden_size,
+    };
+    let pad_id = keys.token("pad_token_id").unwrap_or(usize::from(counts_from_pad));
+    let hidden_dropout = keys.rate("hidden_dropout_prob", 0.1)?;
+    let head_key = if family == Family::Albert { "classifier_dropout_prob" } else { "classifier_dropout" };
+    Ok(ModelConfig {
+        family,
+        vocab_size: keys.size("vocab_size")?,
+        embedding_size,
+        embedding_projection: embedding_size != hidden_size,
+        hidden_size,
+        layers: keys.size("num_hidden_layers")?,
+        attention_heads: keys.size("num_attention_heads")?,
+        intermediate_size: keys.size("intermediate_size")?,
+        position_rows: keys.size("max_position_embeddings")?,
+        first_position: if counts_from_pad { pad_id + 1 } else { 0 },
+        token_types: if family == Family::Mpnet { 0 } else { keys.size("type_vocab_size")? },
+        relative_buckets: if family == Family::Mpnet { keys.size("relative_attention_num_buckets")? } else { 0 },
+        activation: keys.activation("hidden_act", if family == Family::Albert { "gelu_new" } else { "gelu" })?,
+        pre_norm: false,
+        causal: false,
+        sharing: Sharing::None,
+        attention_pattern: AttentionPattern::Dense,
+        pooler: family != Family::Electra,
+        layer_norm_eps: keys.rate("layer_norm_eps", 1e-12)?,
+        embedding_dropout: hidden_dropout,
+        hidden_dropout,
+        attention_dropout: keys.rate("attention_probs_dropout_prob", 0.1)?,
+        head_dropout: keys.rate(head_key, if family == Family::Albert { 0.1 } else { hidden_dropout })?,
+        initializer_range: keys.rate("initializer_range", 0.02)?,
+        pad_id,
+    })
+}
+
+fn to_bert(config: &ModelConfig, set: &mut impl FnMut(&str, Value) -> Option<Value>) {
+    let family = config.family;
+    set("hidden_size", json!(config.hidden_size));
+    set("num_hidden_layers", json!(config.layers));
+    set("num_attention_heads", json!(config.attention_heads));
+    set("intermediate_size", json!(config.intermediate_size));
+    set("max_position_embeddings", json!(config.position_rows));
+    set("hidden_act", json!(activation_name(config.activation)));
+    set("hidden_dropout_prob", json!(config.hidden_dropout));
+    set("attention_probs_dropout_prob", json!(config.attention_dropout));
+    set("layer_norm_eps", json!(config.layer_norm_eps));
+    if matches!(family, Family::Albert | Family::Electra) {
+        set("embedding_size", json!(config.embedding_size));
+    }
+    if family == Family::Mpnet {
+        set("relative_attention_num_buckets", json!(config.relative_buckets));
+    } else {
+        set("position_embedding_type", json!("absolute"));
+        set("type_vocab_size", json!(config.token_types));
+    }
+    if family != Family::Albert {
+        set("classifier_dropout", json!(config.head_dropout));
+        return;
+    }
+    set("classifier_dropout_prob", json!(config.head_dropout));
+    // Partly shared layers are written as layers of their own that hold copies.
+    let (groups, inner) = match config.sharing {
+        Sharing::All => (1, 1),
+        Sharing::Groups { groups, inner } => (groups, inner),
+        Sharing::None | Sharing::Attention | Sharing::Ffn => (config.layers, 1),
+    };
+    set("num_hidden_groups", json!(groups));
+    set("inner_group_num", json!(inner));
+}
+
+fn albert_sharing(keys: &Keys, layers: usize) -> Result<Sharing> {
+    Ok(match (keys.size_or("num_hidden_groups", 1)?, keys.size_or("inner_group_num", 1)?) {
+        (1, 1) => Sharing::All,
+        (groups, 1) if groups == layers => Sharing::None,
+        (groups, inner) => Sharing::Groups { groups, inner },
+    })
+}
+
+fn from_distilbert(keys: &Keys) -> Result<ModelConfig> {
+    let hidden_size = keys.size("dim")?;
+    let hidden_dropout = keys.rate("dropout", 0.1)?;
+    Ok(ModelConfig {
+        family: Family::DistilBert,
+        vocab_size: keys.size("vocab_size")?,
+        embedding_size: hidden_size,
+        embedding_projection: false,
+        hidden_size,
+        layers: keys.size("n_layers")?,
+        attention_heads: keys.size("n_heads")?,
+        intermediate_size: keys.size("hidden_dim")?,
+        position_rows: keys.size("max_position_embeddings")?,
+        first_position: 0,
+        token_types: 0,
+        relative_buckets: 0,
+        activation: keys.activation("activation", "gelu")?,
+        pre_norm: false,
+        causal: false,
+        sharing: Sharing::None,
+        attention_pattern: AttentionPattern::Dense,
+        pooler: false,
+        // transformers has no key for it.
+        layer_norm_eps: 1e-12,
+        embedding_dropout: hidden_dropout,
+        hidden_dropout,
+        attention_dropout: keys.rate("attention_dropout", 0.1)?,
+        head_dropout: keys.rate("seq_classif_dropout", 0.2)?,
+        initializer_range: keys.rate("initializer_range", 0.02)?,
+        pad_id: keys.token("pad_token_id").unwrap_or(0),
+    })
+}
+
+fn to_distilbert(config: &ModelConfig, set: &mut impl FnMut(&str, Value) -> Option<Value>) {
+    set("dim", json!(config.hidden_size));
+    set("n_layers", json!(config.layers));
+    set("n_heads", json!(config.attention_heads));
+    set("hidden_dim", json!(config.intermediate_size));
+    set("max_position_embeddings", json!(config.position_rows));
+    set("activation", json!(activation_name(config.activation)));
+    set("dropout", json!(config.hidden_dropout));
+    set("attention_dropout", json!(config.attention_dropout));
+    set("seq_classif_dropout", json!(config.head_dropout));
+    set("qa_dropout", json!(config.head_dropout));
+    set("sinusoidal_pos_embds", json!(false));
+}
+
+fn from_gpt2(keys: &Keys) -> Result<ModelConfig> {
+    keys.refuse("scale_attn_weights", json!(true))?;
+    keys.refuse("scale_attn_by_inverse_layer_idx", json!(false))?;
+    keys.refuse("add_cross_attention", json!(false))?;
+    let hidden_size = keys.size("n_embd")?;
+    let vocab_size = keys.size("vocab_size")?;
+    let hidden_dropout = keys.rate("resid_pdrop", 0.1)?;
+    Ok(ModelConfig {
+        family: Family::Gpt2,
+        vocab_size,
+        embedding_size: hidden_size,
+        embedding_projection: false,
+        hidden_size,
+        layers: keys.size("n_layer")?,
+        attention_heads: keys.size("n_head")?,
+        intermediate_size: keys.size_or("n_inner", 4 * hidden_size)?,
+        position_rows: keys.size("n_positions")?,
+        first_position: 0,
+        token_types: 0,
+        relative_buckets: 0,
+        activation: keys.activation("activation_function", "gelu_new")?,
+        pre_norm: true,
+        causal: true,
+        sharing: Sharing::None,
+        attention_pattern: AttentionPattern::Dense,
+        pooler: false,
+        layer_norm_eps: keys.rate("layer_norm_epsilon", 1e-5)?,
+        embedding_dropout: keys.rate("embd_pdrop", 0.1)?,
+        hidden_dropout,
+        attention_dropout: keys.rate("attn_pdrop", 0.1)?,
+        head_dropout: keys.rate("classifier_dropout", hidden_dropout)?,
+        initializer_range: keys.rate("initializer_range", 0.02)?,
+        // GPT-2 has no padding token of its own: the end of text serves, which is the last of its vocabulary.
+        pad_id: keys
+            .token("pad_token_id")
+            .or_else(|| keys.token("eos_token_id"))
+            .filter(|&id| id < vocab_size)
+            .unwrap_or(vocab_size - 1),
+    })
+}
+
+fn to_gpt2(config: &ModelConfig, set: &mut impl FnMut(&str, Value) -> Option<Value>) {
+    set("n_embd", json!(config.hidden_size));
+    set("n_layer", json!(config.layers));
+    set("n_head", json!(config.attention_heads));
+    set("n_inner", json!(config.intermediate_size));
+    set("n_positions", json!(config.position_rows));
+    set("activation_function", json!(activation_name(config.activation)));
+    set("embd_pdrop", json!(config.embedding_dropout));
+    set("resid_pdrop", json!(config.hidden_dropout));
+    set("attn_pdrop", json!(config.attention_dropout));
+    set("classifier_dropout", json!(config.head_dropout));
+    set("layer_norm_epsilon", json!(config.layer_norm_eps));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::{preset, preset_names};
+
+    #[test]
+    fn every_preset_survives_a_round_trip() {
+        for name in preset_names() {
+            let preset = preset(name).unwrap();
+            if preset.config.check().is_err() {
+                continue;
+            }
+            let (config, info) = (preset.config, HeadInfo::new(preset.head));
+            let written = config.to_hf(&info);
+            let read = ModelConfig::from_hf(&written).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert_eq!(read, config, "{name}");
+            // Pooling is not told by config.json.
+            let head = if matches!(preset.head, Head::Embedding { .. }) { Head::None } else { preset.head };
+            assert_eq!(HeadInfo::from_hf(&written, &config).unwrap(), HeadInfo::new(head), "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_and_problems_survive_a_round_trip() {
+        let config = preset("distilbert-base-uncased").unwrap().config;
+        let labels = ["negative".to_owned(), "neutral".to_owned(), "positive".to_owned()];
+        for problem in [Problem::SingleLabelClassification, Problem::MultiLabelClassification, Problem::Regression] {
+            let info = HeadInfo { problem, ..HeadInfo::classifier(&labels) };
+            assert_eq!(HeadInfo::from_hf(&config.to_hf(&info), &config).unwrap(), info);
+        }
+        let head = Head::TokenClassification { labels: 3 };
+        let info = HeadInfo { head, ..HeadInfo::classifier(&labels) };
+        assert_eq!(HeadInfo::from_hf(&config.to_hf(&info), &config).unwrap(), info);
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        let minilm = preset("all-minilm-l6-v2").unwrap().config.to_hf(&HeadInfo::new(Head::None));
+        let gpt2 = preset("gpt2").unwrap().config.to_hf(&HeadInfo::new(Head::CausalLm));
+        let cases = [
+            (&minilm, "model_type", json!("t5"), "model_type \"t5\" is not supported; supported: bert, roberta"),
+            (&minilm, "hidden_act", json!("swish"), "hidden_act \"swish\""),
+            (&minilm, "vocab_size", json!(-1), "`vocab_size`"),
+            (&minilm, "hidden_size", json!(null), "no `hidden_size`"),
+            (&minilm, "num_attention_heads", json!(7), "7 attention heads"),
+            (&minilm, "position_embedding_type", json!("relative_key"), "position_embedding_type"),
+            (&minilm, "hidden_dropout_prob", json!(1.0), "dropout 1 must be"),
+            (&minilm, "is_decoder", json!(true), "is_decoder"),
+            (&minilm, "tie_word_embeddings", json!(false), "tie_word_embeddings"),
+            (&minilm, "limbeck", json!({"shering": "all"}), "`limbeck`"),
+            (&gpt2, "scale_attn_by_inverse_layer_idx", json!(true), "scale_attn_by_inverse_layer_idx"),
+            (
+                &gpt2,
+                "limbeck",
+                json!({"attention_pattern": {"kind": "banded", "width": 0, "first": 0, "every": 1}}),
+                "a width",
+            ),
+        ];
+        for (raw, key, value, expected) in cases {
+            let mut raw = raw.clone();
+            raw[key] = value;
+            let error = format!("{:#}", ModelConfig::from_hf(&raw).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn bad_heads_are_refused() {
+        let config = preset("all-minilm-l6-v2").unwrap().config;
+        let error = |raw: Value| format!("{:#}", HeadInfo::from_hf(&raw, &config).unwrap_err());
+        assert!(error(json!({"architectures": ["BertLMHeadModel"]})).contains("supported: BertModel"));
+        assert!(error(json!({"id2label": {"0": "a", "2": "b"}})).contains("out of range"));
+        assert!(error(json!({"id2label": {"x": "a"}})).contains("not a number"));
+        assert!(error(json!({"problem_type": "guess"})).contains("problem_type"));
+    }
+}

@@ -1,0 +1,108 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use limbeck_export::checkpoint::{load_arrays, read_model_config};
+use limbeck_export::files;
+use limbeck_export::graph::{GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build, describe};
+use serde_json::json;
+
+use super::head::HeadChoice;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProfileName {
+    /// ONNX Runtime's own operators where they are faster
+    Ort,
+    /// Standard operators only
+    Portable,
+}
+
+/// Write a Hugging Face model folder as an ONNX graph, without a tracer
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  limbeck export out/student --out onnx\n  limbeck export all-minilm-l6-v2 --head embedding \
+    --mask --out onnx\n  limbeck export gpt2 --cache --mask --out onnx\n  limbeck export out/student --profile portable \
+    --int8 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and README.md, which says what the graph \
+    takes and gives; `limbeck inspect onnx/model.onnx` shows the same."
+)]
+pub(super) struct Export {
+    /// Hugging Face model folder: BERT, RoBERTa, MPNet, DistilBERT, ALBERT, ELECTRA or GPT-2
+    model: PathBuf,
+    /// Folder for the graph
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    head: HeadChoice,
+    /// For which engines
+    #[arg(long, value_enum, default_value = "ort")]
+    profile: ProfileName,
+    /// Weights as int8, activations quantized at run time
+    #[arg(long)]
+    int8: bool,
+    /// Take an attention_mask, for padded batches
+    #[arg(long)]
+    mask: bool,
+    /// Take token_type_ids, for pairs of texts
+    #[arg(long)]
+    token_types: bool,
+    /// Give the last hidden state too
+    #[arg(long)]
+    hidden: bool,
+    /// Take and give keys and values of earlier tokens (GPT-2)
+    #[arg(long)]
+    cache: bool,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Export {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let (_, own) = read_model_config(&self.model)?;
+        let head = self.head.choose(&own, Some(&self.model))?;
+        let model = load_arrays(&self.model, Some(head))?;
+        let options = GraphOptions {
+            profile: match self.profile {
+                ProfileName::Ort => Profile::Ort,
+                ProfileName::Portable => Profile::Portable,
+            },
+            weights: if self.int8 { WeightMode::DynamicInt8 } else { WeightMode::Float },
+            mask: self.mask,
+            token_types: self.token_types,
+            hidden_output: self.hidden,
+            cache: self.cache,
+        };
+        let graph = build(&model.arrays, &model.config, head, options)?;
+        if self.out.is_file() {
+            bail!("{} is a file; give a folder with --out", self.out.display());
+        }
+        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        // The graph comes last: one that is there has its weights.
+        let path = self.out.join("model.onnx");
+        files::write_bytes(&self.out.join(WEIGHTS_NAME), &graph.weights)?;
+        files::write_bytes(&path, &graph.model)?;
+        let description = describe(&graph.model)?;
+        let readme = format!(
+            "# {}: {} head\n\nWritten by limbeck {} with profile {}. Weights: {WEIGHTS_NAME} ({:.1} MB).\n\n{}",
+            model.config.family.name(),
+            head.name(),
+            env!("CARGO_PKG_VERSION"),
+            serde_json::to_value(options.profile)?.as_str().unwrap_or_default(),
+            graph.weights.len() as f64 / 1e6,
+            description.markdown()
+        );
+        files::write_bytes(&self.out.join("README.md"), readme.as_bytes())?;
+        let bytes = graph.model.len() + graph.weights.len();
+        if self.json {
+            super::print_json(&json!({"graph": path, "bytes": bytes, "description": description}))?;
+        } else {
+            super::print(&format!(
+                "Wrote {} and its weights, {:.1} MB\n{description}",
+                path.display(),
+                bytes as f64 / 1e6
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,170 @@
+//! Multi-head attention as nodes.
+
+use anyhow::Result;
+
+use super::activation::scaled;
+use super::builder::{GraphBuilder, Value};
+use super::linear::{Linear, Storage};
+use super::{Arrays, Profile};
+use crate::arch::ModelConfig;
+
+/// What one layer's attention is given besides its input.
+pub(super) struct Surroundings<'a> {
+    /// The padding mask `[batch, key]`, int32.
+    pub mask: Option<&'a str>,
+    /// Its additive form, for [`Profile::Portable`].
+    pub mask_bias: Option<&'a str>,
+    /// `[1, heads or 1, query, key]`, added to scores.
+    pub distance_bias: Option<&'a str>,
+    /// Keys and values of earlier tokens.
+    pub past: Option<[&'a str; 2]>,
+    /// Names for those of all tokens, where they are outputs.
+    pub present: Option<[String; 2]>,
+    /// Compute the first token's row only: the others would be thrown away.
+    pub first_only: bool,
+}
+
+/// The three maps of an attention block.
+pub(super) struct Projections {
+    parameter: String,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+}
+
+impl Projections {
+    pub(super) fn read(arrays: &Arrays, parameter: &str) -> Result<Self> {
+        let read = |part: &str| Linear::read(arrays, &format!("{parameter}.{part}"));
+        Ok(Self { parameter: parameter.to_owned(), query: read("query")?, key: read("key")?, value: read("value")? })
+    }
+
+    /// Query, key, value without biases, and the biases side by side; one product where all rows are needed.
+    fn products(
+        &self,
+        graph: &mut GraphBuilder,
+        name: &str,
+        x: &str,
+        first: Option<&str>,
+        hidden: usize,
+        storage: Storage,
+    ) -> Result<([String; 3], Option<String>)> {
+        let all = Linear::side_by_side(
+            &format!("{}.query_key_value", self.parameter),
+            &[&self.query, &self.key, &self.value],
+        )?;
+        let bias = all.bias(graph);
+        let Some(first) = first else {
+            let product = all.product(graph, &format!("{name}.query_key_value"), x, storage);
+            return Ok((graph.split(&format!("{name}.split"), &product, 3 * hidden), bias));
+        };
+        let query = self.query.product(graph, &format!("{name}.query"), first, storage);
+        let pair = Linear::side_by_side(&format!("{}.key_value", self.parameter), &[&self.key, &self.value])?;
+        let product = pair.product(graph, &format!("{name}.key_value"), x, storage);
+        let [key, value] = graph.split(&format!("{name}.split"), &product, 2 * hidden);
+        Ok(([query, key, value], bias))
+    }
+
+    /// The context `[batch, query, hidden]` of `x`. `first` is its first row where only that one is needed.
+    pub(super) fn attend(
+        &self,
+        graph: &mut GraphBuilder,
+        name: &str,
+        x: &str,
+        first: Option<&str>,
+        config: &ModelConfig,
+        around: &Surroundings,
+        storage: Storage,
+    ) -> Result<String> {
+        let (products, bias) = self.products(graph, name, x, first, config.hidden_size, storage)?;
+        Ok(match storage.profile {
+            Profile::Ort => fused(graph, name, &products, bias.as_deref().unwrap_or(""), config, around),
+            Profile::Portable => open(graph, name, &products, bias, config, around),
+        })
+    }
+}
+
+/// `MultiHeadAttention` of ONNX Runtime.
+fn fused(
+    graph: &mut GraphBuilder,
+    name: &str,
+    [query, key, value]: &[String; 3],
+    bias: &str,
+    config: &ModelConfig,
+    around: &Surroundings,
+) -> String {
+    let [past_key, past_value] = around.past.unwrap_or(["", ""]);
+    let mut inputs = vec![
+        query.as_str(),
+        key,
+        value,
+        bias,
+        around.mask.unwrap_or(""),
+        around.distance_bias.unwrap_or(""),
+        past_key,
+        past_value,
+    ];
+    while inputs.last().is_some_and(|input| input.is_empty()) {
+        inputs.pop();
+    }
+    let mut attributes = vec![("num_heads", Value::Int(config.attention_heads as i64))];
+    if config.causal && around.distance_bias.is_none() {
+        attributes.push(("unidirectional", Value::Int(1)));
+    }
+    let context = format!("{name}.context");
+    let mut outputs = vec![context.clone()];
+    outputs.extend(around.present.iter().flatten().cloned());
+    graph.contrib_outputs(&context, "MultiHeadAttention", &inputs, &outputs, &attributes);
+    context
+}
+
+/// The same in standard operators.
+fn open(
+    graph: &mut GraphBuilder,
+    name: &str,
+    products: &[String; 3],
+    bias: Option<String>,
+    config: &ModelConfig,
+    around: &Surroundings,
+) -> String {
+    let (heads, size) = (config.attention_heads as i64, config.head_size() as i64);
+    let biases: Option<[String; 3]> = bias.map(|bias| {
+        let sizes = graph.ints(&[config.hidden_size as i64; 3]);
+        graph.outputs(&format!("{name}.biases"), "Split", &[&bias, &sizes])
+    });
+    let shape = graph.ints(&[0, 0, heads, size]);
+    let mut parts = ["query", "key", "value"].into_iter().enumerate().map(|(i, part)| {
+        let name = format!("{name}.{part}");
+        let x = match &biases {
+            Some(biases) => graph.node(&format!("{name}.biased"), "Add", &[&products[i], &biases[i]], &[]),
+            None => products[i].clone(),
+        };
+        let heads = graph.node(&format!("{name}.heads"), "Reshape", &[&x, &shape], &[]);
+        graph.node(&format!("{name}.by_head"), "Transpose", &[&heads], &[("perm", Value::Ints(&[0, 2, 1, 3]))])
+    });
+    let [query, mut key, mut value] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    drop(parts);
+    if let Some([past_key, past_value]) = around.past {
+        let [present_key, present_value] = around.present.clone().unwrap_or_default();
+        let axis = || [("axis", Value::Int(2))];
+        key = graph.node(&present_key, "Concat", &[past_key, &key], &axis());
+        value = graph.node(&present_value, "Concat", &[past_value, &value], &axis());
+    } else if let Some([present_key, present_value]) = &around.present {
+        key = graph.node(present_key, "Identity", &[&key], &[]);
+        value = graph.node(present_value, "Identity", &[&value], &[]);
+    }
+    let columns =
+        graph.node(&format!("{name}.key.columns"), "Transpose", &[&key], &[("perm", Value::Ints(&[0, 1, 3, 2]))]);
+    let product = graph.node(&format!("{name}.products"), "MatMul", &[&query, &columns], &[]);
+    let mut scores = scaled(graph, &format!("{name}.scores"), &product, 1.0 / (size as f32).sqrt());
+    for (kind, bias) in [("distance", around.distance_bias), ("mask", around.mask_bias)] {
+        if let Some(bias) = bias {
+            scores = graph.node(&format!("{name}.{kind}"), "Add", &[&scores, bias], &[]);
+        }
+    }
+    let weights = graph.node(&format!("{name}.weights"), "Softmax", &[&scores], &[("axis", Value::Int(-1))]);
+    let context = graph.node(&format!("{name}.by_head"), "MatMul", &[&weights, &value], &[]);
+    let context =
+        graph.node(&format!("{name}.by_token"), "Transpose", &[&context], &[("perm", Value::Ints(&[0, 2, 1, 3]))]);
+    let whole = graph.ints(&[0, 0, config.hidden_size as i64]);
+    graph.node(&format!("{name}.context"), "Reshape", &[&context, &whole], &[])
+}

@@ -1,0 +1,236 @@
+//! A whole model as an ONNX graph.
+
+use anyhow::{Result, ensure};
+use ndarray::{Array2, Axis, s};
+
+use super::activation::activate_with_bias;
+use super::attention::{Projections, Surroundings};
+use super::builder::{BuiltGraph, GraphBuilder};
+use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
+use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
+use super::proto::DataType;
+use super::{Arrays, GraphOptions, Profile};
+use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
+
+/// A graph while it is written.
+pub(super) struct Writer<'a> {
+    pub graph: GraphBuilder,
+    pub arrays: &'a Arrays,
+    pub config: &'a ModelConfig,
+    pub head: Head,
+    pub options: GraphOptions,
+    /// The input `attention_mask`, where there is one.
+    pub mask: Option<String>,
+}
+
+/// Writes the graph of a model.
+///
+/// Inputs are int32 `[batch, length]`: `input_ids`, then `attention_mask` (1 token, 0 pad, on either side) and
+/// `token_type_ids` when asked for. With a cache the mask is `[batch, past + length]`, and for each layer there are
+/// `past_key.N` and `past_value.N`, fp32 `[batch, heads, past, head_size]`, with outputs `present_key.N` and
+/// `present_value.N`; the past of a first run has length 0.
+///
+/// # Errors
+/// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
+pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOptions) -> Result<BuiltGraph> {
+    head.check(config)?;
+    ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
+    ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
+    for spec in parameter_layout(config, head) {
+        let shape: Option<Vec<i64>> = arrays.get(&spec.name).map(|a| a.shape().iter().map(|&d| d as i64).collect());
+        ensure!(
+            shape.as_ref() == Some(&spec.shape),
+            "tensor `{}` has shape {shape:?}, expected {:?}",
+            spec.name,
+            spec.shape
+        );
+    }
+    let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, mask: None };
+    writer.write()?;
+    Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
+}
+
+impl Writer<'_> {
+    pub(super) fn storage(&self) -> Storage {
+        Storage { weights: self.options.weights, profile: self.options.profile }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let ids = self.graph.input("input_ids", DataType::Int32, &["batch", "length"]);
+        if self.options.mask {
+            let length = if self.options.cache { "total" } else { "length" };
+            self.mask = Some(self.graph.input("attention_mask", DataType::Int32, &["batch", length]));
+        }
+        let types =
+            self.options.token_types.then(|| self.graph.input("token_type_ids", DataType::Int32, &["batch", "length"]));
+        let blocks = self.config.blocks();
+        let pasts = self.cache_inputs(blocks.len());
+        let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));
+        let words = Table::new(
+            &mut self.graph,
+            "embeddings.words",
+            &matrix(self.arrays, "embeddings.words.weight")?,
+            self.options.weights,
+        );
+        let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
+        let biases = self.distance_biases(blocks.len(), &extent)?;
+        let portable_mask = match (&self.mask, self.options.profile) {
+            (Some(mask), Profile::Portable) => Some(mask_bias(&mut self.graph, mask)),
+            _ => None,
+        };
+        let mask = self.mask.clone();
+        for (layer, &block) in blocks.iter().enumerate() {
+            // A block of several layers is stored in one form, and so written in one.
+            let alone = blocks.iter().filter(|other| other.0 == block.0).count() == 1;
+            let first_only = layer + 1 == blocks.len() && alone && self.reads_first_token_only();
+            let around = Surroundings {
+                mask: mask.as_deref(),
+                mask_bias: portable_mask.as_deref(),
+                distance_bias: biases[layer].as_deref(),
+                past: pasts.get(layer).map(|[key, value]| [key.as_str(), value.as_str()]),
+                present: pasts.get(layer).map(|_| ["key", "value"].map(|kind| present_name(kind, layer))),
+                first_only,
+            };
+            x = self.layer(layer, block, &x, around)?;
+        }
+        if self.config.pre_norm {
+            x = self.norm("encoder.norm", "encoder.normed", &x)?;
+        }
+        self.head(&x, &words, &extent)?;
+        for layer in 0..pasts.len() {
+            for kind in ["key", "value"] {
+                let axes = self.cache_axes("total");
+                let axes: Vec<&str> = axes.iter().map(String::as_str).collect();
+                self.graph.output(&present_name(kind, layer), DataType::Float, &axes);
+            }
+        }
+        Ok(())
+    }
+
+    fn cache_axes(&self, length: &str) -> [String; 4] {
+        let (heads, size) = (self.config.attention_heads.to_string(), self.config.head_size().to_string());
+        ["batch".to_owned(), heads, length.to_owned(), size]
+    }
+
+    fn cache_inputs(&mut self, layers: usize) -> Vec<[String; 2]> {
+        if !self.options.cache {
+            return vec![];
+        }
+        let axes = self.cache_axes("past");
+        let axes: Vec<&str> = axes.iter().map(String::as_str).collect();
+        let mut input = |kind: &str, layer| self.graph.input(&past_name(kind, layer), DataType::Float, &axes);
+        (0..layers).map(|layer| ["key", "value"].map(|kind| input(kind, layer))).collect()
+    }
+
+    /// Whether nothing but the first token of the last layer is used.
+    fn reads_first_token_only(&self) -> bool {
+        let first = match self.head {
+            Head::Classification { .. } => HeadStart::of(self.config) != HeadStart::LastToken,
+            Head::Embedding { pooling, .. } => pooling == Pooling::Cls,
+            _ => false,
+        };
+        first && !self.config.pre_norm && !self.options.hidden_output
+    }
+
+    fn norm(&mut self, parameter: &str, name: &str, x: &str) -> Result<String> {
+        layer_norm(&mut self.graph, self.arrays, parameter, name, x, self.config.layer_norm_eps)
+    }
+
+    fn embeddings(&mut self, ids: &str, types: Option<&str>, words: &Table, extent: &Extent) -> Result<String> {
+        let mut positions: Array2<f32> =
+            matrix(self.arrays, "embeddings.positions.weight")?.slice(s![self.config.first_position.., ..]).to_owned();
+        let type_rows =
+            (self.config.token_types > 0).then(|| matrix(self.arrays, "embeddings.types.weight")).transpose()?;
+        if let (Some(rows), None) = (&type_rows, types) {
+            positions += &rows.index_axis(Axis(0), 0);
+        }
+        let mask = self.mask.clone();
+        let graph = &mut self.graph;
+        let mut x = words.rows(graph, "embeddings.words", ids);
+        let rows = extent.position_rows(graph, &positions, mask.as_deref());
+        x = graph.node("embeddings.sum", "Add", &[&x, &rows], &[]);
+        if let (Some(rows), Some(types)) = (&type_rows, types) {
+            let rows =
+                Table::new(graph, "embeddings.types", rows, WeightMode::Float).rows(graph, "embeddings.types", types);
+            x = graph.node("embeddings.typed", "Add", &[&x, &rows], &[]);
+        }
+        if !self.config.pre_norm {
+            x = self.norm("embeddings.norm", "embeddings.normed", &x)?;
+        }
+        if self.config.embedding_projection {
+            let projection = Linear::read(self.arrays, "embeddings.projection")?;
+            let storage = self.storage();
+            x = projection.apply(&mut self.graph, "embeddings.projection", &x, storage);
+        }
+        Ok(x)
+    }
+
+    /// Each layer's bias by distance; layers with the same one share it.
+    fn distance_biases(&mut self, layers: usize, extent: &Extent) -> Result<Vec<Option<String>>> {
+        let relative = (self.config.relative_buckets > 0)
+            .then(|| matrix(self.arrays, "encoder.relative_bias.weight"))
+            .transpose()?;
+        let fused_causal = self.options.profile == Profile::Ort;
+        let mut made: Vec<(Option<Array2<f32>>, Option<String>)> = Vec::new();
+        let mut biases = Vec::new();
+        for layer in 0..layers {
+            let table = distance_table(self.config, relative.as_ref(), layer, fused_causal);
+            let known = made.iter().find(|(other, _)| *other == table).map(|(_, name)| name.clone());
+            biases.push(known.unwrap_or_else(|| {
+                let bias = table.as_ref().map(|table| {
+                    let name = format!("distance_bias.{}", made.len());
+                    extent.by_distance(&mut self.graph, &name, table)
+                });
+                made.push((table, bias.clone()));
+                bias
+            }));
+        }
+        Ok(biases)
+    }
+
+    /// One layer: an attention block and a feed-forward block, each with its residual and norm.
+    fn layer(&mut self, layer: usize, block: (usize, usize), x: &str, around: Surroundings) -> Result<String> {
+        let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
+        let (storage, config, name) = (self.storage(), self.config, format!("layer.{layer}"));
+        let normed = |writer: &mut Self, part: &str, parameter: &str, x: &str| {
+            writer.norm(&format!("{parameter}.norm"), &format!("{name}.{part}.normed"), x)
+        };
+
+        let input = if config.pre_norm { normed(self, "attention", &attention, x)? } else { x.to_owned() };
+        let first = around.first_only.then(|| {
+            let (zero, one) = (self.graph.ints(&[0]), self.graph.ints(&[1]));
+            self.graph.node(&format!("{name}.first"), "Slice", &[x, &zero, &one, &one], &[])
+        });
+        let first_bias = match (&first, around.distance_bias) {
+            (Some(_), Some(bias)) => {
+                let (zero, one, two) = (self.graph.ints(&[0]), self.graph.ints(&[1]), self.graph.ints(&[2]));
+                Some(self.graph.node(&format!("{name}.first_bias"), "Slice", &[bias, &zero, &one, &two], &[]))
+            }
+            _ => None,
+        };
+        let around = Surroundings { distance_bias: first_bias.as_deref().or(around.distance_bias), ..around };
+        let graph = &mut self.graph;
+        let projections = Projections::read(self.arrays, &attention)?;
+        let attend_name = format!("{name}.attention");
+        let context = projections.attend(graph, &attend_name, &input, first.as_deref(), config, &around, storage)?;
+        let output = Linear::read(self.arrays, &format!("{attention}.output"))?;
+        let attended = output.apply(graph, &format!("{name}.attention.output"), &context, storage);
+        let residual = first.as_deref().unwrap_or(x);
+        let mut x = graph.node(&format!("{name}.attention.residual"), "Add", &[&attended, residual], &[]);
+        if !config.pre_norm {
+            x = normed(self, "attention", &attention, &x)?;
+        }
+
+        let input = if config.pre_norm { normed(self, "ffn", &ffn, &x)? } else { x.clone() };
+        let graph = &mut self.graph;
+        let up = Linear::read(self.arrays, &format!("{ffn}.up"))?;
+        let product = up.product(graph, &format!("{name}.ffn.up"), &input, storage);
+        let bias = up.bias(graph).unwrap_or_default();
+        let activated = format!("{name}.ffn.activated");
+        let active = activate_with_bias(graph, &activated, &product, &bias, config.activation, storage.profile);
+        let down = Linear::read(self.arrays, &format!("{ffn}.down"))?;
+        let fed = down.apply(graph, &format!("{name}.ffn.down"), &active, storage);
+        let x = graph.node(&format!("{name}.ffn.residual"), "Add", &[&fed, &x], &[]);
+        if config.pre_norm { Ok(x) } else { normed(self, "ffn", &ffn, &x) }
+    }
+}

@@ -1,0 +1,142 @@
+//! Positions: the rows of the position table, and what each query may see of each key.
+
+use ndarray::{Array2, s};
+
+use super::builder::{GraphBuilder, Value};
+use super::linear::{Table, WeightMode};
+use crate::arch::ModelConfig;
+
+/// Added to the score of a key that may not be seen. Two of them still make a finite number.
+const HIDDEN: f32 = f32::MIN / 2.0;
+
+/// The input with the keys (`kind` "key") or values of earlier tokens, `[batch, heads, past, head_size]`.
+pub fn past_name(kind: &str, layer: usize) -> String {
+    format!("past_{kind}.{layer}")
+}
+
+/// The output with those of all tokens, `[batch, heads, past + length, head_size]`.
+pub fn present_name(kind: &str, layer: usize) -> String {
+    format!("present_{kind}.{layer}")
+}
+
+/// Numbers that the rest of a graph is laid out by.
+pub(super) struct Extent {
+    /// `[batch, length]` as int64.
+    pub shape: String,
+    /// Tokens before the ones of this run, one int64; without a cache there are none.
+    pub past: Option<String>,
+    /// All tokens, one int64: past and present.
+    pub total: String,
+}
+
+impl Extent {
+    /// `past_key` is an input `[batch, heads, past, head_size]`.
+    pub(super) fn new(graph: &mut GraphBuilder, ids: &str, past_key: Option<&str>) -> Self {
+        let (zero, one, two, three) = (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]), graph.ints(&[3]));
+        let shape = graph.node("shape", "Shape", &[ids], &[]);
+        let length = graph.node("length", "Slice", &[&shape, &one, &two, &zero], &[]);
+        let Some(past_key) = past_key else { return Self { shape, past: None, total: length } };
+        let past = graph.node("past.shape", "Shape", &[past_key], &[]);
+        let past = graph.node("past", "Slice", &[&past, &two, &three, &zero], &[]);
+        let total = graph.node("total", "Add", &[&past, &length], &[]);
+        Self { shape, past: Some(past), total }
+    }
+
+    /// The entries of this run's tokens along `axis` of something that has one a token, past ones included.
+    pub(super) fn present(&self, graph: &mut GraphBuilder, name: &str, x: &str, axis: i64) -> String {
+        let Some(past) = &self.past else { return x.to_owned() };
+        let axis = graph.ints(&[axis]);
+        graph.node(name, "Slice", &[x, past, &self.total, &axis], &[])
+    }
+
+    /// Rows of the position table for this run's tokens, `[batch, length, width]` or `[length, width]`: how many
+    /// tokens that are not padding stand before each. Without a mask that is where it stands.
+    pub(super) fn position_rows(&self, graph: &mut GraphBuilder, table: &Array2<f32>, mask: Option<&str>) -> String {
+        let name = "embeddings.positions";
+        if let Some(mask) = mask {
+            let table = Table::new(graph, name, table, WeightMode::Float);
+            let (axis, one, zero) = (graph.int(1), graph.int32(1), graph.int32(0));
+            let kept = graph.node(&format!("{name}.kept"), "CumSum", &[mask, &axis], &[]);
+            let before = graph.node(&format!("{name}.before"), "Sub", &[&kept, &one], &[]);
+            let ids = graph.node(&format!("{name}.all"), "Max", &[&before, &zero], &[]);
+            let ids = self.present(graph, &format!("{name}.ids"), &ids, 1);
+            return table.rows(graph, name, &ids);
+        }
+        let weight = graph.floats(&format!("{name}.weight"), &[table.nrows(), table.ncols()], table.iter().copied());
+        let zero = graph.ints(&[0]);
+        let start = self.past.as_deref().unwrap_or(&zero);
+        graph.node(name, "Slice", &[&weight, start, &self.total, &zero], &[])
+    }
+
+    /// A bias by distance, `[1, rows, query, key]`: `table` is `[rows, 2 P - 1]`, its column the distance from query
+    /// to key + P - 1.
+    pub(super) fn by_distance(&self, graph: &mut GraphBuilder, name: &str, table: &Array2<f32>) -> String {
+        let (rows, columns) = table.dim();
+        let weight = graph.floats(&format!("{name}.table"), &[rows, columns], table.iter().copied());
+        let index = self.distances(graph, columns.div_ceil(2) as i64 - 1);
+        let bias = graph.node(&format!("{name}.pairs"), "Gather", &[&weight, &index], &[("axis", Value::Int(1))]);
+        let zero = graph.ints(&[0]);
+        graph.node(name, "Unsqueeze", &[&bias, &zero], &[])
+    }
+
+    /// Key position - query position + `offset`, `[query, key]` int64.
+    fn distances(&self, graph: &mut GraphBuilder, offset: i64) -> String {
+        if graph.has_node("distances") {
+            return "distances".to_owned();
+        }
+        let (zero, one, axis) = (graph.int(0), graph.int(1), graph.ints(&[0]));
+        let total = graph.node("total.number", "Squeeze", &[&self.total, &axis], &[]);
+        let start = match &self.past {
+            Some(past) => graph.node("past.number", "Squeeze", &[past, &axis], &[]),
+            None => zero.clone(),
+        };
+        let keys = graph.node("distances.keys", "Range", &[&zero, &total, &one], &[]);
+        let queries = graph.node("distances.queries", "Range", &[&start, &total, &one], &[]);
+        let second = graph.ints(&[1]);
+        let queries = graph.node("distances.column", "Unsqueeze", &[&queries, &second], &[]);
+        let away = graph.node("distances.signed", "Sub", &[&keys, &queries], &[]);
+        let offset = graph.int(offset);
+        graph.node("distances", "Add", &[&away, &offset], &[])
+    }
+}
+
+/// What [`Extent::by_distance`] looks up for a layer: MPNet's bias by head, and what a causal model hides. `None`
+/// where there is nothing to add, or `causal_is_known` and causality is all.
+pub(super) fn distance_table(
+    config: &ModelConfig,
+    relative: Option<&Array2<f32>>,
+    layer: usize,
+    causal_is_known: bool,
+) -> Option<Array2<f32>> {
+    let band = config.attention_pattern.band(layer);
+    if relative.is_none() && (!config.causal || (causal_is_known && band.is_none())) {
+        return None;
+    }
+    let reach = config.max_positions() as i64 - 1;
+    let mut table = Array2::zeros((relative.map_or(1, |table| table.ncols()), 2 * reach as usize + 1));
+    for (column, distance) in (-reach..=reach).enumerate() {
+        let mut values = table.slice_mut(s![.., column]);
+        if let Some(relative) = relative {
+            values += &relative.row(config.relative_bucket(distance));
+        }
+        let away = -distance;
+        let in_band = band.is_none_or(|(width, stride)| {
+            away < width as i64 || stride.is_some_and(|stride| away % stride as i64 == 0)
+        });
+        if config.causal && (away < 0 || !in_band) {
+            values.fill(HIDDEN);
+        }
+    }
+    Some(table)
+}
+
+/// Additive form of a mask `[batch, key]`: `[batch, 1, 1, key]`.
+pub(super) fn mask_bias(graph: &mut GraphBuilder, mask: &str) -> String {
+    let float = graph.node("mask.float", "Cast", &[mask], &[("to", Value::Int(1))]);
+    let one = graph.float(1.0);
+    let pad = graph.node("mask.pad", "Sub", &[&one, &float], &[]);
+    let hidden = graph.float(HIDDEN);
+    let bias = graph.node("mask.scores", "Mul", &[&pad, &hidden], &[]);
+    let axes = graph.ints(&[1, 2]);
+    graph.node("mask.bias", "Unsqueeze", &[&bias, &axes], &[])
+}

@@ -1,0 +1,8 @@
+//! The ONNX graphs that limbeck writes give what the tch model gives.
+//!
+//! Runs the graph files themselves (ids in, logits out) in ONNX Runtime.
+
+mod cache;
+mod classifier;
+mod family;
+mod graphs;
