@@ -3,6 +3,8 @@
 //! The reference values are committed in `references/`; `README.md` says how they were made.
 
 mod encoder;
+mod family;
+mod identities;
 mod losses;
 mod optimizer;
 mod reference;

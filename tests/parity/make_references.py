@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertForSequenceClassification, BertModel, get_linear_schedule_with_warmup
+from transformers import BertModel, get_linear_schedule_with_warmup
 
 from texts import MINILM_TEXTS, nasty_texts
 
@@ -67,82 +67,6 @@ class ScoreCatcher:
             query, key = self.parts[(index, "query")], self.parts[(index, "key")]
             result.append(query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5)
         return result
-
-
-def tiny_bert():
-    """A seeded 3-layer BERT classifier: weights, a padded batch, every intermediate value, all gradients."""
-    torch.manual_seed(7)
-    config = BertConfig(
-        vocab_size=120,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        type_vocab_size=2,
-        layer_norm_eps=1e-12,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        num_labels=3,
-    )
-    config._attn_implementation = "eager"
-    model = BertForSequenceClassification(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            # At BERT's 0.02 attention is all but uniform and GELU all but linear: a wrong scale,
-            # axis or activation would hide below the tolerance.
-            if "LayerNorm.weight" in name:
-                parameter.copy_(1 + 0.2 * torch.randn_like(parameter))
-            elif name.endswith("bias"):
-                parameter.copy_(0.2 * torch.randn_like(parameter))
-            else:
-                parameter.mul_(0.3 / config.initializer_range)
-    model.eval()
-    folder = OUT / "tiny-bert"
-    model.save_pretrained(folder)
-
-    lengths, longest = [24, 11, 2, 17], 24
-    ids = torch.randint(5, config.vocab_size, (4, longest))
-    mask, types = torch.zeros(4, longest, dtype=torch.long), torch.zeros(4, longest, dtype=torch.long)
-    for row, length in enumerate(lengths):
-        mask[row, :length] = 1
-        types[row, length // 2 : length] = row % 2
-        ids[row, length:] = config.pad_token_id
-    labels = torch.tensor([2, 0, 1, 1])
-
-    catcher = ScoreCatcher(model.bert)
-    out = model(
-        ids, attention_mask=mask, token_type_ids=types, labels=labels, output_hidden_states=True, output_attentions=True
-    )
-    pooled = model.bert(ids, attention_mask=mask, token_type_ids=types).pooler_output
-    scores = catcher.scores()
-    out.loss.backward()
-
-    tensors = {"logits": out.logits, "pooled": pooled}
-    tensors |= {f"hidden.{i}": h for i, h in enumerate(out.hidden_states)}
-    tensors |= {f"attention.{i}": a for i, a in enumerate(out.attentions)}
-    tensors |= {f"scores.{i}": s for i, s in enumerate(scores)}
-    write_tensors("tiny-bert-outputs.safetensors", tensors)
-    write_tensors(
-        "tiny-bert-gradients.safetensors",
-        {name.removeprefix("bert."): p.grad for name, p in model.named_parameters()},
-    )
-    for i, (own, probabilities) in enumerate(zip(scores, out.attentions)):
-        hidden_keys = (1 - mask[:, None, None, :]).bool()
-        again = own.masked_fill(hidden_keys, torch.finfo(own.dtype).min).softmax(-1)
-        assert torch.allclose(again, probabilities, atol=1e-6), f"scores of layer {i} are not the model's"
-    write_json(
-        "tiny-bert.json",
-        {
-            "versions": versions(),
-            "ids": ids.tolist(),
-            "mask": mask.tolist(),
-            "types": types.tolist(),
-            "labels": labels.tolist(),
-            "loss": out.loss.item(),
-        },
-    )
-    return {"logits": out.logits.tolist(), "largest attention": max(a.max().item() for a in out.attentions)}
 
 
 def minilm(folder):
@@ -260,12 +184,12 @@ def adamw():
     """Twelve steps on a quadratic: two decay groups, warm-up and linear decay, global-norm clipping."""
     torch.manual_seed(13)
     steps, warmup, rate, decay, clip = 12, 3, 0.05, 0.1, 1.0
-    shapes = {"a.dense.weight": (4, 3), "a.dense.bias": (4,), "a.LayerNorm.weight": (4,), "z.weight": (2, 2, 2)}
+    shapes = {"a.dense.weight": (4, 3), "a.dense.bias": (4,), "a.norm.weight": (4,), "z.weight": (2, 2, 2)}
     params = {name: torch.nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
     goals = {name: 0.3 * torch.randn(shape) for name, shape in shapes.items()}
     curvature = {name: 0.1 + torch.rand(shape) for name, shape in shapes.items()}
-    plain = [p for name, p in params.items() if name.endswith(".bias") or "LayerNorm" in name]
-    decayed = [p for name, p in params.items() if not (name.endswith(".bias") or "LayerNorm" in name)]
+    plain = [p for name, p in params.items() if name.endswith(".bias") or name.endswith("norm.weight")]
+    decayed = [p for name, p in params.items() if not (name.endswith(".bias") or name.endswith("norm.weight"))]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}],
         lr=rate, betas=(0.9, 0.999), eps=1e-8, foreach=False, fused=False,
@@ -299,7 +223,6 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     OUT.mkdir(exist_ok=True)
-    print("tiny BERT:", tiny_bert())
     print("MiniLM token counts:", minilm(folder))
     print("tokenizer cases:", tokenizer_cases(folder))
     print("losses:", losses())

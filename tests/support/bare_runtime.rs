@@ -22,5 +22,6 @@ pub fn session(graph: &Path) -> Session {
     Session::builder(environment)
         .and_then(|builder| Ok(builder.with_intra_threads(1)?))
         .expect("a session builder")
-        .commit_from_file(graph).expect("a graph that loads")
+        .commit_from_file(graph)
+        .expect("a graph that loads")
 }
