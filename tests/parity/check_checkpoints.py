@@ -133,6 +133,7 @@ def main():
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     folders = parser.parse_args().folders
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     failed = 0
     for folder in folders:
