@@ -50,7 +50,7 @@ def load(folder):
         local_files_only=True,
         use_safetensors=True,
         attn_implementation="eager",
-        torch_dtype=torch.float32,
+        dtype=torch.float32,
     )
     problems = [f"{kind}: {sorted(map(str, found))}" for kind, found in info.items() if found]
     if problems:
