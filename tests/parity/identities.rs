@@ -15,7 +15,7 @@ fn ids(config: &ModelConfig, batch: i64, length: i64) -> Tensor {
 }
 
 /// The same function with weights of its own for every layer: each block's copies of what it shared.
-fn unshared(config: &ModelConfig, params: &Params, head: Head) -> (ModelConfig, Params) {
+fn unshared(config: &ModelConfig, params: &Params) -> (ModelConfig, Params) {
     let blocks = config.blocks();
     let separate = ModelConfig { sharing: Sharing::None, layers: blocks.len(), ..config.clone() };
     let mut tensors: std::collections::BTreeMap<String, Tensor> = params
@@ -33,7 +33,6 @@ fn unshared(config: &ModelConfig, params: &Params, head: Head) -> (ModelConfig, 
             }
         }
     }
-    let _ = head;
     (separate, Params::new(tensors, Device::Cpu))
 }
 
@@ -50,7 +49,7 @@ fn shared_layers_equal_copied_ones_to_the_bit_and_their_gradients_add_up() {
         let config = ModelConfig { sharing, layers: 6, ..tiny("albert-e128-all") };
         let head = Head::Classification { labels: 3 };
         let params = draw(&config, head);
-        let (separate_config, separate_params) = unshared(&config, &params, head);
+        let (separate_config, separate_params) = unshared(&config, &params);
         let (shared, separate) =
             (Model::new(&params, &config, head), Model::new(&separate_params, &separate_config, head));
         let (ids, mask) = (ids(&config, 3, 11), Tensor::ones([3, 11], INT));

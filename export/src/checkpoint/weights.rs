@@ -165,7 +165,8 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: &BTree
 pub(super) fn write_folder(folder: &Path, arrays: &Arrays, shard_bytes: u64) -> Result<()> {
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = |array: &ArrayD<f32>| array.len() as u64 * 4;
-    let mut shards: Vec<(u64, Vec<(&String, &ArrayD<f32>)>)> = vec![(0, vec![])];
+    type Shard<'a> = Vec<(&'a String, &'a ArrayD<f32>)>;
+    let mut shards: Vec<(u64, Shard)> = vec![(0, vec![])];
     for (name, array) in arrays {
         let size = bytes(array);
         if let Some((held, shard)) = shards.last_mut()

@@ -10,6 +10,7 @@ use crate::arch::ModelConfig;
 
 /// What one layer's attention is given besides its input.
 pub(super) struct Surroundings<'a> {
+    pub config: &'a ModelConfig,
     /// The padding mask `[batch, key]`, int32.
     pub mask: Option<&'a str>,
     /// Its additive form, for [`Profile::Portable`].
@@ -25,15 +26,15 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The three maps of an attention block.
-pub(super) struct Projections {
+pub(super) struct Projections<'a> {
     parameter: String,
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    query: Linear<'a>,
+    key: Linear<'a>,
+    value: Linear<'a>,
 }
 
-impl Projections {
-    pub(super) fn read(arrays: &Arrays, parameter: &str) -> Result<Self> {
+impl<'a> Projections<'a> {
+    pub(super) fn read(arrays: &'a Arrays, parameter: &str) -> Result<Self> {
         let read = |part: &str| Linear::read(arrays, &format!("{parameter}.{part}"));
         Ok(Self { parameter: parameter.to_owned(), query: read("query")?, key: read("key")?, value: read("value")? })
     }
@@ -47,21 +48,21 @@ impl Projections {
         first: Option<&str>,
         hidden: usize,
         storage: Storage,
-    ) -> Result<([String; 3], Option<String>)> {
+    ) -> ([String; 3], Option<String>) {
         let all = Linear::side_by_side(
             &format!("{}.query_key_value", self.parameter),
             &[&self.query, &self.key, &self.value],
-        )?;
+        );
         let bias = all.bias(graph);
         let Some(first) = first else {
             let product = all.product(graph, &format!("{name}.query_key_value"), x, storage);
-            return Ok((graph.split(&format!("{name}.split"), &product, 3 * hidden), bias));
+            return (graph.split(&format!("{name}.split"), &product, 3 * hidden), bias);
         };
         let query = self.query.product(graph, &format!("{name}.query"), first, storage);
-        let pair = Linear::side_by_side(&format!("{}.key_value", self.parameter), &[&self.key, &self.value])?;
+        let pair = Linear::side_by_side(&format!("{}.key_value", self.parameter), &[&self.key, &self.value]);
         let product = pair.product(graph, &format!("{name}.key_value"), x, storage);
         let [key, value] = graph.split(&format!("{name}.split"), &product, 2 * hidden);
-        Ok(([query, key, value], bias))
+        ([query, key, value], bias)
     }
 
     /// The context `[batch, query, hidden]` of `x`. `first` is its first row where only that one is needed.
@@ -71,15 +72,14 @@ impl Projections {
         name: &str,
         x: &str,
         first: Option<&str>,
-        config: &ModelConfig,
         around: &Surroundings,
         storage: Storage,
-    ) -> Result<String> {
-        let (products, bias) = self.products(graph, name, x, first, config.hidden_size, storage)?;
-        Ok(match storage.profile {
-            Profile::Ort => fused(graph, name, &products, bias.as_deref().unwrap_or(""), config, around),
-            Profile::Portable => open(graph, name, &products, bias, config, around),
-        })
+    ) -> String {
+        let (products, bias) = self.products(graph, name, x, first, around.config.hidden_size, storage);
+        match storage.profile {
+            Profile::Ort => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
+            Profile::Portable => open(graph, name, &products, bias, around),
+        }
     }
 }
 
@@ -89,9 +89,9 @@ fn fused(
     name: &str,
     [query, key, value]: &[String; 3],
     bias: &str,
-    config: &ModelConfig,
     around: &Surroundings,
 ) -> String {
+    let config = around.config;
     let [past_key, past_value] = around.past.unwrap_or(["", ""]);
     let mut inputs = vec![
         query.as_str(),
@@ -123,9 +123,9 @@ fn open(
     name: &str,
     products: &[String; 3],
     bias: Option<String>,
-    config: &ModelConfig,
     around: &Surroundings,
 ) -> String {
+    let config = around.config;
     let (heads, size) = (config.attention_heads as i64, config.head_size() as i64);
     let biases: Option<[String; 3]> = bias.map(|bias| {
         let sizes = graph.ints(&[config.hidden_size as i64; 3]);

@@ -111,6 +111,9 @@ impl GraphBuilder {
 
     /// An fp32 constant.
     pub fn floats(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> String {
+        if self.has_constant(name) {
+            return name.to_owned();
+        }
         let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
         self.constant(name, DataType::Float, shape, &bytes)
     }
@@ -181,6 +184,11 @@ impl GraphBuilder {
         let outputs: [String; N] = std::array::from_fn(|i| format!("{name}.{i}"));
         self.push("", name, "Split", &[input, &sizes], &outputs, &[("axis", Value::Int(2))]);
         outputs
+    }
+
+    /// Whether a constant of this name was written.
+    pub fn has_constant(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     /// Whether a node of this name was written.

@@ -1,7 +1,7 @@
 //! How weights are stored in a graph, and the nodes that use them.
 
 use anyhow::{Context, Result};
-use ndarray::{Array1, Array2, Axis, Ix1, Ix2, concatenate};
+use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
 use super::builder::{GraphBuilder, Value};
 use super::{Arrays, Profile};
@@ -32,38 +32,39 @@ impl Storage {
     }
 }
 
-/// A matrix `[in, out]` and bias `[out]` as ONNX wants them (torch stores `[out, in]`). Its constants are called
-/// after the parameter, so that layers that share it share them.
-pub(super) struct Linear {
+/// A matrix `[in, out]` and bias `[out]` as ONNX wants them (torch stores `[out, in]`), made of one or several maps
+/// of the same input side by side. Its constants are called after the parameter, so that layers that share it share
+/// them; values are only read where a constant is first written.
+pub(super) struct Linear<'a> {
     parameter: String,
-    weight: Array2<f32>,
-    bias: Option<Array1<f32>>,
+    /// Each `[in, out]`.
+    weights: Vec<ArrayView2<'a, f32>>,
+    biases: Vec<ArrayView1<'a, f32>>,
 }
 
-impl Linear {
+impl<'a> Linear<'a> {
     /// `PARAMETER.weight` and, where the layout has it, `PARAMETER.bias`.
-    pub(super) fn read(arrays: &Arrays, parameter: &str) -> Result<Self> {
-        let weight = matrix(arrays, &format!("{parameter}.weight"))?.t().as_standard_layout().into_owned();
+    pub(super) fn read(arrays: &'a Arrays, parameter: &str) -> Result<Self> {
+        let weight = matrix(arrays, &format!("{parameter}.weight"))?.reversed_axes();
         let bias_name = format!("{parameter}.bias");
         let bias = arrays.contains_key(&bias_name).then(|| vector(arrays, &bias_name)).transpose()?;
-        Ok(Self { parameter: parameter.to_owned(), weight, bias })
+        Ok(Self { parameter: parameter.to_owned(), weights: vec![weight], biases: bias.into_iter().collect() })
     }
 
     /// Several maps of the same input side by side, one product instead of several. All have a bias.
-    pub(super) fn side_by_side(parameter: &str, parts: &[&Linear]) -> Result<Self> {
-        let weights: Vec<_> = parts.iter().map(|p| p.weight.view()).collect();
-        let biases: Vec<_> = parts.iter().filter_map(|p| p.bias.as_ref()).map(|b| b.view()).collect();
-        Ok(Self {
+    pub(super) fn side_by_side(parameter: &str, parts: &[&Self]) -> Self {
+        Self {
             parameter: parameter.to_owned(),
-            weight: concatenate(Axis(1), &weights)?,
-            bias: Some(concatenate(Axis(0), &biases)?),
-        })
+            weights: parts.iter().flat_map(|part| part.weights.iter().copied()).collect(),
+            biases: parts.iter().flat_map(|part| part.biases.iter().copied()).collect(),
+        }
     }
 
     /// The bias as a constant, for operators that take it themselves.
     pub(super) fn bias(&self, graph: &mut GraphBuilder) -> Option<String> {
-        let bias = self.bias.as_ref()?;
-        Some(graph.floats(&format!("{}.bias", self.parameter), &[bias.len()], bias.iter().copied()))
+        let length = self.biases.iter().map(|bias| bias.len()).sum();
+        let values = self.biases.iter().flat_map(|bias| bias.iter().copied());
+        (length > 0).then(|| graph.floats(&format!("{}.bias", self.parameter), &[length], values))
     }
 
     /// `x W`, without the bias.
@@ -78,20 +79,26 @@ impl Linear {
     }
 
     fn emit(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage, bias: Option<String>) -> String {
-        let shape = [self.weight.nrows(), self.weight.ncols()];
+        let shape = [self.weights[0].nrows(), self.weights.iter().map(|weight| weight.ncols()).sum()];
         let weight_name = format!("{}.weight", self.parameter);
         match storage.weights {
             WeightMode::Float => {
-                let weight = graph.floats(&weight_name, &shape, self.weight.iter().copied());
+                let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
+                let weight = graph.floats(&weight_name, &shape, (0..shape[0]).flat_map(row));
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
                 add_bias(graph, name, product, bias)
             }
             WeightMode::DynamicInt8 => {
-                let quantized = quantize_columns(&self.weight);
-                let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
                 let scale_name = format!("{}.scale", self.parameter);
-                let scale = graph.floats(&scale_name, &[shape[1]], quantized.scales.iter().copied());
-                int8_product(graph, name, x, &weight, &scale, bias, storage.profile)
+                if !graph.has_constant(&weight_name) {
+                    // Scales are one a column, so each part is quantized by itself.
+                    let parts: Vec<_> = self.weights.iter().map(quantize_columns).collect();
+                    let row = |i| parts.iter().flat_map(move |part| part.values.row(i).to_vec());
+                    graph.int8s(&weight_name, &shape, (0..shape[0]).flat_map(row));
+                    let scales = parts.iter().flat_map(|part| part.scales.iter().copied());
+                    graph.floats(&scale_name, &[shape[1]], scales);
+                }
+                int8_product(graph, name, x, &weight_name, &scale_name, bias, storage.profile)
             }
         }
     }
@@ -143,7 +150,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &Array2<f32>, mode: WeightMode) -> Self {
+    pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &ArrayView2<f32>, mode: WeightMode) -> Self {
         let shape = [table.nrows(), table.ncols()];
         let weight_name = format!("{parameter}.weight");
         match mode {
@@ -217,12 +224,12 @@ pub(super) fn layer_norm(
     Ok(graph.node(name, "LayerNormalization", &[x, &gamma, &beta], &attributes))
 }
 
-pub(super) fn matrix(arrays: &Arrays, name: &str) -> Result<Array2<f32>> {
+pub(super) fn matrix<'a>(arrays: &'a Arrays, name: &str) -> Result<ArrayView2<'a, f32>> {
     let array = arrays.get(name).with_context(|| format!("tensor `{name}` is missing"))?;
-    array.clone().into_dimensionality::<Ix2>().with_context(|| format!("tensor `{name}` is not a matrix"))
+    array.view().into_dimensionality::<Ix2>().with_context(|| format!("tensor `{name}` is not a matrix"))
 }
 
-pub(super) fn vector(arrays: &Arrays, name: &str) -> Result<Array1<f32>> {
+pub(super) fn vector<'a>(arrays: &'a Arrays, name: &str) -> Result<ArrayView1<'a, f32>> {
     let array = arrays.get(name).with_context(|| format!("tensor `{name}` is missing"))?;
-    array.clone().into_dimensionality::<Ix1>().with_context(|| format!("tensor `{name}` is not a vector"))
+    array.view().into_dimensionality::<Ix1>().with_context(|| format!("tensor `{name}` is not a vector"))
 }

@@ -84,6 +84,7 @@ impl Writer<'_> {
             let alone = blocks.iter().filter(|other| other.0 == block.0).count() == 1;
             let first_only = layer + 1 == blocks.len() && alone && self.reads_first_token_only();
             let around = Surroundings {
+                config: self.config,
                 mask: mask.as_deref(),
                 mask_bias: portable_mask.as_deref(),
                 distance_bias: biases[layer].as_deref(),
@@ -212,7 +213,7 @@ impl Writer<'_> {
         let graph = &mut self.graph;
         let projections = Projections::read(self.arrays, &attention)?;
         let attend_name = format!("{name}.attention");
-        let context = projections.attend(graph, &attend_name, &input, first.as_deref(), config, &around, storage)?;
+        let context = projections.attend(graph, &attend_name, &input, first.as_deref(), &around, storage);
         let output = Linear::read(self.arrays, &format!("{attention}.output"))?;
         let attended = output.apply(graph, &format!("{name}.attention.output"), &context, storage);
         let residual = first.as_deref().unwrap_or(x);

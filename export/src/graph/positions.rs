@@ -1,6 +1,6 @@
 //! Positions: the rows of the position table, and what each query may see of each key.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 use super::builder::{GraphBuilder, Value};
 use super::linear::{Table, WeightMode};
@@ -54,7 +54,7 @@ impl Extent {
     pub(super) fn position_rows(&self, graph: &mut GraphBuilder, table: &Array2<f32>, mask: Option<&str>) -> String {
         let name = "embeddings.positions";
         if let Some(mask) = mask {
-            let table = Table::new(graph, name, table, WeightMode::Float);
+            let table = Table::new(graph, name, &table.view(), WeightMode::Float);
             let (axis, one, zero) = (graph.int(1), graph.int32(1), graph.int32(0));
             let kept = graph.node(&format!("{name}.kept"), "CumSum", &[mask, &axis], &[]);
             let before = graph.node(&format!("{name}.before"), "Sub", &[&kept, &one], &[]);
@@ -104,7 +104,7 @@ impl Extent {
 /// where there is nothing to add, or `causal_is_known` and causality is all.
 pub(super) fn distance_table(
     config: &ModelConfig,
-    relative: Option<&Array2<f32>>,
+    relative: Option<&ArrayView2<f32>>,
     layer: usize,
     causal_is_known: bool,
 ) -> Option<Array2<f32>> {
