@@ -150,6 +150,18 @@ fn mistakes_get_one_clear_line() {
         (vec!["run", missing.to_str().unwrap(), "x"], "nowhere.limbeck"),
         (vec!["run", teacher, "x"], "tiny-teacher"),
         (vec!["params", "/nonexistent"], "/nonexistent is not a folder"),
+        (vec!["params", "bert-tiny"], "see `limbeck params --list`"),
+        (vec!["params", "gpt2", "--head", "masked-lm"], "gpt2 has no masked-lm head"),
+        (vec!["params", "gpt2", "--head", "classification"], "give --labels N"),
+        (vec!["params", "gpt2", "--labels", "3"], "belong to --head"),
+        (vec!["params", "gpt2", "--length", "0"], "at least 1 token"),
+        (vec!["export", "/nonexistent", "--out", "x"], "/nonexistent is not a folder"),
+        (
+            vec!["export", teacher, "--head", "span", "--out", missing.to_str().unwrap()],
+            "`qa_outputs.weight` is missing",
+        ),
+        (vec!["export", teacher, "--cache", "--out", missing.to_str().unwrap()], "no key/value cache"),
+        (vec!["inspect", "/nonexistent/model.onnx"], "cannot read /nonexistent/model.onnx"),
         (vec!["pack", teacher, "-o", missing.to_str().unwrap()], "has no classification head"),
         (vec!["bench", missing.to_str().unwrap(), "--runs", "0"], "--runs"),
         (vec!["verify", missing.to_str().unwrap(), "--runtime", "/nonexistent/libonnxruntime.so"], "nowhere.limbeck"),
@@ -173,11 +185,52 @@ fn mistakes_get_one_clear_line() {
 #[test]
 fn every_verb_has_help_with_an_example() {
     let world = World::new();
-    for verb in ["check", "distill", "eval", "quantize", "pack", "inspect", "verify", "run", "bench", "params"] {
+    for verb in
+        ["check", "distill", "eval", "quantize", "pack", "inspect", "verify", "run", "bench", "params", "export"]
+    {
         let output = world.limbeck(&[verb, "--help"]).output().unwrap();
         let text = stdout(&output);
         assert!(output.status.success() && text.contains("Example") && text.contains("--json"), "{verb}:\n{text}");
     }
+}
+
+#[test]
+fn published_shapes_are_counted() {
+    let world = World::new();
+    for (name, count) in [("all-minilm-l6-v2", "22713216"), ("albert-e128-all", "11683584"), ("gpt2-xl", "1557611200")]
+    {
+        let output = world.limbeck(&["params", name, "--total"]).output().unwrap();
+        assert_eq!(stdout(&output), format!("{count}\n"), "{name}");
+    }
+    let json = world.json(&["params", "bert-base-uncased", "--head", "classification", "--labels", "3", "--json"]);
+    assert_eq!(json["parameters"]["total"], 109_484_547);
+    assert_eq!(json["flops"], 22_347_251_712u64);
+    let json = world.json(&["params", "--list", "--json"]);
+    assert_eq!(json.as_array().unwrap().len(), 46);
+    for (name, words) in [("gpt3-xl", "24 heads of 128 are 3072, not 2048"), ("gpt3-13b", "40 heads of 128 are 5120")] {
+        let output = world.limbeck(&["params", name]).output().unwrap();
+        assert!(output.status.success() && stdout(&output).contains(words), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_folder_becomes_a_graph_that_says_what_it_is() {
+    let world = World::new();
+    let (teacher, out) = (world.teacher(), world.out("onnx"));
+    let (teacher, out) = (teacher.to_str().unwrap(), out.to_str().unwrap());
+    let output = world.limbeck(&["export", teacher, "--head", "embedding", "--mask", "--out", out]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let readme = std::fs::read_to_string(world.out("onnx").join("README.md")).unwrap();
+    assert!(readme.contains("| `sentence_embedding` | float32 | batch x 32 |"), "{readme}");
+    let graph = world.out("onnx").join("model.onnx");
+    let json = world.json(&["inspect", graph.to_str().unwrap(), "--json"]);
+    assert_eq!(json["inputs"][1]["name"], "attention_mask");
+    let json = world.json(&["export", teacher, "--profile", "portable", "--int8", "--out", out, "--json"]);
+    let operators = json["description"]["operators"].as_object().unwrap();
+    assert!(operators.keys().all(|name| name.starts_with("ai.onnx:")), "{operators:?}");
+    std::fs::write(&graph, "not a graph").unwrap();
+    let output = world.limbeck(&["inspect", graph.to_str().unwrap()]).output().unwrap();
+    assert!(stderr(&output).contains("not an ONNX model"), "{}", stderr(&output));
 }
 
 #[test]

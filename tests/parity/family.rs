@@ -367,3 +367,67 @@ fn partly_shared_layers_survive_a_file() {
         assert!(error.contains(&copy) && error.contains("differs from its copies"), "{error}");
     }
 }
+
+/// Writes a folder for each case, and for what transformers has no case of, with what limbeck makes of it, for
+/// `check_checkpoints.py` to load with transformers.
+#[test]
+#[ignore = "writes the folders for check_checkpoints.py: LIMBECK_CHECKPOINTS names where"]
+fn written_checkpoints_for_transformers() {
+    use limbeck_export::arch::Sharing;
+    let out = PathBuf::from(std::env::var_os("LIMBECK_CHECKPOINTS").expect("set LIMBECK_CHECKPOINTS to a folder"));
+    let _guard = tch::no_grad_guard();
+    let write = |name: &str,
+                 config: &ModelConfig,
+                 info: &HeadInfo,
+                 params: &limbeck_export::arch::Params,
+                 json: &Value,
+                 shard_bytes: u64| {
+        let folder = out.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        checkpoint::save_model(&folder, config, info, params, shard_bytes).unwrap();
+        std::fs::write(folder.join("case.json"), json.to_string()).unwrap();
+        let types = json.get("token_type_ids").map(integers);
+        let model = Model::new(params, config, info.head);
+        let own = model.forward(
+            &integers(&json["input_ids"]),
+            &integers(&json["attention_mask"]),
+            types.as_ref(),
+            EVERYTHING,
+            false,
+        );
+        let mut outputs: Vec<(String, Tensor)> = Vec::new();
+        let inner = config.blocks().len() / config.layers;
+        for i in 0..=config.layers {
+            outputs.push((format!("hidden.{i}"), own.encoded.hidden_states[i * inner].shallow_clone()));
+        }
+        match info.head {
+            Head::None => outputs.extend(own.pooled.map(|pooled| ("pooled".to_owned(), pooled))),
+            Head::Span => {
+                outputs.push(("start_logits".to_owned(), own.logits.select(-1, 0)));
+                outputs.push(("end_logits".to_owned(), own.logits.select(-1, 1)));
+            }
+            _ => outputs.push(("logits".to_owned(), own.logits)),
+        }
+        outputs.extend(own.sentence_logits.map(|logits| ("sentence_logits".to_owned(), logits)));
+        checkpoint::write_tensors(&folder.join("outputs.safetensors"), &outputs, &BTreeMap::new()).unwrap();
+    };
+    for name in cases() {
+        let case = Case::read(&name);
+        let (config, info) = (&case.loaded.config, &case.loaded.info);
+        write(&name, config, info, &case.loaded.params, &case.json, checkpoint::SHARD_BYTES);
+    }
+    let gpt2 = Case::read("gpt2-lm");
+    write("gpt2-shards", &gpt2.loaded.config, &gpt2.loaded.info, &gpt2.loaded.params, &gpt2.json, 4_000);
+    let json = Case::read("albert-pretraining").json;
+    let _turn = limbeck_tests::seeded(8);
+    for (name, base, sharing) in [
+        ("albert-shared-attention", "albert-e128-attention", Sharing::Attention),
+        ("albert-shared-ffn", "albert-e128-ffn", Sharing::Ffn),
+        ("albert-without-projection", "albert-e768-all", Sharing::All),
+    ] {
+        let config = ModelConfig { sharing, ..limbeck_tests::models::tiny(base) };
+        let info = HeadInfo::new(Head::Pretraining);
+        let params = limbeck_tests::models::draw(&config, info.head);
+        write(name, &config, &info, &params, &json, checkpoint::SHARD_BYTES);
+    }
+}

@@ -13,8 +13,10 @@ pub enum Init {
     Zeros,
     /// All 1: LayerNorm weights.
     Ones,
-    /// Normal of this standard deviation, truncated at two of them.
+    /// Normal of this standard deviation (GPT-2).
     Normal(f64),
+    /// Normal of this standard deviation, drawn again beyond two of them (Google BERT and what came of it).
+    TruncatedNormal(f64),
 }
 
 /// One parameter.
@@ -43,6 +45,7 @@ impl Spec {
 struct Layout {
     specs: Vec<Spec>,
     std: f64,
+    truncated: bool,
 }
 
 impl Layout {
@@ -52,7 +55,8 @@ impl Layout {
     }
 
     fn table(&mut self, name: &str, rows: usize, width: usize, std: f64) {
-        self.tensor(&format!("{name}.weight"), &[rows, width], Init::Normal(std));
+        let init = if self.truncated { Init::TruncatedNormal(std) } else { Init::Normal(std) };
+        self.tensor(&format!("{name}.weight"), &[rows, width], init);
     }
 
     fn linear(&mut self, name: &str, inputs: usize, outputs: usize, std: f64) {
@@ -75,7 +79,7 @@ pub fn parameter_layout(config: &ModelConfig, head: Head) -> Vec<Spec> {
     // at half the deviation (openai/gpt-2, src/model.py).
     let residual_std = if gpt2 { std / (2.0 * config.layers as f64).sqrt() } else { std };
     let position_std = if gpt2 { std / 2.0 } else { std };
-    let mut layout = Layout { specs: Vec::new(), std };
+    let mut layout = Layout { specs: Vec::new(), std, truncated: !gpt2 };
     layout.table("embeddings.words", config.vocab_size, e, std);
     layout.table("embeddings.positions", config.position_rows, e, position_std);
     if config.token_types > 0 {

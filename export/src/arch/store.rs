@@ -93,7 +93,8 @@ pub(crate) fn initial_value(spec: &Spec, device: Device) -> Tensor {
     match spec.init {
         Init::Zeros => Tensor::zeros(&spec.shape, options),
         Init::Ones => Tensor::ones(&spec.shape, options),
-        Init::Normal(std) => truncated_normal(&spec.shape, std, device),
+        Init::Normal(std) => Tensor::randn(&spec.shape, options) * std,
+        Init::TruncatedNormal(std) => truncated_normal(&spec.shape, std, device),
     }
 }
 
@@ -131,5 +132,27 @@ impl<'a> Scope<'a> {
     /// A shared handle to `prefix.name`.
     pub fn tensor(&self, name: &str) -> Tensor {
         self.find(name).unwrap_or_else(|| panic!("parameter `{}.{name}` is not in the layout", self.prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_weights_have_their_deviation() {
+        let _turn = crate::seeded(9);
+        let draw = |init| {
+            let spec = Spec { name: "a.weight".into(), shape: vec![500, 1000], init };
+            initial_value(&spec, Device::Cpu)
+        };
+        let deviation = |t: &Tensor| t.std(true).double_value(&[]);
+        let normal = draw(Init::Normal(0.02));
+        assert!((deviation(&normal) / 0.02 - 1.0).abs() < 0.01);
+        assert!(normal.abs().max().double_value(&[]) > 0.06);
+        let truncated = draw(Init::TruncatedNormal(0.02));
+        assert!(truncated.abs().max().double_value(&[]) <= 0.04);
+        // What remains of a normal distribution within two deviations is narrower by this factor.
+        assert!((deviation(&truncated) / (0.02 * 0.879_63) - 1.0).abs() < 0.01);
     }
 }
