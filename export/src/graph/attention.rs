@@ -13,7 +13,7 @@ pub(super) struct Surroundings<'a> {
     pub config: &'a ModelConfig,
     /// The padding mask `[batch, key]`, int32.
     pub mask: Option<&'a str>,
-    /// Its additive form, for [`Profile::Portable`].
+    /// Its additive form, for [`Profile::Portable`] and where only the first token is computed.
     pub mask_bias: Option<&'a str>,
     /// `[1, heads or 1, query, key]`, added to scores.
     pub distance_bias: Option<&'a str>,
@@ -93,16 +93,18 @@ fn fused(
 ) -> String {
     let config = around.config;
     let [past_key, past_value] = around.past.unwrap_or(["", ""]);
-    let mut inputs = vec![
-        query.as_str(),
-        key,
-        value,
-        bias,
-        around.mask.unwrap_or(""),
-        around.distance_bias.unwrap_or(""),
-        past_key,
-        past_value,
-    ];
+    // ONNX Runtime 1.20 misreads the padding mask where there are fewer queries than keys, and one row of bias for all
+    // heads of each text: there it is added, a row a head.
+    let (mask, added) = match (around.first_only, around.mask_bias, around.distance_bias) {
+        (true, Some(mask), distance) => {
+            let heads = config.attention_heads;
+            let zeros = || graph.floats("zero_by_head", &[1, heads, 1, 1], vec![0.0; heads]);
+            let other = distance.map_or_else(zeros, str::to_owned);
+            ("", graph.node(&format!("{name}.added"), "Add", &[&other, mask], &[]))
+        }
+        (_, _, distance) => (around.mask.unwrap_or(""), distance.unwrap_or("").to_owned()),
+    };
+    let mut inputs = vec![query.as_str(), key, value, bias, mask, &added, past_key, past_value];
     while inputs.last().is_some_and(|input| input.is_empty()) {
         inputs.pop();
     }

@@ -74,23 +74,26 @@ impl Writer<'_> {
         );
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
-        let portable_mask = match (&self.mask, self.options.profile) {
-            (Some(mask), Profile::Portable) => Some(mask_bias(&mut self.graph, mask)),
+        // A block of several layers is stored in one form, and so written in one.
+        let last_is_shared =
+            blocks.last().is_some_and(|last| blocks.iter().filter(|block| block.0 == last.0).count() > 1);
+        let last_first_only = self.reads_first_token_only() && !last_is_shared;
+        let mask = self.mask.clone();
+        let mask_bias = match &mask {
+            Some(mask) if self.options.profile == Profile::Portable || last_first_only => {
+                Some(mask_bias(&mut self.graph, mask))
+            }
             _ => None,
         };
-        let mask = self.mask.clone();
         for (layer, &block) in blocks.iter().enumerate() {
-            // A block of several layers is stored in one form, and so written in one.
-            let alone = blocks.iter().filter(|other| other.0 == block.0).count() == 1;
-            let first_only = layer + 1 == blocks.len() && alone && self.reads_first_token_only();
             let around = Surroundings {
                 config: self.config,
                 mask: mask.as_deref(),
-                mask_bias: portable_mask.as_deref(),
+                mask_bias: mask_bias.as_deref(),
                 distance_bias: biases[layer].as_deref(),
                 past: pasts.get(layer).map(|[key, value]| [key.as_str(), value.as_str()]),
                 present: pasts.get(layer).map(|_| ["key", "value"].map(|kind| present_name(kind, layer))),
-                first_only,
+                first_only: last_first_only && layer + 1 == blocks.len(),
             };
             x = self.layer(layer, block, &x, around)?;
         }

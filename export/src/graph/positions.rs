@@ -32,10 +32,11 @@ pub(super) struct Extent {
 impl Extent {
     /// `past_key` is an input `[batch, heads, past, head_size]`.
     pub(super) fn new(graph: &mut GraphBuilder, ids: &str, past_key: Option<&str>) -> Self {
-        let (zero, one, two, three) = (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]), graph.ints(&[3]));
+        let (zero, one, two) = (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]));
         let shape = graph.node("shape", "Shape", &[ids], &[]);
         let length = graph.node("length", "Slice", &[&shape, &one, &two, &zero], &[]);
         let Some(past_key) = past_key else { return Self { shape, past: None, total: length } };
+        let three = graph.ints(&[3]);
         let past = graph.node("past.shape", "Shape", &[past_key], &[]);
         let past = graph.node("past", "Slice", &[&past, &two, &three, &zero], &[]);
         let total = graph.node("total", "Add", &[&past, &length], &[]);
