@@ -3,6 +3,7 @@
 //! The reference values are committed in `references/`; `README.md` says how they were made.
 
 mod bundles;
+mod checkpoints;
 mod family;
 mod identities;
 mod losses;

@@ -1,6 +1,7 @@
 //! Hugging Face checkpoints in and out: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 mod config;
+mod head_info;
 mod init;
 mod names;
 mod place;
@@ -16,7 +17,7 @@ use tch::Device;
 use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::files;
 
-pub use config::{HeadInfo, Problem, read_pooling};
+pub use head_info::{HeadInfo, Problem, read_pooling};
 pub use init::{evenly_spaced_layers, student_from_teacher};
 pub use place::file_arrays;
 pub use weights::{Arrays, array_of, read_arrays, read_tensors, tensor_of, write_arrays, write_tensors};
