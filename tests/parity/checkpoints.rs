@@ -102,6 +102,25 @@ fn half_precision_files_are_read() {
     }
 }
 
+#[test]
+fn a_head_needs_what_it_reads_and_no_more() {
+    use limbeck_export::arch::Pooling;
+    // A masked language model is saved without a pooler.
+    let folder = crate::reference::path("family/bert-masked-lm");
+    let embedding = Head::Embedding { pooling: Pooling::Mean, normalize: true };
+    let read = checkpoint::load_arrays(&folder, Some(embedding)).unwrap();
+    assert!(!read.arrays.contains_key("pooler.weight"));
+    limbeck_export::graph::build(&read.arrays, &read.config, embedding, Default::default()).unwrap();
+    for (head, message) in [
+        (Head::None, "`pooler.dense.weight` is missing; the model was saved without a pooler"),
+        (Head::Span, "`qa_outputs.weight` is missing; the file has no span head"),
+        (Head::CausalLm, "bert has no causal-lm head"),
+    ] {
+        let error = format!("{:#}", checkpoint::load_arrays(&folder, Some(head)).err().unwrap());
+        assert!(error.contains(message), "{error}");
+    }
+}
+
 /// What transformers shares in whole layers only, limbeck writes as copies and reads back as one.
 #[test]
 fn partly_shared_layers_survive_a_file() {

@@ -117,14 +117,20 @@ impl Head {
         Ok(())
     }
 
-    /// Whether the pooler's weights belong to a model with this head.
-    pub(crate) fn uses_pooler(self, config: &ModelConfig) -> bool {
+    /// Whether this head computes with the pooled first token.
+    pub(crate) fn reads_pooler(self, config: &ModelConfig) -> bool {
         config.pooler
             && match self {
-                Head::None | Head::Embedding { .. } | Head::Pretraining => true,
+                Head::None | Head::Pretraining => true,
                 Head::Classification { .. } => HeadStart::of(config) == HeadStart::Pooler,
                 _ => false,
             }
+    }
+
+    /// Whether the pooler's weights are stored with this head. An embedding model does not read them, but is
+    /// transformers' bare encoder, which has them.
+    pub(crate) fn stores_pooler(self, config: &ModelConfig) -> bool {
+        self.reads_pooler(config) || (config.pooler && matches!(self, Head::Embedding { .. }))
     }
 }
 
@@ -221,7 +227,7 @@ impl Model {
     pub fn new(params: &Params, config: &ModelConfig, head: Head) -> Self {
         Self {
             encoder: Encoder::new(params, config),
-            pooler: head.uses_pooler(config).then(|| Linear::new(&params.scope("pooler"))),
+            pooler: head.stores_pooler(config).then(|| Linear::new(&params.scope("pooler"))),
             module: Module::new(params, config, head),
             activation: config.activation,
             masked_lm_activation: masked_lm_activation(config),

@@ -112,7 +112,7 @@ pub fn parameter_layout(config: &ModelConfig, head: Head) -> Vec<Spec> {
     if config.pre_norm {
         layout.norm("encoder.norm", h);
     }
-    if head.uses_pooler(config) {
+    if head.stores_pooler(config) {
         layout.linear("pooler", h, h, std);
     }
     head_layout(&mut layout, config, head);

@@ -126,7 +126,8 @@ pub fn load(folder: &Path, head: Head, device: Device) -> Result<Checkpoint> {
     Ok(Checkpoint { folder: folder.to_owned(), config, info, params, initialised: missing })
 }
 
-/// Reads a model folder, whole, with the head that its `config.json` names, or with `head`.
+/// Reads a model folder, whole, with the head that its `config.json` names, or with `head`. Only a pooler that the
+/// head does not read may be missing.
 ///
 /// # Errors
 /// As [`load`], and a head that the file does not hold.
@@ -137,7 +138,8 @@ pub fn load_arrays(folder: &Path, head: Option<Head>) -> Result<ArrayCheckpoint>
         info = HeadInfo::new(head);
     }
     let (arrays, missing) = read_layout(folder, &config, info.head)?;
-    if let Some(name) = missing.first() {
+    let unread = |name: &String| name.starts_with("pooler.") && !info.head.reads_pooler(&config);
+    if let Some(name) = missing.iter().find(|name| !unread(name)) {
         bail!("{}: {}", folder.display(), place::missing(&config, info.head, name));
     }
     Ok(ArrayCheckpoint { config, info, arrays })

@@ -195,7 +195,10 @@ pub(super) fn places(config: &ModelConfig, head: Head, name: &str) -> Vec<Place>
         |module: &str, form: Form, in_encoder: bool| Place { name: format!("{module}.{kind}"), form, in_encoder };
     let block = |rest: &str, attention: bool| {
         let (index, part) = rest.split_once('.').unwrap_or((rest, ""));
-        let at = |parts: &[&str]| parts.iter().position(|&p| p == part).unwrap_or(0);
+        let at = |parts: &[&str]| match parts.iter().position(|&p| p == part) {
+            Some(at) => at,
+            None => unreachable!("`{part}` is not a part of a block"),
+        };
         let (module, third) = if attention {
             let at = at(&["query", "key", "value", "output", "norm"]);
             (names.attention[at], (at < 3).then_some(at))

@@ -13,7 +13,9 @@ use crate::arch::{Family, Head, ModelConfig, Spec, parameter_layout};
 /// The message for a parameter that no tensor holds.
 pub(super) fn missing(config: &ModelConfig, head: Head, name: &str) -> String {
     let place = &names::places(config, head, name)[0];
-    let hint = if names::may_be_new(name) {
+    let hint = if name.starts_with("pooler.") {
+        "; the model was saved without a pooler: choose a head that does not read it".to_owned()
+    } else if name.starts_with("head.") {
         format!("; the file has no {} head: train one with `limbeck distill`, or choose another head", head.name())
     } else {
         String::new()

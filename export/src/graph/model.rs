@@ -37,6 +37,9 @@ pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOp
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
     for spec in parameter_layout(config, head) {
+        if spec.name.starts_with("pooler.") && !head.reads_pooler(config) {
+            continue;
+        }
         let shape: Option<Vec<i64>> = arrays.get(&spec.name).map(|a| a.shape().iter().map(|&d| d as i64).collect());
         ensure!(
             shape.as_ref() == Some(&spec.shape),
