@@ -9,6 +9,6 @@ mod identities;
 mod losses;
 mod optimizer;
 mod public_weights;
-//mod real;
+mod real;
 mod reference;
 mod tokens;

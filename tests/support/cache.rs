@@ -36,7 +36,21 @@ pub fn onnxruntime() -> PathBuf {
 /// # Panics
 /// When it is not there, naming the place and the command that puts it there.
 pub fn minilm() -> PathBuf {
-    let folder = folder().join("teachers/all-minilm-l6-v2");
-    assert!(folder.join("model.safetensors").is_file(), "no teacher in {}: run `cargo xtask fetch`", folder.display());
+    model("all-minilm-l6-v2", "cargo xtask fetch")
+}
+
+/// The model folder of all-mpnet-base-v2. Panics like [`minilm`].
+pub fn mpnet() -> PathBuf {
+    model("all-mpnet-base-v2", "cargo xtask fetch --tests")
+}
+
+/// The model folder of a 2-layer BERT with a masked-LM head. Panics like [`minilm`].
+pub fn bert_tiny_masked_lm() -> PathBuf {
+    model("bert-tiny-masked-lm", "cargo xtask fetch --tests")
+}
+
+fn model(name: &str, command: &str) -> PathBuf {
+    let folder = folder().join("teachers").join(name);
+    assert!(folder.join("model.safetensors").is_file(), "no model in {}: run `{command}`", folder.display());
     folder
 }

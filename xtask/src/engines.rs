@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::fetch::fetch;
 use crate::pins::{self, Asset};
+use crate::python;
 
 /// Where something comes from.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Engines {
     /// Folder of the quickstart's labelled sentences.
     pub sentences: PathBuf,
     cache: PathBuf,
+    /// Folder with the Python package `onnx`, where tests run.
+    onnx_checker: Option<PathBuf>,
 }
 
 impl Sources {
@@ -114,6 +117,7 @@ impl Sources {
             teacher: place(&self.teacher, ""),
             sentences: cache.folder(&pins::SENTENCES),
             cache: cache.root().to_owned(),
+            onnx_checker: None,
         })
     }
 }
@@ -130,6 +134,19 @@ impl Engines {
         sources.engines(&cache)
     }
 
+    /// [`Self::ready`], and what only tests need.
+    ///
+    /// # Errors
+    /// Something cannot be had.
+    pub fn ready_for_tests() -> Result<Self> {
+        let cache = Cache::locate()?;
+        let sources = Sources::find(&cache)?;
+        let assets: Vec<_> = sources.assets().into_iter().chain(pins::test_models()).collect();
+        fetch(&cache, &assets, &Clients::default())?;
+        let onnx_checker = Some(python::onnx_checker(&cache)?);
+        Ok(Self { onnx_checker, ..sources.engines(&cache)? })
+    }
+
     /// The environment for cargo and for what it builds. It is the same for every verb: cargo builds again
     /// what a changed variable touches.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
@@ -141,6 +158,9 @@ impl Engines {
             ("LIMBECK_CACHE", self.cache.clone().into()),
             ("LIMBECK_TEACHER", self.teacher.clone().into()),
         ];
+        if let Some(folder) = &self.onnx_checker {
+            environment.push(("LIMBECK_ONNX_PYTHONPATH", folder.clone().into()));
+        }
         // libgomp's threads spin while they wait; on a busy machine that makes training ten times slower.
         for (name, value) in [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")] {
             if std::env::var_os(name).is_none() {

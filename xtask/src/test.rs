@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::command::{cargo, command, repository};
 use crate::docs;
 use crate::engines::Engines;
+use crate::pins;
 use crate::progress::time;
 use crate::{space, tools};
 
@@ -18,7 +19,8 @@ use crate::{space, tools};
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
 damaged files among them), the C header, the README's tables. Installs gcc, g++ and valgrind with
-apt-get if they are missing and it runs as root; fetches engines and data if they are missing.
+apt-get if they are missing and it runs as root; fetches engines, models, data and the Python package
+onnx if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
 
 Usage: cargo xtask test [OPTIONS]
@@ -83,7 +85,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let references = arguments.flag("--references");
     arguments.finish()?;
     tools::ensure_for_tests()?;
-    let engines = Engines::ready()?;
+    let engines = Engines::ready_for_tests()?;
     if references {
         make_references(&engines)?;
     }
@@ -269,7 +271,12 @@ fn make_references(engines: &Engines) -> Result<()> {
     )?;
     let mut make = command(&python);
     make.arg("tests/parity/make_references.py").arg("--minilm").arg(&engines.teacher);
-    succeed(&mut make, "tests/parity/make_references.py")
+    succeed(&mut make, "tests/parity/make_references.py")?;
+    succeed(command(&python).arg("tests/parity/make_family.py"), "tests/parity/make_family.py")?;
+    let mut make = command(&python);
+    make.arg("tests/parity/make_real.py").arg("--mpnet").arg(cache.folder(&pins::ALL_MPNET));
+    make.arg("--bert-mlm").arg(cache.folder(&pins::BERT_TINY_MASKED_LM));
+    succeed(&mut make, "tests/parity/make_real.py")
 }
 
 fn succeed(command: &mut Command, what: &str) -> Result<()> {

