@@ -40,6 +40,7 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     let target = work.path().join("packages");
     let mut pip = command("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir"])
+        .arg("--root-user-action=ignore")
         .args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--target"])
         .arg(&target)
         .arg("-r")

@@ -187,6 +187,33 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_zip_are_joined_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, tree, scratch) =
+            (folder.path().join("whole.zip"), folder.path().join("tree"), folder.path().join("scratch"));
+        fs::create_dir_all(&tree).unwrap();
+        fs::create_dir_all(&scratch).unwrap();
+        zip_of(&whole, &[("model/config.json", b"{}"), ("model/.hidden", b"x"), ("other", b"y")]);
+        let bytes = fs::read(&whole).unwrap();
+        let parts = |order: [usize; 2]| {
+            let (first, second) = bytes.split_at(bytes.len() / 3);
+            let halves = [first, second];
+            order.map(|i| {
+                let path = format!("x.zip.{i}");
+                write_entry(&mut &*halves[i], path, &tree).unwrap()
+            })
+        };
+        let keep = |member: &str| member.strip_prefix("model/").filter(|f| !f.starts_with('.')).map(str::to_owned);
+        let entries = join(&parts([0, 1]), keep, &scratch, &tree).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["config.json"]);
+        assert_eq!(fs::read(tree.join("config.json")).unwrap(), b"{}");
+        assert_eq!(fs::read_dir(&tree).unwrap().count(), 1, "the parts are gone");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+        let error = join(&parts([1, 0]), keep, &scratch, &tree).unwrap_err();
+        assert!(error.to_string().contains("joined parts"), "{error}");
+    }
+
+    #[test]
     fn a_tarball_gives_its_kept_files() {
         let folder = tempfile::tempdir().unwrap();
         let fixtures = folder.path().join("package/test/fixtures");

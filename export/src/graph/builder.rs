@@ -16,6 +16,7 @@ const ALIGNMENT: usize = 4096;
 const INLINE_BYTES: usize = 256;
 
 /// A finished model.
+#[derive(Default)]
 pub struct BuiltGraph {
     /// The `.onnx` file.
     pub model: Vec<u8>,

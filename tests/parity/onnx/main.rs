@@ -3,6 +3,7 @@
 //! Runs the graph files themselves (ids in, logits out) in ONNX Runtime.
 
 mod cache;
+mod checker;
 mod classifier;
 mod family;
 mod graphs;
