@@ -1,5 +1,6 @@
 //! Graphs of every architecture before the checker of PyPI `onnx`.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
