@@ -175,6 +175,11 @@ pub struct ModelConfig {
     pub pad_id: usize,
 }
 
+/// No model is wider than this, nor has a larger vocabulary; products of sizes then stay in range.
+const MAX_SIZE: usize = 1 << 24;
+/// No model is deeper than this.
+const MAX_LAYERS: usize = 1 << 12;
+
 /// Distances from here on fall into the last bucket (MPNet, as in T5).
 pub(crate) const RELATIVE_MAX_DISTANCE: usize = 128;
 
@@ -201,6 +206,14 @@ impl ModelConfig {
                 .map(|(i, m)| i * groups / self.layers * inner + m)
                 .map(|block| (block, block))
                 .collect(),
+        }
+    }
+
+    /// How many layers are computed.
+    fn blocks_in_depth(&self) -> usize {
+        match self.sharing {
+            Sharing::Groups { inner, .. } => self.layers.saturating_mul(inner),
+            _ => self.layers,
         }
     }
 
@@ -239,9 +252,12 @@ impl ModelConfig {
             ("intermediate size", self.intermediate_size),
         ];
         for (name, size) in sizes {
-            if size == 0 {
-                bail!("the {name} is 0");
+            if size == 0 || size > MAX_SIZE {
+                bail!("the {name} is {size}; it must be from 1 to {MAX_SIZE}");
             }
+        }
+        if self.blocks_in_depth() > MAX_LAYERS {
+            bail!("{} layers are more than {MAX_LAYERS}", self.blocks_in_depth());
         }
         if !hidden_size.is_multiple_of(*attention_heads) {
             bail!("hidden size {hidden_size} is not a multiple of {attention_heads} attention heads");
@@ -326,8 +342,10 @@ mod tests {
     #[test]
     fn impossible_shapes_are_refused_with_the_reason() {
         type Change = fn(&mut ModelConfig);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 10] = [
             ("hidden size is 0", |c| c.hidden_size = 0),
+            ("vocabulary size is 99999999", |c| c.vocab_size = 99_999_999),
+            ("5000 layers", |c| c.layers = 5000),
             ("not a multiple of 7 attention heads", |c| c.attention_heads = 7),
             ("needs a projection", |c| c.embedding_projection = false),
             ("position rows leave none", |c| c.position_rows = 0),

@@ -6,10 +6,10 @@ use super::ModelConfig;
 /// multiply-add, `2 L (4H^2 + 2HF + 2sH) s` for `L` layers, and `2EHs` for an embedding projection.
 /// Sharing weights and banded attention save nothing here: the layers are computed all the same, and a band is a
 /// mask.
-pub fn flops(config: &ModelConfig, length: usize) -> u64 {
-    let (h, f, s) = (config.hidden_size as u64, config.intermediate_size as u64, length as u64);
-    let projection = if config.embedding_projection { config.embedding_size as u64 * h } else { 0 };
-    2 * s * (config.blocks().len() as u64 * (4 * h * h + 2 * h * f + 2 * s * h) + projection)
+pub fn flops(config: &ModelConfig, length: usize) -> u128 {
+    let (h, f, s) = (config.hidden_size as u128, config.intermediate_size as u128, length as u128);
+    let projection = if config.embedding_projection { config.embedding_size as u128 * h } else { 0 };
+    2 * s * (config.blocks().len() as u128 * (4 * h * h + 2 * h * f + 2 * s * h) + projection)
 }
 
 /// One network as ELECTRA's counter sees it (google-research/electra, `flops_computation.py`): every operation of a

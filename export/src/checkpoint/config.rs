@@ -53,8 +53,12 @@ impl Keys<'_> {
         }
     }
 
-    fn token(&self, key: &str) -> Option<usize> {
-        self.optional(key).and_then(Value::as_u64).map(|id| id as usize)
+    fn token(&self, key: &str) -> Result<Option<usize>> {
+        let id = |value: &Value| {
+            let id = value.as_u64().and_then(|id| usize::try_from(id).ok());
+            id.with_context(|| format!("config.json: `{key}` must be a token id, not {value}"))
+        };
+        self.optional(key).map(id).transpose()
     }
 
     fn activation(&self, key: &str, default: &str) -> Result<Activation> {
@@ -111,11 +115,18 @@ impl ModelConfig {
         config.attention_pattern = extension.attention_pattern.unwrap_or(AttentionPattern::Dense);
         if family == Family::Albert {
             config.sharing = match extension.sharing {
-                Some(sharing) => sharing,
+                Some(sharing @ (Sharing::Attention | Sharing::Ffn)) => sharing,
+                Some(_) => bail!(
+                    "config.json: `{EXTENSION}`: `sharing` is \"attention\" or \"ffn\"; for the rest use num_hidden_groups"
+                ),
                 None => albert_sharing(&keys, config.layers)?,
             };
             // transformers always maps E to H.
             config.embedding_projection = extension.embedding_projection.unwrap_or(true);
+        } else if extension.sharing.is_some() || extension.embedding_projection.is_some() {
+            bail!(
+                "config.json: `{EXTENSION}`: `sharing` and `embedding_projection` are for model_type \"albert\" only"
+            );
         }
         config.check()?;
         Ok(config)
@@ -168,7 +179,7 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         Family::Albert | Family::Electra => keys.size_or("embedding_size", 128)?,
         _ => hidden_size,
     };
-    let pad_id = keys.token("pad_token_id").unwrap_or(usize::from(counts_from_pad));
+    let pad_id = keys.token("pad_token_id")?.unwrap_or(usize::from(counts_from_pad));
     let hidden_dropout = keys.rate("hidden_dropout_prob", 0.1)?;
     let head_key = if family == Family::Albert { "classifier_dropout_prob" } else { "classifier_dropout" };
     Ok(ModelConfig {
@@ -272,7 +283,7 @@ fn from_distilbert(keys: &Keys) -> Result<ModelConfig> {
         attention_dropout: keys.rate("attention_dropout", 0.1)?,
         head_dropout: keys.rate("seq_classif_dropout", 0.2)?,
         initializer_range: keys.rate("initializer_range", 0.02)?,
-        pad_id: keys.token("pad_token_id").unwrap_or(0),
+        pad_id: keys.token("pad_token_id")?.unwrap_or(0),
     })
 }
 
@@ -324,9 +335,8 @@ fn from_gpt2(keys: &Keys) -> Result<ModelConfig> {
         initializer_range: keys.rate("initializer_range", 0.02)?,
         // GPT-2 has no padding token of its own: the end of text serves, which is the last of its vocabulary.
         pad_id: keys
-            .token("pad_token_id")
-            .or_else(|| keys.token("eos_token_id"))
-            .filter(|&id| id < vocab_size)
+            .token("pad_token_id")?
+            .or(keys.token("eos_token_id")?.filter(|&id| id < vocab_size))
             .unwrap_or(vocab_size - 1),
     })
 }
@@ -381,7 +391,9 @@ mod tests {
             (&minilm, "hidden_dropout_prob", json!(1.0), "dropout 1 must be"),
             (&minilm, "is_decoder", json!(true), "is_decoder"),
             (&minilm, "tie_word_embeddings", json!(false), "tie_word_embeddings"),
+            (&minilm, "pad_token_id", json!(-1), "`pad_token_id` must be a token id"),
             (&minilm, "limbeck", json!({"shering": "all"}), "`limbeck`"),
+            (&minilm, "limbeck", json!({"sharing": "ffn"}), "for model_type \"albert\" only"),
             (&gpt2, "scale_attn_by_inverse_layer_idx", json!(true), "scale_attn_by_inverse_layer_idx"),
             (
                 &gpt2,

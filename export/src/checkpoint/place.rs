@@ -129,22 +129,23 @@ fn constants(config: &ModelConfig) -> Vec<(String, ArrayD<f32>)> {
     ]
 }
 
-/// A parameter out of a file's tensor.
-fn out_of(place: &Place, array: &ArrayD<f32>, shape: &[i64]) -> Result<ArrayD<f32>> {
+/// A parameter out of a file's tensor; `None` if that has another shape.
+fn out_of(place: &Place, array: &ArrayD<f32>, shape: &[i64]) -> Option<ArrayD<f32>> {
     let last = Axis(array.ndim().saturating_sub(1));
     let value = match place.form {
         Form::Whole => array.view(),
         Form::Transposed => array.t(),
         Form::Third(n) => {
-            ensure!(array.ndim() > 0 && array.len_of(last).is_multiple_of(3), "not three equal parts");
+            if array.ndim() == 0 || !array.len_of(last).is_multiple_of(3) {
+                return None;
+            }
             let width = array.len_of(last) / 3;
             let part = array.slice_axis(last, Slice::from(n * width..(n + 1) * width));
             part.reversed_axes()
         }
     };
     let own: Vec<i64> = value.shape().iter().map(|&d| d as i64).collect();
-    ensure!(own == shape, "expected {shape:?}");
-    Ok(value.as_standard_layout().into_owned())
+    (own == shape).then(|| value.as_standard_layout().into_owned())
 }
 
 /// The tensors of a file, under the names and in the forms that transformers expects, from all parameters of a

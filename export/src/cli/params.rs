@@ -72,8 +72,8 @@ impl Params {
             return Ok(ExitCode::SUCCESS);
         };
         let (config, info, note) = resolve(model)?;
-        if self.length == 0 {
-            bail!("--length 0: give a length of at least 1 token");
+        if !(1..=1 << 24).contains(&self.length) {
+            bail!("--length {}: give a length of at least 1 token, at most {}", self.length, 1 << 24);
         }
         let head = self.head.choose(&info, model.is_dir().then_some(model))?;
         head.check(&config)?;
@@ -83,7 +83,7 @@ impl Params {
         let electra = ElectraCost::of(&config, self.length).inference();
         if self.json {
             super::print_json(&json!({
-                "config": config, "head": head, "parameters": count, "length": self.length, "flops": operations,
+                "config": config, "head": head, "parameters": count, "length": self.length, "flops": u64::try_from(operations).unwrap_or(u64::MAX),
                 "flops_per_token": per_token, "electra_inference_flops": electra as f64, "note": note,
             }))?;
         } else if self.total {
