@@ -33,11 +33,16 @@ impl Writer<'_> {
         self.graph.output(&output, DataType::Float, axes);
     }
 
-    /// `PARAMETER` applied to `x`, in fp32: heads are small and decide.
+    /// `PARAMETER`, a map from hidden size to hidden size, applied to `x`.
     fn dense(&mut self, parameter: &str, x: &str) -> Result<String> {
-        let linear = Linear::read(self.arrays, parameter)?;
+        let storage = self.storage();
+        Ok(Linear::read(self.arrays, parameter)?.apply(&mut self.graph, parameter, x, storage))
+    }
+
+    /// `PARAMETER`, which makes the logits, applied to `x` in fp32: it is small and decides.
+    fn output(&mut self, parameter: &str, x: &str) -> Result<String> {
         let storage = self.storage().float();
-        Ok(linear.apply(&mut self.graph, parameter, x, storage))
+        Ok(Linear::read(self.arrays, parameter)?.apply(&mut self.graph, parameter, x, storage))
     }
 
     /// The first token's vectors of `[batch, length, hidden]`, `[batch, hidden]`.
@@ -89,15 +94,15 @@ impl Writer<'_> {
                     }
                     HeadStart::LastToken => self.last_token(x, extent),
                 };
-                let logits = self.dense("head.output", &input)?;
+                let logits = self.output("head.output", &input)?;
                 self.give(LOGITS, &logits, &["batch", &labels.to_string()]);
             }
             Head::TokenClassification { labels } => {
-                let logits = self.dense("head.output", x)?;
+                let logits = self.output("head.output", x)?;
                 self.give(LOGITS, &logits, &["batch", "length", &labels.to_string()]);
             }
             Head::Span => {
-                let logits = self.dense("head.output", x)?;
+                let logits = self.output("head.output", x)?;
                 let last = self.graph.ints(&[2]);
                 let parts: [String; 2] = self.graph.split("head.split", &logits, 2);
                 for (name, part) in [START_LOGITS, END_LOGITS].into_iter().zip(parts) {
@@ -109,7 +114,7 @@ impl Writer<'_> {
                 let dense = self.dense("head.dense", x)?;
                 let (name, activation) = ("head.dense.activated", self.config.activation);
                 let active = activate(&mut self.graph, name, &dense, activation, self.options.profile);
-                let logits = self.dense("head.output", &active)?;
+                let logits = self.output("head.output", &active)?;
                 let last = self.graph.ints(&[2]);
                 let logits = self.graph.node("head.squeezed", "Squeeze", &[&logits, &last], &[]);
                 self.give(LOGITS, &logits, &["batch", "length"]);
@@ -126,7 +131,7 @@ impl Writer<'_> {
                 self.decode(&normed, words, extent, Some(bias));
                 if self.head == Head::Pretraining {
                     let pooled = self.pooled(x)?;
-                    let logits = self.dense("head.sentence", &pooled)?;
+                    let logits = self.output("head.sentence", &pooled)?;
                     self.give(SENTENCE_LOGITS, &logits, &["batch", "2"]);
                 }
             }

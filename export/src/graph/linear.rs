@@ -26,7 +26,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// fp32, whatever the rest of the graph is: for heads, which are small and decide.
+    /// fp32, whatever the rest of the graph is.
     pub(super) fn float(self) -> Self {
         Self { weights: WeightMode::Float, ..self }
     }
