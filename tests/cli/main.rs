@@ -220,9 +220,12 @@ fn a_folder_becomes_a_graph_that_says_what_it_is() {
     let (teacher, out) = (teacher.to_str().unwrap(), out.to_str().unwrap());
     let output = world.limbeck(&["export", teacher, "--head", "embedding", "--mask", "--out", out]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let readme = std::fs::read_to_string(world.out("onnx").join("README.md")).unwrap();
-    assert!(readme.contains("| `sentence_embedding` | float32 | batch x 32 |"), "{readme}");
     let graph = world.out("onnx").join("model.onnx");
+    let described = world.limbeck(&["inspect", graph.to_str().unwrap(), "--markdown"]).output().unwrap();
+    let described = stdout(&described);
+    assert!(described.contains("| `sentence_embedding` | float32 | batch x 32 |"), "{described}");
+    let beside = std::fs::read_to_string(world.out("onnx").join("model.onnx.md")).unwrap();
+    assert!(beside.ends_with(&described), "{beside}");
     let json = world.json(&["inspect", graph.to_str().unwrap(), "--json"]);
     assert_eq!(json["inputs"][1]["name"], "attention_mask");
     let json = world.json(&["export", teacher, "--profile", "portable", "--int8", "--out", out, "--json"]);

@@ -23,8 +23,8 @@ enum ProfileName {
 #[command(
     after_help = "Examples:\n  limbeck export out/student --out onnx\n  limbeck export all-minilm-l6-v2 --head embedding \
     --mask --out onnx\n  limbeck export gpt2 --cache --mask --out onnx\n  limbeck export out/student --profile portable \
-    --int8 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and README.md, which says what the graph \
-    takes and gives; `limbeck inspect onnx/model.onnx` shows the same."
+    --int8 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
+    graph takes and gives, as `limbeck inspect onnx/model.onnx` does."
 )]
 pub(super) struct Export {
     /// Hugging Face model folder: BERT, RoBERTa, MPNet, DistilBERT, ALBERT, ELECTRA or GPT-2
@@ -83,7 +83,7 @@ impl Export {
         files::write_bytes(&self.out.join(WEIGHTS_NAME), &graph.weights)?;
         files::write_bytes(&path, &graph.model)?;
         let description = describe(&graph.model)?;
-        let readme = format!(
+        let words = format!(
             "# {}: {} head\n\nWritten by limbeck {} with profile {}. Weights: {WEIGHTS_NAME} ({:.1} MB).\n\n{}",
             model.config.family.name(),
             head.name(),
@@ -92,7 +92,7 @@ impl Export {
             graph.weights.len() as f64 / 1e6,
             description.markdown()
         );
-        files::write_bytes(&self.out.join("README.md"), readme.as_bytes())?;
+        files::write_bytes(&self.out.join("model.onnx.md"), words.as_bytes())?;
         let bytes = graph.model.len() + graph.weights.len();
         if self.json {
             super::print_json(&json!({"graph": path, "bytes": bytes, "description": description}))?;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use limbeck::Bundle;
 use limbeck_export::files::hex;
@@ -21,6 +21,9 @@ pub(super) struct Inspect {
     /// Manifest, labels and sections (inputs, outputs and operators of a graph) as JSON
     #[arg(long)]
     json: bool,
+    /// Inputs, outputs and operators of a graph as tables for a README
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 impl Inspect {
@@ -29,6 +32,8 @@ impl Inspect {
         let description = describe(&bytes).with_context(|| format!("in {}", self.bundle.display()))?;
         if self.json {
             super::print_json(&description)?;
+        } else if self.markdown {
+            super::print(&description.markdown())?;
         } else {
             super::print(&format!("{}\n{description}", description.name))?;
         }
@@ -38,6 +43,9 @@ impl Inspect {
     pub(super) fn run(self) -> Result<ExitCode> {
         if self.bundle.extension().is_some_and(|ending| ending == "onnx") {
             return self.graph();
+        }
+        if self.markdown {
+            bail!("--markdown is for ONNX graphs; {} is not called .onnx", self.bundle.display());
         }
         let bundle = Bundle::open(&self.bundle)?;
         let manifest = bundle.manifest();
