@@ -2,39 +2,99 @@
 
     python check_onnx.py FOLDER...
 
-For each `model.onnx` below a FOLDER (its weights beside it): the ONNX checker, with shape inference and data; strict
-inference where all operators are standard, so that an output declared with another shape than it has is found; every axis
-of an input or output has a size or a name; every constant is used. Prints a line a file and exits with 1 if one is at
-fault.
+For each `model.onnx` below a FOLDER (its weights beside it in `model.onnx.data`):
+
+* the ONNX checker with shape inference: operators and their attributes, types, inputs that exist;
+* every axis of an input or output has a size or a name;
+* where all operators are standard: for inputs of definite sizes, strict inference gives the outputs the sizes that the file
+  declares;
+* every constant is used, and those beside the graph lie within their file.
+
+Prints a line a file, `ok` or `FAIL` with the problem, and exits with 1 if one is at fault or there is none.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 import onnx
-from onnx import checker, shape_inference
+from onnx import checker, helper, shape_inference
+
+# What the names of axes stand for while output sizes are compared. No two alike, so that none is taken for another.
+SIZES = {"batch": 3, "length": 7, "past": 11, "total": 7 + 11}
+
+
+class Fault(Exception):
+    pass
+
+
+def require(condition, problem):
+    if not condition:
+        raise Fault(problem)
+
+
+def axes(value):
+    return value.type.tensor_type.shape.dim
+
+
+def declared(value):
+    return [axis.dim_param or axis.dim_value for axis in axes(value)]
 
 
 def axes_are_named(graph):
     for value in [*graph.input, *graph.output]:
-        for axis in value.type.tensor_type.shape.dim:
-            assert axis.dim_param or axis.dim_value > 0, f"an axis of {value.name} has neither size nor name"
+        for axis in axes(value):
+            require(axis.dim_param or axis.dim_value > 0, f"an axis of {value.name} has neither size nor name")
 
 
-def shape(value):
-    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+def size(value, axis):
+    if not axis.dim_param:
+        return axis.dim_value
+    require(axis.dim_param in SIZES, f"{value.name} has an axis `{axis.dim_param}`; known are {', '.join(SIZES)}")
+    return SIZES[axis.dim_param]
 
 
-def inferred_shapes_fit(path, graph):
-    """Sizes that inference finds are those that the file declares."""
-    inferred = path.with_name("inferred.onnx")
-    shape_inference.infer_shapes_path(str(path), str(inferred), strict_mode=True, data_prop=True)
-    declared = {value.name: shape(value) for value in graph.output}
-    for value in onnx.load(inferred, load_external_data=False).graph.output:
-        own, found = declared[value.name], shape(value)
-        assert len(own) == len(found), f"output {value.name} has {len(found)} axes, declared are {own}"
-    inferred.unlink()
+def outputs_are_as_declared(model):
+    """The declared output shapes are taken away first: inference would believe them."""
+    expected = {value.name: (declared(value), [size(value, axis) for axis in axes(value)]) for value in model.graph.output}
+    definite = onnx.ModelProto()
+    definite.CopyFrom(model)
+    for value in definite.graph.input:
+        for axis in axes(value):
+            axis.dim_value = size(value, axis)
+    for value in definite.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del definite.graph.value_info[:]
+    inferred = shape_inference.infer_shapes(definite, check_type=True, strict_mode=True, data_prop=True)
+    for value in inferred.graph.output:
+        names, sizes = expected[value.name]
+        found = [axis.dim_value if axis.HasField("dim_value") else "?" for axis in axes(value)]
+        require(
+            sizes == found,
+            f"output {value.name} is declared as {names}; that is {sizes} where {SIZES}, but inference finds {found}",
+        )
+
+
+def constants_are_used(graph):
+    used = {name for node in graph.node for name in node.input}
+    unused = [tensor.name for tensor in graph.initializer if tensor.name not in used]
+    require(not unused, f"constants {unused} are not used")
+
+
+def constants_are_whole(path, graph):
+    for tensor in graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        start, length = int(place.get("offset", 0)), int(place["length"])
+        needed = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        require(length == needed, f"constant {tensor.name} has {length} bytes where its shape needs {needed}")
+        there = (path.parent / place["location"]).stat().st_size
+        require(
+            start + length <= there,
+            f"constant {tensor.name} ends at byte {start + length}; {place['location']} has {there}",
+        )
 
 
 def check(path):
@@ -43,26 +103,31 @@ def check(path):
     axes_are_named(model.graph)
     standard = all(node.domain in ("", "ai.onnx") for node in model.graph.node)
     if standard:
-        inferred_shapes_fit(path, model.graph)
-    used = {name for node in model.graph.node for name in node.input}
-    unused = [tensor.name for tensor in model.graph.initializer if tensor.name not in used]
-    assert not unused, f"constants {unused} are not used"
+        outputs_are_as_declared(model)
+    constants_are_used(model.graph)
+    constants_are_whole(path, model.graph)
     return len(model.graph.node), "standard operators" if standard else "with contrib operators"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    files = sorted(path for folder in parser.parse_args().folders for path in folder.rglob("model.onnx"))
-    failed = not files
-    for path in files:
-        try:
-            nodes, kind = check(path)
-            print(f"ok   {path.parent.name}: {nodes} nodes, {kind}")
-        except Exception as error:
+    failed = False
+    count = 0
+    for folder in parser.parse_args().folders:
+        files = sorted(folder.rglob("model.onnx"))
+        count += len(files)
+        if not files:
             failed = True
-            print(f"FAIL {path.parent.name}: {error}")
-    print(f"onnx {onnx.__version__}: {len(files)} files")
+            print(f"FAIL {folder}: no model.onnx below it")
+        for path in files:
+            try:
+                nodes, kind = check(path)
+                print(f"ok   {path}: {nodes} nodes, {kind}")
+            except Exception as error:
+                failed = True
+                print(f"FAIL {path}: {' '.join(str(error).split())}")
+    print(f"onnx {onnx.__version__}: {count} files")
     sys.exit(failed)
 
 

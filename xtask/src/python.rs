@@ -19,7 +19,7 @@ const BYTES: u64 = 250_000_000;
 /// filled when it is missing. Every package is pinned by version and hash.
 ///
 /// # Errors
-/// No Python 3.11 or newer with pip, or the packages cannot be had.
+/// No Python 3.10 or newer with pip, or the packages cannot be had.
 pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     if let Some(own) = std::env::var_os("LIMBECK_ONNX_PYTHONPATH").filter(|value| !value.is_empty()) {
         return Ok(own.into());
@@ -51,7 +51,7 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     if !status.success() {
         bail!(
             "the ONNX checker cannot be installed ({status}); pip's words are above. It needs pip, a package registry and \
-             CPython 3.11 to 3.13; or set LIMBECK_ONNX_PYTHONPATH to a folder with the package onnx"
+             CPython 3.10 to 3.13; or set LIMBECK_ONNX_PYTHONPATH to a folder with the package onnx"
         );
     }
     if let Some(parent) = folder.parent() {
@@ -65,7 +65,7 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
 fn python_version() -> Result<String> {
     const ASK: &str = "import sys; print('%d.%d' % sys.version_info[:2])";
     let output = command("python3").args(["-c", ASK]).stdin(Stdio::null()).output();
-    let output = output.context("python3 does not run; install Python 3.11 or newer with pip")?;
+    let output = output.context("python3 does not run; install Python 3.10 or newer with pip")?;
     if !output.status.success() {
         bail!("python3 fails: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
