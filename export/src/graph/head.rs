@@ -198,13 +198,14 @@ impl Writer<'_> {
     fn last_token(&mut self, x: &str, extent: &Extent) -> String {
         let mask = self.mask.clone();
         let graph = &mut self.graph;
-        let (zero, one, first_axis) = (graph.int(0), graph.int(1), graph.ints(&[0]));
+        let (one, first_axis) = (graph.int(1), graph.ints(&[0]));
         let length = graph.node("last.length", "Squeeze", &[&extent.total, &first_axis], &[]);
         let Some(mask) = mask else {
             let last = graph.node("last.index", "Sub", &[&length, &one], &[]);
             return graph.node("last", "Gather", &[x, &last], &[("axis", Value::Int(1))]);
         };
         // A product with a one-hot row picks another position in each text.
+        let zero = graph.int(0);
         let range = graph.node("last.range", "Range", &[&zero, &length, &one], &[]);
         let mask = graph.node("last.mask", "Cast", &[&mask], &[("to", Value::Int(7))]);
         let kept = graph.node("last.kept", "Mul", &[&mask, &range], &[]);
