@@ -94,6 +94,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         languages: options.languages.clone(),
         max_tokens: options.max_tokens,
         activation: format::Activation::Softmax,
+        tagging: None,
+        embedding: None,
+        entailment: None,
         inputs,
         outputs: vec![format::TensorSpec {
             name: crate::graph::LOGITS.to_owned(),
@@ -108,6 +111,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
             library: "tokenizers".to_owned(),
             version: TOKENIZERS_VERSION.to_owned(),
             pad_id: config.pad_id as u32,
+            mask_id: None,
         },
         provenance: options.provenance.clone(),
         quality: None,

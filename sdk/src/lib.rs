@@ -30,15 +30,25 @@
 
 pub mod bundle;
 mod error;
+mod files;
 mod model;
 mod post;
 pub mod runtime;
 mod task;
 mod text;
 
-pub use bundle::{Bundle, BundleError, BundleWriter, Manifest, SectionInfo, SectionKind};
+pub use bundle::{Bundle, BundleError, BundleWriter, Calibration, Manifest, SectionInfo, SectionKind};
 pub use error::{Code, Error, Result};
 pub use model::{Model, ModelBuilder};
+pub use post::entities::Aggregation;
 pub use runtime::cancel::Cancel;
-pub use task::classify::{Classification, ClassifyOptions, Overflow, Scored, Timings, Usage};
-pub use text::Tokens;
+pub use task::answer::{Answer, AnswerOptions, Answers};
+pub use task::classify::{Classification, ClassifyOptions, Scored};
+pub use task::embed::{EmbedOptions, Embedding, Neighbour, nearest, similarity};
+pub use task::few_shot::{FewShotHead, FewShotOptions};
+pub use task::fill_mask::{FillMaskOptions, FilledMask, FilledMasks, Guess};
+pub use task::options::{Overflow, Timings, Usage};
+pub use task::rerank::{Ranked, RerankOptions};
+pub use task::tag::{Entity, TagOptions, Tagging};
+pub use task::zero_shot::{ZeroShot, ZeroShotLabel, ZeroShotOptions};
+pub use text::{TextSpan, Tokens};

@@ -7,7 +7,7 @@ use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
 use crate::runtime::environment;
 use crate::runtime::pool::Pool;
 use crate::runtime::session::SessionOptions;
-use crate::task::classify::{self, Classification, ClassifyOptions};
+use crate::task;
 use crate::text::{TextTokenizer, Tokens};
 use crate::{Bundle, Error, Result};
 
@@ -50,45 +50,9 @@ impl Model {
     /// slower than the others.
     ///
     /// # Errors
-    /// Those of [`classify`](Model::classify).
+    /// [`Error::Inference`] if ONNX Runtime fails.
     pub fn warm_up(&self) -> Result<()> {
-        self.classify("warm up").map(drop)
-    }
-
-    /// Classifies one text with the default options: a text longer than the
-    /// model takes is truncated, which the answer's
-    /// [`Usage`](crate::Usage) reports.
-    ///
-    /// # Errors
-    /// Those of [`classify_with`](Model::classify_with) that need no options.
-    pub fn classify(&self, text: &str) -> Result<Classification> {
-        self.classify_with(text, &ClassifyOptions::default())
-    }
-
-    /// Classifies one text.
-    ///
-    /// # Errors
-    /// [`Error::WrongTask`] if the model is no classifier; [`Error::TooLong`]
-    /// if the text is and the options say so; [`Error::InvalidArgument`] for
-    /// options that make no sense; [`Error::Cancelled`] and
-    /// [`Error::DeadlineExceeded`]; [`Error::Tokenizer`] and
-    /// [`Error::Inference`] if those engines fail.
-    pub fn classify_with(&self, text: &str, options: &ClassifyOptions) -> Result<Classification> {
-        let answers = classify::run(self, &[text], options)?;
-        answers.into_iter().next().ok_or_else(|| Error::Internal("one text gave no answer".to_owned()))
-    }
-
-    /// Classifies many texts; answers come in the order of the texts.
-    ///
-    /// Where the model allows it, texts of like length run together. An answer
-    /// does not depend on the other texts, beyond rounding in the last digits
-    /// (1e-5 in a logit).
-    ///
-    /// # Errors
-    /// Those of [`classify_with`](Model::classify_with); the first error ends
-    /// the whole call.
-    pub fn classify_batch(&self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classification>> {
-        classify::run(self, texts, options)
+        task::warm_up(self)
     }
 
     /// The tokens of a text, special tokens included and not cut to the
@@ -198,13 +162,17 @@ impl ModelBuilder {
         let tokenizer_json = bundle.bytes_of(TOKENIZER).unwrap_or_default();
         json::check("tokenizer.json", tokenizer_json).map_err(|error| bundle.error(error))?;
         let tokenizer = TextTokenizer::from_bytes(tokenizer_json, manifest.architecture.vocab_size)?;
-        if manifest.max_tokens <= tokenizer.frame().len() {
+        let template = match manifest.task {
+            Task::PairClassification | Task::QuestionAnswering => tokenizer.two()?,
+            _ => tokenizer.one(),
+        };
+        if manifest.max_tokens <= template.len() {
             return problem(BundleError::ManifestField {
                 field: "max_tokens".to_owned(),
                 reason: format!(
                     "is {} and leaves no room for text beside {} special tokens",
                     manifest.max_tokens,
-                    tokenizer.frame().len()
+                    template.len()
                 ),
             });
         }

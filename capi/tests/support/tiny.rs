@@ -57,6 +57,9 @@ fn manifest() -> Manifest {
         languages: vec!["en".to_owned()],
         max_tokens: MAX_TOKENS,
         activation: Activation::Softmax,
+        tagging: None,
+        embedding: None,
+        entailment: None,
         inputs: vec![
             tensor("input_ids", ElementType::Int32, ["batch", "length"]),
             tensor("attention_mask", ElementType::Int32, ["batch", "length"]),
@@ -68,7 +71,12 @@ fn manifest() -> Manifest {
             .map(|op| format!("ai.onnx:{op}"))
             .to_vec(),
         requires: Requires { sdk: "0.1.0".to_owned(), onnxruntime_api: 24 },
-        tokenizer: TokenizerSpec { library: "tokenizers".to_owned(), version: "0.22.2".to_owned(), pad_id: 0 },
+        tokenizer: TokenizerSpec {
+            library: "tokenizers".to_owned(),
+            version: "0.22.2".to_owned(),
+            pad_id: 0,
+            mask_id: None,
+        },
         provenance: None,
         quality: None,
         latency: None,

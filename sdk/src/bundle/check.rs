@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Activation, Batching, BundleError, ElementType, GRAPH, LABELS, Manifest, Requires, SectionKind, TOKENIZER, Task,
-    TensorSpec, WEIGHTS,
+    Activation, Batching, BundleError, ElementType, EntailmentSpec, GRAPH, LABELS, Manifest, Requires, SectionKind,
+    TOKENIZER, Task, TensorSpec, WEIGHTS,
 };
 
 /// The most tokens of one input that any model may state.
@@ -21,13 +21,17 @@ pub(crate) const TOKEN_TYPE_IDS: &str = "token_type_ids";
 
 /// Kind, name and name of the kind of the sections a task needs.
 pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'static str)> {
+    let mut sections = vec![
+        (SectionKind::Tokenizer, TOKENIZER, "tokenizer"),
+        (SectionKind::Graph, GRAPH, "graph"),
+        (SectionKind::Weights, WEIGHTS, "weights"),
+    ];
     match task {
-        Task::TextClassification => vec![
-            (SectionKind::Tokenizer, TOKENIZER, "tokenizer"),
-            (SectionKind::Graph, GRAPH, "graph"),
-            (SectionKind::Weights, WEIGHTS, "weights"),
-            (SectionKind::Labels, LABELS, "labels"),
-        ],
+        Task::TextClassification | Task::PairClassification | Task::TokenClassification => {
+            sections.push((SectionKind::Labels, LABELS, "labels"));
+            sections
+        }
+        Task::QuestionAnswering | Task::SentenceEmbedding | Task::FillMask => sections,
         // What a later task needs is for later versions to say.
         Task::Other(_) => Vec::new(),
     }
@@ -76,8 +80,20 @@ pub(super) fn manifest(m: &Manifest) -> Result<(), BundleError> {
     task(m)
 }
 
+/// The axes that the outputs of a task may have, output by output.
+fn outputs_of(task: &Task) -> &'static [&'static [&'static [&'static str]]] {
+    match task {
+        Task::TextClassification | Task::PairClassification => &[&[&["batch", "labels"]]],
+        Task::TokenClassification => &[&[&["batch", "length", "labels"]]],
+        Task::QuestionAnswering => &[&[&["batch", "length"]], &[&["batch", "length"]]],
+        Task::SentenceEmbedding => &[&[&["batch", "hidden"], &["batch", "length", "hidden"]]],
+        Task::FillMask => &[&[&["batch", "length", "vocabulary"]]],
+        Task::Other(_) => &[],
+    }
+}
+
 fn task(m: &Manifest) -> Result<(), BundleError> {
-    if !matches!(m.task, Task::TextClassification) {
+    if let Task::Other(_) = m.task {
         return Ok(());
     }
     let has_input = |name| m.inputs.iter().any(|input| input.name == name);
@@ -94,11 +110,28 @@ fn task(m: &Manifest) -> Result<(), BundleError> {
     require(m.batching == Batching::Single || has_input(ATTENTION_MASK), "batching", || {
         format!("is `padded`, but the graph has no input `{ATTENTION_MASK}` to tell padding from text")
     })?;
-    let logits = m
-        .outputs
-        .first()
-        .is_some_and(|output| output.element == ElementType::Float32 && output.axes == ["batch", "labels"]);
-    require(logits, "outputs", || "must begin with 32-bit floats of [batch, labels]".into())
+    for (number, allowed) in outputs_of(&m.task).iter().enumerate() {
+        let right = m.outputs.get(number).is_some_and(|output| {
+            output.element == ElementType::Float32 && allowed.iter().any(|axes| output.axes == **axes)
+        });
+        require(right, "outputs", || {
+            let allowed: Vec<String> = allowed.iter().map(|axes| format!("[{}]", axes.join(", "))).collect();
+            format!("must have 32-bit floats of {} as number {}", allowed.join(" or "), number + 1)
+        })?;
+    }
+    let missing = |field, there| require(there, field, || format!("is missing, and {} needs it", m.task.name()));
+    match m.task {
+        Task::TokenClassification => missing("tagging", m.tagging.is_some())?,
+        Task::SentenceEmbedding => {
+            missing("embedding", m.embedding.is_some())?;
+            let dimensions = m.embedding.as_ref().map_or(0, |embedding| embedding.dimensions);
+            range("embedding.dimensions", dimensions, 1, MAX_DIMENSION)?;
+        }
+        Task::FillMask => missing("tokenizer.mask_id", m.tokenizer.mask_id.is_some())?,
+        _ => {}
+    }
+    let mask_fits = m.tokenizer.mask_id.is_none_or(|id| (id as usize) < m.architecture.vocab_size);
+    require(mask_fits, "tokenizer.mask_id", || "is no id of the vocabulary".into())
 }
 
 fn tensors(field: &'static str, tensors: &[TensorSpec]) -> Result<(), BundleError> {
@@ -130,6 +163,12 @@ pub(super) fn labels(labels: &[String], manifest: &Manifest) -> Result<(), Bundl
         if !seen.insert(label) {
             return fail(format!("have `{label}` twice"));
         }
+    }
+    if let Some(EntailmentSpec { entailment, contradiction }) = manifest.entailment {
+        let both = [entailment, contradiction].iter().all(|&index| index < labels.len());
+        require(both && entailment != contradiction, "entailment", || {
+            format!("names the labels {entailment} and {contradiction}, which must be two of {}", labels.len())
+        })?;
     }
     Ok(())
 }

@@ -25,6 +25,15 @@ pub struct Manifest {
     pub max_tokens: usize,
     /// What turns logits into probabilities.
     pub activation: Activation,
+    /// How the labels of [`Task::TokenClassification`] mark where an entity begins and ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tagging: Option<TagScheme>,
+    /// The vectors of [`Task::SentenceEmbedding`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<EmbeddingSpec>,
+    /// Which labels of [`Task::PairClassification`] say that the first text implies the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entailment: Option<EntailmentSpec>,
     /// The graph's inputs.
     pub inputs: Vec<TensorSpec>,
     /// The graph's outputs.
@@ -60,6 +69,16 @@ pub struct Manifest {
 pub enum Task {
     /// One text in, a score for each label out.
     TextClassification,
+    /// Two texts in, a score for each label out.
+    PairClassification,
+    /// A label for each token: entities, parts of speech.
+    TokenClassification,
+    /// A question and a text in, the piece of the text that answers it out.
+    QuestionAnswering,
+    /// A text in, a vector out.
+    SentenceEmbedding,
+    /// A text with masked tokens in, what could stand there out.
+    FillMask,
     /// A task this version of the library does not know.
     #[serde(untagged)]
     Other(String),
@@ -70,6 +89,11 @@ impl Task {
     pub fn name(&self) -> &str {
         match self {
             Task::TextClassification => "text-classification",
+            Task::PairClassification => "pair-classification",
+            Task::TokenClassification => "token-classification",
+            Task::QuestionAnswering => "question-answering",
+            Task::SentenceEmbedding => "sentence-embedding",
+            Task::FillMask => "fill-mask",
             Task::Other(name) => name,
         }
     }
@@ -86,6 +110,54 @@ pub enum Activation {
     Sigmoid,
     /// The logits are the answer (regression).
     None,
+}
+
+/// How the labels of tokens mark entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TagScheme {
+    /// `B-X` begins an entity X, `I-X` goes on, `O` is outside.
+    Bio,
+    /// As BIO, with `E-X` for the last and `S-X` for a single token or word.
+    Bioes,
+    /// Every label is a kind of its own: tokens side by side with the same label belong together.
+    Plain,
+}
+
+/// How token vectors become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Pooling {
+    /// The mean over all tokens, special ones included.
+    Mean,
+    /// The first token's.
+    Cls,
+    /// The largest value of each dimension.
+    Max,
+}
+
+/// The vectors of an embedding model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddingSpec {
+    /// Values of a vector.
+    pub dimensions: usize,
+    /// How token vectors become one. Done by the graph if its first output is `[batch, hidden]`, by the library
+    /// if it is `[batch, length, hidden]`.
+    pub pooling: Pooling,
+    /// Whether vectors are scaled to length 1.
+    pub normalize: bool,
+}
+
+/// The labels of a model that was trained to tell what follows from a text (NLI).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntailmentSpec {
+    /// Index of the label "the first text implies the second".
+    pub entailment: usize,
+    /// Index of the label against which it is weighed when several labels can hold: "contradiction", or "not
+    /// entailment" where there are only two.
+    pub contradiction: usize,
 }
 
 /// How texts may be run together.
@@ -163,6 +235,9 @@ pub struct TokenizerSpec {
     pub version: String,
     /// Id used to pad short texts of a batch.
     pub pad_id: u32,
+    /// Id of the token that stands for a word to be guessed; for [`Task::FillMask`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_id: Option<u32>,
 }
 
 /// Where a model came from.

@@ -4,6 +4,7 @@
 //! The format is on one page, `docs/bundle-format.md`; what may change in it
 //! and what may not is in `COMPATIBILITY.md`.
 
+mod calibration;
 pub(crate) mod check;
 #[cfg(test)]
 mod damage_tests;
@@ -17,11 +18,12 @@ mod reader;
 mod tests;
 mod writer;
 
+pub use calibration::Calibration;
 pub use error::BundleError;
 pub use kind::SectionKind;
 pub use manifest::{
-    Activation, Architecture, Batching, ElementType, Latency, Manifest, Provenance, Quality, Quantization, Requires,
-    Task, TensorSpec, TokenizerSpec,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Latency, Manifest, Pooling,
+    Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 pub use reader::Bundle;
 pub use writer::BundleWriter;
@@ -36,6 +38,8 @@ pub const GRAPH: &str = "model.onnx";
 pub const WEIGHTS: &str = "model.onnx.data";
 /// Name of the labels' section.
 pub const LABELS: &str = "labels.json";
+/// Name of the calibration's section.
+pub const CALIBRATION: &str = "calibration.json";
 
 /// One section of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{BundleError, LABELS, MANIFEST, Manifest, Requires, SectionInfo, SectionKind, check, json, layout};
+use super::{
+    BundleError, CALIBRATION, Calibration, LABELS, MANIFEST, Manifest, Requires, SectionInfo, SectionKind, check, json,
+    layout,
+};
 use crate::{Error, Result};
 
 const MAX_MANIFEST: u64 = 1 << 20;
@@ -24,8 +27,15 @@ struct Inner {
     name: String,
     bytes: Source,
     sections: Vec<SectionInfo>,
+    content: Content,
+}
+
+/// The parts that are read when a bundle is opened.
+#[derive(Debug)]
+struct Content {
     manifest: Manifest,
     labels: Vec<String>,
+    calibration: Calibration,
 }
 
 #[derive(Debug)]
@@ -93,21 +103,24 @@ impl Bundle {
 
     fn check(name: String, bytes: Source) -> Result<Bundle> {
         match read(bytes.as_slice()) {
-            Ok((sections, manifest, labels)) => {
-                Ok(Bundle { inner: Arc::new(Inner { name, bytes, sections, manifest, labels }) })
-            }
+            Ok((sections, content)) => Ok(Bundle { inner: Arc::new(Inner { name, bytes, sections, content }) }),
             Err(problem) => Err(Error::Bundle { bundle: name, problem }),
         }
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.inner.manifest
+        &self.inner.content.manifest
     }
 
     /// The label names, in the order of the logits; empty if the task has none.
     pub fn labels(&self) -> &[String] {
-        &self.inner.labels
+        &self.inner.content.labels
+    }
+
+    /// How logits become probabilities and decisions; the defaults if the bundle does not say.
+    pub fn calibration(&self) -> &Calibration {
+        &self.inner.content.calibration
     }
 
     /// All sections, in file order.
@@ -140,7 +153,7 @@ impl Bundle {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Manifest, Vec<String>), BundleError> {
+fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Content), BundleError> {
     let (sections, header_end) = layout::read(bytes)?;
     check_gaps(bytes, &sections, header_end)?;
     for section in &sections {
@@ -170,7 +183,16 @@ fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Manifest, Vec<String>), Bundl
         }
         None => Vec::new(),
     };
-    Ok((sections, manifest, labels))
+    let calibration = match sections.iter().any(|section| section.kind == SectionKind::Calibration) {
+        true => {
+            let section = find(&sections, SectionKind::Calibration, CALIBRATION, "calibration")?;
+            let calibration: Calibration = json::parse("the calibration", slice(bytes, section))?;
+            calibration.check(labels.len())?;
+            calibration
+        }
+        false => Calibration::default(),
+    };
+    Ok((sections, Content { manifest, labels, calibration }))
 }
 
 fn read_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {

@@ -32,6 +32,9 @@ pub(super) fn manifest() -> Manifest {
         languages: vec!["en".into()],
         max_tokens: 64,
         activation: Activation::Softmax,
+        tagging: None,
+        embedding: None,
+        entailment: None,
         inputs: vec![ints("input_ids"), ints("attention_mask")],
         outputs: vec![TensorSpec {
             name: "logits".into(),
@@ -42,7 +45,7 @@ pub(super) fn manifest() -> Manifest {
         opset: BTreeMap::from([("ai.onnx".into(), 17)]),
         operators: vec!["ai.onnx:MatMul".into()],
         requires: Requires { sdk: "0.1.0".into(), onnxruntime_api: 24 },
-        tokenizer: TokenizerSpec { library: "tokenizers".into(), version: "0.22.2".into(), pad_id: 0 },
+        tokenizer: TokenizerSpec { library: "tokenizers".into(), version: "0.22.2".into(), pad_id: 0, mask_id: None },
         provenance: None,
         quality: Some(Quality {
             metric: "accuracy".into(),

@@ -1,14 +1,15 @@
 //! The writer: the same input gives the same bytes, and a bundle appears at
 //! its path whole or not at all.
 
-use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Bundle, GRAPH, LABELS, MANIFEST, Manifest, SectionKind, TOKENIZER, WEIGHTS, layout};
-use crate::{Error, Result};
+use super::{
+    Bundle, CALIBRATION, Calibration, GRAPH, LABELS, MANIFEST, Manifest, SectionKind, TOKENIZER, WEIGHTS, layout,
+};
+use crate::{Error, Result, files};
 
 /// Puts a bundle together and writes it.
 ///
@@ -54,9 +55,22 @@ impl BundleWriter {
         self
     }
 
-    /// Adds the sections of a classifier under the names the reader expects:
-    /// `tokenizer.json`, the ONNX graph, its external data (the graph refers to
-    /// it as `model.onnx.data`) and the labels in the order of the logits.
+    /// Adds what every model has, under the names the reader expects: `tokenizer.json`, the ONNX graph and its
+    /// external data (the graph refers to it as `model.onnx.data`).
+    pub fn model(
+        self,
+        tokenizer: impl Into<Vec<u8>>,
+        graph: impl Into<Vec<u8>>,
+        weights: impl Into<Vec<u8>>,
+    ) -> BundleWriter {
+        self.section(SectionKind::Tokenizer, TOKENIZER, tokenizer).graph(graph, weights)
+    }
+
+    fn graph(self, graph: impl Into<Vec<u8>>, weights: impl Into<Vec<u8>>) -> BundleWriter {
+        self.section(SectionKind::Graph, GRAPH, graph).section(SectionKind::Weights, WEIGHTS, weights)
+    }
+
+    /// [`model`](BundleWriter::model) and [`labels`](BundleWriter::labels) in one.
     pub fn classifier(
         self,
         tokenizer: impl Into<Vec<u8>>,
@@ -64,11 +78,19 @@ impl BundleWriter {
         weights: impl Into<Vec<u8>>,
         labels: &[String],
     ) -> BundleWriter {
-        let labels = serde_json::Value::from(labels.to_vec()).to_string();
-        self.section(SectionKind::Tokenizer, TOKENIZER, tokenizer)
-            .section(SectionKind::Labels, LABELS, labels)
-            .section(SectionKind::Graph, GRAPH, graph)
-            .section(SectionKind::Weights, WEIGHTS, weights)
+        self.section(SectionKind::Tokenizer, TOKENIZER, tokenizer).labels(labels).graph(graph, weights)
+    }
+
+    /// Adds the label names, in the order of the logits.
+    pub fn labels(self, labels: &[String]) -> BundleWriter {
+        self.section(SectionKind::Labels, LABELS, serde_json::Value::from(labels.to_vec()).to_string())
+    }
+
+    /// Adds how logits become probabilities and decisions.
+    pub fn calibration(self, calibration: &Calibration) -> BundleWriter {
+        // Text and finite numbers alone; what is not finite becomes null, which the reader refuses.
+        let json = serde_json::to_vec(calibration).unwrap_or_default();
+        self.section(SectionKind::Calibration, CALIBRATION, json)
     }
 
     /// Writes the bundle and returns its size in bytes.
@@ -82,24 +104,20 @@ impl BundleWriter {
     /// the parts do not make a valid bundle.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".limbeck.tmp");
-        #[cfg(unix)]
-        {
-            // As if made by open(2): readable by all that the umask allows.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.tempfile_in(folder).map_err(|source| Error::io("write to", folder, source))?;
-        let size = self.write_to(BufWriter::new(file.as_file()))?.map_err(|source| Error::io("write", path, source))?;
-        file.as_file().sync_all().map_err(|source| Error::io("write", path, source))?;
-        Bundle::open_as(file.path(), path.display().to_string())?;
-        file.persist(path).map_err(|error| Error::io("rename a new file to", path, error.error))?;
-        sync_folder(folder)?;
+        // What is wrong with the parts is not told by an I/O error.
+        let (mut size, mut mistake) = (0, None);
+        files::write(
+            path,
+            |out| match self.write_to(out) {
+                Ok(written) => written.map(|written| size = written),
+                Err(error) => {
+                    mistake = Some(error);
+                    Err(std::io::ErrorKind::InvalidInput.into())
+                }
+            },
+            |written| Bundle::open_as(written, path.display().to_string()).map(drop),
+        )
+        .map_err(|error| mistake.unwrap_or(error))?;
         Ok(size)
     }
 
@@ -176,15 +194,4 @@ fn plan(sections: &[&Section]) -> Result<(Vec<u8>, Vec<u64>, u64)> {
         }
         header = next;
     }
-}
-
-/// Makes the new name itself survive a power cut.
-fn sync_folder(folder: &Path) -> Result<()> {
-    #[cfg(unix)]
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| Error::io("flush the folder", folder, source))?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }

@@ -11,9 +11,19 @@ pub(crate) fn activate(activation: Activation, logits: &[f32]) -> Vec<f32> {
     }
 }
 
+/// [`activate`] after dividing the logits by a temperature (Guo et al. 2017, section 4.2). What is no probability
+/// is left alone.
+pub(crate) fn calibrated(activation: Activation, logits: &[f32], temperature: f64) -> Vec<f32> {
+    if temperature == 1.0 || activation == Activation::None {
+        return activate(activation, logits);
+    }
+    let logits: Vec<f32> = logits.iter().map(|&logit| (f64::from(logit) / temperature) as f32).collect();
+    activate(activation, &logits)
+}
+
 /// Shifted by the largest logit so that no exponential overflows, and summed in
 /// 64 bits so that the sum of many small terms is exact enough.
-fn softmax(logits: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponentials: Vec<f64> = logits.iter().map(|&x| f64::from(x - max).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
@@ -47,6 +57,16 @@ mod tests {
         assert_eq!(activate(Activation::Sigmoid, &[0.0]), [0.5]);
         assert_eq!(activate(Activation::None, &[-3.5, 2.0]), [-3.5, 2.0]);
         assert_eq!(activate(Activation::Softmax, &[]), [0f32; 0]);
+    }
+
+    #[test]
+    fn temperature_softens_and_keeps_the_order() {
+        let logits = [1.0, 3.0];
+        let (hot, cold) =
+            (calibrated(Activation::Softmax, &logits, 2.0), calibrated(Activation::Softmax, &logits, 0.5));
+        assert!((hot[1] - 0.731_058_6).abs() < 1e-6 && (cold[1] - 0.982_013_8).abs() < 1e-6);
+        assert_eq!(calibrated(Activation::None, &logits, 2.0), logits);
+        assert_eq!(calibrated(Activation::Sigmoid, &[2.0], 2.0), activate(Activation::Sigmoid, &[1.0]));
     }
 
     #[test]

@@ -11,6 +11,10 @@ use super::lock;
 use super::session::{ModelSession, SessionOptions};
 use crate::{Bundle, Error, Result};
 
+/// Tokens of one batch, padding included. Larger batches are no faster on a
+/// CPU and need more memory.
+const BATCH_TOKENS: usize = 2048;
+
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -52,6 +56,11 @@ impl Pool {
     /// The most sessions.
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Tokens of one batch, padding included.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        BATCH_TOKENS
     }
 
     /// Lends a session, waiting for one if all are in use and no more may be

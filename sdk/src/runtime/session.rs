@@ -16,8 +16,11 @@ use super::graph::{self, Graph};
 use super::limits::Limits;
 use super::weights::{self, Weights};
 use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
-use crate::bundle::{ElementType, GRAPH, TensorSpec, WEIGHTS};
+use crate::bundle::{ElementType, GRAPH, Task, TensorSpec, WEIGHTS};
 use crate::{Bundle, BundleError, Error, Result};
+
+const BATCH: &str = "batch";
+const LENGTH: &str = "length";
 
 /// How the sessions of one model are made.
 pub(crate) struct SessionOptions {
@@ -94,17 +97,20 @@ impl ModelSession {
         Ok(ModelSession { session, _weights: weights, bundle: bundle.clone() })
     }
 
-    /// Runs a batch and returns the first output, row by row.
-    pub(crate) fn run(&mut self, batch: &Batch, limits: &Limits) -> Result<Vec<f32>> {
+    /// Runs a batch and shows its outputs, those that the task reads, to `read`.
+    pub(crate) fn run<R>(
+        &mut self,
+        batch: &Batch,
+        limits: &Limits,
+        read: impl FnOnce(&[Output<'_>]) -> Result<R>,
+    ) -> Result<R> {
         limits.check()?;
         let manifest = self.bundle.manifest();
-        let labels = self.bundle.labels().len();
         let inputs = manifest
             .inputs
             .iter()
             .map(|input| Ok((Cow::Borrowed(input.name.as_str()), value(input, batch)?)))
             .collect::<Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>>>()?;
-        let name = manifest.outputs.first().map_or("", |output| output.name.as_str());
 
         let run = Arc::new(Run { options: RunOptions::new().map_err(failed("run the model"))? });
         // A call without limits pays nothing for them.
@@ -118,21 +124,27 @@ impl ModelSession {
         // own state tells. It also goes first when the run had just finished:
         // what a caller has given up on is not returned.
         limits.check()?;
-        let outputs = outcome.map_err(failed("run the model"))?;
+        let values = outcome.map_err(failed("run the model"))?;
 
-        let output = outputs.get(name).ok_or_else(|| inference(format!("there is no output `{name}`")))?;
-        let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed("run the model"))?;
-        if shape.as_ref() != [batch.rows as i64, labels as i64] {
-            return Err(inference(format!(
-                "the output `{name}` has the shape {:?} where [{}, {labels}] was expected",
-                shape.as_ref(),
-                batch.rows
-            )));
+        let mut outputs = Vec::with_capacity(2);
+        for spec in manifest.outputs.iter().take(outputs_read(&manifest.task)) {
+            let name = &spec.name;
+            let value = values.get(name).ok_or_else(|| inference(format!("there is no output `{name}`")))?;
+            let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed("run the model"))?;
+            let expected = expected_shape(&self.bundle, spec, batch);
+            if shape.as_ref() != expected {
+                return Err(inference(format!(
+                    "the output `{name}` has the shape {:?} where {expected:?} was expected",
+                    shape.as_ref()
+                )));
+            }
+            if values.iter().any(|value| value.is_nan()) {
+                return Err(inference(format!("the output `{name}` holds a value that is not a number")));
+            }
+            let per_token = spec.axes.get(1).is_some_and(|axis| axis == LENGTH);
+            outputs.push(Output { values, rows: batch.rows, length: batch.length, per_token });
         }
-        if values.iter().any(|value| value.is_nan()) {
-            return Err(inference(format!("the output `{name}` holds a value that is not a number")));
-        }
-        Ok(values.to_vec())
+        read(&outputs)
     }
 
     fn check_against_manifest(&self) -> Result<()> {
@@ -151,23 +163,77 @@ impl ModelSession {
                 return problem(format!("it has no input `{}`", input.name));
             }
         }
-        let Some(first) = manifest.outputs.first() else { return problem("it has no outputs".to_owned()) };
-        let Some(outlet) = self.session.outputs().iter().find(|outlet| outlet.name() == first.name) else {
-            return problem(format!("it has no output `{}`", first.name));
-        };
-        if outlet.dtype().tensor_type() != Some(element(first.element)) {
-            return problem(format!("its output `{}` has another type than the manifest says", first.name));
-        }
-        let columns = outlet.dtype().tensor_shape().and_then(|shape| shape.last().copied());
-        let labels = self.bundle.labels().len();
-        match columns {
-            // A free dimension is checked after every run instead.
-            Some(columns) if columns >= 0 && columns != labels as i64 => {
-                problem(format!("its output `{}` has {columns} columns for {labels} labels", first.name))
+        for spec in manifest.outputs.iter().take(outputs_read(&manifest.task)) {
+            let Some(outlet) = self.session.outputs().iter().find(|outlet| outlet.name() == spec.name) else {
+                return problem(format!("it has no output `{}`", spec.name));
+            };
+            if outlet.dtype().tensor_type() != Some(element(spec.element)) {
+                return problem(format!("its output `{}` has another type than the manifest says", spec.name));
             }
-            _ => Ok(()),
+            let (Some(axis), Some(shape)) = (spec.axes.last(), outlet.dtype().tensor_shape()) else { continue };
+            // A free dimension is checked after every run instead.
+            if let (Some(expected), Some(&found)) = (size_of_axis(&self.bundle, axis), shape.last())
+                && found >= 0
+                && found != expected as i64
+            {
+                let name = &spec.name;
+                return problem(format!("its output `{name}` has {found} columns for {expected} {axis}"));
+            }
         }
+        Ok(())
     }
+}
+
+/// What the graph gave for a batch under one name.
+pub(crate) struct Output<'a> {
+    values: &'a [f32],
+    rows: usize,
+    length: usize,
+    per_token: bool,
+}
+
+impl<'a> Output<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(values: &'a [f32], rows: usize, length: usize, per_token: bool) -> Output<'a> {
+        Output { values, rows, length, per_token }
+    }
+
+    /// The values of one row that has so many tokens: without those of its padding, token by token, if the output
+    /// has values for each token.
+    pub(crate) fn row(&self, row: usize, tokens: usize) -> &'a [f32] {
+        let size = self.values.len().checked_div(self.rows).unwrap_or(0);
+        let values = self.values.get(row * size..(row + 1) * size).unwrap_or_default();
+        if !self.per_token {
+            return values;
+        }
+        let columns = size.checked_div(self.length).unwrap_or(0);
+        values.get(..tokens * columns).unwrap_or_default()
+    }
+}
+
+/// How many outputs a task reads; a graph may have more.
+fn outputs_read(task: &Task) -> usize {
+    if matches!(task, Task::QuestionAnswering) { 2 } else { 1 }
+}
+
+/// Size of an axis that does not change from batch to batch.
+fn size_of_axis(bundle: &Bundle, axis: &str) -> Option<usize> {
+    let manifest = bundle.manifest();
+    match axis {
+        "labels" => Some(bundle.labels().len()),
+        "hidden" => Some(manifest.embedding.as_ref().map_or(manifest.architecture.hidden_size, |e| e.dimensions)),
+        "vocabulary" => Some(manifest.architecture.vocab_size),
+        _ => None,
+    }
+}
+
+fn expected_shape(bundle: &Bundle, spec: &TensorSpec, batch: &Batch) -> Vec<i64> {
+    let size = |axis: &String| match axis.as_str() {
+        BATCH => batch.rows as i64,
+        LENGTH => batch.length as i64,
+        other => size_of_axis(bundle, other).map_or(-1, |size| size as i64),
+    };
+    spec.axes.iter().map(size).collect()
 }
 
 fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {

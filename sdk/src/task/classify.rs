@@ -1,75 +1,62 @@
-//! Text classification.
+//! Classification of one text or of two.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::rows::{self, Row};
-use crate::bundle::Task;
+use super::options::{Usage, call_options};
+use super::reading::{Detail, Reading, read_one, read_pair, require};
+use super::rows::{self, Outcome, Row};
+use crate::bundle::{Activation, Task};
 use crate::post::{aggregate, softmax};
 use crate::runtime::limits::Limits;
-use crate::text::window;
-use crate::{Cancel, Error, Model, Result};
-
-/// What to do with a text of more tokens than the model takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// Return [`Error::TooLong`](crate::Error::TooLong).
-    Error,
-    /// Use the first tokens and report how many were dropped.
-    #[default]
-    Truncate,
-    /// Read the whole text in overlapping windows and average their logits,
-    /// each weighted by the number of its tokens.
-    Window {
-        /// How many tokens two neighbouring windows share.
-        stride: usize,
-    },
-}
+use crate::text::window::Keep;
+use crate::{Cancel, Error, Model, Overflow, Result};
 
 /// Options of a classification call.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClassifyOptions {
-    /// What to do with a text that is too long.
+    /// What to do with a text that is too long. Default: truncate, and report it. Windows are put together by
+    /// the mean of their logits, each weighted by the number of its tokens.
     pub overflow: Overflow,
     /// Return only this many labels, the best ones; all when `None`.
     pub top_k: Option<usize>,
+    /// The lowest probability at which a label holds, for all labels, in place of the bundle's own; only for
+    /// models whose labels are independent of each other.
+    pub threshold: Option<f32>,
+    /// The probability of the best label below which the text is out of scope, in place of the bundle's own.
+    pub out_of_scope: Option<f32>,
     /// Ends the call from another thread.
     pub cancel: Option<Cancel>,
     /// Ends the call at this moment.
     pub deadline: Option<Instant>,
 }
 
+call_options!(ClassifyOptions);
+
 impl ClassifyOptions {
-    /// The defaults: truncate, all labels, no cancel token, no deadline.
-    pub fn new() -> ClassifyOptions {
-        ClassifyOptions::default()
-    }
-    /// Sets what to do with a text that is too long.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
-        self
-    }
     /// Returns only the best `k` labels.
     pub fn top_k(mut self, k: usize) -> Self {
         self.top_k = Some(k);
         self
     }
-    /// Lets `cancel` end the call.
-    pub fn cancel(mut self, cancel: Cancel) -> Self {
-        self.cancel = Some(cancel);
+    /// Lets labels hold from this probability on.
+    pub fn threshold(mut self, threshold: f32) -> Self {
+        self.threshold = Some(threshold);
         self
     }
-    /// Ends the call at `deadline`.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(deadline);
+    /// Calls a text out of scope below this probability of its best label.
+    pub fn out_of_scope(mut self, threshold: f32) -> Self {
+        self.out_of_scope = Some(threshold);
         self
     }
-    /// Ends the call `timeout` after now, where now is the moment these
-    /// options are built.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.deadline = Instant::now().checked_add(timeout);
-        self
+
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, value) in [("threshold", self.threshold), ("out_of_scope", self.out_of_scope)] {
+            if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
+                return Err(Error::InvalidArgument(format!("{name} is {value} and must be from 0 to 1")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -79,6 +66,9 @@ impl ClassifyOptions {
 pub struct Classification {
     /// Labels, the one with the highest score first.
     pub labels: Vec<Scored>,
+    /// Whether the best label is sure enough for the text to be the model's business at all. Always true if
+    /// neither the bundle nor the call sets a threshold.
+    pub in_scope: bool,
     /// What was read and how long it took.
     pub usage: Usage,
 }
@@ -91,134 +81,160 @@ pub struct Scored {
     pub label: String,
     /// Its place in the model's list of labels.
     pub index: usize,
-    /// Its probability, by the activation in the manifest; the logit itself if
-    /// the model has none.
+    /// Its probability, by the activation in the manifest and the bundle's
+    /// calibration; the logit itself if the model has none (regression).
     pub probability: f32,
     /// The model's raw score.
     pub logit: f32,
+    /// Whether the label holds: the best one, where just one can; those at or above their threshold, where
+    /// several can; none if the text is out of scope.
+    pub holds: bool,
 }
 
-/// What was read of a text, and how long it took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Usage {
-    /// Tokens of the text that the model read, special tokens included. Those
-    /// that two windows share count once.
-    pub tokens_used: usize,
-    /// Tokens of the text that it did not read.
-    pub tokens_dropped: usize,
-    /// How many windows the text was read in; 1 unless it was too long.
-    pub windows: usize,
-    /// Time by stage.
-    pub timings: Timings,
-}
-
-/// Wall-clock time by stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Timings {
-    /// Text to token ids.
-    pub tokenize: Duration,
-    /// Waiting for a session and running the model. Texts that ran together
-    /// each have the time of the whole run.
-    pub inference: Duration,
-    /// Logits to sorted probabilities.
-    pub post: Duration,
-}
-
-/// Classifies texts; answers come in the order of the texts.
-pub(crate) fn run(model: &Model, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classification>> {
-    let manifest = model.bundle().manifest();
-    if !matches!(manifest.task, Task::TextClassification) {
-        return Err(Error::WrongTask {
-            model: manifest.id.clone(),
-            have: manifest.task.name().to_owned(),
-            want: "text-classification",
-        });
+impl Model {
+    /// Classifies one text with the default options: a text longer than the
+    /// model takes is truncated, which the answer's
+    /// [`Usage`](crate::Usage) reports.
+    ///
+    /// # Errors
+    /// Those of [`classify_with`](Model::classify_with) that need no options.
+    pub fn classify(&self, text: &str) -> Result<Classification> {
+        self.classify_with(text, &ClassifyOptions::default())
     }
-    let limits = Limits { cancel: options.cancel.clone(), deadline: options.deadline };
-    limits.check()?;
 
-    let mut rows = Vec::new();
-    let mut usages = Vec::with_capacity(texts.len());
-    for (text, content) in texts.iter().enumerate() {
+    /// Classifies one text.
+    ///
+    /// # Errors
+    /// [`Error::WrongTask`] if the model is no classifier; [`Error::TooLong`]
+    /// if the text is and the options say so; [`Error::InvalidArgument`] for
+    /// options that make no sense; [`Error::Cancelled`] and
+    /// [`Error::DeadlineExceeded`]; [`Error::Tokenizer`] and
+    /// [`Error::Inference`] if those engines fail.
+    pub fn classify_with(&self, text: &str, options: &ClassifyOptions) -> Result<Classification> {
+        super::only(self.classify_batch(&[text], options)?)
+    }
+
+    /// Classifies many texts; answers come in the order of the texts.
+    ///
+    /// Where the model allows it, texts of like length run together. An answer
+    /// does not depend on the other texts, beyond rounding in the last digits
+    /// (1e-5 in a logit).
+    ///
+    /// # Errors
+    /// Those of [`classify_with`](Model::classify_with); the first error ends
+    /// the whole call.
+    pub fn classify_batch(&self, texts: &[&str], options: &ClassifyOptions) -> Result<Vec<Classification>> {
+        require(self, &[Task::TextClassification], "text-classification")?;
+        options.check()?;
+        let limits = options.limits();
         limits.check()?;
-        usages.push(tokenize(model, text, content, options.overflow, &limits, &mut rows)?);
+        let mut rows = Vec::new();
+        let readings = texts
+            .iter()
+            .map(|text| read_one(self, text, Detail::Ids, options.overflow, &limits, &mut rows))
+            .collect::<Result<Vec<_>>>()?;
+        classify(self, readings, &rows, &limits, options)
     }
-    let outcomes = rows::run(model, &rows, &limits)?;
 
-    // Rows of one text follow each other, and texts are in order.
-    let mut done = rows.iter().zip(outcomes).peekable();
-    let mut answers = Vec::with_capacity(texts.len());
-    for (text, mut usage) in usages.into_iter().enumerate() {
-        let (mut logits, mut weights) = (Vec::new(), Vec::new());
-        while let Some((row, outcome)) = done.next_if(|(row, _)| row.text == text) {
-            usage.timings.inference += outcome.time;
-            weights.push(row.content);
-            logits.push(outcome.logits);
-        }
-        let start = Instant::now();
-        let windows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
-        let logits = aggregate::weighted_mean(&windows, &weights);
-        let labels = score(model, &logits, options.top_k);
-        usage.timings.post = start.elapsed();
-        answers.push(Classification { labels, usage });
+    /// Classifies a pair of texts with the default options: whether the second follows from the first, how alike
+    /// they are, whatever the model was trained for.
+    ///
+    /// # Errors
+    /// Those of [`classify_pair_with`](Model::classify_pair_with) that need no options.
+    pub fn classify_pair(&self, first: &str, second: &str) -> Result<Classification> {
+        self.classify_pair_with(first, second, &ClassifyOptions::default())
     }
-    Ok(answers)
+
+    /// Classifies a pair of texts. If it is too long, the longer text is truncated, or read in windows of which
+    /// each holds the whole of the shorter one.
+    ///
+    /// # Errors
+    /// [`Error::WrongTask`] if the model does not take pairs; else those of
+    /// [`classify_with`](Model::classify_with).
+    pub fn classify_pair_with(&self, first: &str, second: &str, options: &ClassifyOptions) -> Result<Classification> {
+        super::only(self.classify_pairs(&[(first, second)], options)?)
+    }
+
+    /// Classifies many pairs of texts; answers come in the order of the pairs.
+    ///
+    /// # Errors
+    /// Those of [`classify_pair_with`](Model::classify_pair_with); the first error ends the whole call.
+    pub fn classify_pairs(&self, pairs: &[(&str, &str)], options: &ClassifyOptions) -> Result<Vec<Classification>> {
+        require(self, &[Task::PairClassification], "pair-classification")?;
+        options.check()?;
+        let limits = options.limits();
+        limits.check()?;
+        let mut rows = Vec::new();
+        let readings = pairs
+            .iter()
+            .map(|&(first, second)| {
+                let details = [Detail::Ids; 2];
+                read_pair(self, [first, second], details, Keep::Shorter, options.overflow, &limits, &mut rows)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        classify(self, readings, &rows, &limits, options)
+    }
 }
 
-/// Adds the rows of one text.
-fn tokenize(
+fn classify(
     model: &Model,
-    text: usize,
-    content: &str,
-    overflow: Overflow,
+    readings: Vec<Reading>,
+    rows: &[Row],
     limits: &Limits,
-    rows: &mut Vec<Row>,
-) -> Result<Usage> {
-    let start = Instant::now();
-    let frame = model.tokenizer().frame();
-    let ids = model.tokenizer().ids(content, limits)?;
-    // `Model` has checked that there is room for at least one token.
-    let room = model.bundle().manifest().max_tokens.saturating_sub(frame.len());
-    let plan = window::plan(ids.len(), room, frame.len(), overflow)?;
-    if ids.is_empty() && frame.len() == 0 {
-        return Err(Error::InvalidArgument(
-            "the text has no tokens, and this model's tokenizer adds none: there is nothing to classify".to_owned(),
-        ));
-    }
-    let windows = plan.windows.len();
-    for window in plan.windows {
-        let tokens = ids.get(window).unwrap_or_default();
-        rows.push(Row {
-            text,
-            content: tokens.len(),
-            ids: frame.ids(tokens).map(|id| id as i32).collect(),
-            types: frame.types(tokens.len()).map(|id| id as i32).collect(),
-        });
-    }
-    Ok(Usage {
-        tokens_used: ids.len() - plan.dropped + frame.len(),
-        tokens_dropped: plan.dropped,
-        windows,
-        timings: Timings { tokenize: start.elapsed(), ..Timings::default() },
-    })
+    options: &ClassifyOptions,
+) -> Result<Vec<Classification>> {
+    let outcomes = rows::run(model, rows, limits, |_, output| Ok(output.values(0).to_vec()))?;
+    Ok(readings
+        .into_iter()
+        .map(|reading| {
+            let (logits, mut usage) = mean(&reading, &outcomes);
+            let start = Instant::now();
+            let (labels, in_scope) = score(model, &logits, options);
+            usage.timings.post = start.elapsed();
+            Classification { labels, in_scope, usage }
+        })
+        .collect())
 }
 
-fn score(model: &Model, logits: &[f32], top_k: Option<usize>) -> Vec<Scored> {
-    let probabilities = softmax::activate(model.bundle().manifest().activation, logits);
+/// The values of a text's windows put together, each weighted by the number of its tokens.
+pub(super) fn mean(reading: &Reading, outcomes: &[Outcome<Vec<f32>>]) -> (Vec<f32>, Usage) {
+    let mut usage = reading.usage;
+    let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
+    usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+    let windows: Vec<&[f32]> = outcomes.iter().map(|outcome| outcome.value.as_slice()).collect();
+    (aggregate::weighted_mean(&windows, &reading.weights()), usage)
+}
+
+/// The labels by their scores, and whether the text is in scope.
+fn score(model: &Model, logits: &[f32], options: &ClassifyOptions) -> (Vec<Scored>, bool) {
+    let (manifest, calibration) = (model.bundle().manifest(), model.bundle().calibration());
+    let probabilities = softmax::calibrated(manifest.activation, logits, calibration.temperature);
+    let best = probabilities.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let in_scope = match options.out_of_scope.or(calibration.out_of_scope) {
+        Some(threshold) if manifest.activation != Activation::None => best >= threshold,
+        _ => true,
+    };
     // By logit, which orders labels as the probability does and still tells
     // them apart where probabilities have become equal.
-    softmax::descending(logits)
+    let labels = softmax::descending(logits)
         .into_iter()
-        .take(top_k.unwrap_or(usize::MAX))
-        .filter_map(|index| {
+        .enumerate()
+        .take(options.top_k.unwrap_or(usize::MAX))
+        .filter_map(|(place, index)| {
+            let probability = *probabilities.get(index)?;
+            let holds = match manifest.activation {
+                Activation::Softmax => place == 0,
+                Activation::Sigmoid => probability >= options.threshold.unwrap_or_else(|| calibration.threshold(index)),
+                Activation::None => true,
+            };
             Some(Scored {
                 label: model.bundle().labels().get(index)?.clone(),
                 index,
-                probability: *probabilities.get(index)?,
+                probability,
                 logit: *logits.get(index)?,
+                holds: holds && in_scope,
             })
         })
-        .collect()
+        .collect();
+    (labels, in_scope)
 }

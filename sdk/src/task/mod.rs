@@ -1,5 +1,30 @@
-//! What models do: one file a task, and how rows of tokens are run for all of
-//! them.
+//! What models do: one file a task, and how rows of tokens are read and run for all of them.
 
+pub(crate) mod answer;
 pub(crate) mod classify;
+pub(crate) mod embed;
+pub(crate) mod few_shot;
+pub(crate) mod fill_mask;
+pub(crate) mod options;
+mod reading;
+pub(crate) mod rerank;
 mod rows;
+pub(crate) mod tag;
+pub(crate) mod zero_shot;
+
+use crate::runtime::limits::Limits;
+use crate::text::Template;
+use crate::{Error, Model, Result};
+
+/// The answer of a call that was given one text.
+fn only<T>(answers: Vec<T>) -> Result<T> {
+    answers.into_iter().next().ok_or_else(|| Error::Internal("one text gave no answer".to_owned()))
+}
+
+/// Runs the model once, on a few tokens.
+pub(crate) fn warm_up(model: &Model) -> Result<()> {
+    let pad = model.bundle().manifest().tokenizer.pad_id;
+    let template: &Template = model.tokenizer().one();
+    let row = rows::Row::new(template, &[pad; 3], &[]);
+    rows::run(model, &[row], &Limits::default(), |_, _| Ok(())).map(drop)
+}

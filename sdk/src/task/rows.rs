@@ -8,42 +8,67 @@ use std::time::{Duration, Instant};
 use crate::bundle::Batching;
 use crate::runtime::limits::Limits;
 use crate::runtime::lock;
-use crate::runtime::session::Batch;
+use crate::runtime::session::{Batch, Output};
+use crate::text::Template;
 use crate::{Error, Model, Result};
 
-/// Tokens of one batch, padding included. Larger batches are no faster on a
-/// CPU and need more memory.
-const BATCH_TOKENS: usize = 2048;
-
-/// One window of one text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One window of one text, or of two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// Which text it belongs to.
-    pub text: usize,
-    /// Tokens without the special ones.
-    pub content: usize,
+    /// Ids, special tokens included.
     pub ids: Vec<i32>,
+    /// Token types.
     pub types: Vec<i32>,
 }
 
-/// What came out of one row.
+impl Row {
+    /// The row of some tokens of one text or two, with special tokens.
+    pub(crate) fn new(template: &Template, first: &[u32], second: &[u32]) -> Row {
+        Row {
+            ids: template.ids(first, second).map(|id| id as i32).collect(),
+            types: template.types(first.len(), second.len()).map(|id| id as i32).collect(),
+        }
+    }
+}
+
+/// What the graph gave for one row.
+pub(crate) struct RowOutput<'a> {
+    outputs: &'a [Output<'a>],
+    row: usize,
+    tokens: usize,
+}
+
+impl<'a> RowOutput<'a> {
+    /// The values of output `number`, without those of padding.
+    pub(crate) fn values(&self, number: usize) -> &'a [f32] {
+        self.outputs.get(number).map_or(&[], |output| output.row(self.row, self.tokens))
+    }
+}
+
+/// What was read of one row, and how long the run took.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Outcome {
-    pub logits: Vec<f32>,
+pub(crate) struct Outcome<T> {
+    pub value: T,
     pub time: Duration,
 }
 
-/// Runs all rows and returns their outcomes in the order of the rows.
+/// Runs all rows, lets `read` take from each row's output what the task needs, and returns that in the order of
+/// the rows.
 ///
 /// With a pool of several sessions the batches are spread over them, on this
 /// thread and on further ones that end before this function returns.
-pub(crate) fn run(model: &Model, rows: &[Row], limits: &Limits) -> Result<Vec<Outcome>> {
+pub(crate) fn run<T: Send + Default>(
+    model: &Model,
+    rows: &[Row],
+    limits: &Limits,
+    read: impl Fn(usize, &RowOutput<'_>) -> Result<T> + Sync,
+) -> Result<Vec<Outcome<T>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     let batches = match model.bundle().manifest().batching {
-        Batching::Padded => group(&lengths),
+        Batching::Padded => group(&lengths, model.pool().batch_tokens()),
         Batching::Single => (0..rows.len()).map(|row| vec![row]).collect(),
     };
-    let outcomes = Mutex::new(vec![Outcome::default(); rows.len()]);
+    let outcomes: Mutex<Vec<Outcome<T>>> = Mutex::new(rows.iter().map(|_| Outcome::default()).collect());
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
@@ -51,7 +76,7 @@ pub(crate) fn run(model: &Model, rows: &[Row], limits: &Limits) -> Result<Vec<Ou
         while !stop.load(Ordering::Relaxed)
             && let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            match run_batch(model, rows, batch, limits) {
+            match run_batch(model, rows, batch, limits, &read) {
                 Ok(done) => {
                     let mut outcomes = lock(&outcomes);
                     for (&row, outcome) in batch.iter().zip(done) {
@@ -85,13 +110,22 @@ pub(crate) fn run(model: &Model, rows: &[Row], limits: &Limits) -> Result<Vec<Ou
     }
 }
 
-fn run_batch(model: &Model, rows: &[Row], members: &[usize], limits: &Limits) -> Result<Vec<Outcome>> {
+fn run_batch<T>(
+    model: &Model,
+    rows: &[Row],
+    members: &[usize],
+    limits: &Limits,
+    read: &impl Fn(usize, &RowOutput<'_>) -> Result<T>,
+) -> Result<Vec<Outcome<T>>> {
     let start = Instant::now();
     let batch = pad(rows, members, model.bundle().manifest().tokenizer.pad_id as i32);
-    let logits = model.pool().take(limits)?.session()?.run(&batch, limits)?;
+    let values = model.pool().take(limits)?.session()?.run(&batch, limits, |outputs| {
+        let read =
+            |(row, &member): (usize, &usize)| read(member, &RowOutput { outputs, row, tokens: rows[member].ids.len() });
+        members.iter().enumerate().map(read).collect::<Result<Vec<T>>>()
+    })?;
     let time = start.elapsed();
-    let labels = model.bundle().labels().len().max(1);
-    Ok(logits.chunks(labels).map(|logits| Outcome { logits: logits.to_vec(), time }).collect())
+    Ok(values.into_iter().map(|value| Outcome { value, time }).collect())
 }
 
 fn pad(rows: &[Row], members: &[usize], pad_id: i32) -> Batch {
@@ -107,17 +141,16 @@ fn pad(rows: &[Row], members: &[usize], pad_id: i32) -> Batch {
     batch
 }
 
-/// Puts rows of like length together: at most `BATCH_TOKENS` tokens a batch
-/// with its padding, and no row that would be padding by more than a quarter.
-fn group(lengths: &[usize]) -> Vec<Vec<usize>> {
+/// Puts rows of one length bucket together, at most `budget` tokens a batch with its padding. A row is never
+/// padded beyond its bucket: by an eighth of its length, or to the next multiple of 8 where it is short.
+fn group(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
     for row in order {
-        let fits = |batch: &Vec<usize>| {
-            (batch.len() + 1) * longest <= BATCH_TOKENS && longest - lengths[row] <= (longest / 4).max(8)
-        };
+        let fits =
+            |batch: &Vec<usize>| (batch.len() + 1) * longest <= budget && bucket(lengths[row]) == bucket(longest);
         match batches.last_mut().filter(|batch| fits(batch)) {
             Some(batch) => batch.push(row),
             None => {
@@ -129,6 +162,13 @@ fn group(lengths: &[usize]) -> Vec<Vec<usize>> {
     batches
 }
 
+/// The length up to which rows of this length may be padded.
+fn bucket(length: usize) -> usize {
+    // Eight buckets to each doubling of the length, as steps of a power of two.
+    let step = (length.next_power_of_two() / 16).max(8);
+    length.next_multiple_of(step)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -136,7 +176,7 @@ mod tests {
     use super::*;
 
     fn row(ids: &[i32]) -> Row {
-        Row { text: 0, content: ids.len(), ids: ids.to_vec(), types: vec![0; ids.len()] }
+        Row { ids: ids.to_vec(), types: vec![0; ids.len()] }
     }
 
     #[test]
@@ -151,21 +191,38 @@ mod tests {
 
     #[test]
     fn like_lengths_go_together() {
-        assert_eq!(group(&[10, 300, 12, 280, 9]), [vec![1, 3], vec![2, 0, 4]]);
-        assert_eq!(group(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(group(&[10, 300, 12, 290, 9, 8], 2048), [vec![1, 3], vec![2, 0, 4], vec![5]]);
+        assert_eq!(group(&[], 2048), Vec::<Vec<usize>>::new());
+        assert_eq!([1, 8, 9, 17, 128, 129, 145, 512].map(bucket), [8, 8, 16, 24, 128, 144, 160, 512]);
+    }
+
+    #[test]
+    fn outputs_are_read_without_padding() {
+        let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
+        let output = |per_token| Output::new(&values, 2, 3, per_token);
+        assert_eq!(output(true).row(1, 2), [6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(output(false).row(1, 2), [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        assert!(output(true).row(2, 1).is_empty());
     }
 
     proptest! {
         #[test]
-        fn every_row_is_in_one_batch_within_the_budget(lengths in proptest::collection::vec(0usize..3000, 0..200)) {
-            let batches = group(&lengths);
+        fn every_row_is_in_one_batch_within_budget_and_bucket(
+            lengths in proptest::collection::vec(0usize..3000, 0..200),
+            budget in 1usize..5000,
+        ) {
+            let batches = group(&lengths, budget);
             let mut seen: Vec<usize> = batches.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
             for batch in &batches {
                 let longest = batch.iter().map(|&row| lengths[row]).max().unwrap();
                 // One row alone may be over the budget: it cannot be split.
-                prop_assert!(batch.len() == 1 || batch.len() * longest <= BATCH_TOKENS);
+                prop_assert!(batch.len() == 1 || batch.len() * longest <= budget);
+                for &row in batch {
+                    prop_assert!(longest <= bucket(lengths[row]));
+                    prop_assert!(bucket(lengths[row]) <= (lengths[row] + 7).max(lengths[row] * 9 / 8 + 1));
+                }
             }
         }
     }

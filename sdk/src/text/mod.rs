@@ -1,8 +1,15 @@
-//! Text to token ids, and which of them go into which run.
+//! Text to token ids, which of them go into which run, and back to places in the text.
 
 mod chunk;
+mod encoding;
+mod offsets;
+mod template;
 mod tokenizer;
 pub(crate) mod window;
 
+pub(crate) use encoding::Encoded;
+pub use encoding::Tokens;
+pub use offsets::TextSpan;
+pub(crate) use offsets::{locate, whole_clusters};
+pub(crate) use template::Template;
 pub(crate) use tokenizer::TextTokenizer;
-pub use tokenizer::Tokens;

@@ -1,64 +1,22 @@
 //! The tokenizer of a bundle.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use tokenizers::{Encoding, Token, Tokenizer};
+use tokenizers::Tokenizer;
 
 use super::chunk;
+use super::encoding::{Encoded, Tokens};
+use super::template::Template;
 use crate::runtime::limits::Limits;
 use crate::{Error, Result};
-
-/// The tokens of one text, as the model would read them if it took texts of
-/// any length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tokens {
-    /// Token ids, special tokens included.
-    pub ids: Vec<u32>,
-    /// For each token where it stands in the text, in bytes. Special tokens
-    /// that stand for no text have an empty range at 0.
-    pub offsets: Vec<Range<usize>>,
-    /// Whether each token was put there by the tokenizer and stands for no
-    /// text.
-    pub special: Vec<bool>,
-}
-
-/// Ids of a text without the special tokens around it.
-pub(crate) type Ids = Vec<u32>;
-
-/// The special tokens a model wants around one text, and the token types.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    before: Vec<(u32, u32)>,
-    after: Vec<(u32, u32)>,
-    text_type: u32,
-}
-
-impl Frame {
-    /// How many special tokens it adds.
-    pub(crate) fn len(&self) -> usize {
-        self.before.len() + self.after.len()
-    }
-
-    /// Ids of one text with its special tokens.
-    pub(crate) fn ids<'a>(&'a self, text: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-        self.before.iter().map(|t| t.0).chain(text.iter().copied()).chain(self.after.iter().map(|t| t.0))
-    }
-
-    /// Token types of one text of `length` tokens with its special tokens.
-    pub(crate) fn types(&self, length: usize) -> impl Iterator<Item = u32> + '_ {
-        let text = std::iter::repeat_n(self.text_type, length);
-        self.before.iter().map(|t| t.1).chain(text).chain(self.after.iter().map(|t| t.1))
-    }
-}
 
 /// A tokenizer with its own truncation and padding switched off.
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
-    frame: Frame,
+    one: Template,
+    two: Option<Template>,
     in_pieces: bool,
     vocab_size: usize,
 }
@@ -71,34 +29,83 @@ impl TextTokenizer {
             .map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
-        let frame = find_frame(&tokenizer)?;
+        let (one, two) = (Template::for_one(&tokenizer)?, Template::for_two(&tokenizer));
         let in_pieces = chunk::splits_at_spaces(&tokenizer);
-        let this = TextTokenizer { tokenizer, frame, in_pieces, vocab_size };
-        this.check_ids(&this.frame.ids(&[]).collect::<Vec<_>>())?;
+        let this = TextTokenizer { tokenizer, one, two, in_pieces, vocab_size };
+        for template in std::iter::once(&this.one).chain(&this.two) {
+            this.check_ids(&template.ids(&[], &[]).collect::<Vec<_>>())?;
+        }
         Ok(this)
     }
 
-    pub(crate) fn frame(&self) -> &Frame {
-        &self.frame
+    /// The special tokens around one text.
+    pub(crate) fn one(&self) -> &Template {
+        &self.one
     }
 
-    /// Token ids of the text, without the special tokens around it.
-    pub(crate) fn ids(&self, text: &str, limits: &Limits) -> Result<Ids> {
-        if !self.in_pieces {
-            return self.encode(text).map(|encoding| encoding.get_ids().to_vec());
-        }
-        let mut ids = Vec::with_capacity(text.len() / 4);
-        for piece in chunk::pieces(text) {
-            limits.check()?;
-            ids.extend_from_slice(self.encode(piece)?.get_ids());
-        }
-        Ok(ids)
+    /// The special tokens around two texts.
+    pub(crate) fn two(&self) -> Result<&Template> {
+        self.two.as_ref().ok_or_else(|| {
+            Error::Tokenizer("tokenizer.json: its post-processor does not say how two texts are joined".to_owned())
+        })
     }
 
-    fn encode(&self, text: &str) -> Result<Encoding> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(|error| Error::Tokenizer(error.to_string()))?;
-        self.check_ids(encoding.get_ids())?;
-        Ok(encoding)
+    /// Token ids of the text, without the special tokens around it; no offsets and no words.
+    pub(crate) fn ids(&self, text: &str, limits: &Limits) -> Result<Encoded> {
+        self.by_pieces(text, limits, |piece, _, encoded| {
+            let encoding = self.tokenizer.encode_fast(piece, false).map_err(failed)?;
+            encoded.ids.extend_from_slice(encoding.get_ids());
+            Ok(())
+        })
+    }
+
+    /// Tokens of the text with their places and words, without the special tokens around it.
+    pub(crate) fn words(&self, text: &str, limits: &Limits) -> Result<Encoded> {
+        self.by_pieces(text, limits, |piece, start, encoded| {
+            let encoding = self.tokenizer.encode(piece, false).map_err(failed)?;
+            encoded.ids.extend_from_slice(encoding.get_ids());
+            encoded.offsets.extend(encoding.get_offsets().iter().map(|&(from, to)| start + from..start + to));
+            // Numbered anew: added tokens have no word, and words that gave no token would leave gaps.
+            let mut last = None;
+            for word in encoding.get_word_ids() {
+                let next = encoded.words.last().map_or(0, |number| number + 1);
+                let same = word.is_some() && *word == last;
+                encoded.words.push(if same { next - 1 } else { next });
+                last = *word;
+            }
+            Ok(())
+        })
+    }
+
+    fn by_pieces(
+        &self,
+        text: &str,
+        limits: &Limits,
+        mut encode: impl FnMut(&str, usize, &mut Encoded) -> Result<()>,
+    ) -> Result<Encoded> {
+        let mut encoded = Encoded::default();
+        if self.in_pieces {
+            let mut start = 0;
+            for piece in chunk::pieces(text) {
+                limits.check()?;
+                encode(piece, start, &mut encoded)?;
+                start += piece.len();
+            }
+        } else {
+            encode(text, 0, &mut encoded)?;
+        }
+        self.check_ids(&encoded.ids)?;
+        Ok(encoded)
+    }
+
+    /// The text that a token stands for; none for an id without one.
+    pub(crate) fn token_text(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// The text of tokens put together.
+    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
+        guarded(|| self.tokenizer.decode(ids, true)).map_err(Error::Tokenizer)
     }
 
     /// Tokens of the text with offsets and the special tokens around it.
@@ -128,7 +135,7 @@ impl TextTokenizer {
 /// Calls into the tokenizers library. It has places that panic on a file that
 /// contradicts itself; those known are looked for before, and this keeps the
 /// others from ending the program.
-fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     // Nothing that was half changed is used again: a tokenizer is only read,
     // and one that fails to load is gone.
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -164,36 +171,8 @@ fn check_templates(json: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Finds out which special tokens the post-processor puts where, by letting it
-/// process made-up tokens. Windows can then be framed without running it again.
-fn find_frame(tokenizer: &Tokenizer) -> Result<Frame> {
-    let unsupported = || {
-        Error::Tokenizer(
-            "tokenizer.json: its post-processor does more than put special tokens before and after a text".to_owned(),
-        )
-    };
-    let frame_of = |length: usize| -> Result<(Frame, Vec<u32>)> {
-        let tokens = (0..length).map(|i| Token::new(0, String::new(), (i, i + 1))).collect();
-        let encoding = guarded(|| tokenizer.post_process(Encoding::from_tokens(tokens, 0), None, true))
-            .map_err(Error::Tokenizer)?;
-        let special = encoding.get_special_tokens_mask();
-        let start = special.iter().take_while(|&&mask| mask != 0).count();
-        let end = start + length;
-        if special.len() < end || special[start..end].contains(&1) || special[end..].contains(&0) {
-            return Err(unsupported());
-        }
-        let all: Vec<(u32, u32)> =
-            encoding.get_ids().iter().copied().zip(encoding.get_type_ids().iter().copied()).collect();
-        let text_type = all[start..end].first().map_or(0, |t| t.1);
-        let frame = Frame { before: all[..start].to_vec(), after: all[end..].to_vec(), text_type };
-        Ok((frame, encoding.get_type_ids().to_vec()))
-    };
-    let (frame, _) = frame_of(1)?;
-    let (same, types) = frame_of(3)?;
-    if frame != same || !frame.types(3).eq(types) {
-        return Err(unsupported());
-    }
-    Ok(frame)
+fn failed(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(error.to_string())
 }
 
 #[cfg(test)]
@@ -207,8 +186,9 @@ mod tests {
     }
 
     fn framed(tokenizer: &TextTokenizer, text: &str) -> Vec<u32> {
-        let ids = tokenizer.ids(text, &Limits::default()).unwrap();
-        tokenizer.frame().ids(&ids).collect()
+        let ids = tokenizer.ids(text, &Limits::default()).unwrap().ids;
+        assert_eq!(tokenizer.words(text, &Limits::default()).unwrap().ids, ids);
+        tokenizer.one().ids(&ids, &[]).collect()
     }
 
     /// The file asks for four tokens and padding to sixteen.
@@ -224,6 +204,38 @@ mod tests {
         let tokenizer = tokenizer(JSON);
         for text in ["", "a", "The FILM was [SEP] not [CLS] good 🙂", "\0 x \u{301}"] {
             assert_eq!(framed(&tokenizer, text), tokenizer.tokens(text).unwrap().ids, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_framed_as_the_post_processor_does() {
+        let tokenizer = tokenizer(JSON);
+        let (a, b) = ("the film", "was not very good");
+        let [first, second] = [a, b].map(|text| tokenizer.ids(text, &Limits::default()).unwrap().ids);
+        let template = tokenizer.two().unwrap();
+        let expected = tokenizer.tokenizer.encode((a, b), true).unwrap();
+        assert_eq!(template.ids(&first, &second).collect::<Vec<_>>(), expected.get_ids());
+        assert_eq!(template.types(first.len(), second.len()).collect::<Vec<_>>(), expected.get_type_ids());
+        let sequences = expected.get_sequence_ids();
+        assert_eq!(sequences.iter().position(|&s| s == Some(0)), Some(template.first_at()));
+        assert_eq!(sequences.iter().position(|&s| s == Some(1)), Some(template.second_at(first.len())));
+    }
+
+    #[test]
+    fn words_count_over_pieces_and_offsets_are_of_the_whole_text() {
+        let tokenizer = tokenizer(JSON);
+        let text = "the films, ÉTÉ [SEP] 漢字🙂 ".repeat(2000);
+        let encoded = tokenizer.words(&text, &Limits::default()).unwrap();
+        let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+        assert!(chunk::pieces(&text).count() > 2);
+        assert_eq!(encoded.offsets, whole.get_offsets().iter().map(|&(a, b)| a..b).collect::<Vec<_>>());
+        let mut last = None;
+        for (at, (word, range)) in encoded.words.iter().zip(&encoded.offsets).enumerate() {
+            assert!(text.get(range.clone()).is_some());
+            let expected = whole.get_word_ids()[at];
+            let same = at > 0 && expected.is_some() && expected == whole.get_word_ids()[at - 1];
+            assert_eq!(*word, last.map_or(0, |last: usize| last + usize::from(!same)));
+            last = Some(*word);
         }
     }
 
@@ -280,7 +292,7 @@ mod tests {
         let end = JSON.find(r#""decoder""#).unwrap();
         let json = format!("{}{}", &JSON[..start], &JSON[end..]);
         let tokenizer = tokenizer(&json);
-        assert_eq!(tokenizer.frame().len(), 0);
+        assert_eq!(tokenizer.one().len(), 0);
         assert_eq!(framed(&tokenizer, "").len(), 0);
         assert_eq!(framed(&tokenizer, "the film").len(), 2);
     }

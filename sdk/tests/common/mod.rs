@@ -72,6 +72,9 @@ pub fn manifest() -> Manifest {
         languages: vec!["en".into()],
         max_tokens: 64,
         activation: Activation::Softmax,
+        tagging: None,
+        embedding: None,
+        entailment: None,
         inputs: vec![ints("input_ids"), ints("attention_mask")],
         outputs: vec![TensorSpec {
             name: "logits".into(),
@@ -84,7 +87,7 @@ pub fn manifest() -> Manifest {
             .map(|name| format!("ai.onnx:{name}"))
             .to_vec(),
         requires: Requires { sdk: "0.1.0".into(), onnxruntime_api: 24 },
-        tokenizer: TokenizerSpec { library: "tokenizers".into(), version: "0.22.2".into(), pad_id: 0 },
+        tokenizer: TokenizerSpec { library: "tokenizers".into(), version: "0.22.2".into(), pad_id: 0, mask_id: None },
         provenance: None,
         quality: None,
         latency: None,

@@ -1,0 +1,209 @@
+//! Token classification: entities with their places in the text.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::options::{Usage, call_options};
+use super::reading::{Detail, Reading, read_one, require};
+use super::rows::{self, Outcome};
+use crate::bundle::{TagScheme, Task};
+use crate::post::entities;
+use crate::post::softmax::softmax;
+use crate::text::window::best_window;
+use crate::text::{TextSpan, locate, whole_clusters};
+use crate::{Aggregation, Cancel, Error, Model, Overflow, Result};
+
+/// Options of a tagging call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TagOptions {
+    /// How tokens become entities. Default: [`Aggregation::First`].
+    pub aggregation: Aggregation,
+    /// Leave out entities with a lower score. Default 0: none.
+    pub threshold: f32,
+    /// What to do with a text that is too long. Default: windows. Every word is read from the window that holds
+    /// all of it and shows most of the text around it.
+    pub overflow: Overflow,
+    /// Ends the call from another thread.
+    pub cancel: Option<Cancel>,
+    /// Ends the call at this moment.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for TagOptions {
+    fn default() -> Self {
+        TagOptions {
+            aggregation: Aggregation::default(),
+            threshold: 0.0,
+            overflow: Overflow::AutoWindow,
+            cancel: None,
+            deadline: None,
+        }
+    }
+}
+
+call_options!(TagOptions);
+
+impl TagOptions {
+    /// Sets how tokens become entities.
+    pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
+        self.aggregation = aggregation;
+        self
+    }
+    /// Leaves out entities with a lower score.
+    pub fn threshold(mut self, threshold: f32) -> Self {
+        self.threshold = threshold;
+        self
+    }
+}
+
+/// The answer for one text.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Tagging {
+    /// The entities, in the order of the text.
+    pub entities: Vec<Entity>,
+    /// What was read and how long it took.
+    pub usage: Usage,
+}
+
+/// A piece of the text with a label.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Entity {
+    /// What it is: `PER`; with [`Aggregation::None`] the label as the model has it: `B-PER`.
+    pub label: String,
+    /// Mean probability of the labels of its words.
+    pub score: f32,
+    /// Where it stands. It never cuts through what a reader sees as one character.
+    pub span: TextSpan,
+    /// The piece itself.
+    pub text: String,
+}
+
+impl Model {
+    /// Finds the entities of one text with the default options.
+    ///
+    /// # Errors
+    /// Those of [`tag_with`](Model::tag_with).
+    pub fn tag(&self, text: &str) -> Result<Tagging> {
+        self.tag_with(text, &TagOptions::default())
+    }
+
+    /// Finds the entities of one text.
+    ///
+    /// # Errors
+    /// [`Error::WrongTask`] if the model is no token classifier; else those of
+    /// [`classify_with`](Model::classify_with).
+    pub fn tag_with(&self, text: &str, options: &TagOptions) -> Result<Tagging> {
+        super::only(self.tag_batch(&[text], options)?)
+    }
+
+    /// Finds the entities of many texts; answers come in the order of the texts.
+    ///
+    /// # Errors
+    /// Those of [`tag_with`](Model::tag_with); the first error ends the whole call.
+    pub fn tag_batch(&self, texts: &[&str], options: &TagOptions) -> Result<Vec<Tagging>> {
+        require(self, &[Task::TokenClassification], "token-classification")?;
+        let limits = options.limits();
+        limits.check()?;
+        let mut rows = Vec::new();
+        let readings = texts
+            .iter()
+            .map(|text| read_one(self, text, Detail::Words, options.overflow, &limits, &mut rows))
+            .collect::<Result<Vec<_>>>()?;
+        let outcomes = rows::run(self, &rows, &limits, |_, output| Ok(output.values(0).to_vec()))?;
+        readings.iter().zip(texts).map(|(reading, text)| self.entities(text, reading, &outcomes, options)).collect()
+    }
+
+    fn entities(
+        &self,
+        text: &str,
+        reading: &Reading,
+        outcomes: &[Outcome<Vec<f32>>],
+        options: &TagOptions,
+    ) -> Result<Tagging> {
+        let (scheme, labels) = (self.bundle().manifest().tagging.unwrap_or(TagScheme::Bio), self.bundle().labels());
+        let mut usage = reading.usage;
+        let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
+        usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+        let start = Instant::now();
+
+        let tokens = &reading.texts[0];
+        let windows: Vec<Range<usize>> = reading.windows.iter().map(|[first, _]| first.clone()).collect();
+        // The tokens that some window holds; the others were dropped.
+        let read = windows.last().map_or(0, |window| window.end);
+        let offset = self.tokenizer().one().first_at();
+        let mut probabilities = Vec::with_capacity(read * labels.len());
+        for (at, window) in word_windows(&windows, tokens.words.get(..read).unwrap_or_default()).into_iter().enumerate()
+        {
+            let column = (offset + at - windows[window].start) * labels.len();
+            let logits = outcomes.get(window).and_then(|outcome| outcome.value.get(column..column + labels.len()));
+            let logits = logits.ok_or_else(|| Error::Internal("a token without logits".to_owned()))?;
+            probabilities.extend(softmax(logits));
+        }
+        let words = tokens.words.get(..read).unwrap_or_default();
+        let found = entities::decode(&probabilities, words, labels, scheme, options.aggregation);
+        let found: Vec<_> = found.into_iter().filter(|found| found.score >= options.threshold).collect();
+        let alone = options.aggregation == Aggregation::None;
+        let ranges: Vec<Range<usize>> = found
+            .iter()
+            .map(|found| tokens.bytes_of(found.tokens.clone()))
+            .map(|bytes| if alone { bytes } else { whole_clusters(text, bytes) })
+            .collect();
+        let entities = found
+            .iter()
+            .zip(locate(text, &ranges))
+            .map(|(found, span)| Entity {
+                label: found.label.to_owned(),
+                score: found.score,
+                text: span.of(text).to_owned(),
+                span,
+            })
+            .collect();
+        usage.timings.post = start.elapsed();
+        Ok(Tagging { entities, usage })
+    }
+}
+
+/// The window from which each token is read: for all tokens of a word one that holds them all, where there is one.
+fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
+    let mut best = best_window(windows, words.len());
+    let mut end = 0;
+    for word in words.chunk_by(|a, b| a == b) {
+        let tokens = end..end + word.len();
+        end = tokens.end;
+        let holds = |window: &Range<usize>| window.start <= tokens.start && tokens.end <= window.end;
+        let chosen = best.get(tokens.start).copied().unwrap_or(0);
+        let whole = match windows.get(chosen).is_some_and(holds) {
+            true => Some(chosen),
+            false => {
+                // Windows are in order: the one that holds the end may hold the start too.
+                let near = chosen.saturating_sub(1)..(chosen + 2).min(windows.len());
+                near.into_iter().find(|&window| holds(&windows[window]))
+            }
+        };
+        if let (Some(window), Some(best)) = (whole, best.get_mut(tokens)) {
+            best.fill(window);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_whole_from_one_window() {
+        let windows = [0..10, 6..16, 12..20];
+        // A word of tokens 7 to 10, which crosses the border where the best window changes.
+        let words = [0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let chosen = word_windows(&windows, &words);
+        assert_eq!(chosen[7..11], [1; 4]);
+        assert_eq!((chosen[0], chosen[6], chosen[11], chosen[19]), (0, 0, 1, 2));
+        // A word longer than any window is read where each token is seen best.
+        let long = word_windows(&windows, &[0; 20]);
+        assert_eq!(long, best_window(&windows, 20));
+    }
+}
