@@ -115,6 +115,19 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
 
+    /// A model's own test inputs did not give what they should.
+    #[error(
+        "the self-test of model `{model}` failed at input {vector}: {reason}; the bundle or the ONNX Runtime library is not the one it was made for"
+    )]
+    SelfTest {
+        /// The model's id.
+        model: String,
+        /// Which input, from 0.
+        vector: usize,
+        /// What was wrong.
+        reason: String,
+    },
+
     /// A bug in this library. The message is for its developers.
     #[error("internal error (please report it): {0}")]
     Internal(String),
@@ -137,6 +150,7 @@ impl Error {
             Error::RuntimeIncompatible { .. } => Code::RuntimeIncompatible,
             Error::Inference { .. } => Code::Inference,
             Error::Tokenizer(_) => Code::Tokenizer,
+            Error::SelfTest { .. } => Code::SelfTest,
             Error::Internal(_) => Code::Internal,
         }
     }

@@ -16,7 +16,13 @@
 //! ```
 //!
 //! * [`Bundle`] reads and checks a file, [`BundleWriter`] makes one.
-//! * [`Model`] runs it: from any number of threads, with a [`Cancel`] token and
+//! * [`Model`] runs it, by one method a task: [`classify`](Model::classify),
+//!   [`classify_pair`](Model::classify_pair), [`rerank`](Model::rerank),
+//!   [`zero_shot`](Model::zero_shot), [`tag`](Model::tag),
+//!   [`answer`](Model::answer), [`embed`](Model::embed) and
+//!   [`fill_mask`](Model::fill_mask); [`FewShotHead`] fits a classifier of
+//!   one's own on embeddings.
+//! * Calls may come from any number of threads, with a [`Cancel`] token and
 //!   a deadline on every call, and with nothing cut off silently
 //!   ([`Overflow`], [`Usage`]).
 //! * [`runtime`] finds ONNX Runtime, which does the arithmetic.
@@ -49,6 +55,7 @@ pub use task::few_shot::{FewShotHead, FewShotOptions};
 pub use task::fill_mask::{FillMaskOptions, FilledMask, FilledMasks, Guess};
 pub use task::options::{Overflow, Timings, Usage};
 pub use task::rerank::{Ranked, RerankOptions};
+pub use task::self_test::SelfTestReport;
 pub use task::tag::{Entity, TagOptions, Tagging};
 pub use task::zero_shot::{ZeroShot, ZeroShotLabel, ZeroShotOptions};
 pub use text::{TextSpan, Tokens};

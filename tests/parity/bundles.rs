@@ -3,7 +3,6 @@
 use limbeck::Model as Bundle;
 use limbeck_export::arch::{Capture, Model, ModelConfig};
 use limbeck_export::checkpoint::{self, HeadInfo};
-use limbeck_export::graph::WeightMode;
 use limbeck_export::pack;
 use limbeck_tests::models::{architectures, draw};
 use limbeck_tests::seeded;
@@ -49,15 +48,7 @@ fn every_architecture_answers_through_the_sdk() {
         let source = folder.path().join("source.json");
         std::fs::write(&source, tokenizer(config.pad_id).to_string()).unwrap();
         checkpoint::save(folder.path(), &config, &info, &params, &source).unwrap();
-        let options = pack::PackOptions {
-            id: "family".into(),
-            version: "0.1.0".into(),
-            build: 1,
-            languages: vec![],
-            max_tokens: 64,
-            weights: WeightMode::Float,
-            provenance: None,
-        };
+        let options = pack::PackOptions { id: "family".into(), max_tokens: 64, ..pack::PackOptions::default() };
         let bundle = pack::draft(folder.path(), &options).unwrap().to_bytes().unwrap();
         let bundle = Bundle::builder().runtime_path(limbeck_tests::cache::onnxruntime()).open_bytes(bundle).unwrap();
         let written: Vec<String> =

@@ -4,7 +4,6 @@ use limbeck::{ClassifyOptions, Model};
 use limbeck_export::arch::{Head, ModelConfig, Params, parameter_layout};
 use limbeck_export::checkpoint::HeadInfo;
 use limbeck_export::data::{Encoder, Example};
-use limbeck_export::graph::WeightMode;
 use limbeck_export::{checkpoint, pack};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -51,15 +50,7 @@ fn model() -> Model {
     let labels = ["no".to_owned(), "yes".to_owned()];
     let tokenizer = limbeck_tests::cache::minilm().join("tokenizer.json");
     checkpoint::save(folder.path(), &config, &HeadInfo::classifier(&labels), &params, &tokenizer).unwrap();
-    let options = pack::PackOptions {
-        id: "tokens".into(),
-        version: "0.1.0".into(),
-        build: 1,
-        languages: vec!["en".into()],
-        max_tokens: MAX_TOKENS,
-        weights: WeightMode::Float,
-        provenance: None,
-    };
+    let options = pack::PackOptions { id: "tokens".into(), max_tokens: MAX_TOKENS, ..pack::PackOptions::default() };
     let bundle = pack::draft(folder.path(), &options).unwrap().to_bytes().unwrap();
     Model::builder().runtime_path(limbeck_tests::cache::onnxruntime()).open_bytes(bundle).unwrap()
 }

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod bare_runtime;
+pub mod bundles;
 pub mod cache;
 pub mod models;
 

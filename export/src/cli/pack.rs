@@ -3,8 +3,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use limbeck_export::files;
 use limbeck_export::graph::WeightMode;
-use limbeck_export::pack::{PackOptions, draft};
+use limbeck_export::pack::{PackOptions, TaskName, draft};
 use serde_json::json;
 
 /// What a bundle says of itself, shared by `pack` and `quantize`
@@ -25,28 +26,38 @@ pub(super) struct Identity {
     /// Longest text in tokens, special tokens included
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
+    /// What the model is for; default: what its head says. A sequence classifier may also be for pairs of texts,
+    /// and any encoder for sentence embeddings
+    #[arg(long, value_enum)]
+    task: Option<TaskName>,
+    /// JSON file with `temperature`, `thresholds` (one a label) and `out_of_scope`, as `limbeck calibrate` writes it
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
 }
 
 impl Identity {
-    pub(super) fn options(&self, output: &std::path::Path, weights: WeightMode) -> PackOptions {
+    pub(super) fn options(&self, output: &std::path::Path, weights: WeightMode) -> Result<PackOptions> {
         let stem = || output.file_stem().map_or("model".into(), |s| s.to_string_lossy().into_owned());
-        PackOptions {
+        Ok(PackOptions {
             id: self.id.clone().unwrap_or_else(stem),
             version: self.model_version.clone(),
             build: self.build,
             languages: self.language.clone(),
             max_tokens: self.max_tokens,
             weights,
+            task: self.task,
+            calibration: self.calibration.as_deref().map(files::read_json).transpose()?,
             provenance: None,
-        }
+        })
     }
 }
 
-/// Pack a Hugging Face classifier folder into an fp32 bundle
+/// Pack a Hugging Face model folder into an fp32 bundle
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  limbeck pack out/student -o student.limbeck --language en\n\nFor int8 see `limbeck quantize`."
-)]
+#[command(after_help = "Examples:\n  \
+    limbeck pack out/student -o student.limbeck --language en\n  \
+    limbeck pack out/nli -o nli.limbeck --task pair-classification\n  \
+    limbeck pack all-MiniLM-L6-v2 -o minilm.limbeck --max-tokens 256\n\nFor int8 see `limbeck quantize`.")]
 pub(super) struct Pack {
     /// Folder with config.json, model.safetensors and tokenizer.json
     model: PathBuf,
@@ -62,7 +73,7 @@ pub(super) struct Pack {
 
 impl Pack {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let options = self.identity.options(&self.output, WeightMode::Float);
+        let options = self.identity.options(&self.output, WeightMode::Float)?;
         let bytes = draft(&self.model, &options)?.write(&self.output)?;
         if self.json {
             super::print_json(&json!({"bundle": self.output, "bytes": bytes, "mode": "none"}))?;

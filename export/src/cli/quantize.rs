@@ -48,13 +48,14 @@ pub(super) struct Quantize {
 
 impl Quantize {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let int8 = self.identity.options(&self.output, WeightMode::DynamicInt8);
+        let int8 = self.identity.options(&self.output, WeightMode::DynamicInt8)?;
         let mut bundle = draft(&self.model, &int8)?;
         let mut drop_points = None;
+        self.engine.load()?;
+        bundle.record_self_test(&Model::builder().open_bytes(bundle.to_bytes()?)?)?;
         if let Some(data) = &self.data {
             let examples = read_examples(data, &self.columns.schema()?)?;
-            self.engine.load()?;
-            let fp32 = draft(&self.model, &self.identity.options(&self.output, WeightMode::Float))?;
+            let fp32 = draft(&self.model, &self.identity.options(&self.output, WeightMode::Float)?)?;
             let reporter = super::reporter(false);
             let score = |bytes: Vec<u8>, name| -> Result<f64> {
                 Ok(evaluate(&Model::builder().open_bytes(bytes)?, &examples, &reporter, name)?.value)

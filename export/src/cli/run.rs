@@ -1,29 +1,62 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::Args;
-use limbeck::{ClassifyOptions, Model, Overflow};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use limbeck::bundle::Task;
+use limbeck::{
+    Aggregation, AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, Overflow, TagOptions, Usage,
+    ZeroShotOptions,
+};
+use serde::Serialize;
 
 use super::engines::Engine;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OverflowName {
+    Error,
+    Truncate,
+    Window,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AggregationName {
+    None,
+    First,
+    Average,
+    Max,
+    Strict,
+}
 
 /// Run a bundle on texts
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck run sentiment.limbeck \"crisp screen, awful battery\"\n  \
-    limbeck run sentiment.limbeck --json < sentences.txt")]
+    limbeck run entities.limbeck \"Ada Lovelace met Babbage in London\"\n  \
+    limbeck run reader.limbeck --first \"Who wrote it?\" < document.txt\n  \
+    limbeck run nli.limbeck --labels sports,politics \"The match ended 3 to 1.\"\n  \
+    limbeck run sentiment.limbeck --json < sentences.txt\n\n\
+    A model of two texts takes the first by --first, or from each line: FIRST, a tab, SECOND.")]
 pub(super) struct Run {
     /// Bundle
     bundle: PathBuf,
     /// Texts; without any, one text a line from standard input
     texts: Vec<String>,
-    /// How many labels to show
+    /// The question, or the first of two texts, for all texts
+    #[arg(long, value_name = "TEXT")]
+    first: Option<String>,
+    /// Choose between these labels by what follows from the text; for models of pairs that know entailment
+    #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
+    labels: Vec<String>,
+    /// How many labels, answers or guesses to show
     #[arg(long, default_value_t = 3)]
     top_k: usize,
-    /// What to do with a text that is too long: error, truncate or window
-    #[arg(long, default_value = "truncate")]
-    overflow: String,
+    /// How tokens become entities
+    #[arg(long, value_enum, default_value = "first")]
+    aggregation: AggregationName,
+    /// What to do with a text that is too long; default: what suits the task
+    #[arg(long, value_enum)]
+    overflow: Option<OverflowName>,
     /// One JSON object a text
     #[arg(long)]
     json: bool,
@@ -31,49 +64,142 @@ pub(super) struct Run {
     engine: Engine,
 }
 
+/// What is shown of one text.
+struct Shown {
+    json: String,
+    line: String,
+    usage: Usage,
+}
+
+/// The JSON line of one text.
+#[derive(Serialize)]
+struct WithText<'a, T> {
+    text: &'a str,
+    #[serde(flatten)]
+    answer: &'a T,
+}
+
 impl Run {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.engine.load()?;
         let model = Model::open(&self.bundle)?;
-        let overflow = match self.overflow.as_str() {
-            "error" => Overflow::Error,
-            "truncate" => Overflow::Truncate,
-            "window" => Overflow::Window { stride: model.bundle().manifest().max_tokens / 4 },
-            other => bail!("--overflow {other}: use error, truncate or window"),
+        let task = &model.bundle().manifest().task;
+        ensure!(
+            self.labels.is_empty() || *task == Task::PairClassification,
+            "--labels needs a model for pairs of texts; this one is for {}",
+            task.name()
+        );
+        let texts: Box<dyn Iterator<Item = std::io::Result<String>>> = if self.texts.is_empty() {
+            Box::new(std::io::stdin().lines())
+        } else {
+            Box::new(self.texts.clone().into_iter().map(Ok))
         };
-        let options = ClassifyOptions::new().top_k(self.top_k).overflow(overflow);
-        let from_input = self.texts.is_empty();
-        let texts: Box<dyn Iterator<Item = std::io::Result<String>>> =
-            if from_input { Box::new(std::io::stdin().lines()) } else { Box::new(self.texts.into_iter().map(Ok)) };
         for (index, text) in texts.enumerate() {
             let text =
                 text.map_err(|e| anyhow::anyhow!("standard input, line {}: {e}; it must be UTF-8 text", index + 1))?;
-            let answer = model.classify_with(&text, &options)?;
-            let usage = &answer.usage;
+            let Shown { json, line, usage } = self.answer(&model, &text)?;
             if self.json {
-                let labels: Vec<_> = answer
-                    .labels
-                    .iter()
-                    .map(|l| json!({"label": l.label, "probability": l.probability, "logit": l.logit}))
-                    .collect();
-                let timings = &usage.timings;
-                super::print(&format!(
-                    "{}\n",
-                    json!({"text": text, "labels": labels, "tokens_used": usage.tokens_used,
-                           "tokens_dropped": usage.tokens_dropped, "windows": usage.windows,
-                           "tokenize_ms": timings.tokenize.as_secs_f64() * 1e3,
-                           "inference_ms": timings.inference.as_secs_f64() * 1e3})
-                ))?;
+                super::print(&format!("{json}\n"))?;
             } else {
-                let labels: Vec<String> =
-                    answer.labels.iter().map(|l| format!("{} {:.1}%", l.label, l.probability * 100.0)).collect();
                 let dropped = match usage.tokens_dropped {
                     0 => String::new(),
                     n => format!("  ({n} tokens were not read; see --overflow)"),
                 };
-                super::print(&format!("{}\n  {}{dropped}\n", text, labels.join("  ")))?;
+                super::print(&format!("{text}\n  {line}{dropped}\n"))?;
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn overflow(&self, default: Overflow) -> Overflow {
+        match self.overflow {
+            None => default,
+            Some(OverflowName::Error) => Overflow::Error,
+            Some(OverflowName::Truncate) => Overflow::Truncate,
+            Some(OverflowName::Window) => Overflow::AutoWindow,
+        }
+    }
+
+    /// The two texts of a line.
+    fn two<'a>(&'a self, text: &'a str) -> Result<(&'a str, &'a str)> {
+        match &self.first {
+            Some(first) => Ok((first, text)),
+            None => text.split_once('\t').with_context(|| {
+                format!("the model reads two texts: give the first by --first, or put a tab between them in `{text}`")
+            }),
+        }
+    }
+
+    fn answer(&self, model: &Model, line: &str) -> Result<Shown> {
+        fn shown<T: Serialize>(text: &str, answer: &T, line: String, usage: Usage) -> Result<Shown> {
+            Ok(Shown { json: serde_json::to_string(&WithText { text, answer })?, line, usage })
+        }
+        let text = line;
+        let percent = |p: f32| format!("{:.1}%", p * 100.0);
+        let classified = |answer: limbeck::Classification| {
+            let labels = answer.labels.iter().map(|l| match model.bundle().manifest().activation {
+                limbeck::bundle::Activation::None => format!("{} {:.3}", l.label, l.logit),
+                _ => format!("{} {}{}", l.label, percent(l.probability), if l.holds { " *" } else { "" }),
+            });
+            let scope = if answer.in_scope { "" } else { "  (out of scope)" };
+            let line = labels.collect::<Vec<_>>().join("  ") + scope;
+            shown(text, &answer, line, answer.usage)
+        };
+        match &model.bundle().manifest().task {
+            Task::TextClassification => {
+                let options = ClassifyOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::Truncate));
+                classified(model.classify_with(text, &options)?)
+            }
+            Task::PairClassification if !self.labels.is_empty() => {
+                let options = ZeroShotOptions::new().overflow(self.overflow(Overflow::Truncate));
+                let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+                let answer = model.zero_shot_with(text, &labels, &options)?;
+                let labels = answer.labels.iter().map(|l| format!("{} {}", l.label, percent(l.probability)));
+                shown(text, &answer, labels.collect::<Vec<_>>().join("  "), answer.usage)
+            }
+            Task::PairClassification => {
+                let (first, second) = self.two(text)?;
+                let options = ClassifyOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::Truncate));
+                classified(model.classify_pair_with(first, second, &options)?)
+            }
+            Task::TokenClassification => {
+                let aggregation = match self.aggregation {
+                    AggregationName::None => Aggregation::None,
+                    AggregationName::First => Aggregation::First,
+                    AggregationName::Average => Aggregation::Average,
+                    AggregationName::Max => Aggregation::Max,
+                    AggregationName::Strict => Aggregation::Strict,
+                };
+                let options = TagOptions::new().aggregation(aggregation).overflow(self.overflow(Overflow::AutoWindow));
+                let answer = model.tag_with(text, &options)?;
+                let entities = answer.entities.iter().map(|e| format!("{} [{} {}]", e.text, e.label, percent(e.score)));
+                let line = entities.collect::<Vec<_>>().join("  ");
+                shown(text, &answer, if line.is_empty() { "nothing found".to_owned() } else { line }, answer.usage)
+            }
+            Task::QuestionAnswering => {
+                let (question, text) = self.two(text)?;
+                let options = AnswerOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::AutoWindow));
+                let answer = model.answer_with(question, text, &options)?;
+                let answers = answer.answers.iter().map(|a| format!("\"{}\" {}", a.text, percent(a.score)));
+                shown(text, &answer, answers.collect::<Vec<_>>().join("  "), answer.usage)
+            }
+            Task::SentenceEmbedding => {
+                let options = EmbedOptions::new().overflow(self.overflow(Overflow::Truncate));
+                let answer = model.embed_with(text, &options)?;
+                let first: Vec<String> = answer.vector.iter().take(4).map(|v| format!("{v:.4}")).collect();
+                let line = format!("{} values: {} ...", answer.vector.len(), first.join(" "));
+                shown(text, &answer, line, answer.usage)
+            }
+            Task::FillMask => {
+                let options = FillMaskOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::AutoWindow));
+                let answer = model.fill_mask_with(text, &options)?;
+                let masks = answer.masks.iter().map(|mask| {
+                    let guesses = mask.guesses.iter().map(|g| format!("{} {}", g.text, percent(g.probability)));
+                    guesses.collect::<Vec<_>>().join("  ")
+                });
+                shown(text, &answer, masks.collect::<Vec<_>>().join("  |  "), answer.usage)
+            }
+            other => bail!("this program cannot run models for {}", other.name()),
+        }
     }
 }

@@ -55,9 +55,11 @@ pub(super) fn build_and_measure(
             max_tokens: recipe.max_tokens,
             weights,
             provenance: Some(provenance.clone()),
+            ..PackOptions::default()
         };
-        let draft = draft(&out.join(folder), &options)?;
+        let mut draft = draft(&out.join(folder), &options)?;
         let model = open(&draft)?;
+        draft.record_self_test(&model)?;
         let test = evaluate(&model, &data.split.test, run.reporter, name)?;
         Ok(Candidate { name, file: out.join(file), draft, test })
     };

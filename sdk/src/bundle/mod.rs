@@ -14,6 +14,7 @@ mod kind;
 mod layout;
 mod manifest;
 mod reader;
+mod self_test;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -26,6 +27,7 @@ pub use manifest::{
     Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 pub use reader::Bundle;
+pub use self_test::{SelfTest, SelfTestVector};
 pub use writer::BundleWriter;
 
 /// Name of the manifest's section.
@@ -38,6 +40,8 @@ pub const GRAPH: &str = "model.onnx";
 pub const WEIGHTS: &str = "model.onnx.data";
 /// Name of the labels' section.
 pub const LABELS: &str = "labels.json";
+/// Name of the section with inputs and expected outputs.
+pub const SELF_TEST: &str = "selftest.json";
 /// Name of the calibration's section.
 pub const CALIBRATION: &str = "calibration.json";
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{
-    BundleError, CALIBRATION, Calibration, LABELS, MANIFEST, Manifest, Requires, SectionInfo, SectionKind, check, json,
-    layout,
+    BundleError, CALIBRATION, Calibration, LABELS, MANIFEST, Manifest, Requires, SELF_TEST, SectionInfo, SectionKind,
+    SelfTest, check, json, layout,
 };
 use crate::{Error, Result};
 
@@ -121,6 +121,19 @@ impl Bundle {
     /// How logits become probabilities and decisions; the defaults if the bundle does not say.
     pub fn calibration(&self) -> &Calibration {
         &self.inner.content.calibration
+    }
+
+    /// Inputs and expected outputs, if the bundle has some.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if the section cannot be read.
+    pub fn self_test(&self) -> Result<Option<SelfTest>> {
+        let Some(bytes) = self.bytes_of(SELF_TEST) else { return Ok(None) };
+        let read = || {
+            let self_test: SelfTest = json::parse("the self-test", bytes)?;
+            self_test.check().map(|()| self_test)
+        };
+        read().map(Some).map_err(|problem| self.error(problem))
     }
 
     /// All sections, in file order.

@@ -7,7 +7,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Bundle, CALIBRATION, Calibration, GRAPH, LABELS, MANIFEST, Manifest, SectionKind, TOKENIZER, WEIGHTS, layout,
+    Bundle, CALIBRATION, Calibration, GRAPH, LABELS, MANIFEST, Manifest, SELF_TEST, SectionKind, SelfTest, TOKENIZER,
+    WEIGHTS, layout,
 };
 use crate::{Error, Result, files};
 
@@ -91,6 +92,12 @@ impl BundleWriter {
         // Text and finite numbers alone; what is not finite becomes null, which the reader refuses.
         let json = serde_json::to_vec(calibration).unwrap_or_default();
         self.section(SectionKind::Calibration, CALIBRATION, json)
+    }
+
+    /// Adds inputs with the outputs expected of them.
+    pub fn self_test(self, self_test: &SelfTest) -> BundleWriter {
+        let json = serde_json::to_vec(self_test).unwrap_or_default();
+        self.section(SectionKind::Selftest, SELF_TEST, json)
     }
 
     /// Writes the bundle and returns its size in bytes.

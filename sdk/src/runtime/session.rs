@@ -212,7 +212,7 @@ impl<'a> Output<'a> {
 }
 
 /// How many outputs a task reads; a graph may have more.
-fn outputs_read(task: &Task) -> usize {
+pub(crate) fn outputs_read(task: &Task) -> usize {
     if matches!(task, Task::QuestionAnswering) { 2 } else { 1 }
 }
 

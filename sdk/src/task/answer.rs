@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_pair, require};
 use super::rows::{self, Outcome};
@@ -50,7 +52,7 @@ impl AnswerOptions {
 }
 
 /// What was found for one question.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answers {
     /// The answers, the best first. Empty only if the text has no tokens.
@@ -59,6 +61,7 @@ pub struct Answers {
     /// Only a model that was trained on such questions (SQuAD 2) gives it a meaning.
     pub no_answer: f32,
     /// What was read and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
@@ -71,7 +74,7 @@ impl Answers {
 }
 
 /// A piece of the text that answers a question.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
     /// The piece itself, of whole words.

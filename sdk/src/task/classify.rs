@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_one, read_pair, require};
 use super::rows::{self, Outcome, Row};
@@ -61,7 +63,7 @@ impl ClassifyOptions {
 }
 
 /// The answer for one text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Classification {
     /// Labels, the one with the highest score first.
@@ -70,11 +72,12 @@ pub struct Classification {
     /// neither the bundle nor the call sets a threshold.
     pub in_scope: bool,
     /// What was read and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
 /// A label with its score.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Scored {
     /// The label's name.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::classify::mean;
 use super::options::{Usage, call_options};
 use super::reading::{Detail, read_one, require};
@@ -27,12 +29,13 @@ pub struct EmbedOptions {
 call_options!(EmbedOptions);
 
 /// A text as a vector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Embedding {
     /// As many values as the manifest's `embedding.dimensions`, of length 1 if it says `normalize`.
     pub vector: Vec<f32>,
     /// What was read and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
@@ -108,7 +111,7 @@ pub fn similarity(a: &[f32], b: &[f32]) -> Result<f32> {
 }
 
 /// One of many vectors, by its place, with its [`similarity`] to a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Neighbour {
     /// Place in the list that was searched.

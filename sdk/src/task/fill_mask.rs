@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_one, require};
 use super::rows::{self, Outcome};
@@ -44,17 +46,18 @@ impl FillMaskOptions {
 }
 
 /// What was guessed in one text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FilledMasks {
     /// The masks in the order of the text. Those in a part that was dropped are missing.
     pub masks: Vec<FilledMask>,
     /// What was read and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
 /// One mask with what could stand there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FilledMask {
     /// Where the mask stands.
@@ -64,7 +67,7 @@ pub struct FilledMask {
 }
 
 /// What could stand in place of a mask.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Guess {
     /// The token as text.

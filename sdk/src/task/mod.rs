@@ -9,6 +9,7 @@ pub(crate) mod options;
 mod reading;
 pub(crate) mod rerank;
 mod rows;
+pub(crate) mod self_test;
 pub(crate) mod tag;
 pub(crate) mod zero_shot;
 

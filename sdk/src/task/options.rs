@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 /// What to do with a text of more tokens than the model takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,7 +25,7 @@ pub enum Overflow {
 }
 
 /// What was read of a text, and how long it took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Tokens of the text that the model read, special tokens included. Those
@@ -33,6 +36,7 @@ pub struct Usage {
     /// How many windows the text was read in; 1 unless it was too long.
     pub windows: usize,
     /// Time by stage.
+    #[serde(flatten)]
     pub timings: Timings,
 }
 
@@ -47,6 +51,17 @@ pub struct Timings {
     pub inference: Duration,
     /// Logits to the answer.
     pub post: Duration,
+}
+
+impl Serialize for Timings {
+    /// As milliseconds: `tokenize_ms`, `inference_ms`, `post_ms`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Timings", 3)?;
+        for (name, time) in [("tokenize_ms", self.tokenize), ("inference_ms", self.inference), ("post_ms", self.post)] {
+            fields.serialize_field(name, &(time.as_secs_f64() * 1e3))?;
+        }
+        fields.end()
+    }
 }
 
 /// The part of an options type that is the same for every task. The type has the fields `overflow`, `cancel` and

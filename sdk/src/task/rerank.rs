@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::options::{Usage, call_options};
 use super::reading::{Detail, read_pair, require};
 use super::rows;
@@ -50,7 +52,7 @@ impl RerankOptions {
 }
 
 /// A text with its score.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ranked {
     /// Its place in the list given.
@@ -58,6 +60,7 @@ pub struct Ranked {
     /// Probability of the label; the model's own value if it was trained for regression.
     pub score: f32,
     /// What was read of query and text, and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_one, require};
 use super::rows::{self, Outcome};
@@ -58,17 +60,18 @@ impl TagOptions {
 }
 
 /// The answer for one text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Tagging {
     /// The entities, in the order of the text.
     pub entities: Vec<Entity>,
     /// What was read and how long it took.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
 /// A piece of the text with a label.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Entity {
     /// What it is: `PER`; with [`Aggregation::None`] the label as the model has it: `B-PER`.

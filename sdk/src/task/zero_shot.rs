@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::classify::mean;
 use super::options::{Usage, call_options};
 use super::reading::{Detail, read_pair, require};
@@ -60,17 +62,18 @@ impl ZeroShotOptions {
 }
 
 /// The labels of one text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ZeroShot {
     /// The labels that were asked about, the likeliest first.
     pub labels: Vec<ZeroShotLabel>,
     /// What was read, over all labels; times are sums.
+    #[serde(flatten)]
     pub usage: Usage,
 }
 
 /// A label that was asked about.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ZeroShotLabel {
     /// The label as given.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use unicode_segmentation::{GraphemeCursor, GraphemeIncomplete};
 
 /// A piece of a text, by its place.
@@ -18,6 +20,17 @@ pub struct TextSpan {
     pub utf16: Range<usize>,
     /// In Unicode scalar values, as Python counts.
     pub chars: Range<usize>,
+}
+
+impl Serialize for TextSpan {
+    /// As `{"bytes": [5, 8], "utf16": [3, 6], "chars": [2, 5]}`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("TextSpan", 3)?;
+        for (name, range) in [("bytes", &self.bytes), ("utf16", &self.utf16), ("chars", &self.chars)] {
+            fields.serialize_field(name, &[range.start, range.end])?;
+        }
+        fields.end()
+    }
 }
 
 impl TextSpan {

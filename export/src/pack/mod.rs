@@ -1,0 +1,195 @@
+//! From a model folder to a bundle.
+
+mod self_test;
+mod task;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use limbeck::bundle as format;
+use limbeck::{BundleWriter, Calibration, Manifest};
+
+pub use task::TaskName;
+
+use crate::TOKENIZERS_VERSION;
+use crate::arch::count_parameters;
+use crate::checkpoint::{ArrayCheckpoint, load_arrays, read_model_config, tokenizer_path};
+use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build};
+
+/// What the model folder does not say.
+#[derive(Clone, Debug)]
+pub struct PackOptions {
+    /// Bundle id.
+    pub id: String,
+    /// Model version.
+    pub version: String,
+    /// Build number.
+    pub build: u64,
+    /// What the model is for; by its head when `None`.
+    pub task: Option<TaskName>,
+    /// BCP 47 tags.
+    pub languages: Vec<String>,
+    /// Longest text in tokens.
+    pub max_tokens: usize,
+    /// Storage of weights.
+    pub weights: WeightMode,
+    /// How logits become probabilities and decisions.
+    pub calibration: Option<Calibration>,
+    /// Where the model came from.
+    pub provenance: Option<format::Provenance>,
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self {
+            id: "model".to_owned(),
+            version: "0.1.0".to_owned(),
+            build: 1,
+            task: None,
+            languages: Vec::new(),
+            max_tokens: 128,
+            weights: WeightMode::Float,
+            calibration: None,
+            provenance: None,
+        }
+    }
+}
+
+/// A bundle that is complete but for what measuring adds to its manifest.
+pub struct Draft {
+    /// Quality, latency and the measured drop may be filled in before writing.
+    pub manifest: Manifest,
+    /// How logits become probabilities and decisions.
+    pub calibration: Option<Calibration>,
+    graph: BuiltGraph,
+    tokenizer: Vec<u8>,
+    labels: Option<Vec<String>>,
+    self_test: Option<format::SelfTest>,
+    pairs: bool,
+}
+
+/// Builds graph and manifest of a model from a Hugging Face folder. An fp32 model has a self-test whose outputs
+/// libtorch computes; [`Draft::record_self_test`] makes one for int8.
+///
+/// fp32 graphs take a mask, so texts can be padded into batches. Dynamic int8 computes one activation
+/// scale over its whole input; such a bundle asks the sdk to run each text alone, which makes an answer
+/// independent of batch mates and padding, and needs no mask.
+///
+/// # Errors
+/// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens`.
+pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
+    let (config, info) = read_model_config(folder)?;
+    let usage = task::find(folder, &info, config.hidden_size, options.task)?;
+    let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let positions = config.max_positions();
+    if !(3..=positions).contains(&options.max_tokens) {
+        bail!("max_tokens {} must be from 3 to the model's {positions} positions", options.max_tokens);
+    }
+    let single = options.weights == WeightMode::DynamicInt8;
+    let token_types = usage.pairs && config.token_types > 1;
+    let graph_options =
+        GraphOptions { weights: options.weights, mask: !single, token_types, ..GraphOptions::default() };
+    let graph = build(&arrays, &config, usage.head, graph_options)?;
+    let tokenizer_file = tokenizer_path(folder)?;
+    let self_test = match options.weights {
+        WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, options.max_tokens)?,
+        WeightMode::DynamicInt8 => None,
+    };
+    let tokenizer =
+        std::fs::read(&tokenizer_file).with_context(|| format!("cannot read {}", tokenizer_file.display()))?;
+    let axes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
+    let input = |name: &str| format::TensorSpec {
+        name: name.to_owned(),
+        element: format::ElementType::Int32,
+        axes: axes(&["batch", "length"]),
+    };
+    let mut inputs = vec![input("input_ids")];
+    inputs.extend((!single).then(|| input("attention_mask")));
+    inputs.extend(token_types.then(|| input("token_type_ids")));
+    let output = |&(name, names): &(&str, &[&str])| format::TensorSpec {
+        name: name.to_owned(),
+        element: format::ElementType::Float32,
+        axes: axes(names),
+    };
+    let manifest = Manifest {
+        id: options.id.clone(),
+        version: options.version.clone(),
+        build: options.build,
+        task: usage.task,
+        architecture: format::Architecture {
+            family: config.family.name().to_owned(),
+            layers: config.layers,
+            hidden_size: config.hidden_size,
+            attention_heads: config.attention_heads,
+            intermediate_size: config.intermediate_size,
+            vocab_size: config.vocab_size,
+            parameters: count_parameters(&config, usage.head).total,
+        },
+        languages: options.languages.clone(),
+        max_tokens: options.max_tokens,
+        activation: usage.activation,
+        tagging: usage.tagging,
+        embedding: usage.embedding,
+        entailment: usage.entailment,
+        inputs,
+        outputs: usage.outputs.iter().map(output).collect(),
+        batching: if single { format::Batching::Single } else { format::Batching::Padded },
+        opset: graph.opset.clone(),
+        operators: graph.operators.clone(),
+        requires: format::Requires { sdk: env!("CARGO_PKG_VERSION").to_owned(), onnxruntime_api: 24 },
+        tokenizer: format::TokenizerSpec {
+            library: "tokenizers".to_owned(),
+            version: TOKENIZERS_VERSION.to_owned(),
+            pad_id: config.pad_id as u32,
+            mask_id: usage.mask_id,
+        },
+        provenance: options.provenance.clone(),
+        quality: None,
+        latency: None,
+        quantization: Some(format::Quantization {
+            mode: if single { "int8-dynamic" } else { "none" }.to_owned(),
+            measured_drop: None,
+        }),
+    };
+    let calibration = options.calibration.clone();
+    Ok(Draft { manifest, calibration, graph, tokenizer, labels: usage.labels, self_test, pairs: usage.pairs })
+}
+
+impl Draft {
+    /// Label names in logit order; empty if the task has none.
+    pub fn labels(&self) -> &[String] {
+        self.labels.as_deref().unwrap_or_default()
+    }
+
+    fn writer(&self) -> BundleWriter {
+        let (tokenizer, graph) = (self.tokenizer.clone(), &self.graph);
+        let writer = BundleWriter::new(self.manifest.clone());
+        let writer = match &self.labels {
+            Some(labels) => writer.classifier(tokenizer, graph.model.clone(), graph.weights.clone(), labels),
+            None => writer.model(tokenizer, graph.model.clone(), graph.weights.clone()),
+        };
+        let writer = self.calibration.iter().fold(writer, BundleWriter::calibration);
+        self.self_test.iter().fold(writer, BundleWriter::self_test)
+    }
+
+    /// Gives a model without self-test one: what `model`, opened from [`Draft::to_bytes`], gives on this machine.
+    ///
+    /// # Errors
+    /// Those of running it.
+    pub fn record_self_test(&mut self, model: &limbeck::Model) -> Result<()> {
+        if self.self_test.is_none() {
+            self.self_test = self_test::record(model, self.pairs)?;
+        }
+        Ok(())
+    }
+
+    /// The bundle in memory, for measuring before it is written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        Ok(self.writer().to_bytes()?)
+    }
+
+    /// Writes the bundle; returns its size in bytes.
+    pub fn write(&self, path: &Path) -> Result<u64> {
+        Ok(self.writer().write(path)?)
+    }
+}

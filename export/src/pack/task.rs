@@ -1,0 +1,231 @@
+//! What a model folder becomes: its task, and what the manifest says of it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use limbeck::bundle as format;
+use serde_json::Value;
+use tokenizers::Tokenizer;
+
+use crate::arch::{Head, Pooling};
+use crate::checkpoint::{HeadInfo, Problem, read_pooling};
+use crate::files;
+use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
+
+/// A task that bundles are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TaskName {
+    /// One text, a score for each label.
+    TextClassification,
+    /// Two texts, a score for each label.
+    PairClassification,
+    /// A label for each token.
+    TokenClassification,
+    /// The piece of a text that answers a question.
+    QuestionAnswering,
+    /// A vector for a text.
+    SentenceEmbedding,
+    /// What could stand in place of masked tokens.
+    FillMask,
+}
+
+/// How a model folder is used.
+pub(super) struct Use {
+    /// The head that the graph gets.
+    pub head: Head,
+    /// Names of the labels, where there are some.
+    pub labels: Option<Vec<String>>,
+    /// The task as the manifest has it.
+    pub task: format::Task,
+    /// What turns logits into probabilities.
+    pub activation: format::Activation,
+    /// The graph's outputs: names and axes.
+    pub outputs: Vec<(&'static str, &'static [&'static str])>,
+    /// Whether two texts are read together.
+    pub pairs: bool,
+    pub tagging: Option<format::TagScheme>,
+    pub embedding: Option<format::EmbeddingSpec>,
+    pub entailment: Option<format::EntailmentSpec>,
+    pub mask_id: Option<u32>,
+}
+
+/// Finds out how a folder is used: as `task`, or as its head says.
+pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Option<TaskName>) -> Result<Use> {
+    let task = match task {
+        Some(task) => task,
+        None => of_head(info.head).with_context(|| {
+            format!("{} has a {} head, for which no bundle can be made yet", folder.display(), info.head.name())
+        })?,
+    };
+    let fits = |head: Head| match task {
+        TaskName::TextClassification | TaskName::PairClassification => matches!(head, Head::Classification { .. }),
+        // An embedding needs nothing on the encoder, whatever else the file holds.
+        TaskName::SentenceEmbedding => true,
+        other => of_head(head) == Some(other),
+    };
+    ensure!(
+        fits(info.head),
+        "{} has a {} head, not one for {task:?}; train one with `limbeck finetune`",
+        folder.display(),
+        info.head.name()
+    );
+    let plain = Use {
+        head: info.head,
+        labels: info.labels.clone(),
+        task: format::Task::TextClassification,
+        activation: format::Activation::Softmax,
+        outputs: vec![(LOGITS, &["batch", "labels"])],
+        pairs: false,
+        tagging: None,
+        embedding: None,
+        entailment: None,
+        mask_id: None,
+    };
+    Ok(match task {
+        TaskName::TextClassification => Use { activation: activation(info.problem), ..plain },
+        TaskName::PairClassification => Use {
+            task: format::Task::PairClassification,
+            activation: activation(info.problem),
+            entailment: info.labels.as_deref().and_then(entailment),
+            pairs: true,
+            ..plain
+        },
+        TaskName::TokenClassification => Use {
+            task: format::Task::TokenClassification,
+            outputs: vec![(LOGITS, &["batch", "length", "labels"])],
+            tagging: info.labels.as_deref().map(scheme),
+            ..plain
+        },
+        TaskName::QuestionAnswering => Use {
+            task: format::Task::QuestionAnswering,
+            labels: None,
+            outputs: vec![(START_LOGITS, &["batch", "length"]), (END_LOGITS, &["batch", "length"])],
+            pairs: true,
+            ..plain
+        },
+        TaskName::SentenceEmbedding => {
+            // Vectors are scaled by the sdk, after windows are put together.
+            let pooling = read_pooling(folder)?.unwrap_or(Pooling::Mean);
+            Use {
+                head: Head::Embedding { pooling, normalize: false },
+                labels: None,
+                task: format::Task::SentenceEmbedding,
+                activation: format::Activation::None,
+                outputs: vec![(SENTENCE_EMBEDDING, &["batch", "hidden"])],
+                embedding: Some(format::EmbeddingSpec {
+                    dimensions: hidden_size,
+                    pooling: match pooling {
+                        Pooling::Mean => format::Pooling::Mean,
+                        Pooling::Cls => format::Pooling::Cls,
+                        Pooling::Max => format::Pooling::Max,
+                    },
+                    normalize: normalizes(folder)?,
+                }),
+                ..plain
+            }
+        }
+        TaskName::FillMask => Use {
+            head: Head::MaskedLm,
+            labels: None,
+            task: format::Task::FillMask,
+            outputs: vec![(LOGITS, &["batch", "length", "vocabulary"])],
+            mask_id: Some(mask_id(folder)?),
+            ..plain
+        },
+    })
+}
+
+fn of_head(head: Head) -> Option<TaskName> {
+    Some(match head {
+        Head::Classification { .. } => TaskName::TextClassification,
+        Head::TokenClassification { .. } => TaskName::TokenClassification,
+        Head::Span => TaskName::QuestionAnswering,
+        Head::None | Head::Embedding { .. } => TaskName::SentenceEmbedding,
+        Head::MaskedLm | Head::Pretraining => TaskName::FillMask,
+        Head::ReplacedToken | Head::CausalLm => return None,
+    })
+}
+
+fn activation(problem: Problem) -> format::Activation {
+    match problem {
+        Problem::SingleLabelClassification => format::Activation::Softmax,
+        Problem::MultiLabelClassification => format::Activation::Sigmoid,
+        Problem::Regression => format::Activation::None,
+    }
+}
+
+/// The scheme that the names of labels follow.
+fn scheme(labels: &[String]) -> format::TagScheme {
+    let any = |prefixes: &[&str]| labels.iter().any(|label| prefixes.iter().any(|p| label.starts_with(p)));
+    match (any(&["B-"]), any(&["E-", "S-", "L-", "U-"])) {
+        (true, true) => format::TagScheme::Bioes,
+        (true, false) => format::TagScheme::Bio,
+        (false, _) => format::TagScheme::Plain,
+    }
+}
+
+/// The labels of a model for natural language inference, by their usual names.
+fn entailment(labels: &[String]) -> Option<format::EntailmentSpec> {
+    let place = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| labels.iter().position(|label| label.to_lowercase().replace(['-', ' '], "_") == *name))
+    };
+    Some(format::EntailmentSpec {
+        entailment: place(&["entailment"])?,
+        contradiction: place(&["contradiction", "not_entailment", "non_entailment"])?,
+    })
+}
+
+/// Whether sentence-transformers scales the folder's vectors to length 1; so it is for a folder without its files,
+/// because a cosine needs it.
+fn normalizes(folder: &Path) -> Result<bool> {
+    let path = folder.join("modules.json");
+    if !path.is_file() {
+        return Ok(true);
+    }
+    let modules: Vec<Value> = files::read_json(&path)?;
+    Ok(modules
+        .iter()
+        .any(|module| module.get("type").and_then(Value::as_str).is_some_and(|name| name.ends_with(".Normalize"))))
+}
+
+/// The id of the token that stands for a word to be guessed.
+fn mask_id(folder: &Path) -> Result<u32> {
+    let path = crate::checkpoint::tokenizer_path(folder)?;
+    let tokenizer = Tokenizer::from_file(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    let settings = folder.join("tokenizer_config.json");
+    let named = match settings.is_file() {
+        true => match files::read_json::<Value>(&settings)?.get("mask_token") {
+            Some(Value::String(name)) => Some(name.clone()),
+            Some(token) => token.get("content").and_then(Value::as_str).map(str::to_owned),
+            None => None,
+        },
+        false => None,
+    };
+    let names = named.iter().map(String::as_str).chain(["[MASK]", "<mask>"]);
+    match names.into_iter().find_map(|name| tokenizer.token_to_id(name)) {
+        Some(id) => Ok(id),
+        None => bail!("{}: there is no mask token; name it as `mask_token` in tokenizer_config.json", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(labels: &[&str]) -> Vec<String> {
+        labels.iter().map(|&label| label.to_owned()).collect()
+    }
+
+    #[test]
+    fn schemes_and_entailment_are_known_by_names() {
+        assert_eq!(scheme(&names(&["O", "B-PER", "I-PER"])), format::TagScheme::Bio);
+        assert_eq!(scheme(&names(&["O", "B-PER", "I-PER", "S-PER"])), format::TagScheme::Bioes);
+        assert_eq!(scheme(&names(&["NOUN", "VERB"])), format::TagScheme::Plain);
+        let spec = |labels: &[&str]| entailment(&names(labels)).map(|spec| (spec.entailment, spec.contradiction));
+        assert_eq!(spec(&["CONTRADICTION", "neutral", "Entailment"]), Some((2, 0)));
+        assert_eq!(spec(&["entailment", "not-entailment"]), Some((0, 1)));
+        assert_eq!(spec(&["good", "bad"]), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Small models of every task as bundles, beside the libtorch model that they were made of.
+
+use limbeck::bundle::Calibration;
+use limbeck_export::arch::{Capture, Head, Model, ModelConfig, Params};
+use limbeck_export::checkpoint::{self, HeadInfo, Problem};
+use limbeck_export::graph::WeightMode;
+use limbeck_export::pack::{PackOptions, TaskName, draft};
+use serde_json::json;
+use tch::Tensor;
+use tokenizers::Tokenizer;
+
+use crate::cache;
+use crate::models::{draw, tiny};
+
+/// Words of the tokenizer beside single characters.
+const WORDS: [&str; 22] = [
+    "the",
+    "battery",
+    "life",
+    "is",
+    "awful",
+    "but",
+    "screen",
+    "wonderful",
+    "a",
+    "phone",
+    "good",
+    "bad",
+    "ada",
+    "met",
+    "in",
+    "london",
+    "who",
+    "what",
+    "wrote",
+    "this",
+    "about",
+    "example",
+];
+
+/// A BERT tokenizer that splits most words into single letters.
+pub fn word_pieces() -> serde_json::Value {
+    let letters = ('a'..='z').chain('0'..='9').map(String::from);
+    let pieces = ('a'..='z').chain('0'..='9').map(|c| format!("##{c}"));
+    let signs = ".,;:!?-'\"()[]/".chars().map(String::from);
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let tokens = special.iter().cloned().chain(letters).chain(pieces).chain(signs).chain(WORDS.map(str::to_owned));
+    let vocabulary: serde_json::Map<_, _> = {
+        let mut seen = std::collections::HashSet::new();
+        tokens.filter(|token| seen.insert(token.clone())).enumerate().map(|(id, token)| (token, json!(id))).collect()
+    };
+    let added = |id: u32| {
+        json!({"id": id, "content": special[id as usize], "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let token = |id: &str, n: u32| json!({"id": id, "ids": [n], "tokens": [id]});
+    let piece = |id: &str, kind: u32| json!({"SpecialToken": {"id": id, "type_id": kind}});
+    let text = |id: &str, kind: u32| json!({"Sequence": {"id": id, "type_id": kind}});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": (0..5).map(added).collect::<Vec<_>>(),
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0)],
+            "pair": [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0), text("B", 1), piece("[SEP]", 1)],
+            "special_tokens": {"[CLS]": token("[CLS]", 2), "[SEP]": token("[SEP]", 3)}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary},
+    })
+}
+
+/// What a bundle is made of; the rest is as small as can be.
+#[derive(Clone)]
+pub struct Recipe {
+    /// The head.
+    pub head: Head,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// What the logits of a classifier mean.
+    pub problem: Problem,
+    /// What the model is for; by its head when `None`.
+    pub task: Option<TaskName>,
+    /// Longest text.
+    pub max_tokens: usize,
+    /// Storage of weights.
+    pub weights: WeightMode,
+    /// How logits become probabilities and decisions.
+    pub calibration: Option<Calibration>,
+    /// Changes the architecture.
+    pub config: fn(ModelConfig) -> ModelConfig,
+}
+
+impl Recipe {
+    /// A model with this head and labels, of at most 40 tokens.
+    pub fn new(head: Head, labels: &[&str]) -> Recipe {
+        Recipe {
+            head,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            problem: Problem::SingleLabelClassification,
+            task: None,
+            max_tokens: 40,
+            weights: WeightMode::Float,
+            calibration: None,
+            config: |config| config,
+        }
+    }
+
+    /// A classifier of one text.
+    pub fn classifier(labels: &[&str]) -> Recipe {
+        Recipe::new(Head::Classification { labels: labels.len() }, labels)
+    }
+
+    /// Makes the bundle of randomly drawn weights. Hold [`crate::seeded`] while it is made.
+    pub fn make(&self) -> Made {
+        let tokenizer = word_pieces().to_string();
+        let tokenizer = Tokenizer::from_bytes(tokenizer).expect("a tokenizer");
+        let config = tiny("bert-base-uncased");
+        let config = (self.config)(ModelConfig {
+            vocab_size: tokenizer.get_vocab_size(true),
+            position_rows: self.max_tokens.max(80),
+            pad_id: 0,
+            ..config
+        });
+        let params = draw(&config, self.head);
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("source.json");
+        std::fs::write(&source, word_pieces().to_string()).expect("a tokenizer file");
+        let labels = (!self.labels.is_empty()).then(|| self.labels.clone());
+        let info = HeadInfo { head: self.head, labels, problem: self.problem };
+        checkpoint::save(folder.path(), &config, &info, &params, &source).expect("a model folder");
+        let options = PackOptions {
+            task: self.task,
+            max_tokens: self.max_tokens,
+            weights: self.weights,
+            calibration: self.calibration.clone(),
+            ..PackOptions::default()
+        };
+        let mut draft = draft(folder.path(), &options).expect("a draft");
+        let bundle = draft.to_bytes().expect("a bundle");
+        let model = limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bundle).expect("a model");
+        draft.record_self_test(&model).expect("a self-test");
+        let bundle = draft.to_bytes().expect("a bundle");
+        Made { bundle, head: self.head, config, params, tokenizer }
+    }
+}
+
+/// A bundle and the model it was made of.
+pub struct Made {
+    /// The bundle.
+    pub bundle: Vec<u8>,
+    head: Head,
+    /// The architecture.
+    pub config: ModelConfig,
+    params: Params,
+    /// The bundle's tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+impl Made {
+    /// The bundle, opened.
+    pub fn open(&self) -> limbeck::Model {
+        self.open_with(|builder| builder)
+    }
+
+    /// The bundle, opened with other settings.
+    pub fn open_with(&self, change: impl FnOnce(limbeck::ModelBuilder) -> limbeck::ModelBuilder) -> limbeck::Model {
+        let builder = limbeck::Model::builder().runtime_path(cache::onnxruntime());
+        change(builder).open_bytes(self.bundle.clone()).expect("a model")
+    }
+
+    /// The logits that libtorch computes for one row of ids and token types.
+    pub fn logits(&self, ids: &[u32], types: &[u32]) -> Tensor {
+        let _no_grad = tch::no_grad_guard();
+        let row =
+            |values: &[u32]| Tensor::from_slice(&values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()).unsqueeze(0);
+        let (ids, types) = (row(ids), row(types));
+        let model = Model::new(&self.params, &self.config, self.head);
+        model.forward(&ids, &ids.ones_like(), Some(&types), Capture::default(), false).logits
+    }
+
+    /// [`Made::logits`] of a text, or of two, with their special tokens.
+    pub fn logits_of<'s>(&self, text: impl Into<tokenizers::EncodeInput<'s>>) -> Tensor {
+        let tokens = self.tokenizer.encode(text, true).expect("tokens");
+        self.logits(tokens.get_ids(), tokens.get_type_ids())
+    }
+}
+
+/// The values of a tensor, row by row.
+pub fn values(tensor: &Tensor) -> Vec<f32> {
+    Vec::<f32>::try_from(tensor.contiguous().view(-1)).expect("values")
+}
+
+/// The largest difference between values that belong together.
+pub fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}

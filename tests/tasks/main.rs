@@ -1,0 +1,11 @@
+//! What each task of the sdk answers, against libtorch and the plainest way to the same result.
+
+mod answers;
+mod batches;
+mod classes;
+mod embeddings;
+mod masks;
+mod self_tests;
+mod tags;
+mod texts;
+mod two_texts;
