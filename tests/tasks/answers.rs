@@ -28,10 +28,10 @@ fn try_all(made: &Made, question: &[u32], text: &[u32], most: usize) -> ((usize,
         softmax(&std::iter::once(values[0]).chain(text).collect::<Vec<_>>())
     });
     let mut best = (0, 0, -1.0);
-    for from in 1..start.len() {
-        for to in from..end.len().min(from + most) {
-            if start[from] * end[to] > best.2 {
-                best = (from - 1, to - 1, start[from] * end[to]);
+    for (from, start) in start.iter().enumerate().skip(1) {
+        for (to, end) in end.iter().enumerate().skip(from).take(most) {
+            if start * end > best.2 {
+                best = (from - 1, to - 1, start * end);
             }
         }
     }

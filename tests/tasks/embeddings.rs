@@ -43,7 +43,7 @@ fn windows_are_averaged_before_vectors_are_scaled() {
     let model = made.open();
     let text = long(50);
     let ids = made.tokenizer.encode(text.as_str(), false).unwrap().get_ids().to_vec();
-    let mut sum = vec![0f32; 32];
+    let mut sum = [0f32; 32];
     for window in ids.chunks(38) {
         let row: Vec<u32> = [2].into_iter().chain(window.iter().copied()).chain([3]).collect();
         let mean = values(&made.logits(&row, &vec![0; row.len()]).mean_dim([1i64].as_slice(), false, Kind::Float));

@@ -95,10 +95,13 @@ fn long_texts_are_read_in_windows() {
     let text = long(50);
     let tokens = made.tokenizer.encode(text.as_str(), false).unwrap();
     let (ids, words) = (tokens.get_ids(), tokens.get_word_ids());
-    let mut windows = vec![0..room];
-    while windows.last().unwrap().end < ids.len() {
-        let start = windows.last().unwrap().start + room - stride;
+    let starts = (0..).step_by(room - stride);
+    let mut windows: Vec<std::ops::Range<usize>> = Vec::new();
+    for start in starts {
         windows.push(start..(start + room).min(ids.len()));
+        if start + room >= ids.len() {
+            break;
+        }
     }
     let labels: Vec<Vec<(usize, f32)>> = windows
         .iter()
