@@ -123,6 +123,8 @@ typedef enum limbeck_status_code {
    * that this version of the library does not know.
    */
   LIMBECK_BAD_STRUCT_SIZE = 22,
+  /** The bundle is an older build than it may be. */
+  LIMBECK_ROLLBACK = 23,
   /** A bug in this library. */
   LIMBECK_INTERNAL = 99,
 } limbeck_status_code;

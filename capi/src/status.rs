@@ -57,6 +57,8 @@ pub enum limbeck_status_code {
     /// A struct's `size` is too small, too large, or the struct has values
     /// that this version of the library does not know.
     LIMBECK_BAD_STRUCT_SIZE = 22,
+    /// The bundle is an older build than it may be.
+    LIMBECK_ROLLBACK = 23,
     /// A bug in this library.
     LIMBECK_INTERNAL = 99,
 }
@@ -102,6 +104,7 @@ const NAMES: &[(limbeck_status_code, &CStr)] = names![
     LIMBECK_SELF_TEST
     LIMBECK_NULL_POINTER
     LIMBECK_BAD_STRUCT_SIZE
+    LIMBECK_ROLLBACK
     LIMBECK_INTERNAL
 ];
 
@@ -143,6 +146,7 @@ mod tests {
             Code::MemoryBudget,
             Code::Signature,
             Code::SelfTest,
+            Code::Rollback,
             Code::Internal,
         ];
         for code in codes {

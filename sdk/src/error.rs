@@ -115,6 +115,17 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
 
+    /// A model is an older build than it may be.
+    #[error("the model `{model}` has build {build}, and {minimum} is the lowest that may be used: get a newer bundle")]
+    Rollback {
+        /// The model's id.
+        model: String,
+        /// The build in its manifest.
+        build: u64,
+        /// The lowest that may be used.
+        minimum: u64,
+    },
+
     /// A model's own test inputs did not give what they should.
     #[error(
         "the self-test of model `{model}` failed at input {vector}: {reason}; the bundle or the ONNX Runtime library is not the one it was made for"
@@ -150,6 +161,7 @@ impl Error {
             Error::RuntimeIncompatible { .. } => Code::RuntimeIncompatible,
             Error::Inference { .. } => Code::Inference,
             Error::Tokenizer(_) => Code::Tokenizer,
+            Error::Rollback { .. } => Code::Rollback,
             Error::SelfTest { .. } => Code::SelfTest,
             Error::Internal(_) => Code::Internal,
         }
@@ -217,6 +229,9 @@ pub enum Code {
     Signature = 19,
     /// A bundle's own test inputs did not give the outputs expected.
     SelfTest = 20,
+    /// The bundle is older than the caller allows. 21 and 22 are numbers of
+    /// the C library's own.
+    Rollback = 23,
     /// A bug in this library.
     Internal = 99,
 }
@@ -245,6 +260,7 @@ impl Code {
             Code::MemoryBudget => "MEMORY_BUDGET",
             Code::Signature => "SIGNATURE",
             Code::SelfTest => "SELF_TEST",
+            Code::Rollback => "ROLLBACK",
             Code::Internal => "INTERNAL",
         }
     }
@@ -278,6 +294,7 @@ mod tests {
             (Code::MemoryBudget, 18),
             (Code::Signature, 19),
             (Code::SelfTest, 20),
+            (Code::Rollback, 23),
             (Code::Internal, 99),
         ];
         for (code, number) in table {

@@ -25,6 +25,7 @@
 //! * Calls may come from any number of threads, with a [`Cancel`] token and
 //!   a deadline on every call, and with nothing cut off silently
 //!   ([`Overflow`], [`Usage`]).
+//! * [`Slot`] replaces a model under load.
 //! * [`runtime`] finds ONNX Runtime, which does the arithmetic.
 //!
 //! The library never prints, never ends the process, opens no network
@@ -37,17 +38,21 @@
 pub mod bundle;
 mod error;
 mod files;
+mod metrics;
 mod model;
 mod post;
 pub mod runtime;
+mod slot;
 mod task;
 mod text;
 
 pub use bundle::{Bundle, BundleError, BundleWriter, Calibration, Manifest, SectionInfo, SectionKind};
 pub use error::{Code, Error, Result};
+pub use metrics::Metrics;
 pub use model::{Model, ModelBuilder};
 pub use post::entities::Aggregation;
 pub use runtime::cancel::Cancel;
+pub use slot::Slot;
 pub use task::answer::{Answer, AnswerOptions, Answers};
 pub use task::classify::{Classification, ClassifyOptions, Scored};
 pub use task::embed::{EmbedOptions, Embedding, Neighbour, nearest, similarity};

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
+use crate::metrics::{Counters, Metrics};
 use crate::runtime::environment;
 use crate::runtime::pool::Pool;
 use crate::runtime::session::SessionOptions;
+use crate::runtime::{Provider, ProviderReport};
 use crate::task;
 use crate::text::{TextTokenizer, Tokens};
 use crate::{Bundle, Error, Result};
@@ -21,6 +23,7 @@ pub struct Model {
     bundle: Bundle,
     tokenizer: TextTokenizer,
     pool: Pool,
+    counters: Counters,
 }
 
 impl Model {
@@ -64,6 +67,20 @@ impl Model {
         self.tokenizer.tokens(text)
     }
 
+    /// Which providers were asked for, and what became of them.
+    pub fn providers(&self) -> &ProviderReport {
+        self.pool.providers()
+    }
+
+    /// What the model has done so far.
+    pub fn metrics(&self) -> Metrics {
+        self.counters.snapshot()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub(crate) fn tokenizer(&self) -> &TextTokenizer {
         &self.tokenizer
     }
@@ -79,12 +96,13 @@ pub struct ModelBuilder {
     threads: usize,
     spinning: bool,
     sessions: usize,
+    providers: Vec<Provider>,
     runtime_path: Option<PathBuf>,
 }
 
 impl Default for ModelBuilder {
     fn default() -> Self {
-        ModelBuilder { threads: 1, spinning: false, sessions: 1, runtime_path: None }
+        ModelBuilder { threads: 1, spinning: false, sessions: 1, providers: Vec::new(), runtime_path: None }
     }
 }
 
@@ -111,6 +129,13 @@ impl ModelBuilder {
     /// the call.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = sessions;
+        self
+    }
+
+    /// The backends to use, the best first; each operator runs on the first that knows it. What cannot be had is no
+    /// error: [`Model::providers`] tells, and the logger. Default: the CPU alone, which is always the last resort.
+    pub fn providers(mut self, providers: impl IntoIterator<Item = Provider>) -> Self {
+        self.providers = providers.into_iter().collect();
         self
     }
 
@@ -186,8 +211,8 @@ impl ModelBuilder {
                 have: format!("1.{have}"),
             });
         }
-        let options = SessionOptions::new(self.threads, self.spinning);
+        let options = SessionOptions::new(self.threads, self.spinning, self.providers);
         let pool = Pool::new(bundle.clone(), options, self.sessions)?;
-        Ok(Model { bundle, tokenizer, pool })
+        Ok(Model { bundle, tokenizer, pool, counters: Counters::default() })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use ort::environment::{Environment, EnvironmentBuilder};
 use ort::logging::LogLevel;
 
-use super::{library, lock};
+use super::{library, lock, log};
 use crate::{Error, Result};
 
 /// The ONNX Runtime library in use.
@@ -58,6 +58,13 @@ pub(crate) fn environment(path: Option<&Path>) -> Result<&'static Environment> {
     loaded_or_load(path).map(|loaded| &loaded.environment)
 }
 
+/// Changes from which level on ONNX Runtime gives messages, if it is loaded.
+pub(super) fn set_log_level(level: log::LogLevel) {
+    if let Some(loaded) = LOADED.get() {
+        loaded.environment.set_log_level(log::to_ort(level));
+    }
+}
+
 /// The API number of the library loaded: 24 for version 1.24.
 pub(crate) fn api_version() -> u32 {
     loaded().and_then(|info| library::minor_version(&info.version)).unwrap_or(0)
@@ -89,12 +96,14 @@ fn build(builder: EnvironmentBuilder, info: &RuntimeInfo) -> Result<Environment>
     let environment = builder
         .with_name("limbeck")
         .with_telemetry(false)
-        .with_logger(Arc::new(|_: LogLevel, _: &str, _: &str, _: &str, _: &str| {}))
+        .with_logger(Arc::new(|level: LogLevel, _: &str, _: &str, place: &str, message: &str| {
+            log::tell(log::from_ort(level), &format!("ONNX Runtime: {message} ({place})"));
+        }))
         .build()
         .map_err(|error| Error::RuntimeIncompatible {
             path: info.path.clone(),
             reason: format!("cannot be started, perhaps because another part of this process did so before: {error}"),
         })?;
-    environment.set_log_level(LogLevel::Fatal);
+    environment.set_log_level(log::to_ort(log::lowest()));
     Ok(environment)
 }

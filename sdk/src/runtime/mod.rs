@@ -5,8 +5,9 @@
 //! [`Model::open`](crate::Model::open) calls it when nobody has.
 //!
 //! Nothing is read from the environment, with one exception, which is
-//! documented at [`load`]. Nothing is printed: log messages of ONNX Runtime are
-//! dropped, because every failure comes back as an [`Error`](crate::Error).
+//! documented at [`load`]. Nothing is printed: log messages go to the function
+//! given to [`set_logger`], or nowhere, because every failure comes back as an
+//! [`Error`](crate::Error).
 //! With one thread a run (the default) no thread is started either.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,13 +18,17 @@ pub(crate) mod environment;
 mod graph;
 mod library;
 pub(crate) mod limits;
+pub(crate) mod log;
 pub(crate) mod pool;
 mod protobuf;
+pub(crate) mod provider;
 pub(crate) mod session;
 mod weights;
 
 pub use environment::{RuntimeInfo, load, loaded};
 pub use library::provide_search_dir;
+pub use log::{LogLevel, set_logger};
+pub use provider::{Provider, ProviderReport};
 
 /// Locks a mutex whether or not a thread has panicked while holding it: the
 /// states guarded in this crate are whole after every statement.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::cancel::Interrupt;
 use super::limits::Limits;
 use super::lock;
+use super::provider::ProviderReport;
 use super::session::{ModelSession, SessionOptions};
 use crate::{Bundle, Error, Result};
 
@@ -21,6 +22,7 @@ pub(crate) struct Pool {
     bundle: Bundle,
     options: SessionOptions,
     limit: usize,
+    providers: ProviderReport,
 }
 
 #[derive(Debug, Default)]
@@ -49,13 +51,19 @@ impl Pool {
     /// fails when it is opened.
     pub(crate) fn new(bundle: Bundle, options: SessionOptions, limit: usize) -> Result<Pool> {
         let first = ModelSession::new(&bundle, &options)?;
+        let providers = first.providers().clone();
         let shared = Shared { state: Mutex::new(State { idle: vec![first], count: 1 }), changed: Condvar::new() };
-        Ok(Pool { shared: Arc::new(shared), bundle, options, limit })
+        Ok(Pool { shared: Arc::new(shared), bundle, options, limit, providers })
     }
 
     /// The most sessions.
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// What runs the model.
+    pub(crate) fn providers(&self) -> &ProviderReport {
+        &self.providers
     }
 
     /// Tokens of one batch, padding included.

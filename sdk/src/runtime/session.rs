@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use ort::ep::{self, ExecutionProviderDispatch};
-use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType};
@@ -14,6 +12,8 @@ use super::cancel::Interrupt;
 use super::environment;
 use super::graph::{self, Graph};
 use super::limits::Limits;
+use super::log;
+use super::provider::{self, Provider, ProviderReport};
 use super::weights::{self, Weights};
 use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::bundle::{ElementType, GRAPH, Task, TensorSpec, WEIGHTS};
@@ -24,23 +24,30 @@ const LENGTH: &str = "length";
 
 /// How the sessions of one model are made.
 pub(crate) struct SessionOptions {
-    threads: usize,
-    spinning: bool,
+    pub threads: usize,
+    pub spinning: bool,
+    pub providers: Vec<Provider>,
+    /// Whether weights are rearranged for speed, which takes as much memory again.
+    pub prepack: bool,
     prepacked: PrepackedWeights,
 }
 
 impl SessionOptions {
-    /// For `threads` threads inside an operator, which spin when idle or not.
-    /// ONNX Runtime must be loaded.
-    pub(crate) fn new(threads: usize, spinning: bool) -> SessionOptions {
-        SessionOptions { threads, spinning, prepacked: PrepackedWeights::new() }
+    /// For `threads` threads inside an operator, which spin when idle or not, on the first of `providers` that can
+    /// be had, operator by operator. ONNX Runtime must be loaded.
+    pub(crate) fn new(threads: usize, spinning: bool, providers: Vec<Provider>) -> SessionOptions {
+        SessionOptions { threads, spinning, providers, prepack: true, prepacked: PrepackedWeights::new() }
     }
 }
 
 impl fmt::Debug for SessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SessionOptions { threads, spinning, .. } = self;
-        f.debug_struct("SessionOptions").field("threads", threads).field("spinning", spinning).finish_non_exhaustive()
+        f.debug_struct("SessionOptions")
+            .field("threads", &self.threads)
+            .field("spinning", &self.spinning)
+            .field("providers", &self.providers)
+            .field("prepack", &self.prepack)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,6 +68,7 @@ pub(crate) struct ModelSession {
     session: Session,
     _weights: Weights,
     bundle: Bundle,
+    providers: ProviderReport,
 }
 
 impl ModelSession {
@@ -85,16 +93,21 @@ impl ModelSession {
         bytes: &[u8],
         share: bool,
     ) -> Result<ModelSession> {
-        let mut builder = Session::builder(environment::environment(None)?)
-            .and_then(|builder| configure(builder, options))
-            .map_err(failed("set up a session"))?;
+        let builder = Session::builder(environment::environment(None)?).map_err(failed("set up a session"))?;
+        let (mut builder, mut providers) = configure(builder, options).map_err(failed("set up a session"))?;
         // SAFETY: `bytes` belong to the bundle, which never changes and which
         // `ModelSession` keeps, with the weights, until its session is gone.
         // Should anything fail before, the builder makes no session.
         let weights = unsafe { weights::add(&mut builder, &graph.tensors, bytes, share) }
             .map_err(|message| Error::Inference { action: "load the model", message })?;
-        let session = builder.commit_from_memory(&graph.bytes).map_err(failed("load the model"))?;
-        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone() })
+        let session = builder.commit_from_memory(&graph.bytes).map_err(|error| load_error(bundle, error.message()))?;
+        provider::count_nodes(&session, &mut providers).map_err(failed("load the model"))?;
+        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone(), providers })
+    }
+
+    /// What runs it.
+    pub(crate) fn providers(&self) -> &ProviderReport {
+        &self.providers
     }
 
     /// Runs a batch and shows its outputs, those that the task reads, to `read`.
@@ -236,28 +249,50 @@ fn expected_shape(bundle: &Bundle, spec: &TensorSpec, batch: &Batch) -> Vec<i64>
     spec.axes.iter().map(size).collect()
 }
 
-fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
-    Ok(builder
+fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<(SessionBuilder, ProviderReport)> {
+    let builder = builder
         // Told, not guessed: ONNX Runtime takes any file that has "ORTM" in the
         // right place for one of its own format, which nobody here has checked.
         .with_config_entry("session.load_model_format", "ONNX")?
         // Nothing but the CPU, whatever the library would choose by itself.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
-        // No arena and no memory pattern: both keep, for every length seen,
-        // what the longest needed. The system's allocator gives it back.
-        .with_execution_providers([cpu()])?
+        // It keeps, for every length seen, what the longest needed.
         .with_memory_pattern(false)?
         .with_optimization_level(GraphOptimizationLevel::Level3)?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(options.spinning)?
         .with_inter_op_spinning(false)?
+        .with_prepacking(options.prepack)?
         .with_prepacked_weights(&options.prepacked)?
-        .with_log_level(LogLevel::Fatal)?)
+        .with_log_level(log::to_ort(log::lowest()))?;
+    provider::register(builder, &options.providers)
 }
 
-fn cpu() -> ExecutionProviderDispatch {
-    ep::CPU::default().with_arena_allocator(false).build().error_on_failure()
+/// What ONNX Runtime said about a model that it does not load, and where it misses an operator, which one, with what
+/// to do about it: reduced builds and old ones miss some.
+fn load_error(bundle: &Bundle, message: &str) -> Error {
+    let action = "load the model";
+    let missing = ["is not a registered function/op", "Could not find an implementation for", "No Op registered for"];
+    if !missing.iter().any(|sign| message.contains(sign)) {
+        return Error::Inference { action, message: message.to_owned() };
+    }
+    // Named as in the manifest, the longest name first, so that none is taken for the end of another.
+    let mut operators: Vec<&String> = bundle.manifest().operators.iter().collect();
+    operators.sort_by_key(|operator| std::cmp::Reverse(operator.len()));
+    let named = |operator: &&&String| {
+        let name = operator.rsplit(':').next().unwrap_or(operator);
+        message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
+    };
+    let operator = operators.iter().find(named).map_or("one of its operators", |operator| operator.as_str());
+    let runtime = environment::loaded();
+    let (version, path) = runtime.map_or(("", "".into()), |info| (info.version.as_str(), info.path.to_string_lossy()));
+    Error::Inference {
+        action,
+        message: format!(
+            "the library {path} (version {version}) has no {operator}; use a full build, or one that was made with the operators in the model's manifest. It said: {message}"
+        ),
+    }
 }
 
 /// A run that can be ended from another thread.

@@ -63,6 +63,17 @@ pub(crate) fn run<T: Send + Default>(
     limits: &Limits,
     read: impl Fn(usize, &RowOutput<'_>) -> Result<T> + Sync,
 ) -> Result<Vec<Outcome<T>>> {
+    let outcomes = run_batches(model, rows, limits, &read);
+    model.counters().call(outcomes.is_err());
+    outcomes
+}
+
+fn run_batches<T: Send + Default>(
+    model: &Model,
+    rows: &[Row],
+    limits: &Limits,
+    read: &(impl Fn(usize, &RowOutput<'_>) -> Result<T> + Sync),
+) -> Result<Vec<Outcome<T>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     let batches = match model.bundle().manifest().batching {
         Batching::Padded => group(&lengths, model.pool().batch_tokens()),
@@ -76,7 +87,7 @@ pub(crate) fn run<T: Send + Default>(
         while !stop.load(Ordering::Relaxed)
             && let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            match run_batch(model, rows, batch, limits, &read) {
+            match run_batch(model, rows, batch, limits, read) {
                 Ok(done) => {
                     let mut outcomes = lock(&outcomes);
                     for (&row, outcome) in batch.iter().zip(done) {
@@ -125,6 +136,8 @@ fn run_batch<T>(
         members.iter().enumerate().map(read).collect::<Result<Vec<T>>>()
     })?;
     let time = start.elapsed();
+    let tokens = members.iter().map(|&row| rows[row].ids.len()).sum();
+    model.counters().run(batch.rows, tokens, batch.rows * batch.length, time);
     Ok(values.into_iter().map(|value| Outcome { value, time }).collect())
 }
 
