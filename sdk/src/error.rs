@@ -115,6 +115,17 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
 
+    /// A model needs more memory than it may use.
+    #[error(
+        "the memory budget of {budget} bytes is too small: the model needs {needed} bytes at least; raise the budget, or use a smaller model or one with a lower max_tokens"
+    )]
+    MemoryBudget {
+        /// The budget, in bytes.
+        budget: u64,
+        /// The least that is enough, in bytes.
+        needed: u64,
+    },
+
     /// A model is an older build than it may be.
     #[error("the model `{model}` has build {build}, and {minimum} is the lowest that may be used: get a newer bundle")]
     Rollback {
@@ -161,6 +172,7 @@ impl Error {
             Error::RuntimeIncompatible { .. } => Code::RuntimeIncompatible,
             Error::Inference { .. } => Code::Inference,
             Error::Tokenizer(_) => Code::Tokenizer,
+            Error::MemoryBudget { .. } => Code::MemoryBudget,
             Error::Rollback { .. } => Code::Rollback,
             Error::SelfTest { .. } => Code::SelfTest,
             Error::Internal(_) => Code::Internal,

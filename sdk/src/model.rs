@@ -7,8 +7,8 @@ use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
 use crate::metrics::{Counters, Metrics};
 use crate::runtime::environment;
 use crate::runtime::pool::Pool;
-use crate::runtime::session::SessionOptions;
-use crate::runtime::{Provider, ProviderReport};
+use crate::runtime::session::{self, SessionOptions};
+use crate::runtime::{MemoryPlan, Provider, ProviderReport, memory};
 use crate::task;
 use crate::text::{TextTokenizer, Tokens};
 use crate::{Bundle, Error, Result};
@@ -72,6 +72,11 @@ impl Model {
         self.pool.providers()
     }
 
+    /// How much memory the model is expected to use, and what was done to keep to the budget.
+    pub fn memory(&self) -> &MemoryPlan {
+        self.pool.plan()
+    }
+
     /// What the model has done so far.
     pub fn metrics(&self) -> Metrics {
         self.counters.snapshot()
@@ -97,12 +102,20 @@ pub struct ModelBuilder {
     spinning: bool,
     sessions: usize,
     providers: Vec<Provider>,
+    memory_budget: Option<u64>,
     runtime_path: Option<PathBuf>,
 }
 
 impl Default for ModelBuilder {
     fn default() -> Self {
-        ModelBuilder { threads: 1, spinning: false, sessions: 1, providers: Vec::new(), runtime_path: None }
+        ModelBuilder {
+            threads: 1,
+            spinning: false,
+            sessions: 1,
+            providers: Vec::new(),
+            memory_budget: None,
+            runtime_path: None,
+        }
     }
 }
 
@@ -136,6 +149,16 @@ impl ModelBuilder {
     /// error: [`Model::providers`] tells, and the logger. Default: the CPU alone, which is always the last resort.
     pub fn providers(mut self, providers: impl IntoIterator<Item = Provider>) -> Self {
         self.providers = providers.into_iter().collect();
+        self
+    }
+
+    /// The most private memory, in bytes, that the model may use with all sessions at work on the longest texts. It
+    /// is kept by smaller batches, then by fewer sessions, then by not rearranging weights for speed;
+    /// [`Model::memory`] tells which. The weights themselves are not counted while they are mapped from a file, nor
+    /// are ONNX Runtime's own code, texts and answers. Opening fails with [`Error::MemoryBudget`], which says how
+    /// much is needed, if all that is not enough. Default: no limit.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
         self
     }
 
@@ -211,8 +234,9 @@ impl ModelBuilder {
                 have: format!("1.{have}"),
             });
         }
-        let options = SessionOptions::new(self.threads, self.spinning, self.providers);
-        let pool = Pool::new(bundle.clone(), options, self.sessions)?;
+        let plan = memory::plan(manifest, &session::size(&bundle)?, self.sessions, self.memory_budget)?;
+        let options = SessionOptions::new(self.threads, self.spinning, self.providers, plan.prepacked);
+        let pool = Pool::new(bundle.clone(), options, plan)?;
         Ok(Model { bundle, tokenizer, pool, counters: Counters::default() })
     }
 }

@@ -17,6 +17,8 @@ mod reader;
 mod self_test;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::manifest as test_manifest;
 mod writer;
 
 pub use calibration::Calibration;

@@ -9,7 +9,7 @@ use super::layout::{self, MAGIC};
 use super::*;
 use crate::{Code, Error};
 
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let ints = |name: &str| TensorSpec {
         name: name.into(),
         element: ElementType::Int32,

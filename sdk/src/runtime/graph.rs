@@ -35,6 +35,8 @@ pub(super) struct ExternalTensor {
     /// Whether a node computes with nothing but this and other constants, so
     /// that ONNX Runtime would do it once and for all when it loads the graph.
     pub folded: bool,
+    /// Whether a node takes it that does not just look rows up in it.
+    pub multiplied: bool,
 }
 
 /// A graph that was read, and what it needs.
@@ -52,9 +54,10 @@ pub(super) fn read(graph: &[u8], file: &str, length: usize) -> Result<Graph, Bun
     walk.message(Message::Model, graph, 0, true)?;
     let Walk { found: mut tensors, places, .. } = walk;
 
-    let folded = folded(graph)?;
+    let (folded, multiplied) = (folded(graph)?, multiplied(graph)?);
     for tensor in &mut tensors {
         tensor.folded = folded.contains(tensor.name.as_bytes());
+        tensor.multiplied = multiplied.contains(tensor.name.as_bytes());
     }
     let mut bytes = graph.to_vec();
     let nowhere = nowhere(file.len());
@@ -105,6 +108,29 @@ fn folded(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
         }
     }
     Ok(folded)
+}
+
+/// Names that go into a node which does not just look rows up in a table.
+fn multiplied(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
+    let mut multiplied = HashSet::new();
+    for field in Fields(graph) {
+        let Some(graph) = field?.bytes_of(7) else { continue };
+        for field in Fields(graph) {
+            let Some(node) = field?.bytes_of(1) else { continue };
+            let (mut inputs, mut operator) = (Vec::new(), &b""[..]);
+            for field in Fields(node) {
+                match field? {
+                    Field { number: 1, value: Value::Bytes(name) } => inputs.push(name),
+                    Field { number: 4, value: Value::Bytes(name) } => operator = name,
+                    _ => {}
+                }
+            }
+            if !operator.starts_with(b"Gather") {
+                multiplied.extend(inputs);
+            }
+        }
+    }
+    Ok(multiplied)
 }
 
 /// Bits of an element, for the types that may be outside of the graph.
@@ -220,6 +246,7 @@ impl Walk<'_> {
                     shape: tensor.shape,
                     range: offset as usize..end as usize,
                     folded: false,
+                    multiplied: false,
                 });
                 let start = location.map_or(0, |l| l.as_ptr().addr() - self.whole.as_ptr().addr());
                 self.places.push(start..start + self.file.len());

@@ -19,6 +19,7 @@ mod graph;
 mod library;
 pub(crate) mod limits;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod pool;
 mod protobuf;
 pub(crate) mod provider;
@@ -28,6 +29,7 @@ mod weights;
 pub use environment::{RuntimeInfo, load, loaded};
 pub use library::provide_search_dir;
 pub use log::{LogLevel, set_logger};
+pub use memory::MemoryPlan;
 pub use provider::{Provider, ProviderReport};
 
 /// Locks a mutex whether or not a thread has panicked while holding it: the

@@ -8,20 +8,17 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::cancel::Interrupt;
 use super::limits::Limits;
 use super::lock;
+use super::memory::MemoryPlan;
 use super::provider::ProviderReport;
 use super::session::{ModelSession, SessionOptions};
 use crate::{Bundle, Error, Result};
-
-/// Tokens of one batch, padding included. Larger batches are no faster on a
-/// CPU and need more memory.
-const BATCH_TOKENS: usize = 2048;
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     bundle: Bundle,
     options: SessionOptions,
-    limit: usize,
+    plan: MemoryPlan,
     providers: ProviderReport,
 }
 
@@ -49,16 +46,16 @@ impl Interrupt for Shared {
 impl Pool {
     /// A pool with its first session made, so that a bundle that cannot run
     /// fails when it is opened.
-    pub(crate) fn new(bundle: Bundle, options: SessionOptions, limit: usize) -> Result<Pool> {
+    pub(crate) fn new(bundle: Bundle, options: SessionOptions, plan: MemoryPlan) -> Result<Pool> {
         let first = ModelSession::new(&bundle, &options)?;
         let providers = first.providers().clone();
         let shared = Shared { state: Mutex::new(State { idle: vec![first], count: 1 }), changed: Condvar::new() };
-        Ok(Pool { shared: Arc::new(shared), bundle, options, limit, providers })
+        Ok(Pool { shared: Arc::new(shared), bundle, options, plan, providers })
     }
 
     /// The most sessions.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.plan.sessions
     }
 
     /// What runs the model.
@@ -68,7 +65,12 @@ impl Pool {
 
     /// Tokens of one batch, padding included.
     pub(crate) fn batch_tokens(&self) -> usize {
-        BATCH_TOKENS
+        self.plan.batch_tokens
+    }
+
+    /// What the sessions may use.
+    pub(crate) fn plan(&self) -> &MemoryPlan {
+        &self.plan
     }
 
     /// Lends a session, waiting for one if all are in use and no more may be
@@ -81,7 +83,7 @@ impl Pool {
             if let Some(session) = state.idle.pop() {
                 return Ok(Lent { session: Some(session), shared: &self.shared });
             }
-            if state.count < self.limit {
+            if state.count < self.plan.sessions {
                 state.count += 1;
                 drop(state);
                 return self.make();

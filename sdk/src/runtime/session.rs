@@ -13,10 +13,11 @@ use super::environment;
 use super::graph::{self, Graph};
 use super::limits::Limits;
 use super::log;
+use super::memory::Size;
 use super::provider::{self, Provider, ProviderReport};
 use super::weights::{self, Weights};
 use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
-use crate::bundle::{ElementType, GRAPH, Task, TensorSpec, WEIGHTS};
+use crate::bundle::{ElementType, GRAPH, TOKENIZER, Task, TensorSpec, WEIGHTS};
 use crate::{Bundle, BundleError, Error, Result};
 
 const BATCH: &str = "batch";
@@ -35,8 +36,8 @@ pub(crate) struct SessionOptions {
 impl SessionOptions {
     /// For `threads` threads inside an operator, which spin when idle or not, on the first of `providers` that can
     /// be had, operator by operator. ONNX Runtime must be loaded.
-    pub(crate) fn new(threads: usize, spinning: bool, providers: Vec<Provider>) -> SessionOptions {
-        SessionOptions { threads, spinning, providers, prepack: true, prepacked: PrepackedWeights::new() }
+    pub(crate) fn new(threads: usize, spinning: bool, providers: Vec<Provider>, prepack: bool) -> SessionOptions {
+        SessionOptions { threads, spinning, providers, prepack, prepacked: PrepackedWeights::new() }
     }
 }
 
@@ -74,10 +75,8 @@ pub(crate) struct ModelSession {
 impl ModelSession {
     /// Makes a session whose weights stay where the bundle has them mapped.
     pub(crate) fn new(bundle: &Bundle, options: &SessionOptions) -> Result<ModelSession> {
-        let missing = || Error::Internal("the bundle has lost its graph or weights".to_owned());
-        let graph = bundle.bytes_of(GRAPH).ok_or_else(missing)?;
-        let weights = bundle.bytes_of(WEIGHTS).ok_or_else(missing)?;
-        let graph = graph::read(graph, WEIGHTS, weights.len()).map_err(|problem| bundle.error(problem))?;
+        let weights = bundle.bytes_of(WEIGHTS).ok_or_else(lost)?;
+        let graph = read_graph(bundle)?;
         // A graph from elsewhere may make ONNX Runtime want to compute with
         // weights that are shared, which it cannot; then they are copied.
         let this = ModelSession::create(bundle, options, &graph, weights, true)
@@ -195,6 +194,23 @@ impl ModelSession {
         }
         Ok(())
     }
+}
+
+fn lost() -> Error {
+    Error::Internal("the bundle has lost its graph or weights".to_owned())
+}
+
+fn read_graph(bundle: &Bundle) -> Result<Graph> {
+    let graph = bundle.bytes_of(GRAPH).ok_or_else(lost)?;
+    let weights = bundle.bytes_of(WEIGHTS).ok_or_else(lost)?;
+    graph::read(graph, WEIGHTS, weights.len()).map_err(|problem| bundle.error(problem))
+}
+
+/// How large a model is, as far as its memory depends on it.
+pub(crate) fn size(bundle: &Bundle) -> Result<Size> {
+    let graph = read_graph(bundle)?;
+    let tokenizer = bundle.bytes_of(TOKENIZER).map_or(0, <[u8]>::len);
+    Ok(Size::new(bundle.manifest(), bundle.labels().len(), tokenizer, graph.bytes.len(), &graph.tensors))
 }
 
 /// What the graph gave for a batch under one name.

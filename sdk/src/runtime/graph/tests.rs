@@ -43,7 +43,14 @@ fn message(graph: &[u8]) -> String {
 
 #[test]
 fn data_inside_the_weights_are_found() {
-    let w = |range| ExternalTensor { name: "w".into(), element: 1, shape: vec![2, 50], range, folded: false };
+    let w = |range| ExternalTensor {
+        name: "w".into(),
+        element: 1,
+        shape: vec![2, 50],
+        range,
+        folded: false,
+        multiplied: false,
+    };
     let exact = tensor(&[("location", "model.onnx.data"), ("offset", "600"), ("length", "400"), ("checksum", "x")]);
     assert_eq!(find(&in_initializer(&exact)), Ok(vec![w(600..1000)]));
     let short = tensor(&[("location", "model.onnx.data")]);
