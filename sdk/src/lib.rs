@@ -38,6 +38,9 @@
 pub mod bundle;
 mod error;
 mod files;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod metrics;
 mod model;
 mod post;

@@ -8,6 +8,7 @@ mod family;
 mod identities;
 mod losses;
 mod optimizer;
+mod pipelines;
 mod public_weights;
 mod real;
 mod reference;

@@ -135,7 +135,8 @@ fn minilm_equals_transformers() {
 fn mpnet_equals_transformers() {
     let (input, want) = (json("mpnet.json"), tensors("mpnet-outputs.safetensors"));
     let folder = limbeck_tests::cache::mpnet();
-    assert_eq!(checkpoint::read_pooling(&folder).unwrap(), Some(Pooling::Mean));
+    let pooling = checkpoint::read_pooling(&folder).unwrap().unwrap();
+    assert_eq!((pooling.pooling, pooling.normalize), (Pooling::Mean, true));
     let head = Head::Embedding { pooling: Pooling::Mean, normalize: true };
     let (model, new, pad) = model(&folder, head);
     assert!(new.is_empty());

@@ -251,6 +251,11 @@ impl ModelConfig {
             ("number of attention heads", self.attention_heads),
             ("intermediate size", self.intermediate_size),
         ];
+        for (name, size) in [("number of positions", self.position_rows), ("number of token types", self.token_types)] {
+            if size > MAX_SIZE {
+                bail!("the {name} is {size}; it may be {MAX_SIZE} at most");
+            }
+        }
         for (name, size) in sizes {
             if size == 0 || size > MAX_SIZE {
                 bail!("the {name} is {size}; it must be from 1 to {MAX_SIZE}");

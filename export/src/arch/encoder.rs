@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::attention::{Attention, Bias, relative_bias};
 use super::embeddings::{Embeddings, Linear, Norm};
 use super::head::activate;
-use super::{Activation, ModelConfig, Params, Scope};
+use super::{Activation, Family, ModelConfig, Params, Scope};
 
 /// What a forward pass keeps besides the last hidden state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl FeedForwardBlock {
             norm: Norm::new(&scope.child("norm"), config.layer_norm_eps),
             activation: config.activation,
             pre_norm: config.pre_norm,
-            dropout: config.hidden_dropout,
+            // transformers' ALBERT has no dropout here.
+            dropout: if config.family == Family::Albert { 0.0 } else { config.hidden_dropout },
         }
     }
 

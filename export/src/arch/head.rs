@@ -84,6 +84,9 @@ impl HeadStart {
     }
 }
 
+/// The most labels of a head.
+const MAX_LABELS: usize = 1 << 20;
+
 impl Head {
     /// The name used on the command line and in messages.
     pub fn name(self) -> &'static str {
@@ -113,6 +116,11 @@ impl Head {
         };
         if !fits {
             bail!("{} has no {} head", family.name(), self.name());
+        }
+        if let Head::Classification { labels } | Head::TokenClassification { labels } = self
+            && !(1..=MAX_LABELS).contains(&labels)
+        {
+            bail!("a head of {labels} labels; there must be 1 to {MAX_LABELS}");
         }
         Ok(())
     }
@@ -155,9 +163,15 @@ enum Module {
     None,
     Embedding(Pooling, bool),
     Classification(ClassifierStart, Linear),
-    EachToken(Linear),
+    /// With the rate of the dropout before it.
+    EachToken(Linear, f64),
     ReplacedToken(Linear, Linear),
-    MaskedLm { dense: Linear, norm: Norm, decoder: Linear, sentence: Option<Linear> },
+    MaskedLm {
+        dense: Linear,
+        norm: Norm,
+        decoder: Linear,
+        sentence: Option<Linear>,
+    },
     CausalLm(Linear),
 }
 
@@ -183,7 +197,16 @@ impl Module {
                 };
                 Module::Classification(start, linear("head.output"))
             }
-            Head::TokenClassification { .. } | Head::Span => Module::EachToken(linear("head.output")),
+            // transformers: DistilBERT's taggers take the encoder's rate, and of readers only DistilBERT's drop.
+            Head::TokenClassification { .. } => {
+                let distilbert = config.family == Family::DistilBert;
+                let rate = if distilbert { config.hidden_dropout } else { config.head_dropout };
+                Module::EachToken(linear("head.output"), rate)
+            }
+            Head::Span => {
+                let rate = if config.family == Family::DistilBert { config.hidden_dropout } else { 0.0 };
+                Module::EachToken(linear("head.output"), rate)
+            }
             Head::ReplacedToken => Module::ReplacedToken(linear("head.dense"), linear("head.output")),
             Head::MaskedLm | Head::Pretraining => Module::MaskedLm {
                 dense: linear("head.dense"),
@@ -205,6 +228,7 @@ pub struct Model {
     activation: Activation,
     masked_lm_activation: Activation,
     dropout: f64,
+    albert: bool,
 }
 
 /// What a model's forward pass gives.
@@ -232,6 +256,7 @@ impl Model {
             activation: config.activation,
             masked_lm_activation: masked_lm_activation(config),
             dropout: config.head_dropout,
+            albert: config.family == Family::Albert,
         }
     }
 
@@ -263,13 +288,15 @@ impl Model {
                 ClassifierStart::Dense(dense, DenseActivation::Relu) => drop(&dense.forward(&first()).relu()),
                 ClassifierStart::LastToken => last_token(hidden, mask),
             }),
-            Module::EachToken(output) => output.forward(&drop(hidden)),
+            Module::EachToken(output, rate) => output.forward(&hidden.dropout(*rate, train)),
             Module::ReplacedToken(dense, output) => {
                 output.forward(&activate(&dense.forward(hidden), self.activation)).squeeze_dim(-1)
             }
             Module::MaskedLm { dense, norm, decoder, sentence } => {
                 let pair = sentence.as_ref().zip(pooled.as_ref());
-                sentence_logits = pair.map(|(sentence, pooled)| sentence.forward(&drop(pooled)));
+                // ALBERT's order head drops, BERT's next-sentence head does not.
+                let pooled = |pooled: &Tensor| if self.albert { drop(pooled) } else { pooled.shallow_clone() };
+                sentence_logits = pair.map(|(sentence, own)| sentence.forward(&pooled(own)));
                 decoder.forward(&norm.forward(&activate(&dense.forward(hidden), self.masked_lm_activation)))
             }
             Module::CausalLm(decoder) => decoder.forward(hidden),

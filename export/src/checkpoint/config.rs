@@ -56,7 +56,8 @@ impl Keys<'_> {
     fn token(&self, key: &str) -> Result<Option<usize>> {
         let id = |value: &Value| {
             let id = value.as_u64().and_then(|id| usize::try_from(id).ok());
-            id.with_context(|| format!("config.json: `{key}` must be a token id, not {value}"))
+            id.filter(|&id| id < i32::MAX as usize)
+                .with_context(|| format!("config.json: `{key}` must be a token id, not {value}"))
         };
         self.optional(key).map(id).transpose()
     }
@@ -180,7 +181,12 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         _ => hidden_size,
     };
     let pad_id = keys.token("pad_token_id")?.unwrap_or(usize::from(counts_from_pad));
-    let hidden_dropout = keys.rate("hidden_dropout_prob", 0.1)?;
+    if family == Family::Mpnet {
+        // So it is written into transformers' MPNet.
+        keys.refuse("relative_attention_num_buckets", json!(32))?;
+    }
+    let dropout = if family == Family::Albert { 0.0 } else { 0.1 };
+    let hidden_dropout = keys.rate("hidden_dropout_prob", dropout)?;
     let head_key = if family == Family::Albert { "classifier_dropout_prob" } else { "classifier_dropout" };
     Ok(ModelConfig {
         family,
@@ -192,7 +198,12 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         attention_heads: keys.size("num_attention_heads")?,
         intermediate_size: keys.size("intermediate_size")?,
         position_rows: keys.size("max_position_embeddings")?,
-        first_position: if counts_from_pad { pad_id + 1 } else { 0 },
+        // transformers' MPNet counts from 2 whatever its padding token.
+        first_position: match family {
+            Family::Mpnet => 2,
+            _ if counts_from_pad => pad_id + 1,
+            _ => 0,
+        },
         token_types: if family == Family::Mpnet { 0 } else { keys.size("type_vocab_size")? },
         relative_buckets: if family == Family::Mpnet { keys.size("relative_attention_num_buckets")? } else { 0 },
         activation: keys.activation("hidden_act", if family == Family::Albert { "gelu_new" } else { "gelu" })?,
@@ -204,7 +215,7 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         layer_norm_eps: keys.rate("layer_norm_eps", 1e-12)?,
         embedding_dropout: hidden_dropout,
         hidden_dropout,
-        attention_dropout: keys.rate("attention_probs_dropout_prob", 0.1)?,
+        attention_dropout: keys.rate("attention_probs_dropout_prob", dropout)?,
         head_dropout: keys.rate(head_key, if family == Family::Albert { 0.1 } else { hidden_dropout })?,
         initializer_range: keys.rate("initializer_range", 0.02)?,
         pad_id,

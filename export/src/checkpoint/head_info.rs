@@ -109,26 +109,56 @@ fn labels(raw: &Value) -> Result<Option<Vec<String>>> {
     labels.into_iter().collect::<Option<Vec<_>>>().map(Some).context("config.json: id2label has a gap")
 }
 
-/// How the sentence-transformers files beside a checkpoint pool its token vectors; `None` without such files.
-pub fn read_pooling(folder: &Path) -> Result<Option<Pooling>> {
+/// How sentence-transformers makes one vector of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentencePooling {
+    /// How the token vectors become one.
+    pub pooling: Pooling,
+    /// Whether it is scaled to length 1.
+    pub normalize: bool,
+}
+
+/// How the sentence-transformers files beside a checkpoint make one vector of a text; `None` without such files.
+///
+/// # Errors
+/// Another pooling than the mean, the first token or the maximum, several at a time, or a further layer: vectors
+/// would not be the model's.
+pub fn read_pooling(folder: &Path) -> Result<Option<SentencePooling>> {
     let path = folder.join("1_Pooling/config.json");
     if !path.is_file() {
         return Ok(None);
     }
     let raw: Value = files::read_json(&path)?;
-    let on = |key: &str| raw.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let found: Vec<Pooling> = [
-        ("pooling_mode_mean_tokens", Pooling::Mean),
-        ("pooling_mode_cls_token", Pooling::Cls),
-        ("pooling_mode_max_tokens", Pooling::Max),
-    ]
-    .into_iter()
-    .filter_map(|(key, pooling)| on(key).then_some(pooling))
-    .collect();
-    match found.as_slice() {
-        [pooling] => Ok(Some(*pooling)),
-        _ => bail!("{}: expected exactly one of mean, cls and max pooling", path.display()),
+    let modes = raw.as_object().into_iter().flatten();
+    let on: Vec<&str> = modes
+        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true))
+        .map(|(key, _)| key.as_str())
+        .collect();
+    let pooling = match on.as_slice() {
+        ["pooling_mode_mean_tokens"] => Pooling::Mean,
+        ["pooling_mode_cls_token"] => Pooling::Cls,
+        ["pooling_mode_max_tokens"] => Pooling::Max,
+        other => bail!(
+            "{}: the pooling is {}; exactly one of mean, cls and max is supported",
+            path.display(),
+            if other.is_empty() { "not given".to_owned() } else { other.join(" with ") }
+        ),
+    };
+    let path = folder.join("modules.json");
+    if !path.is_file() {
+        return Ok(Some(SentencePooling { pooling, normalize: true }));
     }
+    let modules: Vec<Value> = files::read_json(&path)?;
+    let mut normalize = false;
+    for module in &modules {
+        let name = module.get("type").and_then(Value::as_str).unwrap_or_default();
+        match name.rsplit('.').next().unwrap_or_default() {
+            "Transformer" | "Pooling" => {}
+            "Normalize" => normalize = true,
+            _ => bail!("{}: the module `{name}` is not supported; without it vectors are others", path.display()),
+        }
+    }
+    Ok(Some(SentencePooling { pooling, normalize }))
 }
 
 #[cfg(test)]
@@ -149,6 +179,28 @@ mod tests {
         let head = Head::TokenClassification { labels: 3 };
         let info = HeadInfo { head, ..HeadInfo::classifier(&labels) };
         assert_eq!(HeadInfo::from_hf(&config.to_hf(&info), &config).unwrap(), info);
+    }
+
+    #[test]
+    fn sentence_vectors_that_are_made_otherwise_are_refused() {
+        let read = |pooling: Value, modules: Option<Value>| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+            std::fs::write(folder.path().join("1_Pooling/config.json"), pooling.to_string()).unwrap();
+            if let Some(modules) = modules {
+                std::fs::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
+            }
+            read_pooling(folder.path()).map(|found| found.map(|found| (found.pooling, found.normalize)))
+        };
+        let module = |name: &str| json!({"type": format!("sentence_transformers.models.{name}")});
+        let mean = json!({"word_embedding_dimension": 8, "pooling_mode_mean_tokens": true});
+        let plain = json!([module("Transformer"), module("Pooling")]);
+        assert_eq!(read(mean.clone(), None).unwrap(), Some((Pooling::Mean, true)));
+        assert_eq!(read(mean.clone(), Some(plain)).unwrap(), Some((Pooling::Mean, false)));
+        let dense = json!([module("Transformer"), module("Pooling"), module("Dense"), module("Normalize")]);
+        assert!(read(mean, Some(dense)).unwrap_err().to_string().contains("Dense"));
+        let two = json!({"pooling_mode_mean_tokens": true, "pooling_mode_lasttoken": true});
+        assert!(read(two, None).unwrap_err().to_string().contains("lasttoken"));
     }
 
     #[test]

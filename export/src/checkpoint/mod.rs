@@ -17,7 +17,7 @@ use tch::Device;
 use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::files;
 
-pub use head_info::{HeadInfo, Problem, read_pooling};
+pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling};
 pub use init::{evenly_spaced_layers, student_from_teacher};
 pub use place::file_arrays;
 pub use weights::{Arrays, array_of, read_arrays, read_tensors, tensor_of, write_arrays, write_tensors};
@@ -71,19 +71,43 @@ pub fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
 
 /// `config.json` as limbeck understands it: the model's shape and the head that the file names.
 pub fn read_model_config(folder: &Path) -> Result<(ModelConfig, HeadInfo)> {
+    let (config, info) = read_shape(folder)?;
+    Ok((config, info?))
+}
+
+/// [`read_model_config`], where the head may be one that limbeck does not know.
+pub fn read_shape(folder: &Path) -> Result<(ModelConfig, Result<HeadInfo>)> {
     let raw = read_config(folder)?;
     let within = || format!("in {}", folder.display());
     let config = ModelConfig::from_hf(&raw).with_context(within)?;
-    let info = HeadInfo::from_hf(&raw, &config).with_context(within)?;
+    let info = HeadInfo::from_hf(&raw, &config).with_context(within);
     Ok((config, info))
 }
 
-/// The parameters of a layout that a folder's files hold, and the names of those that they lack.
-fn read_layout(folder: &Path, config: &ModelConfig, head: Head) -> Result<(Arrays, Vec<String>)> {
+/// Whether a folder whose config.json names the head `own` can hold `head`'s parameters: families give heads of
+/// different tasks the same names.
+fn may_hold(own: Head, head: Head) -> bool {
+    let masked = |head| matches!(head, Head::MaskedLm | Head::Pretraining);
+    own == Head::None || std::mem::discriminant(&own) == std::mem::discriminant(&head) || (masked(own) && masked(head))
+}
+
+/// The parameters of a layout that a folder's files hold, and the names of those that they lack. A head that is
+/// there under the same names for another task is not that head.
+fn read_layout(
+    folder: &Path,
+    config: &ModelConfig,
+    head: Head,
+    own: Option<&HeadInfo>,
+) -> Result<(Arrays, Vec<String>)> {
+    let has_head = own.is_none_or(|own| may_hold(own.head, head));
     let (mut file, path) = place::Reader::open(folder, config, head)?;
     let mut found = Arrays::new();
     let mut missing = Vec::new();
     for spec in parameter_layout(config, head) {
+        if spec.name.starts_with("head.") && !has_head {
+            missing.push(spec.name);
+            continue;
+        }
         match file.take(&spec).with_context(|| format!("in {}", path.display()))? {
             Some(array) => {
                 found.insert(spec.name, array);
@@ -104,16 +128,12 @@ fn read_layout(folder: &Path, config: &ModelConfig, head: Head) -> Result<(Array
 /// Missing files; a head that the architecture does not have; a tensor that is unknown, missing, of another shape,
 /// or not finite, by the file's name.
 pub fn load(folder: &Path, head: Head, device: Device) -> Result<Checkpoint> {
-    let raw = read_config(folder)?;
-    let within = || format!("in {}", folder.display());
-    let config = ModelConfig::from_hf(&raw).with_context(within)?;
-    head.check(&config).with_context(within)?;
+    let (config, own) = read_shape(folder)?;
+    let own = own.ok();
+    head.check(&config).with_context(|| format!("in {}", folder.display()))?;
+    let (arrays, missing) = read_layout(folder, &config, head, own.as_ref())?;
     // Labels of another head are not this one's.
-    let info = match HeadInfo::from_hf(&raw, &config) {
-        Ok(info) if info.head == head => info,
-        _ => HeadInfo::new(head),
-    };
-    let (arrays, missing) = read_layout(folder, &config, head)?;
+    let info = own.filter(|own| own.head == head).unwrap_or_else(|| HeadInfo::new(head));
     let mut tensors: std::collections::BTreeMap<_, _> =
         arrays.iter().map(|(name, array)| (name.clone(), tensor_of(array))).collect();
     for spec in parameter_layout(&config, head).into_iter().filter(|spec| missing.contains(&spec.name)) {
@@ -132,12 +152,16 @@ pub fn load(folder: &Path, head: Head, device: Device) -> Result<Checkpoint> {
 /// # Errors
 /// As [`load`], and a head that the file does not hold.
 pub fn load_arrays(folder: &Path, head: Option<Head>) -> Result<ArrayCheckpoint> {
-    let (config, mut info) = read_model_config(folder)?;
-    if let Some(head) = head.filter(|&head| head != info.head) {
-        head.check(&config).with_context(|| format!("in {}", folder.display()))?;
-        info = HeadInfo::new(head);
-    }
-    let (arrays, missing) = read_layout(folder, &config, info.head)?;
+    let (config, own) = read_shape(folder)?;
+    let (own, info) = match (head, own) {
+        (None, own) => own.map(|own| (Some(own.clone()), own))?,
+        (Some(head), Ok(own)) if own.head == head => (Some(own.clone()), own),
+        (Some(head), own) => {
+            head.check(&config).with_context(|| format!("in {}", folder.display()))?;
+            (own.ok(), HeadInfo::new(head))
+        }
+    };
+    let (arrays, missing) = read_layout(folder, &config, info.head, own.as_ref())?;
     let unread = |name: &String| name.starts_with("pooler.") && !info.head.reads_pooler(&config);
     if let Some(name) = missing.iter().find(|name| !unread(name)) {
         bail!("{}: {}", folder.display(), place::missing(&config, info.head, name));
@@ -150,7 +174,8 @@ pub fn load_arrays(folder: &Path, head: Option<Head>) -> Result<ArrayCheckpoint>
 /// complete.
 ///
 /// # Errors
-/// Parameters that are not those of `config` and head; a folder that cannot be written.
+/// Parameters that are not those of `config` and head; a config that its file would not give back; a folder that
+/// cannot be written.
 pub fn save_model(
     folder: &Path,
     config: &ModelConfig,
@@ -165,7 +190,13 @@ pub fn save_model(
         ensure!(tensor.size() == spec.shape, "parameter `{}` has shape {:?}", spec.name, tensor.size());
         arrays.insert(spec.name, array);
     }
-    files::write_json(&folder.join("config.json"), &config.to_hf(info))?;
+    let written = config.to_hf(info);
+    ensure!(
+        ModelConfig::from_hf(&written).ok().as_ref() == Some(config),
+        "transformers' {} has no model of this shape: config.json would describe another one",
+        config.family.name()
+    );
+    files::write_json(&folder.join("config.json"), &written)?;
     weights::write_folder(folder, &place::file_arrays(config, info.head, &arrays)?, shard_bytes)
 }
 
@@ -178,7 +209,7 @@ pub fn save(folder: &Path, config: &ModelConfig, info: &HeadInfo, params: &Param
 
 /// Reads back parameters that [`save`] wrote, for a model that already holds their layout.
 pub fn read_params(folder: &Path, config: &ModelConfig, head: Head) -> Result<Arrays> {
-    let (arrays, missing) = read_layout(folder, config, head)?;
+    let (arrays, missing) = read_layout(folder, config, head, None)?;
     match missing.first() {
         Some(name) => bail!("{}: {}", folder.display(), place::missing(config, head, name)),
         None => Ok(arrays),

@@ -16,7 +16,11 @@ pub(super) fn missing(config: &ModelConfig, head: Head, name: &str) -> String {
     let hint = if name.starts_with("pooler.") {
         "; the model was saved without a pooler: choose a head that does not read it".to_owned()
     } else if name.starts_with("head.") {
-        format!("; the file has no {} head: train one with `limbeck distill`, or choose another head", head.name())
+        let train = match head {
+            Head::Classification { .. } => "train one with `limbeck distill`, or ",
+            _ => "",
+        };
+        format!("; the file has no {} head: {train}choose another head", head.name())
     } else {
         String::new()
     };

@@ -137,3 +137,18 @@ fn students_start_as_the_mapped_teacher_layers() {
     assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &map, TWO).is_err());
     assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &[12; 6], TWO).is_err());
 }
+
+/// BERT names the heads of texts and of tokens alike.
+#[test]
+fn a_head_of_another_task_is_not_taken_for_the_one_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let classifier = Head::Classification { labels: 2 };
+    saved(folder.path(), classifier);
+    let tagger = Head::TokenClassification { labels: 2 };
+    let error = load_arrays(folder.path(), Some(tagger)).err().unwrap().to_string();
+    assert!(error.contains("has no token-classification head"), "{error}");
+    let _turn = crate::seeded(4);
+    let loaded = load(folder.path(), tagger, Device::Cpu).unwrap();
+    assert!(loaded.initialised.iter().any(|name| name == "head.output.weight"), "{:?}", loaded.initialised);
+    assert!(load_arrays(folder.path(), Some(classifier)).is_ok());
+}

@@ -1,6 +1,6 @@
 //! safetensors files, whole or in shards, as fp32 arrays.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ pub(super) fn read_folder(folder: &Path, skip: &dyn Fn(&str) -> bool) -> Result<
     }
     let index: Index = files::read_json(&index_path)?;
     let mut arrays = Arrays::new();
-    let shards: std::collections::BTreeSet<&String> = index.weight_map.values().collect();
+    let shards: BTreeSet<&String> = index.weight_map.values().collect();
     for shard in shards {
         ensure!(
             Path::new(shard).file_name().is_some_and(|name| name == shard.as_str()),
@@ -161,7 +161,8 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: &BTree
 }
 
 /// Writes a model folder's weights: one file, or shards of at most `shard_bytes` (a larger tensor has its own) with
-/// an index, as transformers does. What an earlier save left in the other form is removed.
+/// an index, as transformers does. What an earlier save left is removed; over shards that are replaced there is no
+/// model until all are written.
 pub(super) fn write_folder(folder: &Path, arrays: &Arrays, shard_bytes: u64) -> Result<()> {
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = |array: &ArrayD<f32>| array.len() as u64 * 4;
@@ -186,8 +187,12 @@ pub(super) fn write_folder(folder: &Path, arrays: &Arrays, shard_bytes: u64) -> 
     };
     if let [(_, all)] = shards.as_slice() {
         write_some(&folder.join(WHOLE), all, &metadata)?;
-        return remove(INDEX);
+        remove(INDEX)?;
+        return remove_shards(folder, &BTreeSet::new());
     }
+    // First of all the index goes: with it, new shards and old ones would pass for one model.
+    remove(INDEX)?;
+    remove(WHOLE)?;
     let count = shards.len();
     let mut weight_map = BTreeMap::new();
     for (i, (_, shard)) in shards.iter().enumerate() {
@@ -196,6 +201,20 @@ pub(super) fn write_folder(folder: &Path, arrays: &Arrays, shard_bytes: u64) -> 
         weight_map.extend(shard.iter().map(|(tensor, _)| ((*tensor).clone(), name.clone())));
     }
     let total_size = arrays.values().map(bytes).sum();
+    let named: BTreeSet<String> = weight_map.values().cloned().collect();
     files::write_json(&folder.join(INDEX), &Index { metadata: IndexMetadata { total_size }, weight_map })?;
-    remove(WHOLE)
+    remove_shards(folder, &named)
+}
+
+/// Removes shards but those that are named.
+fn remove_shards(folder: &Path, named: &BTreeSet<String>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let shard = name.starts_with("model-") && name.contains("-of-") && name.ends_with(".safetensors");
+        if shard && !named.contains(&name) {
+            fs::remove_file(folder.join(&name))
+                .with_context(|| format!("cannot remove {}", folder.join(&name).display()))?;
+        }
+    }
+    Ok(())
 }

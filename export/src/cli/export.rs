@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use limbeck_export::checkpoint::{load_arrays, read_model_config};
+use limbeck_export::checkpoint::load_arrays;
 use limbeck_export::files;
 use limbeck_export::graph::{GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build, describe};
 use serde_json::json;
@@ -59,7 +59,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let (_, own) = read_model_config(&self.model)?;
+        let (_, own) = self.head.own(&self.model)?;
         let head = self.head.choose(&own, Some(&self.model))?;
         let model = load_arrays(&self.model, Some(head))?;
         let options = GraphOptions {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use limbeck_export::arch::{Head, Pooling};
-use limbeck_export::checkpoint::{HeadInfo, read_pooling};
+use limbeck_export::arch::{Head, ModelConfig, Pooling};
+use limbeck_export::checkpoint::{HeadInfo, read_pooling, read_shape};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum HeadName {
@@ -45,6 +45,16 @@ pub(super) struct HeadChoice {
 }
 
 impl HeadChoice {
+    /// The head that a folder's config.json names; none of it matters if another one is asked for.
+    pub(super) fn own(&self, folder: &Path) -> Result<(ModelConfig, HeadInfo)> {
+        let (config, own) = read_shape(folder)?;
+        match own {
+            Ok(own) => Ok((config, own)),
+            Err(_) if self.head.is_some() => Ok((config, HeadInfo::new(Head::None))),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The head that was asked for; `own` is the model's, `folder` where it lies.
     pub(super) fn choose(&self, own: &HeadInfo, folder: Option<&Path>) -> Result<Head> {
         let own_labels = match own.head {
@@ -58,6 +68,13 @@ impl HeadChoice {
             }
             return Ok(own.head);
         };
+        let takes_labels = matches!(name, HeadName::Classification | HeadName::TokenClassification);
+        if self.labels.is_some() && !takes_labels {
+            bail!("--labels belongs to classification and token-classification");
+        }
+        if (self.pooling.is_some() || self.no_normalize) && name != HeadName::Embedding {
+            bail!("--pooling and --no-normalize belong to --head embedding");
+        }
         let with_labels = |head: fn(usize) -> Head| match labels {
             Some(labels) if labels > 0 => Ok(head(labels)),
             _ => bail!("give --labels N (at least 1) with this head"),
@@ -65,13 +82,18 @@ impl HeadChoice {
         Ok(match name {
             HeadName::None => Head::None,
             HeadName::Embedding => {
+                let known = match self.pooling {
+                    Some(_) => None,
+                    None => folder.map(read_pooling).transpose()?.flatten(),
+                };
                 let pooling = match self.pooling {
                     Some(PoolingName::Mean) => Pooling::Mean,
                     Some(PoolingName::Cls) => Pooling::Cls,
                     Some(PoolingName::Max) => Pooling::Max,
-                    None => folder.map(read_pooling).transpose()?.flatten().unwrap_or(Pooling::Mean),
+                    None => known.map_or(Pooling::Mean, |known| known.pooling),
                 };
-                Head::Embedding { pooling, normalize: !self.no_normalize }
+                let normalize = known.is_none_or(|known| known.normalize);
+                Head::Embedding { pooling, normalize: normalize && !self.no_normalize }
             }
             HeadName::Classification => with_labels(|labels| Head::Classification { labels })?,
             HeadName::TokenClassification => with_labels(|labels| Head::TokenClassification { labels })?,

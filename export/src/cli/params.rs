@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use limbeck_export::arch::{ElectraCost, ModelConfig, count_parameters, flops, preset, preset_names};
-use limbeck_export::checkpoint::{HeadInfo, read_model_config};
+use limbeck_export::checkpoint::HeadInfo;
 use serde_json::json;
 
 use super::head::HeadChoice;
@@ -36,9 +36,9 @@ pub(super) struct Params {
 }
 
 /// The shape of a folder or a preset, its own head and what is to be known of it.
-fn resolve(model: &std::path::Path) -> Result<(ModelConfig, HeadInfo, Option<&'static str>)> {
+fn resolve(model: &std::path::Path, head: &HeadChoice) -> Result<(ModelConfig, HeadInfo, Option<&'static str>)> {
     if model.is_dir() {
-        let (config, info) = read_model_config(model)?;
+        let (config, info) = head.own(model)?;
         return Ok((config, info, None));
     }
     let name = model.to_string_lossy();
@@ -71,7 +71,7 @@ impl Params {
             list(self.json)?;
             return Ok(ExitCode::SUCCESS);
         };
-        let (config, info, note) = resolve(model)?;
+        let (config, info, note) = resolve(model, &self.head)?;
         if !(1..=1 << 24).contains(&self.length) {
             bail!("--length {}: give a length of at least 1 token, at most {}", self.length, 1 << 24);
         }

@@ -150,9 +150,6 @@ fn open(
         let axis = || [("axis", Value::Int(2))];
         key = graph.node(&present_key, "Concat", &[past_key, &key], &axis());
         value = graph.node(&present_value, "Concat", &[past_value, &value], &axis());
-    } else if let Some([present_key, present_value]) = &around.present {
-        key = graph.node(present_key, "Identity", &[&key], &[]);
-        value = graph.node(present_value, "Identity", &[&value], &[]);
     }
     let columns =
         graph.node(&format!("{name}.key.columns"), "Transpose", &[&key], &[("perm", Value::Ints(&[0, 1, 3, 2]))]);

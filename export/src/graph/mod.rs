@@ -37,7 +37,7 @@ pub enum Profile {
 }
 
 /// Every operator that a graph of [`Profile::Portable`] may hold.
-pub const PORTABLE_OPERATORS: [&str; 36] = [
+pub const PORTABLE_OPERATORS: [&str; 32] = [
     "ai.onnx:Add",
     "ai.onnx:Cast",
     "ai.onnx:Concat",
@@ -54,8 +54,6 @@ pub const PORTABLE_OPERATORS: [&str; 36] = [
     "ai.onnx:MatMulInteger",
     "ai.onnx:Max",
     "ai.onnx:Mul",
-    "ai.onnx:Neg",
-    "ai.onnx:Pow",
     "ai.onnx:Range",
     "ai.onnx:ReduceL2",
     "ai.onnx:ReduceMax",
@@ -67,13 +65,11 @@ pub const PORTABLE_OPERATORS: [&str; 36] = [
     "ai.onnx:Slice",
     "ai.onnx:Softmax",
     "ai.onnx:Split",
-    "ai.onnx:Sqrt",
     "ai.onnx:Squeeze",
     "ai.onnx:Sub",
     "ai.onnx:Tanh",
     "ai.onnx:Transpose",
     "ai.onnx:Unsqueeze",
-    "ai.onnx:Where",
 ];
 
 /// What the graph should look like.

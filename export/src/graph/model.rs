@@ -35,6 +35,8 @@ pub(super) struct Writer<'a> {
 pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOptions) -> Result<BuiltGraph> {
     head.check(config)?;
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
+    let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
+    ensure!(!options.cache || !pools, "a {} head reads all tokens at once: it has no use for a cache", head.name());
     ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
     for spec in parameter_layout(config, head) {
         if spec.name.starts_with("pooler.") && !head.reads_pooler(config) {

@@ -65,8 +65,17 @@ impl Extent {
         }
         let weight = graph.floats(&format!("{name}.weight"), &[table.nrows(), table.ncols()], table.iter().copied());
         let zero = graph.ints(&[0]);
-        let start = self.past.as_deref().unwrap_or(&zero);
-        graph.node(name, "Slice", &[&weight, start, &self.total, &zero], &[])
+        let Some(past) = &self.past else {
+            return graph.node(name, "Slice", &[&weight, &zero, &self.total, &zero], &[]);
+        };
+        // By place, because a slice beyond the table would be cut short and say nothing.
+        let scalar = |graph: &mut GraphBuilder, end: &str, of: &str| {
+            graph.node(&format!("{name}.{end}"), "Squeeze", &[of, &zero], &[])
+        };
+        let (from, to) = (scalar(graph, "from", past), scalar(graph, "to", &self.total));
+        let one = graph.int(1);
+        let places = graph.node(&format!("{name}.places"), "Range", &[&from, &to, &one], &[]);
+        graph.node(name, "Gather", &[&weight, &places], &[("axis", Value::Int(0))])
     }
 
     /// A bias by distance, `[1, rows, query, key]`: `table` is `[rows, 2 P - 1]`, its column the distance from query

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::arch::{Head, Pooling};
-use crate::checkpoint::{HeadInfo, Problem, read_pooling};
+use crate::checkpoint::{HeadInfo, Problem, SentencePooling, read_pooling};
 use crate::files;
 use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
 
@@ -65,7 +65,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
     };
     ensure!(
         fits(info.head),
-        "{} has a {} head, not one for {task:?}; train one with `limbeck finetune`",
+        "{} has a {} head, not one for {task:?}; give a model that was trained for it",
         folder.display(),
         info.head.name()
     );
@@ -105,7 +105,8 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
         },
         TaskName::SentenceEmbedding => {
             // Vectors are scaled by the sdk, after windows are put together.
-            let pooling = read_pooling(folder)?.unwrap_or(Pooling::Mean);
+            let plain_mean = SentencePooling { pooling: Pooling::Mean, normalize: true };
+            let SentencePooling { pooling, normalize } = read_pooling(folder)?.unwrap_or(plain_mean);
             Use {
                 head: Head::Embedding { pooling, normalize: false },
                 labels: None,
@@ -119,7 +120,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
                         Pooling::Cls => format::Pooling::Cls,
                         Pooling::Max => format::Pooling::Max,
                     },
-                    normalize: normalizes(folder)?,
+                    normalize,
                 }),
                 ..plain
             }
@@ -175,19 +176,6 @@ fn entailment(labels: &[String]) -> Option<format::EntailmentSpec> {
         entailment: place(&["entailment"])?,
         contradiction: place(&["contradiction", "not_entailment", "non_entailment"])?,
     })
-}
-
-/// Whether sentence-transformers scales the folder's vectors to length 1; so it is for a folder without its files,
-/// because a cosine needs it.
-fn normalizes(folder: &Path) -> Result<bool> {
-    let path = folder.join("modules.json");
-    if !path.is_file() {
-        return Ok(true);
-    }
-    let modules: Vec<Value> = files::read_json(&path)?;
-    Ok(modules
-        .iter()
-        .any(|module| module.get("type").and_then(Value::as_str).is_some_and(|name| name.ends_with(".Normalize"))))
 }
 
 /// The id of the token that stands for a word to be guessed.
