@@ -162,7 +162,11 @@ fn mistakes_get_one_clear_line() {
         ),
         (vec!["export", teacher, "--cache", "--out", missing.to_str().unwrap()], "no key/value cache"),
         (vec!["inspect", "/nonexistent/model.onnx"], "cannot read /nonexistent/model.onnx"),
-        (vec!["pack", teacher, "-o", missing.to_str().unwrap()], "has no classification head"),
+        (
+            vec!["pack", teacher, "--task", "token-classification", "-o", missing.to_str().unwrap()],
+            "has no head, not one for token-classification",
+        ),
+        (vec!["pack", teacher, "--max-tokens", "33", "-o", missing.to_str().unwrap()], "the model's 32 positions"),
         (vec!["bench", missing.to_str().unwrap(), "--runs", "0"], "--runs"),
         (vec!["verify", missing.to_str().unwrap(), "--runtime", "/nonexistent/libonnxruntime.so"], "nowhere.limbeck"),
     ] {

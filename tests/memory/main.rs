@@ -24,7 +24,7 @@ fn bundle(folder: &Path, model: &Path, weights: WeightMode) -> PathBuf {
     let _turn = seeded(0);
     let name = format!("{}-{weights:?}.limbeck", model.file_name().unwrap().to_string_lossy());
     let path = folder.join(name);
-    let options = PackOptions { weights, max_tokens: 512, ..PackOptions::default() };
+    let options = PackOptions { weights, max_tokens: Some(512), ..PackOptions::default() };
     draft(model, &options).unwrap().write(&path).unwrap();
     path
 }

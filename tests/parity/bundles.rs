@@ -48,7 +48,7 @@ fn every_architecture_answers_through_the_sdk() {
         let source = folder.path().join("source.json");
         std::fs::write(&source, tokenizer(config.pad_id).to_string()).unwrap();
         checkpoint::save(folder.path(), &config, &info, &params, &source).unwrap();
-        let options = pack::PackOptions { id: "family".into(), max_tokens: 64, ..pack::PackOptions::default() };
+        let options = pack::PackOptions { id: "family".into(), max_tokens: Some(64), ..pack::PackOptions::default() };
         let bundle = pack::draft(folder.path(), &options).unwrap().to_bytes().unwrap();
         let bundle = Bundle::builder().runtime_path(limbeck_tests::cache::onnxruntime()).open_bytes(bundle).unwrap();
         let written: Vec<String> =

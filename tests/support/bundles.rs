@@ -133,7 +133,7 @@ impl Recipe {
         checkpoint::save(folder.path(), &config, &info, &params, &source).expect("a model folder");
         let options = PackOptions {
             task: self.task,
-            max_tokens: self.max_tokens,
+            max_tokens: Some(self.max_tokens),
             weights: self.weights,
             calibration: self.calibration.clone(),
             ..PackOptions::default()

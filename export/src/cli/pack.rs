@@ -23,9 +23,9 @@ pub(super) struct Identity {
     /// Language (BCP 47 tag); may be repeated
     #[arg(long)]
     language: Vec<String>,
-    /// Longest text in tokens, special tokens included
-    #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
+    /// Longest text in tokens, special tokens included; default: 128, or what the model has if that is less
+    #[arg(long)]
+    max_tokens: Option<usize>,
     /// What the model is for; default: what its head says. A sequence classifier may also be for pairs of texts,
     /// and any encoder for sentence embeddings
     #[arg(long, value_enum)]

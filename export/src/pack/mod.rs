@@ -29,8 +29,8 @@ pub struct PackOptions {
     pub task: Option<TaskName>,
     /// BCP 47 tags.
     pub languages: Vec<String>,
-    /// Longest text in tokens.
-    pub max_tokens: usize,
+    /// Longest text in tokens; 128, or as many positions as the model has, when `None`.
+    pub max_tokens: Option<usize>,
     /// Storage of weights.
     pub weights: WeightMode,
     /// How logits become probabilities and decisions.
@@ -47,13 +47,15 @@ impl Default for PackOptions {
             build: 1,
             task: None,
             languages: Vec::new(),
-            max_tokens: 128,
+            max_tokens: None,
             weights: WeightMode::Float,
             calibration: None,
             provenance: None,
         }
     }
 }
+
+const DEFAULT_MAX_TOKENS: usize = 128;
 
 /// A bundle that is complete but for what measuring adds to its manifest.
 pub struct Draft {
@@ -82,8 +84,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let usage = task::find(folder, &info, config.hidden_size, options.task)?;
     let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
     let positions = config.max_positions();
-    if !(3..=positions).contains(&options.max_tokens) {
-        bail!("max_tokens {} must be from 3 to the model's {positions} positions", options.max_tokens);
+    let max_tokens = options.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS.min(positions));
+    if !(3..=positions).contains(&max_tokens) {
+        bail!("max_tokens {max_tokens} must be from 3 to the model's {positions} positions");
     }
     let single = options.weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
@@ -92,7 +95,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let graph = build(&arrays, &config, usage.head, graph_options)?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match options.weights {
-        WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, options.max_tokens)?,
+        WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
         WeightMode::DynamicInt8 => None,
     };
     let tokenizer =
@@ -126,7 +129,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
             parameters: count_parameters(&config, usage.head).total,
         },
         languages: options.languages.clone(),
-        max_tokens: options.max_tokens,
+        max_tokens,
         activation: usage.activation,
         tagging: usage.tagging,
         embedding: usage.embedding,

@@ -29,6 +29,20 @@ pub enum TaskName {
     FillMask,
 }
 
+impl TaskName {
+    /// The name on the command line and in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TextClassification => "text-classification",
+            Self::PairClassification => "pair-classification",
+            Self::TokenClassification => "token-classification",
+            Self::QuestionAnswering => "question-answering",
+            Self::SentenceEmbedding => "sentence-embedding",
+            Self::FillMask => "fill-mask",
+        }
+    }
+}
+
 /// How a model folder is used.
 pub(super) struct Use {
     /// The head that the graph gets.
@@ -65,9 +79,13 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
     };
     ensure!(
         fits(info.head),
-        "{} has a {} head, not one for {task:?}; give a model that was trained for it",
+        "{} has {}, not one for {}; give a model that was trained for it",
         folder.display(),
-        info.head.name()
+        match info.head {
+            Head::None => "no head".to_owned(),
+            head => format!("a {} head", head.name()),
+        },
+        task.name()
     );
     let plain = Use {
         head: info.head,

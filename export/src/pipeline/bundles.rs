@@ -52,7 +52,7 @@ pub(super) fn build_and_measure(
             version: recipe.version.clone(),
             build: recipe.build,
             languages: recipe.languages.clone(),
-            max_tokens: recipe.max_tokens,
+            max_tokens: Some(recipe.max_tokens),
             weights,
             provenance: Some(provenance.clone()),
             ..PackOptions::default()
