@@ -38,7 +38,7 @@ fn leak<T: ?Sized>(value: Box<T>) -> &'static T {
 }
 
 fn hash(bytes: &[u8]) -> &'static str {
-    leak(format!("{:x}", Sha256::digest(bytes)).into_boxed_str())
+    leak(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_boxed_str())
 }
 
 fn wheel(members: &[(&str, &str)]) -> Vec<u8> {

@@ -139,7 +139,7 @@ fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(u64, Stri
         to.write_all(&buffer[..read])?;
         bytes += read as u64;
     }
-    Ok((bytes, format!("{:x}", hash.finalize())))
+    Ok((bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Content), BundleError> {
     let (sections, header_end) = layout::read(bytes)?;
     check_gaps(bytes, &sections, header_end)?;
     for section in &sections {
-        if Sha256::digest(slice(bytes, section)) != section.sha256.into() {
+        if Sha256::digest(slice(bytes, section)) != section.sha256 {
             return Err(BundleError::HashMismatch { what: format!("the section `{}`", section.name) });
         }
     }
