@@ -49,7 +49,10 @@ mod slot;
 mod task;
 mod text;
 
-pub use bundle::{Bundle, BundleError, BundleWriter, Calibration, Manifest, SectionInfo, SectionKind};
+pub use bundle::{
+    Bundle, BundleError, BundleOptions, BundleWriter, Calibration, Manifest, PublicKey, SectionInfo, SectionKind,
+    SigningKey,
+};
 pub use error::{Code, Error, Result};
 pub use metrics::Metrics;
 pub use model::{Model, ModelBuilder};

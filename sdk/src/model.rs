@@ -1,5 +1,7 @@
 //! A loaded model.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use crate::runtime::session::{self, SessionOptions};
 use crate::runtime::{MemoryPlan, Provider, ProviderReport, memory};
 use crate::task;
 use crate::text::{TextTokenizer, Tokens};
-use crate::{Bundle, Error, Result};
+use crate::{Bundle, BundleOptions, Error, PublicKey, Result, SectionInfo};
 
 /// A model ready to run.
 ///
@@ -104,6 +106,7 @@ pub struct ModelBuilder {
     providers: Vec<Provider>,
     memory_budget: Option<u64>,
     runtime_path: Option<PathBuf>,
+    bundle: BundleOptions,
 }
 
 impl Default for ModelBuilder {
@@ -115,6 +118,7 @@ impl Default for ModelBuilder {
             providers: Vec::new(),
             memory_budget: None,
             runtime_path: None,
+            bundle: BundleOptions::default(),
         }
     }
 }
@@ -169,13 +173,38 @@ impl ModelBuilder {
         self
     }
 
+    /// Asks for a signature by one of these keys before anything in the bundle
+    /// is used; see [`BundleOptions::trusted_keys`]. Default: none is asked for.
+    pub fn trusted_keys(mut self, keys: impl IntoIterator<Item = PublicKey>) -> Self {
+        self.bundle = self.bundle.trusted_keys(keys);
+        self
+    }
+
+    /// The lowest build number that will do; see
+    /// [`BundleOptions::minimum_build`]. Default 0: any.
+    pub fn minimum_build(mut self, build: u64) -> Self {
+        self.bundle = self.bundle.minimum_build(build);
+        self
+    }
+
+    /// How to decrypt the encrypted sections of a bundle that this builder
+    /// opens; see [`BundleOptions::decrypt`].
+    pub fn decrypt(
+        mut self,
+        hook: impl Fn(&SectionInfo, &[u8]) -> std::result::Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.bundle = self.bundle.decrypt(hook);
+        self
+    }
+
     /// Opens a bundle file.
     ///
     /// # Errors
-    /// Those of [`Model::open`], and [`Error::InvalidArgument`] for settings
-    /// out of range.
+    /// Those of [`Model::open`] and of [`BundleOptions::open`], and
+    /// [`Error::InvalidArgument`] for settings out of range.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model> {
-        self.open_bundle(Bundle::open(path)?)
+        let bundle = self.bundle.open(path)?;
+        self.load(bundle)
     }
 
     /// Opens a bundle held in memory.
@@ -183,14 +212,44 @@ impl ModelBuilder {
     /// # Errors
     /// Those of [`ModelBuilder::open`].
     pub fn open_bytes(self, bytes: impl Into<Arc<[u8]>>) -> Result<Model> {
-        self.open_bundle(Bundle::from_bytes(bytes)?)
+        let bundle = self.bundle.open_bytes(bytes)?;
+        self.load(bundle)
     }
 
-    /// Makes a model of a bundle that is open already.
+    /// Opens a bundle that is a file already open, or lies in one; see
+    /// [`Bundle::from_file`].
+    ///
+    /// # Errors
+    /// Those of [`Bundle::from_file`] and [`ModelBuilder::open`].
+    pub fn open_file(self, file: File, offset: u64, length: Option<u64>) -> Result<Model> {
+        let bundle = self.bundle.open_file(file, offset, length)?;
+        self.load(bundle)
+    }
+
+    /// Reads a bundle from a stream; see [`Bundle::from_reader`].
+    ///
+    /// # Errors
+    /// Those of [`Bundle::from_reader`] and [`ModelBuilder::open`].
+    pub fn open_reader(self, reader: impl Read, length_hint: Option<u64>) -> Result<Model> {
+        let bundle = self.bundle.open_reader(reader, length_hint)?;
+        self.load(bundle)
+    }
+
+    /// Makes a model of a bundle that is open already. Signature and build are
+    /// checked as for any other; a bundle left encrypted is not decrypted now.
     ///
     /// # Errors
     /// Those of [`ModelBuilder::open`].
     pub fn open_bundle(self, bundle: Bundle) -> Result<Model> {
+        self.bundle.accept(&bundle)?;
+        self.load(bundle)
+    }
+
+    /// Makes a model of a bundle that keeps to the settings for bundles.
+    fn load(self, bundle: Bundle) -> Result<Model> {
+        if let Some(section) = bundle.still_encrypted() {
+            return Err(bundle.error(BundleError::Encrypted { name: section.name.clone() }));
+        }
         for (what, value) in [("threads", self.threads), ("sessions", self.sessions)] {
             if !(1..=256).contains(&value) {
                 return Err(Error::InvalidArgument(format!("{what} is {value} and must be from 1 to 256")));

@@ -198,6 +198,67 @@ pub enum BundleError {
     /// The graph is not what the manifest says it is.
     #[error("the graph does not fit the manifest: {0}")]
     Graph(String),
+
+    /// A signature is asked for and the bundle has none.
+    #[error(
+        "the bundle is not signed, and a signature by a trusted key is required: use the bundle as it was published"
+    )]
+    NotSigned,
+
+    /// The bundle is signed, by others than those trusted.
+    #[error("no trusted key signed the bundle; it names the keys {signers}")]
+    NoTrustedSignature {
+        /// Ids of the keys named in the bundle, with commas.
+        signers: String,
+    },
+
+    /// The signature under a trusted key's id is not by that key, or for
+    /// another content.
+    #[error("the signature by the key {key_id} does not fit the bundle: one of the two was changed or exchanged")]
+    WrongSignature {
+        /// Id of the key.
+        key_id: String,
+    },
+
+    /// The section with the signatures breaks a rule.
+    #[error("the signature {0}")]
+    MalformedSignature(String),
+
+    /// A section is encrypted and the caller gave no way to decrypt it.
+    #[error("the section `{name}` is encrypted: give a decrypt hook when opening the bundle")]
+    Encrypted {
+        /// The section.
+        name: String,
+    },
+
+    /// The caller's hook did not decrypt a section.
+    #[error("the section `{name}` could not be decrypted: {reason}")]
+    Decryption {
+        /// The section.
+        name: String,
+        /// What the hook said.
+        reason: String,
+    },
+
+    /// A section is encrypted in a way this version does not know.
+    #[error(
+        "the section `{name}` is encrypted by `{encryption}`, which this version of the library does not know: update the library"
+    )]
+    UnsupportedEncryption {
+        /// The section.
+        name: String,
+        /// The encryption named.
+        encryption: String,
+    },
+
+    /// A section is encrypted that has to be readable.
+    #[error("the section `{name}` is encrypted, and the kind `{kind}` may not be")]
+    EncryptionNotAllowed {
+        /// The section.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
 }
 
 fn newer_side(found: u32, supported: u32) -> &'static str {
@@ -215,8 +276,12 @@ impl BundleError {
             UnsupportedVersion { .. }
             | UnknownRequiredSection { .. }
             | UnsupportedCompression { .. }
+            | UnsupportedEncryption { .. }
+            | Encrypted { .. }
+            | Decryption { .. }
             | NeedsNewer { .. }
             | UnknownFeature { .. } => Code::Incompatible,
+            NotSigned | NoTrustedSignature { .. } | WrongSignature { .. } | MalformedSignature(_) => Code::Signature,
             TrailingBytes { .. }
             | Json { .. }
             | DuplicateKey { .. }
@@ -228,6 +293,7 @@ impl BundleError {
             | GapBytes { .. }
             | MissingSection { .. }
             | RepeatedSection { .. }
+            | EncryptionNotAllowed { .. }
             | ManifestField { .. }
             | Labels(_)
             | Graph(_) => Code::Malformed,

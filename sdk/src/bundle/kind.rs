@@ -22,7 +22,7 @@ pub enum SectionKind {
     Report,
     /// Licence texts.
     Licence,
-    /// A signature.
+    /// Signatures over all other sections.
     Signature,
     /// A kind this version of the library does not know.
     Other(String),

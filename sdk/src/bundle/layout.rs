@@ -2,10 +2,10 @@
 //!
 //! `docs/bundle-format.md` is the page for other implementers.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{BundleError, SectionInfo, SectionKind, json};
+use super::{BundleError, SectionInfo, SectionKind, encryption, hex, json, signature};
 
 /// First bytes of every bundle. As in PNG, the line ends and the high bit make
 /// damage by a text-mode copy show at once.
@@ -45,6 +45,29 @@ pub(super) struct HeaderSection {
     pub align: Option<u64>,
     pub required: bool,
     pub compression: String,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
+}
+
+impl HeaderSection {
+    pub(super) fn of(section: &SectionInfo) -> HeaderSection {
+        HeaderSection {
+            name: section.name.clone(),
+            kind: section.kind.name().to_owned(),
+            offset: section.offset,
+            length: section.length,
+            sha256: hex::encode(&section.sha256),
+            align: (section.align != MIN_ALIGNMENT).then_some(section.align),
+            required: section.required,
+            compression: "none".to_owned(),
+            encryption: section.encrypted.then(|| encryption::CALLER.to_owned()),
+        }
+    }
+}
+
+/// What is absent by default, and not `null`, when it is there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// The hash stored in the prefix, over its first 32 bytes and the header.
@@ -77,16 +100,30 @@ pub(super) fn align_up(offset: u64, align: u64) -> Option<u64> {
 /// Returns the sections and where the header ends. The bytes of the sections
 /// and of the gaps between them are not looked at.
 pub(super) fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, u64), BundleError> {
-    let (header, header_end) = read_header(bytes)?;
-    Ok((check_sections(header, header_end, bytes.len() as u64)?, header_end))
+    let stated = stated(bytes)?;
+    let header = header(bytes, &stated)?;
+    let (size, file_length) = (bytes.len() as u64, stated.file_length);
+    if size < file_length {
+        return Err(BundleError::Truncated { what: "the bundle", expected: file_length, found: size });
+    }
+    if size > file_length {
+        return Err(BundleError::TrailingBytes { extra: size - file_length });
+    }
+    let header = json::parse("the header", header)?;
+    Ok((check_sections(header, stated.header_end, size)?, stated.header_end))
 }
 
-fn read_header(bytes: &[u8]) -> Result<(Header, u64), BundleError> {
-    let size = bytes.len() as u64;
+/// What the prefix says, which only the header's hash makes true.
+pub(super) struct Stated {
+    pub header_end: u64,
+    pub file_length: u64,
+}
+
+/// Reads and checks the prefix, which may be all there is of the file so far.
+pub(super) fn stated(bytes: &[u8]) -> Result<Stated, BundleError> {
     check_magic(bytes)?;
-    let truncated = |what, expected| BundleError::Truncated { what, expected, found: size };
     let Some(prefix) = bytes.get(..PREFIX as usize) else {
-        return Err(truncated("the prefix", PREFIX));
+        return Err(BundleError::Truncated { what: "the prefix", expected: PREFIX, found: bytes.len() as u64 });
     };
 
     let major = u32_at(prefix, 8);
@@ -97,26 +134,23 @@ fn read_header(bytes: &[u8]) -> Result<(Header, u64), BundleError> {
     // that are not required and fields of the manifest.
 
     let header_length = u64_at(prefix, 16);
-    let file_length = u64_at(prefix, 24);
     if header_length > MAX_HEADER {
         let what = "the length of the header".to_owned();
         return Err(BundleError::LimitExceeded { what, found: header_length, limit: MAX_HEADER });
     }
-    let header_end = PREFIX + header_length;
-    let Some(header) = bytes.get(PREFIX as usize..header_end as usize) else {
-        return Err(truncated("the header", header_end));
+    Ok(Stated { header_end: PREFIX + header_length, file_length: u64_at(prefix, 24) })
+}
+
+/// The JSON header, its hash checked. What comes after it need not be there.
+pub(super) fn header<'a>(bytes: &'a [u8], stated: &Stated) -> Result<&'a [u8], BundleError> {
+    let Some(header) = bytes.get(PREFIX as usize..stated.header_end as usize) else {
+        let found = bytes.len() as u64;
+        return Err(BundleError::Truncated { what: "the header", expected: stated.header_end, found });
     };
-    if header_hash(prefix, header) != prefix[HASHED_PREFIX..] {
+    if header_hash(bytes, header) != bytes[HASHED_PREFIX..PREFIX as usize] {
         return Err(BundleError::HashMismatch { what: "the header".to_owned() });
     }
-
-    if size < file_length {
-        return Err(truncated("the bundle", file_length));
-    }
-    if size > file_length {
-        return Err(BundleError::TrailingBytes { extra: size - file_length });
-    }
-    Ok((json::parse("the header", header)?, header_end))
+    Ok(header)
 }
 
 fn check_magic(bytes: &[u8]) -> Result<(), BundleError> {
@@ -160,11 +194,18 @@ fn check_sections(header: Header, header_end: u64, size: u64) -> Result<Vec<Sect
         if section.compression != "none" {
             return Err(BundleError::UnsupportedCompression { name: section.name, compression: section.compression });
         }
+        let encrypted = section.encryption.is_some();
+        if let Some(encryption) = section.encryption.filter(|encryption| encryption != encryption::CALLER) {
+            return Err(BundleError::UnsupportedEncryption { name: section.name, encryption });
+        }
+        if encrypted && !encryption::allowed(&kind) {
+            return Err(BundleError::EncryptionNotAllowed { name: section.name, kind: kind.name().to_owned() });
+        }
         let align = section.align.unwrap_or(MIN_ALIGNMENT);
         if !align.is_power_of_two() || !(MIN_ALIGNMENT..=MAX_ALIGNMENT).contains(&align) {
             return Err(BundleError::Alignment { name: section.name, align });
         }
-        let Some(sha256) = from_hex(&section.sha256) else {
+        let Some(sha256) = hex::decode(&section.sha256) else {
             return Err(BundleError::Json {
                 what: "the header".to_owned(),
                 detail: format!("the sha256 of `{}` is not 64 lower-case hex digits", section.name),
@@ -190,11 +231,14 @@ fn check_sections(header: Header, header_end: u64, size: u64) -> Result<Vec<Sect
             length: section.length,
             sha256,
             required: section.required,
+            align,
+            encrypted,
         });
     }
     if end != size {
         return Err(BundleError::FileLength { sections: end, file: size });
     }
+    signature::check_place(&sections)?;
     Ok(sections)
 }
 
@@ -224,41 +268,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Lower-case hex.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// 32 bytes from 64 lower-case hex digits.
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let text = text.as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hex_round_trips_and_is_strict() {
-        let bytes: [u8; 32] = std::array::from_fn(|i| (i * 37) as u8);
-        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
-        assert_eq!(from_hex(&to_hex(&bytes).to_uppercase()), None);
-        assert_eq!(from_hex("00"), None);
-        assert_eq!(from_hex(&"é".repeat(32)), None);
-    }
 
     #[test]
     fn alignment_does_not_overflow() {

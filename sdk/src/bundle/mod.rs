@@ -8,13 +8,25 @@ mod calibration;
 pub(crate) mod check;
 #[cfg(test)]
 mod damage_tests;
+mod encryption;
+#[cfg(test)]
+mod encryption_tests;
 mod error;
+mod hex;
 pub(crate) mod json;
+mod key;
 mod kind;
 mod layout;
 mod manifest;
+mod options;
 mod reader;
 mod self_test;
+mod signature;
+#[cfg(test)]
+mod signature_tests;
+mod source;
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -23,11 +35,13 @@ mod writer;
 
 pub use calibration::Calibration;
 pub use error::BundleError;
+pub use key::{PublicKey, SigningKey};
 pub use kind::SectionKind;
 pub use manifest::{
     Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Latency, Manifest, Pooling,
     Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
+pub use options::BundleOptions;
 pub use reader::Bundle;
 pub use self_test::{SelfTest, SelfTestVector};
 pub use writer::BundleWriter;
@@ -46,6 +60,8 @@ pub const LABELS: &str = "labels.json";
 pub const SELF_TEST: &str = "selftest.json";
 /// Name of the calibration's section.
 pub const CALIBRATION: &str = "calibration.json";
+/// Name of the signatures' section.
+pub const SIGNATURE: &str = "signature.json";
 
 /// One section of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +73,14 @@ pub struct SectionInfo {
     pub kind: SectionKind,
     /// Offset of its first byte from the start of the file.
     pub offset: u64,
-    /// Length in bytes.
+    /// Length in bytes, as it is stored.
     pub length: u64,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes as they are stored.
     pub sha256: [u8; 32],
     /// Whether a reader that does not know the kind must refuse the bundle.
     pub required: bool,
+    /// What its offset is a multiple of.
+    pub align: u64,
+    /// Whether the stored bytes have to be decrypted by the caller.
+    pub encrypted: bool,
 }

@@ -1,15 +1,18 @@
 //! The reader: opens a bundle and checks all of it.
 
 use std::borrow::Cow;
-use std::fs;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::source::{self, Source};
 use super::{
-    BundleError, CALIBRATION, Calibration, LABELS, MANIFEST, Manifest, Requires, SELF_TEST, SectionInfo, SectionKind,
-    SelfTest, check, json, layout,
+    BundleError, BundleOptions, CALIBRATION, Calibration, LABELS, MANIFEST, Manifest, PublicKey, Requires, SELF_TEST,
+    SectionInfo, SectionKind, SelfTest, check, json, layout, options, signature,
 };
 use crate::{Error, Result};
 
@@ -22,34 +25,46 @@ pub struct Bundle {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     name: String,
     bytes: Source,
-    sections: Vec<SectionInfo>,
     content: Content,
 }
 
-/// The parts that are read when a bundle is opened.
-#[derive(Debug)]
+/// What a bundle's bytes say.
 struct Content {
+    sections: Vec<SectionInfo>,
+    /// For each section what it holds, if it was encrypted and is not any more.
+    decrypted: Vec<Option<Vec<u8>>>,
     manifest: Manifest,
     labels: Vec<String>,
     calibration: Calibration,
 }
 
-#[derive(Debug)]
-enum Source {
-    Mapped(memmap2::Mmap),
-    Owned(Arc<[u8]>),
+impl Content {
+    /// What a section of the bundle `bytes` holds; none for one that is not
+    /// there or was left encrypted.
+    fn bytes_of<'a>(&'a self, name: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let at = self.sections.iter().position(|section| section.name == name)?;
+        match &self.decrypted[at] {
+            None if self.sections[at].encrypted => None,
+            None => Some(slice(bytes, &self.sections[at])),
+            decrypted => decrypted.as_deref(),
+        }
+    }
+
+    fn still_encrypted(&self) -> impl Iterator<Item = &SectionInfo> {
+        let pairs = self.sections.iter().zip(&self.decrypted);
+        pairs.filter(|(section, decrypted)| section.encrypted && decrypted.is_none()).map(|(section, _)| section)
+    }
 }
 
-impl Source {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Source::Mapped(map) => map,
-            Source::Owned(bytes) => bytes,
-        }
+/// Not the bytes: they are many, and what was decrypted is not for logs.
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Inner");
+        debug.field("name", &self.name).field("sections", &self.content.sections);
+        debug.field("manifest", &self.content.manifest).field("labels", &self.content.labels).finish_non_exhaustive()
     }
 }
 
@@ -66,24 +81,13 @@ impl Bundle {
     /// [`Error::NotFound`] and [`Error::Io`] for the file, [`Error::Bundle`]
     /// for what is in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Bundle> {
-        let path = path.as_ref();
-        Bundle::open_as(path, path.display().to_string())
+        BundleOptions::default().open(path)
     }
 
-    /// Opens the file at `path` and calls it `name` in error messages.
-    pub(super) fn open_as(path: &Path, name: String) -> Result<Bundle> {
-        // Asked before opening, because opening a pipe waits for a writer.
-        let metadata = fs::metadata(path).map_err(|source| Error::io("read", path, source))?;
-        if !metadata.is_file() {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file");
-            return Err(Error::Io { action: "read", path: path.to_owned(), source });
-        }
-        let file = fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
-        // SAFETY: the mapping is read-only and private to this process. That
-        // nobody changes the file under it cannot be enforced by a library; the
-        // documentation of `open` asks for it, and our own writer renames.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| Error::io("read", path, source))?;
-        Bundle::check(name, Source::Mapped(map))
+    /// Settings to be changed before opening: keys to trust, a lowest build
+    /// number, a way to decrypt.
+    pub fn options() -> BundleOptions {
+        BundleOptions::default()
     }
 
     /// Opens a bundle held in memory, with the same checks as [`Bundle::open`].
@@ -91,21 +95,77 @@ impl Bundle {
     /// # Errors
     /// [`Error::Bundle`] for what is in it.
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Bundle> {
-        Bundle::check("<memory>".to_owned(), Source::Owned(bytes.into()))
+        BundleOptions::default().open_bytes(bytes)
     }
 
-    pub(super) fn check_bytes(bytes: &[u8]) -> Result<()> {
-        match read(bytes) {
-            Ok(_) => Ok(()),
-            Err(problem) => Err(Error::Bundle { bundle: "<memory>".to_owned(), problem }),
-        }
+    /// Opens a bundle that lies in an open file: `length` bytes from `offset`
+    /// on, or all up to the end of the file. So a file descriptor will do where
+    /// there is no path, and an uncompressed asset inside an application's
+    /// package needs no copy. The file's own position is of no matter.
+    ///
+    /// At an offset that is a multiple of 64 the bundle is mapped, and what
+    /// [`Bundle::open`] says of changing the file holds here too. At any other
+    /// it is read to memory, up to the [limit](BundleOptions::size_limit).
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if offset and length reach beyond the file,
+    /// [`Error::Io`] if it is no regular file or cannot be read,
+    /// [`Error::Bundle`] for what is in it. Messages call it `<file>`.
+    pub fn from_file(file: File, offset: u64, length: Option<u64>) -> Result<Bundle> {
+        BundleOptions::default().open_file(file, offset, length)
     }
 
-    fn check(name: String, bytes: Source) -> Result<Bundle> {
-        match read(bytes.as_slice()) {
-            Ok((sections, content)) => Ok(Bundle { inner: Arc::new(Inner { name, bytes, sections, content }) }),
-            Err(problem) => Err(Error::Bundle { bundle: name, problem }),
-        }
+    /// Reads a bundle from a stream to memory, to the stream's end. Where the
+    /// length of the stream is known, give it as `length_hint`: a bundle that
+    /// says it has another is then refused before it is read.
+    ///
+    /// No more is read than the bundle says it has, and nothing if that is more
+    /// than the [limit](BundleOptions::size_limit); memory grows with the bytes
+    /// that really come. A reader that blocks makes this call wait.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if reading fails, [`Error::Bundle`] for what is in it and
+    /// for a stream that ends before or goes on after the bundle does. Messages
+    /// call it `<reader>`.
+    pub fn from_reader(reader: impl Read, length_hint: Option<u64>) -> Result<Bundle> {
+        BundleOptions::default().open_reader(reader, length_hint)
+    }
+
+    /// The checks alone, of bytes that stay where they are.
+    pub(super) fn check_bytes(bytes: &[u8], options: &BundleOptions) -> Result<()> {
+        read(source::MEMORY, bytes, options).map(drop)
+    }
+
+    pub(super) fn check(name: String, bytes: Source, options: &BundleOptions) -> Result<Bundle> {
+        let content = read(&name, bytes.as_slice(), options)?;
+        Ok(Bundle { inner: Arc::new(Inner { name, bytes, content }) })
+    }
+
+    /// Checks that one of `keys` signed the bundle, and returns the id of the
+    /// first that did.
+    ///
+    /// The signature covers every section: its name, kind, place in the order,
+    /// and each of its bytes. To have it checked before anything else is read,
+    /// open the bundle with [`BundleOptions::trusted_keys`].
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if the bundle is not signed, not by one of these keys,
+    /// or if the signature is malformed or does not fit;
+    /// [`Error::InvalidArgument`] if there is no key.
+    pub fn verify(&self, keys: &[PublicKey]) -> Result<String> {
+        options::some_keys(keys)?;
+        let content = signature_of(self.inner.bytes.as_slice(), self.sections());
+        signature::verify(self.sections(), content, keys).map_err(|problem| self.error(problem))
+    }
+
+    /// Ids of the keys that the bundle says it is signed by; none if it is not
+    /// signed. This checks no signature: [`Bundle::verify`] does.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if the section with the signatures is malformed.
+    pub fn signers(&self) -> Result<Vec<String>> {
+        let content = signature_of(self.inner.bytes.as_slice(), self.sections());
+        signature::signers(content).map_err(|problem| self.error(problem))
     }
 
     /// The manifest.
@@ -138,10 +198,11 @@ impl Bundle {
 
     /// All sections, in file order.
     pub fn sections(&self) -> &[SectionInfo] {
-        &self.inner.sections
+        &self.inner.content.sections
     }
 
-    /// The bytes of a section, by its name.
+    /// The content of a section, by its name: decrypted, if it was encrypted.
+    /// None for a section that was [left encrypted](BundleOptions::keep_encrypted).
     pub fn section(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.bytes_of(name).map(Cow::Borrowed)
     }
@@ -151,14 +212,23 @@ impl Bundle {
         self.inner.bytes.as_slice().len() as u64
     }
 
-    /// The path it was opened from, or `<memory>`.
+    /// The path it was opened from, or `<memory>`, `<file>`, `<reader>`.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
     pub(crate) fn bytes_of(&self, name: &str) -> Option<&[u8]> {
-        let section = self.inner.sections.iter().find(|section| section.name == name)?;
-        Some(slice(self.inner.bytes.as_slice(), section))
+        self.inner.content.bytes_of(name, self.inner.bytes.as_slice())
+    }
+
+    /// The bytes of one of this bundle's sections as they are in the file.
+    pub(super) fn stored(&self, section: &SectionInfo) -> &[u8] {
+        slice(self.inner.bytes.as_slice(), section)
+    }
+
+    /// A section that was left encrypted.
+    pub(crate) fn still_encrypted(&self) -> Option<&SectionInfo> {
+        self.inner.content.still_encrypted().next()
     }
 
     pub(crate) fn error(&self, problem: BundleError) -> Error {
@@ -166,7 +236,16 @@ impl Bundle {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Content), BundleError> {
+/// Reads and checks a bundle that is called `name` in messages.
+fn read(name: &str, bytes: &[u8], options: &BundleOptions) -> Result<Content> {
+    let named = |problem| Error::Bundle { bundle: name.to_owned(), problem };
+    let (sections, manifest) = read_outline(bytes, options).map_err(named)?;
+    options.check_build(&manifest)?;
+    read_content(bytes, options, sections, manifest).map_err(named)
+}
+
+/// What must be known and found right before anything is decrypted.
+fn read_outline(bytes: &[u8], options: &BundleOptions) -> Result<(Vec<SectionInfo>, Manifest), BundleError> {
     let (sections, header_end) = layout::read(bytes)?;
     check_gaps(bytes, &sections, header_end)?;
     for section in &sections {
@@ -174,6 +253,8 @@ fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Content), BundleError> {
             return Err(BundleError::HashMismatch { what: format!("the section `{}`", section.name) });
         }
     }
+    // From here on sections are parsed, so this is the place for signatures.
+    options.check_signature(&sections, signature_of(bytes, &sections))?;
     let manifest = find(&sections, SectionKind::Manifest, MANIFEST, "manifest")?;
     if manifest.length > MAX_MANIFEST {
         return Err(BundleError::LimitExceeded {
@@ -184,28 +265,55 @@ fn read(bytes: &[u8]) -> Result<(Vec<SectionInfo>, Content), BundleError> {
     }
     let manifest = read_manifest(slice(bytes, manifest))?;
     check::manifest(&manifest)?;
+    Ok((sections, manifest))
+}
+
+fn read_content(
+    bytes: &[u8],
+    options: &BundleOptions,
+    sections: Vec<SectionInfo>,
+    manifest: Manifest,
+) -> Result<Content, BundleError> {
     for (kind, name, kind_name) in check::sections_of(&manifest.task) {
         find(&sections, kind, name, kind_name)?;
     }
-    let labels = match sections.iter().find(|section| section.kind == SectionKind::Labels) {
-        Some(_) => {
-            let section = find(&sections, SectionKind::Labels, LABELS, "labels")?;
-            let labels: Vec<String> = json::parse("the list of labels", slice(bytes, section))?;
-            check::labels(&labels, &manifest)?;
-            labels
-        }
-        None => Vec::new(),
+    let open = |section: &SectionInfo| match section.encrypted {
+        true => options.encrypted.open(section, slice(bytes, section)),
+        false => Ok(None),
     };
-    let calibration = match sections.iter().any(|section| section.kind == SectionKind::Calibration) {
-        true => {
-            let section = find(&sections, SectionKind::Calibration, CALIBRATION, "calibration")?;
-            let calibration: Calibration = json::parse("the calibration", slice(bytes, section))?;
-            calibration.check(labels.len())?;
-            calibration
+    let decrypted = sections.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut content =
+        Content { sections, decrypted, manifest, labels: Vec::new(), calibration: Calibration::default() };
+    if content.sections.iter().any(|section| section.kind == SectionKind::Labels) {
+        find(&content.sections, SectionKind::Labels, LABELS, "labels")?;
+        if let Some(labels) = content.bytes_of(LABELS, bytes) {
+            content.labels = read_labels(labels, &content.manifest)?;
         }
-        false => Calibration::default(),
-    };
-    Ok((sections, Content { manifest, labels, calibration }))
+    }
+    if content.sections.iter().any(|section| section.kind == SectionKind::Calibration) {
+        find(&content.sections, SectionKind::Calibration, CALIBRATION, "calibration")?;
+        if let Some(calibration) = content.bytes_of(CALIBRATION, bytes) {
+            content.calibration = json::parse("the calibration", calibration)?;
+            let hidden = content.still_encrypted().any(|section| section.kind == SectionKind::Labels);
+            if !hidden {
+                content.calibration.check(content.labels.len())?;
+            }
+        }
+    }
+    Ok(content)
+}
+
+fn read_labels(bytes: &[u8], manifest: &Manifest) -> Result<Vec<String>, BundleError> {
+    let labels: Vec<String> = json::parse("the list of labels", bytes)?;
+    check::labels(&labels, manifest)?;
+    Ok(labels)
+}
+
+/// The content of the section with the signatures.
+fn signature_of<'a>(bytes: &'a [u8], sections: &[SectionInfo]) -> Option<&'a [u8]> {
+    // `layout::read` has checked that it can only be the last.
+    let last = sections.last().filter(|section| section.kind == SectionKind::Signature)?;
+    Some(slice(bytes, last))
 }
 
 fn read_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {

@@ -64,7 +64,7 @@ fn labels() -> Vec<String> {
     vec!["negative".into(), "positive".into()]
 }
 
-fn writer() -> BundleWriter {
+pub(super) fn writer() -> BundleWriter {
     BundleWriter::new(manifest()).classifier(*b"{}", *b"graph", vec![7; 100], &labels())
 }
 

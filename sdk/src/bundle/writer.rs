@@ -1,14 +1,18 @@
 //! The writer: the same input gives the same bytes, and a bundle appears at
 //! its path whole or not at all.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::encryption::{self, Encrypt, Hook};
+use super::signature::{self, Entry};
 use super::{
-    Bundle, CALIBRATION, Calibration, GRAPH, LABELS, MANIFEST, Manifest, SELF_TEST, SectionKind, SelfTest, TOKENIZER,
-    WEIGHTS, layout,
+    Bundle, BundleOptions, CALIBRATION, Calibration, GRAPH, LABELS, MANIFEST, Manifest, SELF_TEST, SIGNATURE,
+    SectionInfo, SectionKind, SelfTest, SigningKey, TOKENIZER, WEIGHTS, layout, source,
 };
 use crate::{Error, Result, files};
 
@@ -19,8 +23,12 @@ use crate::{Error, Result, files};
 /// the outcome as it would any other bundle.
 #[derive(Clone, Debug)]
 pub struct BundleWriter {
-    manifest: Manifest,
+    /// None if it is among the sections already.
+    manifest: Option<Manifest>,
     sections: Vec<Section>,
+    encrypt: Option<(Vec<SectionKind>, Hook<Encrypt>)>,
+    keys: Vec<SigningKey>,
+    earlier: Option<Earlier>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,12 +37,55 @@ struct Section {
     name: String,
     bytes: Vec<u8>,
     required: bool,
+    align: u64,
+    /// Whether `bytes` are encrypted.
+    encrypted: bool,
+}
+
+/// The signatures of the bundle that another is made from, and their text.
+#[derive(Clone, Debug)]
+struct Earlier {
+    message: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// A section as it goes into the file.
+struct Stored<'a> {
+    info: SectionInfo,
+    bytes: Cow<'a, [u8]>,
 }
 
 impl BundleWriter {
     /// Starts a bundle with its manifest, which becomes the first section.
     pub fn new(manifest: Manifest) -> BundleWriter {
-        BundleWriter { manifest, sections: Vec::new() }
+        BundleWriter { manifest: Some(manifest), sections: Vec::new(), encrypt: None, keys: Vec::new(), earlier: None }
+    }
+
+    /// Starts with all sections of a bundle as they are stored, in their order,
+    /// but for its signatures. Encrypted ones stay encrypted, so that a bundle
+    /// can be signed without the means to decrypt it (see
+    /// [`BundleOptions::keep_encrypted`]).
+    ///
+    /// The signatures of other keys come back if the new bundle is
+    /// [signed](BundleWriter::sign) and has no other content than the old one.
+    pub fn from_bundle(bundle: &Bundle) -> BundleWriter {
+        let section = |info: &SectionInfo| Section {
+            kind: info.kind.clone(),
+            name: info.name.clone(),
+            bytes: bundle.stored(info).to_vec(),
+            required: info.required,
+            align: info.align,
+            encrypted: info.encrypted,
+        };
+        let (signatures, sections): (Vec<_>, Vec<_>) =
+            bundle.sections().iter().partition(|info| info.kind == SectionKind::Signature);
+        let earlier = signatures.first().and_then(|info| {
+            // What cannot be read is of no worth to anybody.
+            let entries = signature::read(bundle.stored(info)).ok()?;
+            Some(Earlier { message: signature::message(bundle.sections()).ok()?, entries })
+        });
+        let sections = sections.into_iter().map(section).collect();
+        BundleWriter { manifest: None, sections, encrypt: None, keys: Vec::new(), earlier }
     }
 
     /// Adds a section. Sections stand in the file in the order they are added;
@@ -52,7 +103,30 @@ impl BundleWriter {
                 | SectionKind::Labels
                 | SectionKind::Signature
         );
-        self.sections.push(Section { kind, name: name.into(), bytes: bytes.into(), required });
+        let align = kind.default_alignment();
+        let (name, bytes) = (name.into(), bytes.into());
+        self.sections.push(Section { kind, name, bytes, required, align, encrypted: false });
+        self
+    }
+
+    /// Encrypts the sections of these kinds when the bundle is written, whether
+    /// they are added before or after this call. The hook gets a section's
+    /// name, kind and content and returns the bytes to store, or in words why
+    /// it cannot; [`BundleOptions::decrypt`] is its counterpart. Manifest and
+    /// signature may not be encrypted.
+    pub fn encrypt(
+        mut self,
+        kinds: impl IntoIterator<Item = SectionKind>,
+        hook: impl Fn(&str, &SectionKind, &[u8]) -> std::result::Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) -> BundleWriter {
+        self.encrypt = Some((kinds.into_iter().collect(), Hook(Arc::new(hook))));
+        self
+    }
+
+    /// Signs the bundle when it is written. Several keys may sign; the section
+    /// `signature.json` becomes the last one.
+    pub fn sign(mut self, key: &SigningKey) -> BundleWriter {
+        self.keys.push(key.clone());
         self
     }
 
@@ -108,7 +182,8 @@ impl BundleWriter {
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be written, [`Error::Bundle`] when
-    /// the parts do not make a valid bundle.
+    /// the parts do not make a valid bundle or cannot be signed,
+    /// [`Error::InvalidArgument`] when a section cannot be encrypted.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
         // What is wrong with the parts is not told by an I/O error.
@@ -122,7 +197,7 @@ impl BundleWriter {
                     Err(std::io::ErrorKind::InvalidInput.into())
                 }
             },
-            |written| Bundle::open_as(written, path.display().to_string()).map(drop),
+            |written| self.reading().open_as(written, path.display().to_string()).map(drop),
         )
         .map_err(|error| mistake.unwrap_or(error))?;
         Ok(size)
@@ -131,23 +206,26 @@ impl BundleWriter {
     /// The bundle's bytes.
     ///
     /// # Errors
-    /// [`Error::Bundle`] when the parts do not make a valid bundle.
+    /// Those of [`write`](BundleWriter::write) but for the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.write_to(&mut bytes)?.map_err(|error| Error::Internal(error.to_string()))?;
-        Bundle::check_bytes(&bytes)?;
+        Bundle::check_bytes(&bytes, &self.reading())?;
         Ok(bytes)
     }
 
+    /// How to read what was written. Of what was encrypted here the reader gets
+    /// the parts that it looks into.
+    fn reading(&self) -> BundleOptions {
+        let looked_into = |section: &&Section| matches!(section.kind, SectionKind::Labels | SectionKind::Calibration);
+        let known = self.sections.iter().filter(looked_into).filter(|section| !section.encrypted);
+        let known = known.map(|section| (section.name.clone(), section.bytes.clone())).collect();
+        BundleOptions::default().keep_encrypted_but(known)
+    }
+
     fn write_to(&self, mut out: impl Write) -> Result<std::io::Result<u64>> {
-        let manifest = serde_json::to_vec(&self.manifest).map_err(|error| {
-            // Serialising fails only for maps whose keys are not text.
-            Error::Internal(format!("cannot write the manifest as JSON: {error}"))
-        })?;
-        let manifest =
-            Section { kind: SectionKind::Manifest, name: MANIFEST.to_owned(), bytes: manifest, required: true };
-        let sections: Vec<&Section> = std::iter::once(&manifest).chain(&self.sections).collect();
-        let (header, offsets, file_length) = plan(&sections)?;
+        let mut sections = self.stored()?;
+        let (header, file_length) = plan(&mut sections)?;
         Ok((|| {
             let mut at = 0;
             let mut put = |bytes: &[u8]| {
@@ -156,49 +234,122 @@ impl BundleWriter {
             };
             put(&layout::prefix(&header, file_length))?;
             let mut end = put(&header)?;
-            for (section, offset) in sections.iter().zip(offsets) {
-                put(&vec![0; (offset - end) as usize])?;
+            for section in &sections {
+                put(&vec![0; (section.info.offset - end) as usize])?;
                 end = put(&section.bytes)?;
             }
             out.flush()?;
             Ok(end)
         })())
     }
+
+    /// All sections, encrypted and signed as asked for.
+    fn stored(&self) -> Result<Vec<Stored<'_>>> {
+        let problem = |problem| Error::Bundle { bundle: source::MEMORY.to_owned(), problem };
+        let kinds = self.encrypt.iter().flat_map(|(kinds, _)| kinds);
+        if let Some(kind) = kinds.into_iter().find(|kind| !encryption::allowed(kind)) {
+            let kind = kind.name();
+            return Err(Error::InvalidArgument(format!("sections of the kind `{kind}` may not be encrypted")));
+        }
+        let mut stored = Vec::with_capacity(self.sections.len() + 2);
+        if let Some(manifest) = &self.manifest {
+            let bytes = serde_json::to_vec(manifest).map_err(|error| {
+                // Serialising fails only for maps whose keys are not text.
+                Error::Internal(format!("cannot write the manifest as JSON: {error}"))
+            })?;
+            stored.push(Stored::new(SectionKind::Manifest, MANIFEST, bytes.into(), layout::MIN_ALIGNMENT));
+        }
+        for section in &self.sections {
+            let (bytes, encrypted) = match (section.encrypted, &self.encrypt) {
+                (false, Some((kinds, hook))) if kinds.contains(&section.kind) => {
+                    (BundleWriter::encrypted(section, hook)?, true)
+                }
+                (encrypted, _) => (Cow::Borrowed(section.bytes.as_slice()), encrypted),
+            };
+            let mut entry = Stored::new(section.kind.clone(), &section.name, bytes, section.align);
+            (entry.info.required, entry.info.encrypted) = (section.required, encrypted);
+            stored.push(entry);
+        }
+        if !self.keys.is_empty() {
+            let message = signature::message(stored.iter().map(|section| &section.info)).map_err(problem)?;
+            let mut entries: Vec<Entry> = match &self.earlier {
+                Some(earlier) if earlier.message == message => earlier.entries.clone(),
+                _ => Vec::new(),
+            };
+            for key in &self.keys {
+                let entry = Entry::new(key, &message);
+                entries.retain(|other| !other.same_key(&entry));
+                entries.push(entry);
+            }
+            let bytes = signature::write(entries)?;
+            // Asked of the reader's own rules, which opening a bundle does not go by.
+            signature::read(&bytes).map_err(problem)?;
+            stored.push(Stored::new(SectionKind::Signature, SIGNATURE, bytes.into(), layout::MIN_ALIGNMENT));
+        }
+        Ok(stored)
+    }
+
+    fn encrypted(section: &Section, hook: &Hook<Encrypt>) -> Result<Cow<'static, [u8]>> {
+        match (hook.0)(&section.name, &section.kind, &section.bytes) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(reason) => {
+                Err(Error::InvalidArgument(format!("the section `{}` could not be encrypted: {reason}", section.name)))
+            }
+        }
+    }
 }
 
-/// The header, the offset of each section and the length of the file.
-fn plan(sections: &[&Section]) -> Result<(Vec<u8>, Vec<u64>, u64)> {
-    let hashes: Vec<String> = sections.iter().map(|section| layout::to_hex(&Sha256::digest(&section.bytes))).collect();
+impl<'a> Stored<'a> {
+    fn new(kind: SectionKind, name: &str, bytes: Cow<'a, [u8]>, align: u64) -> Stored<'a> {
+        let info = SectionInfo {
+            name: name.to_owned(),
+            kind,
+            offset: 0,
+            length: bytes.len() as u64,
+            sha256: Sha256::digest(&bytes).into(),
+            required: true,
+            align,
+            encrypted: false,
+        };
+        Stored { info, bytes }
+    }
+}
+
+/// Gives each section its offset; returns the header and the length of the file.
+fn plan(sections: &mut [Stored<'_>]) -> Result<(Vec<u8>, u64)> {
     let mut header = Vec::new();
     // The offsets in the header depend on its length, and its length on their
     // digits. Both only grow from one round to the next, so this settles.
     loop {
         let mut end = layout::PREFIX + header.len() as u64;
-        let mut offsets = Vec::with_capacity(sections.len());
-        let mut entries = Vec::with_capacity(sections.len());
-        for (section, sha256) in sections.iter().zip(&hashes) {
-            let align = section.kind.default_alignment();
-            let offset = layout::align_up(end, align)
+        for Stored { info, .. } in sections.iter_mut() {
+            info.offset = layout::align_up(end, info.align)
                 .ok_or_else(|| Error::InvalidArgument("the bundle would be larger than any file".to_owned()))?;
-            let length = section.bytes.len() as u64;
-            offsets.push(offset);
-            end = offset + length;
-            entries.push(layout::HeaderSection {
-                name: section.name.clone(),
-                kind: section.kind.name().to_owned(),
-                offset,
-                length,
-                sha256: sha256.clone(),
-                align: (align != layout::MIN_ALIGNMENT).then_some(align),
-                required: section.required,
-                compression: "none".to_owned(),
-            });
+            end = info.offset + info.length;
         }
+        let entries = sections.iter().map(|section| layout::HeaderSection::of(&section.info)).collect();
         let next = serde_json::to_vec(&layout::Header { sections: entries })
             .map_err(|error| Error::Internal(format!("cannot write the header as JSON: {error}")))?;
         if next.len() == header.len() {
-            return Ok((next, offsets, end));
+            return Ok((next, end));
         }
         header = next;
+    }
+}
+
+#[cfg(test)]
+impl BundleWriter {
+    /// The bytes, right or wrong.
+    pub(super) fn unchecked_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes).unwrap().unwrap();
+        bytes
+    }
+
+    /// Replaces the text of the manifest of another bundle.
+    pub(super) fn with_manifest_text(mut self, text: &str) -> BundleWriter {
+        let manifest = self.sections.iter_mut().find(|section| section.kind == SectionKind::Manifest);
+        manifest.unwrap().bytes = text.as_bytes().to_vec();
+        self
     }
 }
