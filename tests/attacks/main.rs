@@ -11,13 +11,15 @@ mod header;
 mod models;
 mod onnx;
 mod raw;
+mod trust;
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use case::{Case, Cases, Outcome};
-use limbeck::{Bundle, Error};
+use limbeck::{Bundle, BundleOptions, Error};
 
 /// All cases that [`Bundle`] alone decides.
 fn cases() -> Vec<Case> {
@@ -29,6 +31,7 @@ fn cases() -> Vec<Case> {
     damage::add(&mut cases, &base, &names);
     header::add(&mut cases, &sections, &base);
     content::add(&mut cases, &sections);
+    trust::add(&mut cases, &sections);
     cases.0
 }
 
@@ -55,29 +58,56 @@ fn complaint<T>(case: &Case, file: &str, result: std::thread::Result<Result<T, E
     }
 }
 
-fn try_both(case: &Case, path: &Path) -> Vec<String> {
-    let from_file = catch_unwind(AssertUnwindSafe(|| Bundle::open(path)));
-    let from_memory = catch_unwind(AssertUnwindSafe(|| Bundle::from_bytes(case.bytes.clone())));
-    let mut complaints = Vec::new();
-    complaints.extend(complaint(case, &path.display().to_string(), from_file).map(|text| format!("file: {text}")));
-    complaints.extend(complaint(case, "<memory>", from_memory).map(|text| format!("memory: {text}")));
-    complaints
+/// Opens a case in every way there is: by path, from memory, as a part of a file that can be mapped and of one
+/// that cannot, and from a stream. All must say the same.
+fn try_all(case: &Case, path: &Path, options: &BundleOptions) -> Vec<String> {
+    let length = case.bytes.len() as u64;
+    let part = |offset: usize| {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&vec![0xAA; offset])?;
+        file.write_all(&case.bytes)?;
+        file.write_all(&[0xBB; 100])?;
+        Ok(file)
+    };
+    let inside = |offset| {
+        let file = part(offset).unwrap_or_else(|error: std::io::Error| panic!("a temporary file: {error}"));
+        options.open_file(file, offset as u64, Some(length))
+    };
+    let by_path = path.display().to_string();
+    type Open<'a> = &'a dyn Fn() -> Result<Bundle, Error>;
+    let ways: [(&str, &str, Open); 5] = [
+        ("file", &by_path, &|| options.open(path)),
+        ("memory", "<memory>", &|| options.open_bytes(case.bytes.clone())),
+        ("mapped part", "<file>", &|| inside(192)),
+        ("part", "<file>", &|| inside(101)),
+        ("stream", "<reader>", &|| options.open_reader(case.bytes.as_slice(), Some(length))),
+    ];
+    let complain = |(way, file, open): (&str, &str, Open)| {
+        complaint(case, file, catch_unwind(AssertUnwindSafe(open))).map(|text| format!("{way}: {text}"))
+    };
+    ways.into_iter().filter_map(complain).collect()
+}
+
+/// Tries all cases; returns how many had to be refused.
+fn try_cases(cases: &[Case], options: &BundleOptions) -> usize {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("damaged.limbeck");
+    let (mut wrong, mut names) = (Vec::new(), HashSet::new());
+    for case in cases {
+        assert!(names.insert(case.name.as_str()), "two cases are called `{}`", case.name);
+        std::fs::write(&path, &case.bytes).expect("the temporary folder can be written");
+        wrong.extend(try_all(case, &path, options).into_iter().map(|text| format!("{}: {text}", case.name)));
+    }
+    let refused = cases.iter().filter(|case| case.outcome != Outcome::Opens).count();
+    println!("{refused} bundles that must be refused, {} that must open", cases.len() - refused);
+    assert!(wrong.is_empty(), "{} wrong outcomes:\n{}", wrong.len(), wrong.join("\n"));
+    refused
 }
 
 #[test]
 fn every_damaged_bundle_gives_its_own_error() {
     let cases = cases();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("damaged.limbeck");
-    let (mut wrong, mut names) = (Vec::new(), HashSet::new());
-    for case in &cases {
-        assert!(names.insert(case.name.as_str()), "two cases are called `{}`", case.name);
-        std::fs::write(&path, &case.bytes).expect("the temporary folder can be written");
-        wrong.extend(try_both(case, &path).into_iter().map(|text| format!("{}: {text}", case.name)));
-    }
-    let refused = cases.iter().filter(|case| case.outcome != Outcome::Opens).count();
-    println!("{refused} bundles that must be refused, {} that must open", cases.len() - refused);
-    assert!(wrong.is_empty(), "{} wrong outcomes:\n{}", wrong.len(), wrong.join("\n"));
+    let refused = try_cases(&cases, &Bundle::options());
     assert!(refused >= 200, "only {refused} damaged bundles");
 }
 

@@ -13,6 +13,7 @@ pub struct Section {
     pub align: Option<u64>,
     pub required: bool,
     pub compression: String,
+    pub encryption: Option<Value>,
     pub bytes: Vec<u8>,
 }
 
@@ -24,6 +25,7 @@ impl Section {
             align: None,
             required: true,
             compression: "none".to_owned(),
+            encryption: None,
             bytes: bytes.into(),
         }
     }
@@ -79,6 +81,9 @@ fn entries(sections: &[Section], header_length: usize) -> (Value, Vec<(usize, us
         }
         entry["required"] = json!(section.required);
         entry["compression"] = json!(section.compression);
+        if let Some(encryption) = &section.encryption {
+            entry["encryption"] = encryption.clone();
+        }
         list.push(entry);
     }
     (json!({ "sections": list }), places)
