@@ -1,10 +1,10 @@
 //! Writing files so that a crash leaves the old file or the new one, never a part.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 /// Writes through a temporary file in the same folder, then fsync and rename.
@@ -49,6 +49,41 @@ fn readable_by_all(_: &File) -> Result<()> {
     Ok(())
 }
 
+/// Writes a file that must not be there yet, in the same way. A `secret` one nobody else may read, at no moment.
+///
+/// # Errors
+/// There is such a file already, the folder cannot be made, or the disk is full; nothing is left behind.
+pub fn write_new(path: &Path, bytes: &[u8], secret: bool) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    // Temporary files have the mode 0600 from the start.
+    let mut file = tempfile::Builder::new()
+        .prefix(".limbeck-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if !secret {
+        readable_by_all(file.as_file())?;
+    }
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already and is not overwritten", path.display())
+        }
+        Err(error) => return Err(error.error).with_context(|| format!("cannot rename to {}", path.display())),
+    }
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
 /// [`write_atomic`] for bytes at hand.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(bytes)?))
@@ -81,8 +116,15 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 pub fn sha256_file(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hex(&hasher.finalize()))
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex(&hasher.finalize())),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +143,21 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_replaces_none_and_a_secret_one_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.key");
+        write_new(&path, b"first", true).unwrap();
+        let error = write_new(&path, b"second", true).unwrap_err();
+        assert!(error.to_string().contains("a.key is there already"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 }

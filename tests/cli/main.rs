@@ -4,6 +4,7 @@
 #[path = "../support/cache.rs"]
 #[allow(dead_code)]
 mod cache;
+mod trust;
 mod world;
 
 use std::process::Stdio;

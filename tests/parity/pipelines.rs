@@ -48,7 +48,10 @@ fn assemble(head: &str) -> tempfile::TempDir {
 fn open(folder: &Path, task: Option<TaskName>, max_tokens: usize) -> Model {
     let bundle = {
         let _turn = seeded(0);
-        draft(folder, &PackOptions { task, max_tokens, ..PackOptions::default() }).unwrap().to_bytes().unwrap()
+        draft(folder, &PackOptions { task, max_tokens: Some(max_tokens), ..PackOptions::default() })
+            .unwrap()
+            .to_bytes()
+            .unwrap()
     };
     let model = Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bundle).unwrap();
     model.self_test().unwrap();

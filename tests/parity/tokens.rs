@@ -50,7 +50,8 @@ fn model() -> Model {
     let labels = ["no".to_owned(), "yes".to_owned()];
     let tokenizer = limbeck_tests::cache::minilm().join("tokenizer.json");
     checkpoint::save(folder.path(), &config, &HeadInfo::classifier(&labels), &params, &tokenizer).unwrap();
-    let options = pack::PackOptions { id: "tokens".into(), max_tokens: MAX_TOKENS, ..pack::PackOptions::default() };
+    let options =
+        pack::PackOptions { id: "tokens".into(), max_tokens: Some(MAX_TOKENS), ..pack::PackOptions::default() };
     let bundle = pack::draft(folder.path(), &options).unwrap().to_bytes().unwrap();
     Model::builder().runtime_path(limbeck_tests::cache::onnxruntime()).open_bytes(bundle).unwrap()
 }

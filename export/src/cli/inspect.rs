@@ -47,16 +47,17 @@ impl Inspect {
         if self.markdown {
             bail!("--markdown is for ONNX graphs; {} is not called .onnx", self.bundle.display());
         }
-        let bundle = Bundle::open(&self.bundle)?;
+        let bundle = Bundle::options().keep_encrypted().open(&self.bundle)?;
+        let signers = bundle.signers()?;
         let manifest = bundle.manifest();
         if self.json {
             let sections: Vec<_> = bundle
                 .sections()
                 .iter()
-                .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": hex(&s.sha256)}))
+                .map(|s| json!({"name": s.name, "kind": s.kind.name(), "offset": s.offset, "length": s.length, "sha256": hex(&s.sha256), "encrypted": s.encrypted}))
                 .collect();
             super::print_json(
-                &json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size()}),
+                &json!({"manifest": manifest, "labels": bundle.labels(), "sections": sections, "bytes": bundle.size(), "signed_by": signers}),
             )?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -94,6 +95,9 @@ impl Inspect {
                 l.p50_ms, l.tokens, l.threads, l.machine
             );
         }
+        if !signers.is_empty() {
+            text += &format!("signed by: {} (limbeck verify --key checks it)\n", signers.join(", "));
+        }
         for (title, tensors) in [("inputs", &manifest.inputs), ("outputs", &manifest.outputs)] {
             let list: Vec<String> = tensors
                 .iter()
@@ -112,12 +116,13 @@ impl Inspect {
         );
         for s in bundle.sections() {
             text += &format!(
-                "  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}\n",
+                "  {:<16} {:<10} {:>12} bytes at {:<10} sha256 {}{}\n",
                 s.name,
                 s.kind.name(),
                 s.length,
                 s.offset,
-                hex(&s.sha256)
+                hex(&s.sha256),
+                if s.encrypted { " encrypted" } else { "" }
             );
         }
         super::print(&text)?;

@@ -8,10 +8,13 @@ mod eval;
 mod export;
 mod head;
 mod inspect;
+mod keygen;
+mod keys;
 mod pack;
 mod params;
 mod quantize;
 mod run;
+mod sign;
 mod verify;
 
 use std::process::ExitCode;
@@ -47,6 +50,8 @@ enum Verb {
     Export(export::Export),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
+    Keygen(keygen::Keygen),
+    Sign(sign::Sign),
     Run(run::Run),
     Bench(bench::Bench),
     Params(params::Params),
@@ -141,6 +146,8 @@ pub fn run() -> ExitCode {
         Verb::Export(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
+        Verb::Keygen(verb) => verb.run(),
+        Verb::Sign(verb) => verb.run(),
         Verb::Run(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Params(verb) => verb.run(),
