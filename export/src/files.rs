@@ -89,6 +89,25 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(bytes)?))
 }
 
+/// Makes a folder and keeps a second run out of it; the lock goes with the process, however it ends.
+///
+/// # Errors
+/// The folder cannot be written, or another process holds the lock.
+pub fn lock_folder(out: &Path) -> Result<File> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let path = out.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another limbeck is working in {}; wait for it, or use another --out", out.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
 /// [`write_atomic`] for indented JSON.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;

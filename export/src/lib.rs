@@ -10,6 +10,7 @@ pub mod data;
 pub mod device;
 pub mod distill;
 pub mod files;
+pub mod finetune;
 pub mod graph;
 pub mod measure;
 pub mod objective;

@@ -36,7 +36,7 @@ fn model(folder: &std::path::Path, head: Head) -> Model {
 fn encode(folder: &std::path::Path, text: &str) -> Tensor {
     let (config, _) = checkpoint::read_model_config(folder).unwrap();
     let encoder = Encoder::new(&folder.join("tokenizer.json"), 64, config.vocab_size).unwrap();
-    let example = Example { text: text.to_owned(), label: String::new(), source: "test".to_owned() };
+    let example = Example { text: text.to_owned(), pair: None, label: String::new(), source: "test".to_owned() };
     let encoded = encoder.encode(&[example], &[String::new()]).unwrap();
     Tensor::from_slice(&encoded.examples[0].ids).unsqueeze(0)
 }

@@ -96,7 +96,7 @@ fn ids_of_the_training_encoder_equal_the_reference() {
     let encoder = Encoder::new(&tokenizer, 100_000, 30522).unwrap();
     let examples: Vec<Example> = cases
         .iter()
-        .map(|case| Example { text: case.text.clone(), label: "x".into(), source: "references".into() })
+        .map(|case| Example { text: case.text.clone(), pair: None, label: "x".into(), source: "references".into() })
         .collect();
     let encoded = encoder.encode(&examples, &["x".to_owned()]).unwrap();
     assert_eq!((encoded.truncated, encoded.examples.len()), (0, cases.len()));

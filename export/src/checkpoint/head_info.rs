@@ -161,6 +161,25 @@ pub fn read_pooling(folder: &Path) -> Result<Option<SentencePooling>> {
     Ok(Some(SentencePooling { pooling, normalize }))
 }
 
+/// Writes what [`read_pooling`] reads, for sentence-transformers to load the folder.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_pooling(folder: &Path, pooling: SentencePooling, hidden_size: usize) -> Result<()> {
+    let mut modes = serde_json::json!({"word_embedding_dimension": hidden_size});
+    for (name, mode) in [("mean_tokens", Pooling::Mean), ("cls_token", Pooling::Cls), ("max_tokens", Pooling::Max)] {
+        modes[format!("pooling_mode_{name}")] = (pooling.pooling == mode).into();
+    }
+    files::write_json(&folder.join("1_Pooling/config.json"), &modes)?;
+    let names = ["Transformer", "Pooling", "Normalize"];
+    let modules = names.iter().take(if pooling.normalize { 3 } else { 2 }).enumerate().map(|(index, name)| {
+        let path = if index == 0 { String::new() } else { format!("{index}_{name}") };
+        let kind = format!("sentence_transformers.models.{name}");
+        serde_json::json!({"idx": index, "name": index.to_string(), "path": path, "type": kind})
+    });
+    files::write_json(&folder.join("modules.json"), &modules.collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -201,6 +220,18 @@ mod tests {
         assert!(read(mean, Some(dense)).unwrap_err().to_string().contains("Dense"));
         let two = json!({"pooling_mode_mean_tokens": true, "pooling_mode_lasttoken": true});
         assert!(read(two, None).unwrap_err().to_string().contains("lasttoken"));
+    }
+
+    #[test]
+    fn pooling_survives_a_round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Max] {
+            for normalize in [true, false] {
+                let own = SentencePooling { pooling, normalize };
+                write_pooling(folder.path(), own, 8).unwrap();
+                assert_eq!(read_pooling(folder.path()).unwrap(), Some(own));
+            }
+        }
     }
 
     #[test]

@@ -17,10 +17,12 @@ use tch::Device;
 use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::files;
 
-pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling};
+pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling, write_pooling};
 pub use init::{evenly_spaced_layers, student_from_teacher};
 pub use place::file_arrays;
-pub use weights::{Arrays, array_of, read_arrays, read_tensors, tensor_of, write_arrays, write_tensors};
+pub use weights::{
+    Arrays, array_of, read_arrays, read_tensors, tensor_of, weights_sha256, write_arrays, write_tensors,
+};
 
 /// A model folder that was read and checked.
 pub struct Checkpoint {
@@ -85,10 +87,15 @@ pub fn read_shape(folder: &Path) -> Result<(ModelConfig, Result<HeadInfo>)> {
 }
 
 /// Whether a folder whose config.json names the head `own` can hold `head`'s parameters: families give heads of
-/// different tasks the same names.
+/// different tasks the same names, and a head for other labels is another one.
 fn may_hold(own: Head, head: Head) -> bool {
     let masked = |head| matches!(head, Head::MaskedLm | Head::Pretraining);
-    own == Head::None || std::mem::discriminant(&own) == std::mem::discriminant(&head) || (masked(own) && masked(head))
+    let labels = |head| match head {
+        Head::Classification { labels } | Head::TokenClassification { labels } => Some(labels),
+        _ => None,
+    };
+    let same = std::mem::discriminant(&own) == std::mem::discriminant(&head) && labels(own) == labels(head);
+    own == Head::None || same || (masked(own) && masked(head))
 }
 
 /// The parameters of a layout that a folder's files hold, and the names of those that they lack. A head that is

@@ -117,8 +117,16 @@ fn broken_folders_are_refused() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(load_error(folder.path(), Head::None).contains("not a whole safetensors file"));
+}
+
+#[test]
+fn a_head_for_other_labels_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), TWO);
-    assert!(load_error(folder.path(), Head::Classification { labels: 5 }).contains("5 labels are asked for"));
+    let _turn = crate::seeded(4);
+    let loaded = load(folder.path(), Head::Classification { labels: 5 }, Device::Cpu).unwrap();
+    assert_eq!(loaded.initialised, ["head.output.weight", "head.output.bias"]);
+    assert_eq!(load(folder.path(), TWO, Device::Cpu).unwrap().initialised, [""; 0]);
 }
 
 #[test]

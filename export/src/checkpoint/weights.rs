@@ -73,6 +73,33 @@ pub fn read_arrays(path: &Path) -> Result<Arrays> {
     read_file(path, &|_| false)
 }
 
+/// The names of an index's files.
+fn shards<'a>(index: &'a Index, path: &Path) -> Result<BTreeSet<&'a String>> {
+    let shards: BTreeSet<&String> = index.weight_map.values().collect();
+    for shard in &shards {
+        ensure!(
+            Path::new(shard).file_name().is_some_and(|name| name == shard.as_str()),
+            "{}: `{shard}` is not the name of a file in this folder",
+            path.display()
+        );
+    }
+    Ok(shards)
+}
+
+/// SHA-256 of a model folder's weights: of `model.safetensors`, or of the hashes of all shards.
+///
+/// # Errors
+/// No weights, or a shard that is missing.
+pub fn weights_sha256(folder: &Path) -> Result<String> {
+    let index_path = folder.join(INDEX);
+    if folder.join(WHOLE).is_file() || !index_path.is_file() {
+        return files::sha256_file(&folder.join(WHOLE));
+    }
+    let index: Index = files::read_json(&index_path)?;
+    let hashes = shards(&index, &index_path)?.into_iter().map(|shard| files::sha256_file(&folder.join(shard)));
+    Ok(files::sha256_hex(hashes.collect::<Result<Vec<_>>>()?.concat().as_bytes()))
+}
+
 /// The weights of a model folder under the file's names, and the file to name in messages.
 pub(super) fn read_folder(folder: &Path, skip: &dyn Fn(&str) -> bool) -> Result<(Arrays, PathBuf)> {
     let whole = folder.join(WHOLE);
@@ -82,13 +109,7 @@ pub(super) fn read_folder(folder: &Path, skip: &dyn Fn(&str) -> bool) -> Result<
     }
     let index: Index = files::read_json(&index_path)?;
     let mut arrays = Arrays::new();
-    let shards: BTreeSet<&String> = index.weight_map.values().collect();
-    for shard in shards {
-        ensure!(
-            Path::new(shard).file_name().is_some_and(|name| name == shard.as_str()),
-            "{}: `{shard}` is not the name of a file in this folder",
-            index_path.display()
-        );
+    for shard in shards(&index, &index_path)? {
         for (name, array) in read_file(&folder.join(shard), skip)? {
             match index.weight_map.get(&name) {
                 Some(own) if own == shard => arrays.insert(name, array),

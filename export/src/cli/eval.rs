@@ -1,25 +1,32 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use limbeck::Model;
-use limbeck_export::data::read_examples;
-use limbeck_export::measure::evaluate;
+use limbeck_export::data::{Goal, Rows, read_examples};
+use limbeck_export::measure::{share_out_of_scope, task_quality};
 
 use super::Columns;
 use super::engines::Engine;
 
-/// Measure a bundle's accuracy on labelled data
+/// Measure a bundle's quality on labelled data
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck eval sentiment.limbeck test.csv --label-column class --rename 0=negative --rename 1=positive\n  \
-    limbeck eval sentiment.limbeck test.jsonl --json")]
+    limbeck eval intents.limbeck test.tsv --out-of-scope other.tsv --json\n  \
+    limbeck eval nli.limbeck rte.tsv --pair-column hypothesis\n  \
+    limbeck eval entities.limbeck test.conll\n  \
+    limbeck eval reader.limbeck squad.json\n\n\
+    The data are in the format that `limbeck finetune` reads for the bundle's task.")]
 pub(super) struct Eval {
     /// Bundle
     bundle: PathBuf,
-    /// Labelled data (jsonl, json, csv or tsv)
+    /// Labelled data
     data: PathBuf,
+    /// Texts that are none of the bundle's business: how many does it say so of?
+    #[arg(long, value_name = "FILE")]
+    out_of_scope: Option<PathBuf>,
     #[command(flatten)]
     columns: Columns,
     /// The result as JSON
@@ -31,30 +38,40 @@ pub(super) struct Eval {
 
 impl Eval {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let examples = read_examples(&self.data, &self.columns.schema()?)?;
         self.engine.load()?;
         let model = Model::open(&self.bundle)?;
-        let result = evaluate(&model, &examples, &super::reporter(false), "eval")?;
+        let manifest = model.bundle().manifest();
+        let goal = Goal::of_bundle(manifest)
+            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
+        let schema = self.columns.schema_for(goal, &manifest.task)?;
+        let rows = Rows::read(&self.data, goal, &schema)?;
+        let mut result = task_quality(&model, &rows, &super::reporter(false))?;
+        if let Some(path) = &self.out_of_scope {
+            ensure!(goal == Goal::Class || goal == Goal::Labels, "--out-of-scope is for classifiers");
+            let Rows::Texts(inside) = &rows else { anyhow::bail!("--out-of-scope is for texts") };
+            let rejected = share_out_of_scope(&model, &read_examples(path, &schema)?)?;
+            result.metrics.insert("out_of_scope_found".to_owned(), rejected);
+            result.metrics.insert("in_scope_kept".to_owned(), 1.0 - share_out_of_scope(&model, inside)?);
+        }
         if self.json {
             super::print_json(&result)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut text = format!(
-            "accuracy {:.2}% (95% interval {:.2} to {:.2}%) on {} texts; the largest class alone {:.2}%\n",
-            result.value * 100.0,
-            result.low * 100.0,
-            result.high * 100.0,
-            result.examples,
-            result.majority * 100.0
-        );
+        let mut text = format!("{}, {} examples\n", result.task, result.examples);
+        for (name, value) in &result.metrics {
+            text += &format!("  {:<24} {value:.4}\n", name.replace('_', " "));
+        }
         if result.truncated > 0 {
             text +=
                 &format!("{} texts were too long; {} tokens were not read\n", result.truncated, result.tokens_dropped);
         }
-        for (label, row) in result.labels.iter().zip(&result.confusion) {
-            let (all, right) =
-                (row.iter().sum::<usize>(), row[result.labels.iter().position(|l| l == label).unwrap_or(0)]);
-            text += &format!("  {label}: {right} of {all} right\n");
+        if result.windowed > 0 {
+            text += &format!("{} texts were read in several windows\n", result.windowed);
+        }
+        if let Some(classes) = result.classes.filter(|classes| classes.labels.len() <= 20) {
+            for (index, (label, row)) in classes.labels.iter().zip(&classes.confusion).enumerate() {
+                text += &format!("  {label}: {} of {} right\n", row[index], row.iter().sum::<usize>());
+            }
         }
         super::print(&text)?;
         Ok(ExitCode::SUCCESS)

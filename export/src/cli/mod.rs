@@ -1,11 +1,13 @@
 //! The command line: one file a verb.
 
 mod bench;
+mod calibrate;
 mod check;
 mod distill;
 mod engines;
 mod eval;
 mod export;
+mod finetune;
 mod head;
 mod inspect;
 mod keygen;
@@ -19,9 +21,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use limbeck_export::data::{Format, Schema};
+use limbeck::bundle::Task;
+use limbeck_export::data::{Format, Goal, Schema};
 use limbeck_export::progress::{Output, Reporter};
 
 #[derive(Parser)]
@@ -44,7 +47,9 @@ struct Cli {
 enum Verb {
     Check(check::Check),
     Distill(distill::Distill),
+    Finetune(finetune::Finetune),
     Eval(eval::Eval),
+    Calibrate(calibrate::Calibrate),
     Quantize(quantize::Quantize),
     Pack(pack::Pack),
     Export(export::Export),
@@ -63,6 +68,9 @@ struct Columns {
     /// Column or key of the text
     #[arg(long, default_value = "text")]
     text_column: String,
+    /// Column or key of the second text, where two are read together
+    #[arg(long)]
+    pair_column: Option<String>,
     /// Column or key of the label
     #[arg(long, default_value = "label")]
     label_column: String,
@@ -78,6 +86,14 @@ struct Columns {
 }
 
 impl Columns {
+    /// The schema of data for a task and what is learned there.
+    fn schema_for(&self, goal: Goal, task: &Task) -> Result<Schema> {
+        let two = matches!(task, Task::PairClassification | Task::SentenceEmbedding);
+        ensure!(self.pair_column.is_some() || !two, "{} needs two texts a row: give --pair-column", task.name());
+        ensure!(self.pair_column.is_none() || two, "--pair-column: {} reads no second text", task.name());
+        Ok(Schema { several_labels: goal == Goal::Labels, ..self.schema()? })
+    }
+
     fn schema(&self) -> Result<Schema> {
         let format = match self.format.as_deref() {
             None => None,
@@ -97,9 +113,11 @@ impl Columns {
             .collect::<Result<_>>()?;
         Ok(Schema {
             text: self.text_column.clone(),
+            pair: self.pair_column.clone(),
             label: self.label_column.clone(),
             format,
             rename,
+            several_labels: false,
             skip_unlabelled: self.skip_unlabelled,
         })
     }
@@ -140,7 +158,9 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
+        Verb::Finetune(verb) => verb.run(),
         Verb::Eval(verb) => verb.run(),
+        Verb::Calibrate(verb) => verb.run(),
         Verb::Quantize(verb) => verb.run(),
         Verb::Pack(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),

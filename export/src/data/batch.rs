@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-use super::EncodedExample;
+use super::{EncodedExample, Target};
 
 /// Examples sorted by length together before they are cut into batches: large enough that a batch
 /// holds like lengths, small enough that epochs differ.
@@ -20,8 +20,12 @@ pub struct Batch {
     pub ids: Tensor,
     /// `[batch, length]` int64, 1 for a token and 0 for padding.
     pub mask: Tensor,
-    /// `[batch]` int64.
-    pub labels: Tensor,
+    /// `[batch, length]` int64, where two texts are read together.
+    pub types: Option<Tensor>,
+    /// The second texts, where each is read by itself: ids and mask.
+    pub partner: Option<(Tensor, Tensor)>,
+    /// What is right: shape and type by the kind of [`Target`].
+    pub targets: Tensor,
     /// Real tokens.
     pub tokens: usize,
 }
@@ -29,31 +33,41 @@ pub struct Batch {
 impl Batch {
     /// Pads the chosen examples to the longest of them.
     pub fn new(examples: &[EncodedExample], indices: Vec<usize>, pad_id: usize, device: Device) -> Self {
-        let length = indices.iter().map(|&i| examples[i].ids.len()).max().unwrap_or(0);
-        let mut ids = vec![pad_id as i64; indices.len() * length];
-        let mut mask = vec![0i64; ids.len()];
-        let mut tokens = 0;
-        for (row, &i) in indices.iter().enumerate() {
-            let own = &examples[i].ids;
-            ids[row * length..][..own.len()].copy_from_slice(own);
-            mask[row * length..][..own.len()].fill(1);
-            tokens += own.len();
-        }
-        let labels: Vec<i64> = indices.iter().map(|&i| examples[i].label as i64).collect();
-        let shape = [indices.len() as i64, length as i64];
-        Self {
-            ids: Tensor::from_slice(&ids).view(shape).to_device(device),
-            mask: Tensor::from_slice(&mask).view(shape).to_device(device),
-            labels: Tensor::from_slice(&labels).to_device(device),
-            tokens,
-            indices,
-        }
+        let chosen = || indices.iter().map(|&i| &examples[i]);
+        let rows: Vec<&[i64]> = chosen().map(|e| e.ids.as_slice()).collect();
+        let (ids, mask) = padded(&rows, pad_id, device);
+        let mut tokens: usize = rows.iter().map(|row| row.len()).sum();
+        let types = chosen().any(|e| !e.types.is_empty()).then(|| {
+            let rows: Vec<&[i64]> = chosen().map(|e| e.types.as_slice()).collect();
+            padded(&rows, 0, device).0
+        });
+        let partner = chosen().any(|e| !e.partner.is_empty()).then(|| {
+            let rows: Vec<&[i64]> = chosen().map(|e| e.partner.as_slice()).collect();
+            tokens += rows.iter().map(|row| row.len()).sum::<usize>();
+            padded(&rows, pad_id, device)
+        });
+        let length = ids.size()[1] as usize;
+        let targets = Target::stack(chosen().map(|e| &e.target), length).to_device(device);
+        Self { ids, mask, types, partner, targets, tokens, indices }
     }
 
     /// Mask as fp32 `[batch, length, 1]`.
     pub fn float_mask(&self) -> Tensor {
         self.mask.to_kind(Kind::Float).unsqueeze(-1)
     }
+}
+
+/// Rows padded to the longest, and 1 where a row has something: `[rows, length]` int64 both.
+fn padded(rows: &[&[i64]], pad: usize, device: Device) -> (Tensor, Tensor) {
+    let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let mut values = vec![pad as i64; rows.len() * length];
+    let mut mask = vec![0i64; values.len()];
+    for (index, row) in rows.iter().enumerate() {
+        values[index * length..][..row.len()].copy_from_slice(row);
+        mask[index * length..][..row.len()].fill(1);
+    }
+    let tensor = |values: &[i64]| Tensor::from_slice(values).view([rows.len() as i64, length as i64]).to_device(device);
+    (tensor(&values), tensor(&mask))
 }
 
 /// The batches of one epoch as lists of indices: a function of the arguments only, which is what makes
@@ -99,11 +113,12 @@ mod tests {
 
     #[test]
     fn padding_is_masked() {
-        let examples = [EncodedExample { ids: vec![2, 5, 3], label: 1 }, EncodedExample { ids: vec![2, 3], label: 0 }];
+        let example = |ids: &[i64], class| EncodedExample::new(ids.to_vec(), Target::Class(class));
+        let examples = [example(&[2, 5, 3], 1), example(&[2, 3], 0)];
         let batch = Batch::new(&examples, vec![1, 0], 9, Device::Cpu);
         assert_eq!(Vec::<Vec<i64>>::try_from(&batch.ids).unwrap(), [[2, 3, 9], [2, 5, 3]]);
         assert_eq!(Vec::<Vec<i64>>::try_from(&batch.mask).unwrap(), [[1, 1, 0], [1, 1, 1]]);
-        assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [0, 1]);
+        assert_eq!(Vec::<i64>::try_from(&batch.targets).unwrap(), [0, 1]);
         assert_eq!(batch.tokens, 5);
     }
 }

@@ -2,18 +2,30 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use tokenizers::Tokenizer;
+use anyhow::{Context, Result, bail, ensure};
+use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
-use super::Example;
+use super::{Example, Question, TaggedText, Target, labels_of};
+use crate::objective::IGNORED;
 
 /// A tokenized example.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EncodedExample {
     /// Token ids with special tokens, at most the encoder's maximum.
     pub ids: Vec<i64>,
-    /// Index of the label.
-    pub label: usize,
+    /// Token types, where two texts are read together; else empty.
+    pub types: Vec<i64>,
+    /// The ids of the second text, where each is read by itself; else empty.
+    pub partner: Vec<i64>,
+    /// What is right.
+    pub target: Target,
+}
+
+impl EncodedExample {
+    /// One text.
+    pub fn new(ids: Vec<i64>, target: Target) -> Self {
+        Self { ids, types: Vec::new(), partner: Vec::new(), target }
+    }
 }
 
 /// Tokenized examples and what did not fit.
@@ -33,6 +45,22 @@ pub struct Encoder {
     max_tokens: usize,
 }
 
+fn library(error: tokenizers::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
+}
+
+fn wide(ids: &[u32]) -> Vec<i64> {
+    ids.iter().map(|&id| i64::from(id)).collect()
+}
+
+/// The index of a label.
+fn index_of(labels: &[String], label: &str, source: &str) -> Result<usize> {
+    labels
+        .iter()
+        .position(|l| l == label)
+        .with_context(|| format!("{source}: label \"{label}\" is not among the model's: {}", labels.join(", ")))
+}
+
 impl Encoder {
     /// Reads `tokenizer.json`; its own truncation and padding are switched off.
     ///
@@ -40,10 +68,10 @@ impl Encoder {
     /// An unreadable tokenizer, or one whose ids do not fit a model of `vocab_size`.
     pub fn new(tokenizer: &Path, max_tokens: usize, vocab_size: usize) -> Result<Self> {
         let path = tokenizer.display();
-        let mut tokenizer = Tokenizer::from_file(tokenizer).map_err(|e| anyhow::anyhow!("{e}")).with_context(|| {
+        let mut tokenizer = Tokenizer::from_file(tokenizer).map_err(library).with_context(|| {
             format!("{path} is not a tokenizer that HF tokenizers {} reads", crate::TOKENIZERS_VERSION)
         })?;
-        tokenizer.with_truncation(None).map_err(|e| anyhow::anyhow!("{e}"))?;
+        tokenizer.with_truncation(None).map_err(library)?;
         tokenizer.with_padding(None);
         let highest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
         if highest >= vocab_size {
@@ -52,33 +80,174 @@ impl Encoder {
         Ok(Self { tokenizer, max_tokens })
     }
 
-    /// Encodes examples whose labels are among `labels`.
+    /// Encodes examples of which each has one label, among `labels`.
     pub fn encode(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
+        self.texts(examples, |example| Ok(Target::Class(index_of(labels, &example.label, &example.source)?)))
+    }
+
+    /// Encodes examples of which each has any number of labels, among `labels`.
+    pub fn encode_several(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
+        self.texts(examples, |example| {
+            let mut holds = vec![0.0; labels.len()];
+            for label in labels_of(&example.label) {
+                holds[index_of(labels, label, &example.source)?] = 1.0;
+            }
+            Ok(Target::Labels(holds))
+        })
+    }
+
+    /// Encodes examples whose label is a number.
+    pub fn encode_values(&self, examples: &[Example]) -> Result<Encoding> {
+        self.texts(examples, |example| Ok(Target::Value(example.value()? as f32)))
+    }
+
+    /// Encodes pairs of texts, each by itself, with their similarity: from 0 to `highest` in the file, to 1 here.
+    pub fn encode_apart(&self, examples: &[Example], highest: f64) -> Result<Encoding> {
         let mut encoding = Encoding::default();
         for example in examples {
-            let label = labels.iter().position(|l| *l == example.label).with_context(|| {
-                format!(
-                    "{}: label \"{}\" is not among the model's: {}",
-                    example.source,
-                    example.label,
-                    labels.join(", ")
-                )
-            })?;
-            let tokens = self
-                .tokenizer
-                .encode(example.text.as_str(), true)
-                .map_err(|e| anyhow::anyhow!("{}: cannot tokenize: {e}", example.source))?;
-            let mut ids: Vec<i64> = tokens.get_ids().iter().map(|&id| i64::from(id)).collect();
+            let second = example.pair.as_deref().with_context(|| format!("{}: no second text", example.source))?;
+            let mut encoded = EncodedExample::new(vec![], Target::Value((example.value()? / highest) as f32));
+            encoded.ids = self.one(&example.text, &example.source, &mut encoding)?;
+            encoded.partner = self.one(second, &example.source, &mut encoding)?;
+            encoding.examples.push(encoded);
+        }
+        Ok(encoding)
+    }
+
+    fn texts(&self, examples: &[Example], target: impl Fn(&Example) -> Result<Target>) -> Result<Encoding> {
+        let mut encoding = Encoding::default();
+        for example in examples {
+            let target = target(example)?;
+            let encoded = match &example.pair {
+                None => EncodedExample::new(self.one(&example.text, &example.source, &mut encoding)?, target),
+                Some(second) => self.two(&example.text, second, target, &mut encoding)?,
+            };
+            encoding.examples.push(encoded);
+        }
+        Ok(encoding)
+    }
+
+    /// One text; the closing special token stays.
+    fn one(&self, text: &str, source: &str, encoding: &mut Encoding) -> Result<Vec<i64>> {
+        let tokens = self.tokenizer.encode(text, true).map_err(library);
+        let mut ids = wide(tokens.with_context(|| format!("{source}: cannot tokenize"))?.get_ids());
+        if ids.len() > self.max_tokens {
+            encoding.truncated += 1;
+            encoding.tokens_dropped += ids.len() - self.max_tokens;
+            let last = ids[ids.len() - 1];
+            ids.truncate(self.max_tokens);
+            ids[self.max_tokens - 1] = last;
+        }
+        Ok(ids)
+    }
+
+    /// Two texts read together, cut longest first.
+    fn two(&self, first: &str, second: &str, target: Target, encoding: &mut Encoding) -> Result<EncodedExample> {
+        let mut tokens = self.tokenizer.encode((first, second), true).map_err(library)?;
+        if tokens.len() > self.max_tokens {
+            encoding.truncated += 1;
+            encoding.tokens_dropped += tokens.len() - self.max_tokens;
+            let cutting = self.cutting(TruncationStrategy::LongestFirst, 0)?;
+            tokens = cutting.encode((first, second), true).map_err(library)?;
+        }
+        Ok(EncodedExample { types: wide(tokens.get_type_ids()), ..EncodedExample::new(wide(tokens.get_ids()), target) })
+    }
+
+    fn cutting(&self, strategy: TruncationStrategy, stride: usize) -> Result<Tokenizer> {
+        let mut tokenizer = self.tokenizer.clone();
+        let direction = TruncationDirection::Right;
+        let truncation = TruncationParams { max_length: self.max_tokens, strategy, stride, direction };
+        tokenizer.with_truncation(Some(truncation)).map_err(library)?;
+        Ok(tokenizer)
+    }
+
+    /// Encodes tagged texts. The first token of a word carries its tag. Where the tokenizer sees several words in one
+    /// word of the file, the first token of each further one goes on with the entity. Other tokens carry none.
+    pub fn encode_tagged(&self, texts: &[TaggedText], labels: &[String]) -> Result<Encoding> {
+        let mut encoding = Encoding::default();
+        for text in texts {
+            let tokens = self.tokenizer.encode(text.text.as_str(), true).map_err(library)?;
+            let mut ids = wide(tokens.get_ids());
+            let mut targets = vec![IGNORED; ids.len()];
+            let (mut word, mut begun, mut last_piece) = (0, None, None);
+            for (token, (&(start, end), piece)) in tokens.get_offsets().iter().zip(tokens.get_word_ids()).enumerate() {
+                if start == end || piece.is_none() {
+                    continue;
+                }
+                while text.words.get(word).is_some_and(|w| w.end <= start) {
+                    word += 1;
+                }
+                let Some(own) = text.words.get(word) else { break };
+                if begun != Some(word) {
+                    targets[token] = index_of(labels, &own.tag, &text.source)? as i64;
+                } else if last_piece != *piece {
+                    let further = own.tag.split_once('-').map_or("O".to_owned(), |(_, kind)| format!("I-{kind}"));
+                    targets[token] = labels.iter().position(|l| *l == further).map_or(IGNORED, |index| index as i64);
+                }
+                (begun, last_piece) = (Some(word), *piece);
+            }
             if ids.len() > self.max_tokens {
                 encoding.truncated += 1;
                 encoding.tokens_dropped += ids.len() - self.max_tokens;
-                // The closing special token stays.
                 let last = ids[ids.len() - 1];
                 ids.truncate(self.max_tokens);
+                targets.truncate(self.max_tokens);
                 ids[self.max_tokens - 1] = last;
+                targets[self.max_tokens - 1] = IGNORED;
             }
-            encoding.examples.push(EncodedExample { ids, label });
+            encoding.examples.push(EncodedExample::new(ids, Target::Tokens(targets)));
+        }
+        Ok(encoding)
+    }
+
+    /// Encodes questions with windows of their texts that overlap by `stride` tokens. A window that does not hold the
+    /// whole answer has the first token as answer, which stands for none (Devlin 2019, section 4.3).
+    ///
+    /// # Errors
+    /// A question that leaves no room for a text.
+    pub fn encode_questions(&self, questions: &[Question], stride: usize) -> Result<Encoding> {
+        let cutting = self.cutting(TruncationStrategy::OnlySecond, stride)?;
+        let mut encoding = Encoding::default();
+        for question in questions {
+            let own = self.tokenizer.encode(question.question.as_str(), false).map_err(library)?.len();
+            // Two or three special tokens, the overlap, and at least one token to go on.
+            ensure!(
+                own + stride + 5 <= self.max_tokens,
+                "question {}: {own} tokens, which with an overlap of {stride} leave no room for the text in {}; raise \
+                 --max-tokens or lower --stride",
+                question.id,
+                self.max_tokens
+            );
+            let tokens = (question.question.as_str(), question.context.as_str());
+            let first = cutting.encode(tokens, true).map_err(library)?;
+            for window in std::iter::once(&first).chain(first.get_overflowing()) {
+                let sequences = window.get_sequence_ids();
+                let at = |wanted: usize, side: fn(&(usize, usize)) -> usize| {
+                    window.get_offsets().iter().zip(&sequences).position(|(range, sequence)| {
+                        *sequence == Some(1) && side(range) == wanted && range.0 < range.1
+                    })
+                };
+                let cover = |byte: usize| {
+                    window
+                        .get_offsets()
+                        .iter()
+                        .zip(&sequences)
+                        .position(|(range, sequence)| *sequence == Some(1) && range.0 <= byte && byte < range.1)
+                };
+                let found = question.answers.first().and_then(|&(start, end)| {
+                    let first = at(start, |range| range.0).or_else(|| cover(start))?;
+                    let last = at(end, |range| range.1).or_else(|| cover(end - 1))?;
+                    (first <= last).then_some((first, last))
+                });
+                let (start, end) = found.unwrap_or((0, 0));
+                let target = Target::Span { start, end };
+                let types = wide(window.get_type_ids());
+                encoding.examples.push(EncodedExample { types, ..EncodedExample::new(wide(window.get_ids()), target) });
+            }
         }
         Ok(encoding)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,47 @@
 //! Labelled text: reading it, splitting it, turning it into padded batches.
 
+use anyhow::{Context, Result};
+
 mod batch;
 mod encode;
+mod goal;
+mod questions;
 mod read;
+mod rows;
 mod split;
+mod tagged;
+mod target;
 
 pub use batch::{Batch, epoch_batches, in_order_batches};
 pub use encode::{EncodedExample, Encoder, Encoding};
-pub use read::{Format, Schema, read_examples};
-pub use split::{Fractions, Split, SplitReport, distinct_labels, split_examples};
+pub use goal::Goal;
+pub use questions::{Question, read_questions};
+pub use read::{Format, Schema, labels_of, read_examples, read_text};
+pub use rows::Rows;
+pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out, split_examples};
+pub use tagged::{TaggedText, TaggedWord, entities_of, read_tagged};
+pub use target::Target;
 
 /// One labelled text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
     /// The text as it stands in the file.
     pub text: String,
+    /// The second text, where two are read together.
+    pub pair: Option<String>,
     /// The label as it stands in the file, or after the recipe's renaming.
     pub label: String,
     /// The file it came from, for stratified splits and messages.
     pub source: String,
+}
+
+impl Example {
+    /// The label as a number.
+    ///
+    /// # Errors
+    /// Another text, or no finite number.
+    pub fn value(&self) -> Result<f64> {
+        let value = self.label.trim().parse().ok().filter(|value: &f64| value.is_finite());
+        value.with_context(|| format!("{}: the label \"{}\" is no number", self.source, self.label))
+    }
 }

@@ -47,6 +47,9 @@ pub struct Schema {
     /// Column or key of the text.
     #[serde(default = "default_text")]
     pub text: String,
+    /// Column or key of the second text, where two are read together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// Column or key of the label.
     #[serde(default = "default_label")]
     pub label: String,
@@ -56,6 +59,9 @@ pub struct Schema {
     /// New names for labels, by the name in the file. When given, other labels are an error.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+    /// A row may have several labels or none: a JSON array, or `|` between them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub several_labels: bool,
     /// Skip rows whose label is null or empty instead of refusing them.
     #[serde(default)]
     pub skip_unlabelled: bool,
@@ -73,12 +79,22 @@ impl Default for Schema {
     fn default() -> Self {
         Self {
             text: default_text(),
+            pair: None,
             label: default_label(),
             format: None,
             rename: BTreeMap::new(),
+            several_labels: false,
             skip_unlabelled: false,
         }
     }
+}
+
+/// What stands between the labels of a text that has several.
+const LABEL_SEPARATOR: &str = "|";
+
+/// The labels of a text that may have several.
+pub fn labels_of(label: &str) -> impl Iterator<Item = &str> {
+    label.split(LABEL_SEPARATOR).filter(|label| !label.is_empty())
 }
 
 /// Where a row stands, for messages.
@@ -100,14 +116,7 @@ impl Place<'_> {
 /// Name file, line (or row) and field: not UTF-8, broken JSON or quoting, a missing column, an empty
 /// text, a label that the schema does not rename, no rows at all.
 pub fn read_examples(path: &Path, schema: &Schema) -> Result<Vec<Example>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            bail!("{}, line {line}: not UTF-8; convert the file (for example with iconv) first", path.display());
-        }
-    };
+    let text = &read_text(path)?;
     let format = match schema.format {
         Some(format) => format,
         None => Format::of(path)?,
@@ -125,6 +134,22 @@ pub fn read_examples(path: &Path, schema: &Schema) -> Result<Vec<Example>> {
     Ok(rows.examples)
 }
 
+/// A text file without its byte order mark.
+///
+/// # Errors
+/// No such file; a line that is not UTF-8, by number.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
+            bail!("{}, line {line}: not UTF-8; convert the file (for example with iconv) first", path.display());
+        }
+    }
+}
+
 struct Rows<'a> {
     schema: &'a Schema,
     path: &'a Path,
@@ -136,8 +161,8 @@ impl<'a> Rows<'a> {
         Place { path: self.path, unit, number }
     }
 
-    fn push(&mut self, place: &Place, text: &str, label: Option<String>) -> Result<()> {
-        let Some(label) = label.filter(|l| !l.is_empty()) else {
+    fn push(&mut self, place: &Place, text: &str, pair: Option<&str>, label: Option<String>) -> Result<()> {
+        let Some(label) = label.filter(|l| !l.is_empty() || self.schema.several_labels) else {
             if self.schema.skip_unlabelled {
                 return Ok(());
             }
@@ -146,26 +171,33 @@ impl<'a> Rows<'a> {
                 self.schema.label
             )));
         };
-        if text.trim().is_empty() {
-            bail!(place.say(format_args!("field `{}` is empty", self.schema.text)));
+        let fields = [(Some(text), Some(&self.schema.text)), (pair, self.schema.pair.as_ref())];
+        for (text, name) in fields {
+            if let (Some(text), Some(name)) = (text, name)
+                && text.trim().is_empty()
+            {
+                bail!(place.say(format_args!("field `{name}` is empty")));
+            }
         }
         let label = if self.schema.rename.is_empty() {
             label
+        } else if self.schema.several_labels {
+            labels_of(&label).map(|part| self.renamed(place, part)).collect::<Result<Vec<_>>>()?.join(LABEL_SEPARATOR)
         } else {
-            match self.schema.rename.get(&label) {
-                Some(renamed) => renamed.clone(),
-                None => {
-                    let known: Vec<_> = self.schema.rename.keys().map(String::as_str).collect();
-                    bail!(place.say(format_args!(
-                        "field `{}` is \"{label}\"; the recipe knows {}",
-                        self.schema.label,
-                        known.join(", ")
-                    )));
-                }
-            }
+            self.renamed(place, &label)?.to_owned()
         };
-        self.examples.push(Example { text: text.to_owned(), label, source: self.path.display().to_string() });
+        let (text, pair) = (text.to_owned(), pair.map(str::to_owned));
+        self.examples.push(Example { text, pair, label, source: self.path.display().to_string() });
         Ok(())
+    }
+
+    fn renamed(&self, place: &Place, label: &str) -> Result<&str> {
+        let rename = &self.schema.rename;
+        rename.get(label).map(String::as_str).with_context(|| {
+            let known: Vec<_> = rename.keys().map(String::as_str).collect();
+            let field = &self.schema.label;
+            place.say(format_args!("field `{field}` is \"{label}\"; the recipe knows {}", known.join(", ")))
+        })
     }
 
     fn json_row(&mut self, place: &Place, row: &Value) -> Result<()> {
@@ -181,13 +213,18 @@ impl<'a> Rows<'a> {
             Value::String(s) => Some(s.clone()),
             Value::Number(n) => Some(n.to_string()),
             Value::Bool(b) => Some(b.to_string()),
+            // Several labels, as the same file in CSV would have them.
+            Value::Array(labels) if self.schema.several_labels && labels.iter().all(Value::is_string) => {
+                Some(labels.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(LABEL_SEPARATOR))
+            }
             _ => bail!(place.say(format_args!("field `{}` is not text or a number", self.schema.label))),
         };
-        let text = match field(&self.schema.text)? {
-            Value::String(s) => s.as_str(),
-            _ => bail!(place.say(format_args!("field `{}` is not text", self.schema.text))),
+        let text = |name: &str| match field(name)? {
+            Value::String(s) => Ok(s.as_str()),
+            _ => bail!(place.say(format_args!("field `{name}` is not text"))),
         };
-        self.push(place, text, label)
+        let pair = self.schema.pair.as_deref().map(text).transpose()?;
+        self.push(place, text(&self.schema.text)?, pair, label)
     }
 
     fn json_lines(&mut self, text: &str) -> Result<()> {
@@ -222,6 +259,7 @@ impl<'a> Rows<'a> {
             })
         };
         let (text_column, label_column) = (column(&self.schema.text)?, column(&self.schema.label)?);
+        let pair_column = self.schema.pair.as_deref().map(column).transpose()?;
         for record in reader.records() {
             let record = record.map_err(|error| {
                 let line = error.position().map_or(0, csv::Position::line);
@@ -232,7 +270,8 @@ impl<'a> Rows<'a> {
             let (Some(text), Some(label)) = (record.get(text_column), record.get(label_column)) else {
                 bail!(place.say("too few columns"));
             };
-            self.push(&place, text, Some(label.to_owned()))?;
+            let pair = pair_column.map(|column| record.get(column).unwrap_or_default());
+            self.push(&place, text, pair, Some(label.to_owned()))?;
         }
         Ok(())
     }

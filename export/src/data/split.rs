@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Example;
+use super::{Example, labels_of};
 
 /// Shares of a split; train takes what dev and test leave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +112,16 @@ pub fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Result<(S
     Ok((split, report))
 }
 
+/// Holds out about a `share` of the items for dev, by the SHA-256 of each one's `key`: items with the same key stay
+/// together, and any machine chooses the same.
+pub fn hold_out<T>(items: Vec<T>, key: impl Fn(&T) -> &str, share: f64) -> (Vec<T>, Vec<T>) {
+    items.into_iter().partition(|item| {
+        let hash = Sha256::digest(normalised(key(item)).as_bytes());
+        let first = hash.iter().take(4).fold(0u32, |number, &byte| number << 8 | u32::from(byte));
+        f64::from(first) / f64::from(u32::MAX) >= share
+    })
+}
+
 /// Label names in sorted order: the order of the logits.
 ///
 /// # Errors
@@ -124,6 +134,18 @@ pub fn distinct_labels<'a>(examples: impl IntoIterator<Item = &'a Example>) -> R
     Ok(labels.into_iter().map(str::to_owned).collect())
 }
 
+/// Label names of rows that may have several, sorted.
+///
+/// # Errors
+/// No label at all.
+pub fn distinct_of_several<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Result<Vec<String>> {
+    let labels: std::collections::BTreeSet<&str> = examples.into_iter().flat_map(|e| labels_of(&e.label)).collect();
+    if labels.is_empty() {
+        bail!("no row has a label");
+    }
+    Ok(labels.into_iter().map(str::to_owned).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +154,7 @@ mod tests {
         (0..n)
             .map(|i| Example {
                 text: format!("text number {i}"),
+                pair: None,
                 label: if i % 3 == 0 { "a" } else { "b" }.into(),
                 source: if i % 2 == 0 { "x" } else { "y" }.into(),
             })
@@ -162,6 +185,16 @@ mod tests {
         let all = split.train.iter().chain(&split.dev).chain(&split.test);
         assert!(all.clone().all(|e| e.text != "text number 7"));
         assert_eq!(all.count(), 59);
+    }
+
+    #[test]
+    fn what_is_held_out_depends_on_nothing_else() {
+        let (train, dev) = hold_out(rows(1000), |row| &row.text, 0.1);
+        assert!((70..130).contains(&dev.len()) && train.len() + dev.len() == 1000);
+        let mut reversed = rows(2000);
+        reversed.reverse();
+        let (_, again) = hold_out(reversed, |row| &row.text, 0.1);
+        assert!(dev.iter().all(|row| again.contains(row)));
     }
 
     #[test]

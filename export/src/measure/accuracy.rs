@@ -1,7 +1,7 @@
 //! Accuracy of a bundle.
 
 use anyhow::{Context, Result};
-use limbeck::{ClassifyOptions, Model};
+use limbeck::{Classification, ClassifyOptions, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Example;
@@ -31,6 +31,9 @@ pub struct Evaluation {
     /// Right or wrong for each example, in order, for paired comparisons.
     #[serde(skip)]
     pub correct: Vec<bool>,
+    /// The probability of the label chosen, for each example.
+    #[serde(skip)]
+    pub confidence: Vec<f32>,
 }
 
 /// 95% Wilson score interval of a share.
@@ -47,7 +50,23 @@ pub fn wilson_interval(right: usize, of: usize) -> (f64, f64) {
 }
 
 /// Texts handed to the sdk at a time: enough for its batching, few enough for a live progress bar.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
+
+/// Classifies texts, or pairs where the examples are pairs.
+///
+/// # Errors
+/// Those of the sdk.
+pub fn classify(model: &Model, examples: &[Example], options: &ClassifyOptions) -> Result<Vec<Classification>> {
+    let pairs: Option<Vec<(&str, &str)>> =
+        examples.iter().map(|e| Some((e.text.as_str(), e.pair.as_deref()?))).collect();
+    Ok(match pairs {
+        Some(pairs) => model.classify_pairs(&pairs, options)?,
+        None => {
+            let texts: Vec<&str> = examples.iter().map(|e| e.text.as_str()).collect();
+            model.classify_batch(&texts, options)?
+        }
+    })
+}
 
 /// Classifies every example through the sdk (texts too long are truncated, and counted).
 ///
@@ -56,12 +75,12 @@ const CHUNK: usize = 64;
 pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: &str) -> Result<Evaluation> {
     let labels = model.bundle().labels().to_vec();
     let mut confusion = vec![vec![0usize; labels.len()]; labels.len()];
-    let (mut correct, mut truncated, mut tokens_dropped) = (Vec::with_capacity(examples.len()), 0, 0);
+    let (mut correct, mut confidence) = (Vec::with_capacity(examples.len()), Vec::with_capacity(examples.len()));
+    let (mut truncated, mut tokens_dropped) = (0, 0);
     let bar = reporter.bar(name, examples.len() as u64, 0);
     let options = ClassifyOptions::new().top_k(1);
     for chunk in examples.chunks(CHUNK) {
-        let texts: Vec<&str> = chunk.iter().map(|e| e.text.as_str()).collect();
-        let answers = model.classify_batch(&texts, &options)?;
+        let answers = classify(model, chunk, &options)?;
         for (example, answer) in chunk.iter().zip(&answers) {
             let truth = labels.iter().position(|l| *l == example.label).with_context(|| {
                 format!(
@@ -71,9 +90,10 @@ pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: 
                     labels.join(", ")
                 )
             })?;
-            let best = answer.labels.first().context("the sdk gave no label")?.index;
-            confusion[truth][best] += 1;
-            correct.push(truth == best);
+            let best = answer.labels.first().context("the sdk gave no label")?;
+            confusion[truth][best.index] += 1;
+            correct.push(truth == best.index);
+            confidence.push(best.probability);
             truncated += usize::from(answer.usage.tokens_dropped > 0);
             tokens_dropped += answer.usage.tokens_dropped;
         }
@@ -95,6 +115,7 @@ pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: 
         labels,
         confusion,
         correct,
+        confidence,
     })
 }
 

@@ -1,11 +1,16 @@
 //! Accuracy, latency and memory, all through the sdk: what is measured is what ships.
 
 mod accuracy;
+mod calibration;
 mod latency;
 mod machine;
 mod memory;
+pub mod metrics;
+mod quality;
 
-pub use accuracy::{Evaluation, evaluate, wilson_interval};
+pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
+pub use calibration::{Calibrated, Observation, calibrate, calibration_error};
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};
+pub use quality::{Classes, TaskQuality, share_out_of_scope, task_quality};

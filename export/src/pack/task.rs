@@ -30,15 +30,15 @@ pub enum TaskName {
 }
 
 impl TaskName {
-    /// The name on the command line and in manifests.
-    pub fn name(self) -> &'static str {
+    /// The task as manifests have it.
+    pub fn task(self) -> format::Task {
         match self {
-            Self::TextClassification => "text-classification",
-            Self::PairClassification => "pair-classification",
-            Self::TokenClassification => "token-classification",
-            Self::QuestionAnswering => "question-answering",
-            Self::SentenceEmbedding => "sentence-embedding",
-            Self::FillMask => "fill-mask",
+            Self::TextClassification => format::Task::TextClassification,
+            Self::PairClassification => format::Task::PairClassification,
+            Self::TokenClassification => format::Task::TokenClassification,
+            Self::QuestionAnswering => format::Task::QuestionAnswering,
+            Self::SentenceEmbedding => format::Task::SentenceEmbedding,
+            Self::FillMask => format::Task::FillMask,
         }
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
             Head::None => "no head".to_owned(),
             head => format!("a {} head", head.name()),
         },
-        task.name()
+        task.task().name()
     );
     let plain = Use {
         head: info.head,

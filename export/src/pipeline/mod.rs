@@ -4,11 +4,10 @@ mod bundles;
 mod data;
 mod stages;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tch::Device;
 
 use crate::arch::Head;
@@ -52,7 +51,7 @@ const TEACHER_MARGIN: f64 = 2.0;
 /// continues from there.
 pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -> Result<Report> {
     let started = Instant::now();
-    let _lock = lock(&options.out)?;
+    let _lock = files::lock_folder(&options.out)?;
     reporter.log_to(&options.out.join("train.log"))?;
     limbeck::runtime::load(options.runtime.as_deref())?;
     let data = prepare(recipe, &options.data)?;
@@ -68,7 +67,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     ));
     files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
 
-    let teacher_sha256 = files::sha256_file(&options.teacher.join("model.safetensors"))?;
+    let teacher_sha256 = checkpoint::weights_sha256(&options.teacher)?;
     let tokenizer = checkpoint::tokenizer_path(&options.teacher)?;
     let head = Head::Classification { labels: data.labels.len() };
     tch::manual_seed(recipe.seed as i64);
@@ -163,20 +162,4 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     files::write_json(&options.out.join("report.json"), &report)?;
     files::write_bytes(&options.out.join("report.html"), crate::report::html(&report, recipe)?.as_bytes())?;
     Ok(report)
-}
-
-/// Keeps a second run out of the same folder; the lock goes with the process, however it ends.
-fn lock(out: &Path) -> Result<File> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let path = out.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another limbeck is working in {}; wait for it, or use another --out", out.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
 }

@@ -46,7 +46,7 @@ fn score(model: &Model, examples: &[EncodedExample], pad_id: usize, device: tch:
     for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
         let batch = Batch::new(examples, indices, pad_id, device);
         let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), false);
-        right += accuracy(&output.logits, &batch.labels) * batch.indices.len() as f64;
+        right += accuracy(&output.logits, &batch.targets) * batch.indices.len() as f64;
     }
     right / examples.len().max(1) as f64
 }
@@ -89,7 +89,7 @@ impl Run<'_> {
         let model = Model::new(params, config, self.head());
         self.run(name, config, params, &model, options, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
-            Ok(Loss { total: cross_entropy(&output.logits, &batch.labels), parts: vec![] })
+            Ok(Loss { total: cross_entropy(&output.logits, &batch.targets), parts: vec![] })
         })
     }
 
@@ -106,7 +106,7 @@ impl Run<'_> {
         self.run(name, config, params, &model, &self.recipe.student.train, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
             let soft = soft_target(&output.logits, &teacher.batch_logits(batch), weights.temperature);
-            let hard = cross_entropy(&output.logits, &batch.labels);
+            let hard = cross_entropy(&output.logits, &batch.targets);
             let mut total: Tensor = &soft * weights.soft + &hard * weights.hard;
             let mut parts = vec![("soft", soft.detach()), ("hard", hard.detach())];
             if weights.cosine > 0.0 {

@@ -161,16 +161,18 @@ impl BundleWriter {
         self.section(SectionKind::Labels, LABELS, serde_json::Value::from(labels.to_vec()).to_string())
     }
 
-    /// Adds how logits become probabilities and decisions.
-    pub fn calibration(self, calibration: &Calibration) -> BundleWriter {
+    /// Adds how logits become probabilities and decisions, in place of what there is.
+    pub fn calibration(mut self, calibration: &Calibration) -> BundleWriter {
         // Text and finite numbers alone; what is not finite becomes null, which the reader refuses.
         let json = serde_json::to_vec(calibration).unwrap_or_default();
+        self.sections.retain(|section| section.kind != SectionKind::Calibration);
         self.section(SectionKind::Calibration, CALIBRATION, json)
     }
 
-    /// Adds inputs with the outputs expected of them.
-    pub fn self_test(self, self_test: &SelfTest) -> BundleWriter {
+    /// Adds inputs with the outputs expected of them, in place of those there are.
+    pub fn self_test(mut self, self_test: &SelfTest) -> BundleWriter {
         let json = serde_json::to_vec(self_test).unwrap_or_default();
+        self.sections.retain(|section| section.kind != SectionKind::Selftest);
         self.section(SectionKind::Selftest, SELF_TEST, json)
     }
 

@@ -22,7 +22,7 @@ fn examples() -> Vec<EncodedExample> {
             if label == 1 {
                 ids[i % 4] = 7;
             }
-            EncodedExample { ids, label }
+            EncodedExample::new(ids, crate::data::Target::Class(label))
         })
         .collect()
 }
@@ -57,10 +57,10 @@ fn run(folder: &Path, stop_before: Option<u64>, checkpoint_every: Duration) -> (
     let outcome = train(
         &stage,
         &Reporter::new(Output::Silent),
-        &|batch| Ok(Loss { total: cross_entropy(&forward(batch, true), &batch.labels), parts: vec![] }),
+        &|batch| Ok(Loss { total: cross_entropy(&forward(batch, true), &batch.targets), parts: vec![] }),
         &|| {
             let all = Batch::new(&data, (0..data.len()).collect(), 0, Device::Cpu);
-            Ok(crate::objective::accuracy(&forward(&all, false), &all.labels))
+            Ok(crate::objective::accuracy(&forward(&all, false), &all.targets))
         },
     );
     (params, outcome)

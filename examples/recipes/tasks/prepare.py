@@ -1,0 +1,158 @@
+"""Turns public data sets into the files that `limbeck finetune`, `calibrate` and `eval` read. Standard library only.
+
+    python3 prepare.py DATA OUT
+
+DATA has the sets as their authors publish them (see README.md for where they come from); OUT gets a folder for each set
+that is there, with train, dev, test. Dev is the authors' where they made one, else a tenth of train by a hash of the
+text; the same for test.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import sys
+import xml.etree.ElementTree as xml
+import zipfile
+
+
+def share(text):
+    """A number from 0 to 9 that any machine gives the same text."""
+    return int(hashlib.sha256(" ".join(text.split()).lower().encode()).hexdigest(), 16) % 10
+
+
+def write_tsv(folder, name, header, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{name}.tsv", "w", encoding="utf-8", newline="") as out:
+        for row in [header, *rows]:
+            out.write("\t".join(" ".join(str(cell).split()) for cell in row) + "\n")
+    print(f"{folder.name}/{name}.tsv: {len(rows)} rows")
+
+
+def write_csv(folder, name, header, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([header, *rows])
+    print(f"{folder.name}/{name}.csv: {len(rows)} rows")
+
+
+def split(rows, text, dev=1, test=0):
+    parts = {"train": [], "dev": [], "test": []}
+    for row in rows:
+        parts["test" if share(text(row)) == test else "dev" if share(text(row)) == dev else "train"].append(row)
+    return parts
+
+
+def banking77(data, out):
+    def read(name):
+        with open(data / "banking77" / name, encoding="utf-8", newline="") as file:
+            return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+    parts = split(read("train.csv"), lambda row: row[0], test=None)
+    parts["test"] = read("test.csv")
+    for name, rows in parts.items():
+        write_csv(out, name, ("text", "label"), rows)
+
+
+def clinc150(data, out):
+    sets = json.loads((data / "clinc150/data_full.json").read_text(encoding="utf-8"))
+    for name, key in (("train", "train"), ("dev", "val"), ("test", "test")):
+        write_tsv(out, name, ("text", "label"), sets[key])
+    for name, key in (("dev_out_of_scope", "oos_val"), ("test_out_of_scope", "oos_test")):
+        write_tsv(out, name, ("text", "label"), sets[key])
+
+
+def polarity(data, out):
+    rows = []
+    with zipfile.ZipFile(data / "nltk/sentence_polarity.zip") as archive:
+        for ending, label in (("neg", "negative"), ("pos", "positive")):
+            name = next(n for n in archive.namelist() if n.endswith(f"rt-polarity.{ending}"))
+            rows += [(line, label) for line in archive.read(name).decode("utf-8").splitlines() if line.strip()]
+    for name, part in split(rows, lambda row: row[0]).items():
+        write_tsv(out, name, ("text", "label"), part)
+
+
+def wikiann(data, out):
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("train", "dev", "test"):
+        text = (data / "wikiann_en" / name).read_text(encoding="utf-8")
+        lines = [line[3:] if line.startswith("en:") else line for line in text.splitlines()]
+        (out / f"{name}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"wikiann/{name}.conll: {text.count(chr(10) * 2)} texts")
+
+
+def stsb(data, out):
+    with gzip.open(data / "stsb/stsbenchmark.tsv.gz", "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    for name in ("train", "dev", "test"):
+        own = [(row["sentence1"], row["sentence2"], row["score"]) for row in rows if row["split"] == name]
+        write_tsv(out, name, ("text", "second", "score"), own)
+
+
+def rte(data, out):
+    def read(part):
+        rows = []
+        with zipfile.ZipFile(data / "nltk/rte.zip") as archive:
+            for name in sorted(n for n in archive.namelist() if n.endswith(f"_{part}.xml")):
+                for pair in xml.parse(io.BytesIO(archive.read(name))).iter("pair"):
+                    holds = pair.get("entailment", pair.get("value")) in ("YES", "TRUE")
+                    label = "entailment" if holds else "not_entailment"
+                    rows.append((pair.findtext("t"), pair.findtext("h"), label))
+        return rows
+
+    parts = split(read("dev"), lambda row: row[0], test=None)
+    parts["test"] = read("test")
+    for name, rows in parts.items():
+        write_tsv(out, name, ("text", "hypothesis", "label"), rows)
+
+
+def cola(data, out):
+    def read(name):
+        lines = (data / "cola" / name).read_text(encoding="utf-8").splitlines()
+        return [(line.split("\t")[3], {"0": "unacceptable", "1": "acceptable"}[line.split("\t")[1]]) for line in lines]
+
+    write_tsv(out, "train", ("text", "label"), read("in_domain_train.tsv"))
+    write_tsv(out, "dev", ("text", "label"), read("in_domain_dev.tsv"))
+    write_tsv(out, "test", ("text", "label"), read("out_of_domain_dev.tsv"))
+
+
+def xquad(data, out):
+    articles = json.loads((data / "xquad_en/first_36_articles.json").read_text(encoding="utf-8"))["data"]
+    parts = {"train": [], "dev": [], "test": []}
+    # By article, so that no paragraph's neighbour is in another part.
+    for index, article in enumerate(articles):
+        parts["test" if index % 6 == 5 else "dev" if index % 6 == 4 else "train"].append(article)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        (out / f"{name}.json").write_text(json.dumps({"version": "1.1", "data": part}), encoding="utf-8")
+        count = sum(len(paragraph["qas"]) for article in part for paragraph in article["paragraphs"])
+        print(f"xquad/{name}.json: {count} questions")
+
+
+SETS = {
+    "banking77": ("banking77", banking77),
+    "clinc150": ("clinc150", clinc150),
+    "polarity": ("nltk/sentence_polarity.zip", polarity),
+    "wikiann": ("wikiann_en", wikiann),
+    "stsb": ("stsb", stsb),
+    "rte": ("nltk/rte.zip", rte),
+    "cola": ("cola", cola),
+    "xquad": ("xquad_en", xquad),
+}
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    data, out = map(pathlib.Path, sys.argv[1:])
+    for name, (source, prepare) in SETS.items():
+        if (data / source).exists():
+            prepare(data, out / name)
+        else:
+            print(f"{name}: {data / source} is not there, left out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use limbeck_export::data::Goal;
+use limbeck_export::device::training_device;
+use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune};
+use limbeck_export::pack::TaskName;
+use limbeck_export::train::{AdamWOptions, TrainOptions};
+
+use super::Columns;
+
+/// Fine-tune an encoder, or some of its layers, on labelled data of any task
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    limbeck finetune --task text-classification --model all-minilm-l6-v2 --train train.csv --label-column category --out intents\n  \
+    limbeck finetune --task pair-classification --model all-minilm-l6-v2 --train rte.tsv --pair-column hypothesis --out nli\n  \
+    limbeck finetune --task token-classification --model all-minilm-l6-v2 --train train.conll --dev dev.conll --layers 3 --out ner\n  \
+    limbeck finetune --task question-answering --model all-minilm-l6-v2 --train squad.json --max-tokens 384 --out reader\n\n\
+    Texts and pairs come as jsonl, json, csv or tsv; tagged words as CoNLL (word, tab, tag; an empty line between texts);\n\
+    questions in the shape of SQuAD. Dev chooses the best epoch; without --dev a tenth of the training data does.\n\
+    A run that was stopped goes on where it was when started again with the same options.")]
+pub(super) struct Finetune {
+    /// What the model will be for
+    #[arg(long, value_enum)]
+    task: TaskName,
+    /// Labels are numbers (regression)
+    #[arg(long, conflicts_with = "several_labels")]
+    numbers: bool,
+    /// Rows may have several labels or none: a JSON array, or `|` between them
+    #[arg(long)]
+    several_labels: bool,
+    /// Hugging Face folder of the encoder
+    #[arg(long)]
+    model: PathBuf,
+    /// Keep so many of its layers, evenly spaced; default: all
+    #[arg(long)]
+    layers: Option<usize>,
+    /// Labelled data; may be repeated
+    #[arg(long, required = true)]
+    train: Vec<PathBuf>,
+    /// Labelled data that chooses the best epoch
+    #[arg(long)]
+    dev: Option<PathBuf>,
+    /// Folder for the result
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    columns: Columns,
+    /// For sentence embeddings: the label of texts that mean the same (those that have nothing in common have 0)
+    #[arg(long, default_value_t = 5.0)]
+    highest: f64,
+    /// Longest text in tokens, special tokens included
+    #[arg(long, default_value_t = 128)]
+    max_tokens: usize,
+    /// Overlap of the windows of a long text, in tokens, for questions
+    #[arg(long, default_value_t = 64)]
+    stride: usize,
+    /// Passes over the training data
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Examples a step
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Peak learning rate
+    #[arg(long, default_value_t = 5e-5)]
+    learning_rate: f64,
+    /// Share of the steps that warm up
+    #[arg(long, default_value_t = 0.1)]
+    warmup: f64,
+    /// Decay of weights
+    #[arg(long, default_value_t = 0.01)]
+    weight_decay: f64,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Where to train: auto, cpu or cuda
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Threads for training; default: all cores
+    #[arg(long)]
+    threads: Option<i32>,
+    /// Seconds between training checkpoints, at most
+    #[arg(long, default_value_t = 30)]
+    checkpoint_seconds: u64,
+    /// JSON lines of progress on standard output, the result last
+    #[arg(long)]
+    json: bool,
+}
+
+impl Finetune {
+    fn goal(&self) -> Result<Goal> {
+        let classifier = matches!(self.task, TaskName::TextClassification | TaskName::PairClassification);
+        ensure!(
+            classifier || !(self.numbers || self.several_labels),
+            "--numbers and --several-labels are for classification of texts and pairs"
+        );
+        Ok(match self.task {
+            TaskName::TextClassification | TaskName::PairClassification if self.numbers => Goal::Value,
+            TaskName::TextClassification | TaskName::PairClassification if self.several_labels => Goal::Labels,
+            TaskName::TextClassification | TaskName::PairClassification => Goal::Class,
+            TaskName::TokenClassification => Goal::Tags,
+            TaskName::QuestionAnswering => Goal::Answers,
+            TaskName::SentenceEmbedding => {
+                ensure!(self.highest > 0.0 && self.highest.is_finite(), "--highest must be above 0");
+                Goal::Similarity { highest: self.highest }
+            }
+            TaskName::FillMask => anyhow::bail!("masked language models cannot be fine-tuned here yet"),
+        })
+    }
+
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let goal = self.goal()?;
+        if let Some(threads) = self.threads {
+            ensure!(threads > 0, "--threads must be at least 1");
+            tch::set_num_threads(threads);
+        }
+        let schema = self.columns.schema_for(goal, &self.task.task())?;
+        let optimizer = AdamWOptions { weight_decay: self.weight_decay, ..AdamWOptions::default() };
+        let options = FinetuneOptions {
+            task: self.task,
+            goal,
+            model: self.model,
+            layers: self.layers,
+            train: self.train,
+            dev: self.dev,
+            schema,
+            max_tokens: self.max_tokens,
+            stride: self.stride,
+            options: TrainOptions {
+                epochs: self.epochs,
+                batch_size: self.batch_size,
+                learning_rate: self.learning_rate,
+                warmup: self.warmup,
+                optimizer,
+            },
+            seed: self.seed,
+            out: self.out,
+            device: training_device(&self.device)?,
+            checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
+        };
+        let reporter = super::reporter(self.json);
+        let done = finetune(&options, &reporter)?;
+        if self.json {
+            reporter.event("finetuned", &done);
+        } else {
+            let out = options.out.display();
+            let Finetuned { measure, outcome, .. } = &done;
+            super::print(&format!(
+                "{out}: {measure} {:.4} on dev (epoch {} of {})\n\
+                 Next: limbeck pack {out} -o {out}.limbeck --task {} --max-tokens {}\n",
+                outcome.best_dev,
+                outcome.best_epoch,
+                outcome.history.len(),
+                done.task,
+                done.max_tokens
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,121 @@
+//! Labelled data of any task.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{
+    Encoder, Encoding, Example, Goal, Question, Schema, TaggedText, distinct_labels, distinct_of_several, hold_out,
+    read_examples, read_questions, read_tagged,
+};
+
+/// The rows of a file.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    /// Texts, or pairs of texts, with labels or numbers.
+    Texts(Vec<Example>),
+    /// Texts whose words are tagged.
+    Tagged(Vec<TaggedText>),
+    /// Questions about texts.
+    Questions(Vec<Question>),
+}
+
+impl Rows {
+    /// Reads a file in the format that the goal needs: CoNLL for tags, SQuAD's for answers, else by `schema`.
+    ///
+    /// # Errors
+    /// Those of the reader, with file and line.
+    pub fn read(path: &Path, goal: Goal, schema: &Schema) -> Result<Rows> {
+        Ok(match goal {
+            Goal::Tags => Rows::Tagged(read_tagged(path)?),
+            Goal::Answers => Rows::Questions(read_questions(path)?),
+            _ => Rows::Texts(read_examples(path, schema)?),
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Rows::Texts(rows) => rows.len(),
+            Rows::Tagged(rows) => rows.len(),
+            Rows::Questions(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes about a `share` of the rows away for dev, the same on any machine. Rows about the same text stay together.
+    pub(crate) fn hold_out(self, share: f64) -> (Rows, Rows) {
+        match self {
+            Rows::Texts(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Texts),
+            Rows::Tagged(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Tagged),
+            Rows::Questions(rows) => both(hold_out(rows, |row| &row.context, share), Rows::Questions),
+        }
+    }
+
+    /// Drops the rows whose text, or pair of texts, is also in `other`; returns how many.
+    pub(crate) fn drop_seen_in(&mut self, other: &Rows) -> usize {
+        let seen: HashSet<String> = other.keys().into_iter().collect();
+        let mut fresh = self.keys().into_iter().map(|key| !seen.contains(&key));
+        let before = self.len();
+        let mut keep = || fresh.next().unwrap_or(true);
+        match self {
+            Rows::Texts(rows) => rows.retain(|_| keep()),
+            Rows::Tagged(rows) => rows.retain(|_| keep()),
+            Rows::Questions(rows) => rows.retain(|_| keep()),
+        }
+        before - self.len()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        match self {
+            Rows::Texts(rows) => rows
+                .iter()
+                .map(|row| format!("{}\n{}", plain(&row.text), row.pair.as_deref().map(plain).unwrap_or_default()))
+                .collect(),
+            Rows::Tagged(rows) => rows.iter().map(|row| plain(&row.text)).collect(),
+            Rows::Questions(rows) => {
+                rows.iter().map(|row| format!("{}\n{}", plain(&row.question), plain(&row.context))).collect()
+            }
+        }
+    }
+
+    /// Labels in the order of the logits: sorted, and for tags `O` first.
+    pub(crate) fn labels(&self, goal: Goal) -> Result<Vec<String>> {
+        match (self, goal) {
+            (Rows::Texts(rows), Goal::Class) => distinct_labels(rows),
+            (Rows::Texts(rows), Goal::Labels) => distinct_of_several(rows),
+            (Rows::Tagged(rows), _) => {
+                let tags: BTreeSet<&str> =
+                    rows.iter().flat_map(|row| &row.words).map(|word| word.tag.as_str()).collect();
+                if tags.iter().all(|&tag| tag == "O") {
+                    bail!("no word is tagged with anything but O");
+                }
+                let others = tags.into_iter().filter(|&tag| tag != "O");
+                Ok(std::iter::once("O").chain(others).map(str::to_owned).collect())
+            }
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// Tokenized, with what the goal asks for.
+    pub(crate) fn encode(&self, goal: Goal, encoder: &Encoder, labels: &[String], stride: usize) -> Result<Encoding> {
+        match (self, goal) {
+            (Rows::Texts(rows), Goal::Labels) => encoder.encode_several(rows, labels),
+            (Rows::Texts(rows), Goal::Value) => encoder.encode_values(rows),
+            (Rows::Texts(rows), Goal::Similarity { highest }) => encoder.encode_apart(rows, highest),
+            (Rows::Texts(rows), _) => encoder.encode(rows, labels),
+            (Rows::Tagged(rows), _) => encoder.encode_tagged(rows, labels),
+            (Rows::Questions(rows), _) => encoder.encode_questions(rows, stride),
+        }
+    }
+}
+
+fn both<T>((first, second): (Vec<T>, Vec<T>), rows: fn(Vec<T>) -> Rows) -> (Rows, Rows) {
+    (rows(first), rows(second))
+}

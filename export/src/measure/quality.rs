@@ -1,0 +1,260 @@
+//! Quality of a bundle of any task on labelled data, through the sdk.
+
+use anyhow::{Context, Result};
+use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, Model, Overflow, TagOptions, Usage, similarity};
+use serde::Serialize;
+
+use super::accuracy::{CHUNK, Evaluation, classify, evaluate};
+use super::calibration::calibration_error;
+use super::metrics::{Metrics, f1, macro_f1, matthews, pearson, spearman, squad_exact, squad_f1};
+use crate::data::{Example, Question, Rows, TaggedText, entities_of, labels_of};
+use crate::progress::Reporter;
+
+/// How a bundle did.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskQuality {
+    /// The bundle's task.
+    pub task: String,
+    /// Number of examples.
+    pub examples: usize,
+    /// The measures by name; shares are from 0 to 1.
+    pub metrics: Metrics,
+    /// Texts that were longer than the model takes and were cut.
+    pub truncated: usize,
+    /// Tokens that were not read.
+    pub tokens_dropped: usize,
+    /// Texts that were read in several windows.
+    pub windowed: usize,
+    /// Of a model with one right label: right and wrong by label.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+}
+
+/// Which label was taken for which.
+#[derive(Clone, Debug, Serialize)]
+pub struct Classes {
+    /// Names, in the order of `confusion`.
+    pub labels: Vec<String>,
+    /// `confusion[true][predicted]`, counts.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+/// Runs a bundle on labelled data. Long texts are cut where the task is classification, else read in windows.
+///
+/// # Errors
+/// Data that are not the task's, a label that the bundle does not have, or an error of the sdk.
+pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<TaskQuality> {
+    let manifest = model.bundle().manifest();
+    let mut run = Run { model, reporter, used: Used::default() };
+    let mut classes = None;
+    let metrics = match rows {
+        Rows::Texts(examples) => {
+            if manifest.embedding.is_some() {
+                run.similarities(examples)?
+            } else {
+                match manifest.activation {
+                    limbeck::bundle::Activation::Softmax => {
+                        let found = evaluate(model, examples, reporter, "eval")?;
+                        let metrics = of_classes(&found);
+                        (run.used.truncated, run.used.tokens_dropped) = (found.truncated, found.tokens_dropped);
+                        classes = Some(Classes { labels: found.labels, confusion: found.confusion });
+                        metrics
+                    }
+                    limbeck::bundle::Activation::Sigmoid => run.several_labels(examples)?,
+                    _ => run.values(examples)?,
+                }
+            }
+        }
+        Rows::Tagged(texts) => run.entities(texts)?,
+        Rows::Questions(questions) => run.answers(questions)?,
+    };
+    let Used { truncated, tokens_dropped, windowed } = run.used;
+    let task = manifest.task.name().to_owned();
+    Ok(TaskQuality { task, examples: rows.len(), metrics, truncated, tokens_dropped, windowed, classes })
+}
+
+/// The share of texts that a bundle says are not its business.
+///
+/// # Errors
+/// An error of the sdk.
+pub fn share_out_of_scope(model: &Model, examples: &[Example]) -> Result<f64> {
+    let mut out = 0;
+    for chunk in examples.chunks(CHUNK) {
+        out += classify(model, chunk, &ClassifyOptions::new().top_k(1))?.iter().filter(|a| !a.in_scope).count();
+    }
+    Ok(out as f64 / examples.len().max(1) as f64)
+}
+
+fn named<const N: usize>(values: [(&str, f64); N]) -> Metrics {
+    values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn of_classes(found: &Evaluation) -> Metrics {
+    named([
+        ("accuracy", found.value),
+        ("accuracy_low", found.low),
+        ("accuracy_high", found.high),
+        ("majority", found.majority),
+        ("macro_f1", macro_f1(&found.confusion)),
+        ("matthews", matthews(&found.confusion)),
+        ("calibration_error", calibration_error(&found.confidence, &found.correct)),
+    ])
+}
+
+#[derive(Default)]
+struct Used {
+    truncated: usize,
+    tokens_dropped: usize,
+    windowed: usize,
+}
+
+struct Run<'a> {
+    model: &'a Model,
+    reporter: &'a Reporter,
+    used: Used,
+}
+
+impl Run<'_> {
+    fn count(&mut self, usage: &Usage) {
+        self.used.truncated += usize::from(usage.tokens_dropped > 0);
+        self.used.tokens_dropped += usage.tokens_dropped;
+        self.used.windowed += usize::from(usage.windows > 1);
+    }
+
+    /// Runs `items` in chunks with a progress bar.
+    fn each<T>(&mut self, items: &[T], mut run: impl FnMut(&mut Self, &[T]) -> Result<()>) -> Result<()> {
+        let bar = self.reporter.bar("eval", items.len() as u64, 0);
+        for (index, chunk) in items.chunks(CHUNK).enumerate() {
+            run(self, chunk)?;
+            bar.advance((index * CHUNK + chunk.len()) as u64, "evaluating");
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    fn several_labels(&mut self, examples: &[Example]) -> Result<Metrics> {
+        let labels = self.model.bundle().labels().to_vec();
+        // Right, guessed and there, by label.
+        let mut counts = vec![[0usize; 3]; labels.len()];
+        let mut exact = 0;
+        self.each(examples, |run, chunk| {
+            for (example, answer) in chunk.iter().zip(classify(run.model, chunk, &ClassifyOptions::new())?) {
+                run.count(&answer.usage);
+                let mut truth = vec![false; labels.len()];
+                for label in labels_of(&example.label) {
+                    let index = labels
+                        .iter()
+                        .position(|l| l == label)
+                        .with_context(|| format!("{}: label \"{label}\" is not one of the bundle's", example.source))?;
+                    truth[index] = true;
+                }
+                exact += usize::from(answer.labels.iter().all(|scored| scored.holds == truth[scored.index]));
+                for scored in &answer.labels {
+                    let there = truth[scored.index];
+                    let count = &mut counts[scored.index];
+                    count[0] += usize::from(there && scored.holds);
+                    count[1] += usize::from(scored.holds);
+                    count[2] += usize::from(there);
+                }
+            }
+            Ok(())
+        })?;
+        let total = |k: usize| counts.iter().map(|count| count[k]).sum::<usize>();
+        let by_label: f64 = counts.iter().map(|&[right, guessed, there]| f1(right, guessed, there)).sum();
+        Ok(named([
+            ("micro_f1", f1(total(0), total(1), total(2))),
+            ("macro_f1", by_label / labels.len().max(1) as f64),
+            ("all_right", exact as f64 / examples.len().max(1) as f64),
+        ]))
+    }
+
+    fn values(&mut self, examples: &[Example]) -> Result<Metrics> {
+        let (mut values, mut truth) = (Vec::new(), Vec::new());
+        self.each(examples, |run, chunk| {
+            for (example, answer) in chunk.iter().zip(classify(run.model, chunk, &ClassifyOptions::new())?) {
+                run.count(&answer.usage);
+                truth.push(example.value()?);
+                values.push(f64::from(answer.labels.first().context("the sdk gave no value")?.logit));
+            }
+            Ok(())
+        })?;
+        let squares: f64 = values.iter().zip(&truth).map(|(value, truth)| (value - truth).powi(2)).sum();
+        let error = (squares / values.len().max(1) as f64).sqrt();
+        Ok(named([
+            ("pearson", pearson(&values, &truth)),
+            ("spearman", spearman(&values, &truth)),
+            ("root_mean_squared_error", error),
+        ]))
+    }
+
+    fn similarities(&mut self, examples: &[Example]) -> Result<Metrics> {
+        let (mut cosines, mut truth) = (Vec::new(), Vec::new());
+        let options = EmbedOptions::new().overflow(Overflow::AutoWindow);
+        self.each(examples, |run, chunk| {
+            let mut texts = Vec::new();
+            for example in chunk {
+                let second = example.pair.as_deref().with_context(|| format!("{}: no second text", example.source))?;
+                texts.extend([example.text.as_str(), second]);
+                truth.push(example.value()?);
+            }
+            let vectors = run.model.embed_batch(&texts, &options)?;
+            vectors.iter().for_each(|vector| run.count(&vector.usage));
+            for pair in vectors.chunks_exact(2) {
+                cosines.push(f64::from(similarity(&pair[0].vector, &pair[1].vector)?));
+            }
+            Ok(())
+        })?;
+        Ok(named([("pearson", pearson(&cosines, &truth)), ("spearman", spearman(&cosines, &truth))]))
+    }
+
+    fn entities(&mut self, texts: &[TaggedText]) -> Result<Metrics> {
+        let (mut right, mut guessed, mut there) = (0, 0, 0);
+        let options = TagOptions::new().overflow(Overflow::AutoWindow);
+        self.each(texts, |run, chunk| {
+            let plain: Vec<&str> = chunk.iter().map(|text| text.text.as_str()).collect();
+            for (text, answer) in chunk.iter().zip(run.model.tag_batch(&plain, &options)?) {
+                run.count(&answer.usage);
+                let tags = text.words.iter().map(|word| word.tag.as_str());
+                let truth: Vec<(usize, usize, &str)> = entities_of(tags)
+                    .into_iter()
+                    .map(|(first, last, kind)| (text.words[first].start, text.words[last].end, kind))
+                    .collect();
+                let found = answer.entities.iter().map(|e| (e.span.bytes.start, e.span.bytes.end, e.label.as_str()));
+                right += found.filter(|entity| truth.contains(entity)).count();
+                guessed += answer.entities.len();
+                there += truth.len();
+            }
+            Ok(())
+        })?;
+        let share = |of: usize| right as f64 / of.max(1) as f64;
+        Ok(named([
+            ("entity_f1", f1(right, guessed, there)),
+            ("entity_precision", share(guessed)),
+            ("entity_recall", share(there)),
+        ]))
+    }
+
+    /// Where questions may have no answer, none is given when it scores higher (SQuAD 2).
+    fn answers(&mut self, questions: &[Question]) -> Result<Metrics> {
+        let may_lack = questions.iter().any(|question| question.answers.is_empty());
+        let (mut exact, mut overlap) = (0.0, 0.0);
+        let options = AnswerOptions::new().top_k(1);
+        self.each(questions, |run, chunk| {
+            let pairs: Vec<(&str, &str)> = chunk.iter().map(|q| (q.question.as_str(), q.context.as_str())).collect();
+            for (question, answer) in chunk.iter().zip(run.model.answer_batch(&pairs, &options)?) {
+                run.count(&answer.usage);
+                let best = if may_lack { answer.best() } else { answer.answers.first() };
+                let given = best.map_or("", |answer| answer.text.as_str());
+                let right: Vec<&str> = match question.answers.as_slice() {
+                    [] => vec![""],
+                    answers => answers.iter().map(|&(start, end)| &question.context[start..end]).collect(),
+                };
+                exact += f64::from(u8::from(right.iter().any(|right| squad_exact(given, right))));
+                overlap += right.iter().map(|right| squad_f1(given, right)).fold(0.0, f64::max);
+            }
+            Ok(())
+        })?;
+        let count = questions.len().max(1) as f64;
+        Ok(named([("exact", exact / count), ("f1", overlap / count)]))
+    }
+}
