@@ -8,9 +8,9 @@ use limbeck_export::checkpoint::{self, HeadInfo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const POSITIVE: [&str; 4] = ["good", "great", "fine", "lovely"];
-const NEGATIVE: [&str; 4] = ["bad", "awful", "poor", "dull"];
-const NEUTRAL: [&str; 12] =
+pub const POSITIVE: [&str; 4] = ["good", "great", "fine", "lovely"];
+pub const NEGATIVE: [&str; 4] = ["bad", "awful", "poor", "dull"];
+pub const NEUTRAL: [&str; 12] =
     ["the", "film", "food", "was", "a", "very", "place", "phone", "i", "think", "service", "it"];
 
 /// Everything a distillation needs, removed when dropped.
@@ -155,7 +155,7 @@ fn noise(x: u64) -> f32 {
 }
 
 /// splitmix64.
-fn hash(x: u64) -> u64 {
+pub fn hash(x: u64) -> u64 {
     let mut z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

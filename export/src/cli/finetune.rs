@@ -52,9 +52,9 @@ pub(super) struct Finetune {
     /// For sentence embeddings: the label of texts that mean the same (those that have nothing in common have 0)
     #[arg(long, default_value_t = 5.0)]
     highest: f64,
-    /// Longest text in tokens, special tokens included
-    #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
+    /// Longest text in tokens, special tokens included; default: 128, or what the model has if that is less
+    #[arg(long)]
+    max_tokens: Option<usize>,
     /// Overlap of the windows of a long text, in tokens, for questions
     #[arg(long, default_value_t = 64)]
     stride: usize,

@@ -15,7 +15,7 @@ use crate::checkpoint::{self, HeadInfo, Problem, SentencePooling};
 use crate::data::{Encoder, Goal, Rows, Schema};
 use crate::files;
 use crate::measure::{Machine, machine, today};
-use crate::pack::TaskName;
+use crate::pack::{self, TaskName};
 use crate::progress::Reporter;
 use crate::train::{Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
@@ -36,8 +36,8 @@ pub struct FinetuneOptions {
     pub dev: Option<PathBuf>,
     /// Columns and labels of the data.
     pub schema: Schema,
-    /// Longest text in tokens, special tokens included.
-    pub max_tokens: usize,
+    /// Longest text in tokens, special tokens included; 128, or as many as the model has, when `None`.
+    pub max_tokens: Option<usize>,
     /// Overlap of windows of long texts, in tokens, for questions.
     pub stride: usize,
     /// Training settings.
@@ -104,12 +104,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
     let started = Instant::now();
     options.options.check("finetune")?;
     let (config, own) = checkpoint::read_shape(&options.model)?;
-    ensure!(
-        (3..=config.max_positions()).contains(&options.max_tokens),
-        "--max-tokens {} must be from 3 to the model's {} positions",
-        options.max_tokens,
-        config.max_positions()
-    );
+    let max_tokens = pack::fitting_tokens(options.max_tokens, &config)?;
     let Data { train: rows, dev, dropped, sha256 } = read(options)?;
     let labels = labels(&rows, options.goal, own.ok().as_ref())?;
     let (info, pooling) = head(options, &labels)?;
@@ -118,7 +113,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         Some(count) if (1..=config.layers).contains(&count) => checkpoint::evenly_spaced_layers(config.layers, count),
         Some(count) => bail!("--layers {count}: {} has {} layers", options.model.display(), config.layers),
     };
-    let identity = identity(options, &sha256, &labels, &layers)?;
+    let identity = identity(options, max_tokens, &sha256, &labels, &layers)?;
     let _lock = files::lock_folder(&options.out)?;
     let result = options.out.join(RESULT);
     if result.is_file() {
@@ -140,13 +135,13 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
 
     tch::manual_seed(options.seed as i64);
     let tokenizer = checkpoint::tokenizer_path(&options.model)?;
-    let encoder = Encoder::new(&tokenizer, options.max_tokens, config.vocab_size)?;
+    let encoder = Encoder::new(&tokenizer, max_tokens, config.vocab_size)?;
     let encode = |rows: &Rows| rows.encode(options.goal, &encoder, &labels, options.stride);
     let (train_set, dev_set) = (encode(&rows)?, encode(&dev)?);
     if train_set.truncated > 0 {
         reporter.note(&format!(
             "Note: {} training texts are longer than {} tokens and were cut ({} tokens lost)",
-            train_set.truncated, options.max_tokens, train_set.tokens_dropped
+            train_set.truncated, max_tokens, train_set.tokens_dropped
         ));
     }
     let (config, params) = start(options, config, &info, &layers)?;
@@ -183,7 +178,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         dev_rows: dev.len(),
         dropped,
         measure: options.goal.measure().to_owned(),
-        max_tokens: options.max_tokens,
+        max_tokens,
         seed: options.seed,
         options: options.options.clone(),
         outcome,
@@ -262,9 +257,15 @@ fn head(options: &FinetuneOptions, labels: &[String]) -> Result<(HeadInfo, Optio
     })
 }
 
-fn identity(options: &FinetuneOptions, data: &str, labels: &[String], layers: &[usize]) -> Result<String> {
+fn identity(
+    options: &FinetuneOptions,
+    max_tokens: usize,
+    data: &str,
+    labels: &[String],
+    layers: &[usize],
+) -> Result<String> {
     let weights = checkpoint::weights_sha256(&options.model)?;
-    let FinetuneOptions { task, goal, max_tokens, stride, options, seed, .. } = options;
+    let FinetuneOptions { task, goal, stride, options, seed, .. } = options;
     let parts = (task.task(), goal, max_tokens, stride, options, seed, data, labels, layers, weights);
     Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
 }

@@ -5,14 +5,14 @@ mod task;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use limbeck::bundle as format;
 use limbeck::{BundleWriter, Calibration, Manifest};
 
 pub use task::TaskName;
 
 use crate::TOKENIZERS_VERSION;
-use crate::arch::count_parameters;
+use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build};
 
@@ -57,6 +57,18 @@ impl Default for PackOptions {
 
 const DEFAULT_MAX_TOKENS: usize = 128;
 
+/// The longest text in tokens: what is asked for, or 128, or as many positions as the model has if those are fewer.
+pub(crate) fn fitting_tokens(asked: Option<usize>, config: &ModelConfig) -> Result<usize> {
+    let positions = config.max_positions();
+    let tokens = asked.unwrap_or(DEFAULT_MAX_TOKENS.min(positions));
+    // Two special tokens and one of text.
+    ensure!(
+        (3..=positions).contains(&tokens),
+        "max_tokens {tokens} must be from 3 to the model's {positions} positions"
+    );
+    Ok(tokens)
+}
+
 /// A bundle that is complete but for what measuring adds to its manifest.
 pub struct Draft {
     /// Quality, latency and the measured drop may be filled in before writing.
@@ -83,11 +95,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, config.hidden_size, options.task)?;
     let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
-    let positions = config.max_positions();
-    let max_tokens = options.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS.min(positions));
-    if !(3..=positions).contains(&max_tokens) {
-        bail!("max_tokens {max_tokens} must be from 3 to the model's {positions} positions");
-    }
+    let max_tokens = fitting_tokens(options.max_tokens, &config)?;
     let single = options.weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
     let graph_options =
