@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use crate::bundle::{Pooling, TagScheme};
 use crate::post::{entities, pooling, span};
+use crate::runtime::limits::Limits;
 use crate::text::window::{self, Keep};
 use crate::text::{self, TextSpan};
-use crate::{Aggregation, Overflow, Result};
+use crate::{Aggregation, Model, Overflow, Result};
 
 /// Probabilities of logits.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
@@ -62,4 +63,13 @@ pub fn plan_pair(tokens: [usize; 2], room: usize, stride: usize, overflow: u8) -
         _ => Overflow::Window { stride },
     };
     window::plan_pair(tokens, room, 3, overflow, Keep::First).map(|plan| plan.windows)
+}
+
+/// The model's session, run as a program would that calls ONNX Runtime by itself: tensors made of ids that are at hand,
+/// the graph run, the first output looked at. The baseline of what the library adds.
+///
+/// # Errors
+/// A session cannot be had, or the graph does not run.
+pub fn bare_run(model: &Model, ids: &[i32]) -> Result<f32> {
+    model.pool().take(&Limits::default())?.session()?.bare_run(ids)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{builder, data, labels, manifest, open, writer};
 use limbeck::bundle::{ElementType, SectionKind, Task};
-use limbeck::{BundleWriter, Cancel, ClassifyOptions, Code, Model, runtime};
+use limbeck::{BundleWriter, Cancel, ClassifyOptions, Code, Model, Overflow, runtime};
 
 /// A model that takes long texts, and a text it works on for about a second.
 fn slow() -> (Model, String) {
@@ -85,6 +85,57 @@ fn a_running_call_ends_at_its_deadline() {
         assert!(late < run / 4, "it ended {late:?} after the deadline; a whole run takes {run:?}");
         model.classify_with("a good film", &ClassifyOptions::new().timeout(Duration::from_secs(60))).unwrap();
     });
+}
+
+/// What long work promises: an answer to cancel and deadline within this time.
+const PROMPT: Duration = Duration::from_millis(50);
+
+/// Cancels a call `wait` after its start, and in another try lets a deadline pass then; both must end it promptly.
+fn ends_promptly(wait: Duration, call: impl Fn(&ClassifyOptions) -> limbeck::Result<()>) {
+    let cancel = Cancel::new();
+    let options = ClassifyOptions::new().overflow(Overflow::AutoWindow).cancel(cancel.clone());
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(wait);
+        cancel.cancel();
+        Instant::now()
+    });
+    let outcome = call(&options);
+    let late = after(canceller.join().unwrap());
+    assert_eq!(outcome.unwrap_err().code(), Code::Cancelled);
+    assert!(late < PROMPT, "it ended {late:?} after the cancel");
+    let deadline = Instant::now() + wait;
+    let outcome = call(&ClassifyOptions::new().overflow(Overflow::AutoWindow).deadline(deadline));
+    let late = after(deadline);
+    assert_eq!(outcome.unwrap_err().code(), Code::DeadlineExceeded);
+    assert!(late < PROMPT, "it ended {late:?} after the deadline");
+}
+
+#[test]
+fn a_long_batch_ends_promptly() {
+    let model = open(|_| {});
+    let texts = vec!["the film was not very good"; 60_000];
+    let start = Instant::now();
+    model.classify_batch(&texts, &ClassifyOptions::new()).unwrap();
+    let whole = start.elapsed();
+    assert!(whole > 4 * PROMPT, "the batch takes only {whole:?}, which proves nothing");
+    // Early, while texts are tokenized, and later, while batches run.
+    for part in [0.1, 0.7] {
+        despite_other_work(|| {
+            ends_promptly(whole.mul_f64(part), |options| model.classify_batch(&texts, options).map(drop));
+        });
+    }
+}
+
+#[test]
+fn a_text_of_many_windows_ends_promptly() {
+    let model = open(|m| m.max_tokens = 32);
+    let text = "fox ".repeat(200_000);
+    let start = Instant::now();
+    let answer = model.classify_with(&text, &ClassifyOptions::new().overflow(Overflow::AutoWindow)).unwrap();
+    let (whole, usage) = (start.elapsed(), answer.usage);
+    assert!(usage.windows > 1000 && usage.timings.inference > 4 * PROMPT, "{usage:?} proves nothing");
+    let wait = whole - usage.timings.inference.mul_f64(0.6);
+    despite_other_work(|| ends_promptly(wait, |options| model.classify_with(&text, options).map(drop)));
 }
 
 #[test]

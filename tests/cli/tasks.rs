@@ -18,7 +18,7 @@ fn sentence(row: usize, words: &[&'static str]) -> String {
 }
 
 fn polarity(row: usize) -> [&'static str; 4] {
-    if row % 2 == 0 { POSITIVE } else { NEGATIVE }
+    if row.is_multiple_of(2) { POSITIVE } else { NEGATIVE }
 }
 
 /// Finetunes on `data`, packs, and gives what `eval` finds on the same data: the tasks are so easy that what was

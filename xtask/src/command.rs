@@ -50,6 +50,17 @@ fn outer_library_path(paths: &OsStr, executable: Option<&Path>) -> Option<OsStri
     if outer.is_empty() { None } else { std::env::join_paths(outer).ok() }
 }
 
+/// The revision for the report; a changed tree is not that revision.
+pub fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = command("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let revision = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.trim().is_empty();
+    Some(format!("{}{}", revision.trim(), if changed { " with changes" } else { "" }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

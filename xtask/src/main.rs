@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask --help` lists the verbs.
 
+mod bench;
 mod cache;
 mod clients;
 mod command;
@@ -35,7 +36,8 @@ Start here:
 Then:
   limbeck -- ARGS   build the limbeck command line and run it with ARGS
   fetch             fetch engines, teacher and data into the cache, nothing else
-  docs              regenerate the tables of README.md from the committed results
+  bench             run the library's benchmarks
+  docs              regenerate the tables of README.md and docs/ from the committed results
   header            compare capi/include/limbeck.h with the sources it is generated from
 
 `cargo xtask VERB --help` says more.
@@ -71,6 +73,7 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         "test" => test::HELP,
         "limbeck" => compile::HELP,
         "fetch" => fetch::HELP,
+        "bench" => bench::HELP,
         "docs" => docs::HELP,
         "header" => header::HELP,
         "help" | "--help" | "-h" => {
@@ -78,7 +81,7 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         other => bail!(
-            "`{other}` is not a verb of xtask: use quickstart, test, limbeck, fetch, docs or header (see cargo xtask --help)"
+            "`{other}` is not a verb of xtask: use quickstart, test, limbeck, fetch, bench, docs or header (see cargo xtask --help)"
         ),
     };
     // What follows `--` belongs to the program that is run, its --help included.
@@ -92,6 +95,7 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         "test" => test::run(Arguments::new(verb, rest)),
         "limbeck" => compile::run_limbeck(rest),
         "fetch" => fetch::run(Arguments::new(verb, rest)),
+        "bench" => bench::run(Arguments::new(verb, rest)),
         "docs" => docs::run(Arguments::new(verb, rest)),
         _ => header::run(Arguments::new(verb, rest)),
     }

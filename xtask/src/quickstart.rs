@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
-use crate::command::{command, repository};
+use crate::command::{command, commit, repository};
 use crate::compile::{Built, build};
 use crate::engines::Engines;
 use crate::progress::time;
@@ -120,17 +120,6 @@ fn succeed(command: &mut Command, what: &str) -> Result<()> {
         bail!("{what} failed ({status}); its words are above");
     }
     Ok(())
-}
-
-/// The revision for the report; a changed tree is not that revision.
-fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = command("git").args(arguments).output().ok().filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok()
-    };
-    let revision = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.trim().is_empty();
-    Some(format!("{}{}", revision.trim(), if changed { " with changes" } else { "" }))
 }
 
 /// Compiles the C example with the system's compiler and runs it, as somebody who links liblimbeck would.

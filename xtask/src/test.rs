@@ -35,9 +35,13 @@ Options:
 
 /// What is run, in this order. One cargo call for the tests of all crates: calls for one crate each would
 /// compile the dependencies again with other features.
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 7] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    (
+        "clippy of benches",
+        Step::Check(&["clippy", "-p", "limbeck", "--features", "internals", "--benches", "--", "-D", "warnings"]),
+    ),
     // Without the C library, whose crate has the sdk's name and whose documentation is its header.
     ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use limbeck::{ClassifyOptions, Model};
+use limbeck::bundle::Task;
+use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, Overflow, TagOptions, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Machine, Versions, machine, today, versions};
@@ -99,12 +100,54 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A text that the model reads as exactly `tokens` tokens, special tokens included.
+/// The first of two texts, where a model reads two.
+const FIRST: &str = "good";
+
+/// Calls the model's task on texts; gives what was read of the first. A model of two texts reads [`FIRST`] with each.
+fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
+    let pairs: Vec<(&str, &str)> = texts.iter().map(|text| (FIRST, *text)).collect();
+    let one = Overflow::Error;
+    // A text alone goes the way of a text alone.
+    let usage = match (&model.bundle().manifest().task, texts) {
+        (Task::TextClassification, [text]) => Some(model.classify_with(text, &ClassifyOptions::new())?.usage),
+        (Task::TextClassification, _) => {
+            model.classify_batch(texts, &ClassifyOptions::new())?.first().map(|answer| answer.usage)
+        }
+        (Task::PairClassification, _) => {
+            model.classify_pairs(&pairs, &ClassifyOptions::new())?.first().map(|answer| answer.usage)
+        }
+        (Task::TokenClassification, _) => {
+            model.tag_batch(texts, &TagOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+        }
+        (Task::QuestionAnswering, _) => {
+            model.answer_batch(&pairs, &AnswerOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+        }
+        (Task::SentenceEmbedding, [text]) => Some(model.embed_with(text, &EmbedOptions::new())?.usage),
+        (Task::SentenceEmbedding, _) => {
+            model.embed_batch(texts, &EmbedOptions::new())?.first().map(|answer| answer.usage)
+        }
+        (Task::FillMask, _) => {
+            model.fill_mask_batch(texts, &FillMaskOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+        }
+        (other, _) => bail!("this program cannot run models for {}", other.name()),
+    };
+    Ok(usage.unwrap_or_default())
+}
+
+/// A text that the model reads as exactly `tokens` tokens, special tokens and a first text included.
 pub fn text_of_tokens(model: &Model, tokens: usize) -> Result<String> {
-    let text = |words: usize| vec!["good"; words].join(" ");
-    let extra = model.classify(&text(1))?.usage.tokens_used.saturating_sub(1);
+    let masked = model.bundle().manifest().task == Task::FillMask;
+    let text = |words: usize| {
+        let mut words = vec!["good"; words];
+        if let (true, Some(last)) = (masked, words.last_mut()) {
+            *last = "[MASK]";
+        }
+        words.join(" ")
+    };
+    let used = |text: &str| Ok::<_, anyhow::Error>(call(model, &[text])?.tokens_used);
+    let extra = used(&text(1))?.saturating_sub(1);
     let candidate = text(tokens.saturating_sub(extra).max(1));
-    let used = model.classify(&candidate)?.usage.tokens_used;
+    let used = used(&candidate)?;
     if used != tokens {
         bail!("cannot make a text of {tokens} tokens for this tokenizer (got {used}); give one with --text");
     }
@@ -127,7 +170,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
     let open_ms = milliseconds(started.elapsed());
     let resident_after_open_mb = resident_memory_mb();
     let started = Instant::now();
-    model.classify("good")?;
+    call(&model, &[if model.bundle().manifest().task == Task::FillMask { "[MASK]" } else { FIRST }])?;
     let first_call_ms = milliseconds(started.elapsed());
     let manifest = model.bundle().manifest();
     let texts = match &options.text {
@@ -162,16 +205,11 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
 
 fn case(model: &Model, text: &str, options: &BenchOptions) -> Result<BenchCase> {
     let texts = vec![text; options.batch];
-    let call = ClassifyOptions::new();
     let mut samples = Vec::with_capacity(options.runs);
     let mut tokens = 0;
     for run in 0..options.warm_up + options.runs {
         let started = Instant::now();
-        if let [only] = texts.as_slice() {
-            tokens = model.classify_with(only, &call)?.usage.tokens_used;
-        } else {
-            tokens = model.classify_batch(&texts, &call)?.first().map_or(0, |a| a.usage.tokens_used);
-        }
+        tokens = call(model, &texts)?.tokens_used;
         if run >= options.warm_up {
             samples.push(milliseconds(started.elapsed()));
         }

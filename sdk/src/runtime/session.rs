@@ -159,6 +159,23 @@ impl ModelSession {
         read(&outputs)
     }
 
+    /// Runs one row with nothing around it: see `internals::bare_run`.
+    #[cfg(feature = "internals")]
+    pub(crate) fn bare_run(&mut self, ids: &[i32]) -> Result<f32> {
+        let failed = failed("run the model");
+        let tensor = |values: Vec<i32>| Tensor::from_array(([1, ids.len()], values)).map_err(&failed);
+        let ids_alone = self.session.inputs().len() == 1;
+        let values = if ids_alone {
+            self.session.run(ort::inputs![INPUT_IDS => tensor(ids.to_vec())?])
+        } else {
+            self.session
+                .run(ort::inputs![INPUT_IDS => tensor(ids.to_vec())?, ATTENTION_MASK => tensor(vec![1; ids.len()])?])
+        };
+        let values = values.map_err(&failed)?;
+        let (_, output) = values[0].try_extract_tensor::<f32>().map_err(&failed)?;
+        Ok(output.first().copied().unwrap_or_default())
+    }
+
     fn check_against_manifest(&self) -> Result<()> {
         let manifest = self.bundle.manifest();
         let problem = |text: String| Err(self.bundle.error(BundleError::Graph(text)));

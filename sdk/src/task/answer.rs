@@ -162,7 +162,7 @@ impl Model {
 fn answers(text: &str, reading: &Reading, outcomes: &[Outcome<Candidates>], options: &AnswerOptions) -> Answers {
     let mut usage = reading.usage;
     let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
-    usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+    usage.timings.inference = rows::time_of(outcomes);
     let start = Instant::now();
 
     let tokens = &reading.texts[1];

@@ -203,7 +203,7 @@ fn classify(
 pub(super) fn mean(reading: &Reading, outcomes: &[Outcome<Vec<f32>>]) -> (Vec<f32>, Usage) {
     let mut usage = reading.usage;
     let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
-    usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+    usage.timings.inference = rows::time_of(outcomes);
     let windows: Vec<&[f32]> = outcomes.iter().map(|outcome| outcome.value.as_slice()).collect();
     (aggregate::weighted_mean(&windows, &reading.weights()), usage)
 }

@@ -196,7 +196,7 @@ impl Masks {
         let start = Instant::now();
         let mut usage = reading.usage;
         let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
-        usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+        usage.timings.inference = rows::time_of(outcomes);
         let tokens = &reading.texts[0];
         let ranges: Vec<_> = self.0.iter().map(|&(at, _)| tokens.bytes_of(at..at + 1)).collect();
         let mut masks: Vec<FilledMask> =

@@ -100,7 +100,7 @@ impl Model {
             .zip(&mut usages)
             .map(|(reading, usage)| {
                 let windows = outcomes.get(reading.rows.clone()).unwrap_or_default();
-                usage.timings.inference = windows.iter().map(|outcome| outcome.time).sum();
+                usage.timings.inference = rows::time_of(windows);
                 windows.iter().map(|outcome| outcome.value).fold(f32::NEG_INFINITY, f32::max)
             })
             .collect();

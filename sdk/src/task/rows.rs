@@ -49,7 +49,17 @@ impl<'a> RowOutput<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Outcome<T> {
     pub value: T,
+    /// Which run it was part of, and how long that took.
+    pub run: usize,
     pub time: Duration,
+}
+
+/// How long the runs took that some rows were part of; rows that ran together count once.
+pub(crate) fn time_of<T>(outcomes: &[Outcome<T>]) -> Duration {
+    let mut runs: Vec<(usize, Duration)> = outcomes.iter().map(|outcome| (outcome.run, outcome.time)).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    runs.into_iter().map(|(_, time)| time).sum()
 }
 
 /// Runs all rows, lets `read` take from each row's output what the task needs, and returns that in the order of
@@ -85,9 +95,10 @@ fn run_batches<T: Send + Default>(
     let stop = AtomicBool::new(false);
     let work = || {
         while !stop.load(Ordering::Relaxed)
-            && let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed))
+            && let number = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(batch) = batches.get(number)
         {
-            match run_batch(model, rows, batch, limits, read) {
+            match run_batch(model, rows, (number, batch), limits, read) {
                 Ok(done) => {
                     let mut outcomes = lock(&outcomes);
                     for (&row, outcome) in batch.iter().zip(done) {
@@ -124,7 +135,7 @@ fn run_batches<T: Send + Default>(
 fn run_batch<T>(
     model: &Model,
     rows: &[Row],
-    members: &[usize],
+    (number, members): (usize, &[usize]),
     limits: &Limits,
     read: &impl Fn(usize, &RowOutput<'_>) -> Result<T>,
 ) -> Result<Vec<Outcome<T>>> {
@@ -138,7 +149,7 @@ fn run_batch<T>(
     let time = start.elapsed();
     let tokens = members.iter().map(|&row| rows[row].ids.len()).sum();
     model.counters().run(batch.rows, tokens, batch.rows * batch.length, time);
-    Ok(values.into_iter().map(|value| Outcome { value, time }).collect())
+    Ok(values.into_iter().map(|value| Outcome { value, run: number, time }).collect())
 }
 
 fn pad(rows: &[Row], members: &[usize], pad_id: i32) -> Batch {
@@ -207,6 +218,14 @@ mod tests {
         assert_eq!(group(&[10, 300, 12, 290, 9, 8], 2048), [vec![1, 3], vec![2, 0, 4], vec![5]]);
         assert_eq!(group(&[], 2048), Vec::<Vec<usize>>::new());
         assert_eq!([1, 8, 9, 17, 128, 129, 145, 512].map(bucket), [8, 8, 16, 24, 128, 144, 160, 512]);
+    }
+
+    #[test]
+    fn rows_that_ran_together_count_once() {
+        let outcome = |run, ms| Outcome { value: (), run, time: Duration::from_millis(ms) };
+        let outcomes = [outcome(0, 5), outcome(1, 5), outcome(0, 5), outcome(2, 7)];
+        assert_eq!(time_of(&outcomes), Duration::from_millis(17));
+        assert_eq!(time_of::<()>(&[]), Duration::ZERO);
     }
 
     #[test]

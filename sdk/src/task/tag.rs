@@ -129,7 +129,7 @@ impl Model {
         let (scheme, labels) = (self.bundle().manifest().tagging.unwrap_or(TagScheme::Bio), self.bundle().labels());
         let mut usage = reading.usage;
         let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
-        usage.timings.inference = outcomes.iter().map(|outcome| outcome.time).sum();
+        usage.timings.inference = rows::time_of(outcomes);
         let start = Instant::now();
 
         let tokens = &reading.texts[0];

@@ -131,6 +131,7 @@ impl Model {
         let outcomes = rows::run(self, &rows, &limits, |_, output| Ok(output.values(0).to_vec()))?;
         let start = Instant::now();
         let mut usage = Usage::default();
+        usage.timings.inference = rows::time_of(&outcomes);
         let logits: Vec<[f32; 2]> = readings
             .iter()
             .map(|reading| {
@@ -139,7 +140,6 @@ impl Model {
                 usage.tokens_dropped += own.tokens_dropped;
                 usage.windows += own.windows;
                 usage.timings.tokenize += own.timings.tokenize;
-                usage.timings.inference += own.timings.inference;
                 [contradiction, entailment].map(|label| logits.get(label).copied().unwrap_or(f32::NEG_INFINITY))
             })
             .collect();

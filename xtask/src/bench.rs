@@ -1,0 +1,129 @@
+//! `cargo xtask bench`: the library's own benchmarks, and their results as one file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::Arguments;
+use crate::command::{cargo, command, commit, repository};
+use crate::compile::build;
+use crate::engines::Engines;
+
+/// `--help`.
+pub const HELP: &str = "\
+Packs the teacher (all-MiniLM-L6-v2) as an fp32 and an int8 bundle and runs the benchmarks of the library on
+them: tokenizing, post-processing, whole calls by length and batch, what a call costs beyond a bare ONNX
+Runtime run, and memory. Takes about ten minutes; let the machine do nothing else.
+
+Usage: cargo xtask bench [--save]
+
+Options:
+  --save   write sdk/benches/results/library.json, from which `cargo xtask docs` makes docs/benchmarks.md
+";
+
+/// Where the results stand.
+pub const RESULTS: &str = "sdk/benches/results/library.json";
+
+/// The verb.
+///
+/// # Errors
+/// A step fails.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let save = arguments.flag("--save");
+    arguments.finish()?;
+    let engines = Engines::ready()?;
+    let built = build(&["limbeck-export"], &engines)?;
+    let limbeck = built.executable("limbeck")?;
+    let bundles = repository().join("out/bench");
+    fs::create_dir_all(&bundles).with_context(|| format!("making {}", bundles.display()))?;
+    let program = |words: &[&str]| {
+        let mut program = command(limbeck);
+        engines.apply(&mut program);
+        program.args(words);
+        program
+    };
+    let (fp32, int8) = (bundles.join("minilm-fp32.limbeck"), bundles.join("minilm-int8.limbeck"));
+    let kind = ["--task", "sentence-embedding", "--max-tokens", "256"];
+    output(program(&["pack"]).arg(&engines.teacher).arg("-o").arg(&fp32).args(kind))?;
+    output(program(&["quantize", "--unproven"]).arg(&engines.teacher).arg("-o").arg(&int8).args(kind))?;
+    // The machine and the versions, in the words of every other measurement.
+    let about = output(program(&["bench", "--json", "--lengths", "32", "--runs", "20"]).arg(&fp32))?;
+    let about: Value = serde_json::from_str(&about).context("what `limbeck bench --json` printed")?;
+
+    let bench = |name: &str| {
+        let mut bench = cargo();
+        engines.apply(&mut bench);
+        bench.args(["bench", "--package", "limbeck", "--features", "internals", "--bench", name]);
+        bench.env("LIMBECK_BENCH_BUNDLES", &bundles);
+        bench
+    };
+    let overhead = output(&mut bench("overhead"))?;
+    let overhead = overhead.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str);
+    let overhead = overhead.collect::<Result<Vec<Value>, _>>().context("what the overhead benchmark printed")?;
+    let status = bench("speed").status().context("running cargo bench")?;
+    if !status.success() {
+        bail!("the speed benchmark failed ({status})");
+    }
+    let mut cases = Vec::new();
+    estimates(&target()?.join("criterion"), &mut cases)?;
+    cases.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    let results = json!({
+        "schema": 1, "date": about["date"], "commit": commit().unwrap_or_else(|| "unknown".to_owned()),
+        "machine": about["machine"], "versions": about["versions"], "models": overhead, "cases": cases,
+    });
+    let text = serde_json::to_string_pretty(&results)? + "\n";
+    if save {
+        fs::write(repository().join(RESULTS), text).with_context(|| format!("writing {RESULTS}"))?;
+        println!("{RESULTS} is written; now cargo xtask docs");
+    } else {
+        print!("{text}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a program prints.
+fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("running {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn target() -> Result<PathBuf> {
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
+}
+
+/// The newest estimates of each case below criterion's folder.
+fn estimates(folder: &Path, cases: &mut Vec<Value>) -> Result<()> {
+    let new = folder.join("new");
+    if new.join("estimates.json").is_file() {
+        let read = |name: &str| -> Result<Value> {
+            let path = new.join(name);
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| path.display().to_string())
+        };
+        let (about, found) = (read("benchmark.json")?, read("estimates.json")?);
+        let microseconds = |value: &Value| value.as_f64().map(|ns| ns / 1e3);
+        let median = &found["median"];
+        cases.push(json!({
+            "name": about["full_id"], "median_us": microseconds(&median["point_estimate"]),
+            "low_us": microseconds(&median["confidence_interval"]["lower_bound"]),
+            "high_us": microseconds(&median["confidence_interval"]["upper_bound"]),
+        }));
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            estimates(&path, cases)?;
+        }
+    }
+    Ok(())
+}
