@@ -18,7 +18,7 @@ use crate::{space, tools};
 /// `--help`.
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
-damaged files among them), the C header, the README's tables. Installs gcc, g++ and valgrind with
+damaged files among them), the pool under loom, the C header, the tables of the README and docs/. Installs gcc, g++ and valgrind with
 apt-get if they are missing and it runs as root; fetches engines, models, data and the Python package
 onnx if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
@@ -35,7 +35,7 @@ Options:
 
 /// What is run, in this order. One cargo call for the tests of all crates: calls for one crate each would
 /// compile the dependencies again with other features.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     (
@@ -45,6 +45,7 @@ const STEPS: [(&str, Step); 7] = [
     // Without the C library, whose crate has the sdk's name and whose documentation is its header.
     ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),
+    ("loom", Step::Loom),
     ("header", Step::Check(&["test", "--workspace", "--test", "header"])),
     ("docs", Step::Docs),
 ];
@@ -55,7 +56,9 @@ enum Step {
     Check(&'static [&'static str]),
     /// The tests of all crates.
     Tests,
-    /// The README's tables.
+    /// The sdk's pool under loom, a workspace of its own.
+    Loom,
+    /// The tables of README.md and docs/.
     Docs,
 }
 
@@ -111,6 +114,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let result = match step {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
+            Step::Loom => loom()?,
             Step::Docs => Counts::one(report(docs::check(&repository()))),
         };
         counts.add(result);
@@ -182,6 +186,18 @@ fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
+    counted(cargo)
+}
+
+fn loom() -> Result<Counts> {
+    let mut cargo = self::cargo();
+    cargo.args(["test", "--release", "--manifest-path", "tests/loom/Cargo.toml", "--target-dir", "target/loom"]);
+    cargo.env("RUSTFLAGS", "--cfg loom");
+    counted(cargo)
+}
+
+/// Runs `cargo test` and counts by what it prints.
+fn counted(mut cargo: Command) -> Result<Counts> {
     let mut child = cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("running cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     let stderr = child.stderr.take().context("cargo has no error output")?;

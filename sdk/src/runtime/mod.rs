@@ -16,6 +16,7 @@ pub(crate) mod cancel;
 pub(crate) mod deadline;
 pub(crate) mod environment;
 mod graph;
+mod lending;
 mod library;
 pub(crate) mod limits;
 pub(crate) mod log;
@@ -24,6 +25,7 @@ pub(crate) mod pool;
 mod protobuf;
 pub(crate) mod provider;
 pub(crate) mod session;
+mod sync;
 mod weights;
 
 pub use environment::{RuntimeInfo, load, loaded};
