@@ -1,5 +1,6 @@
-//! The README's tables, generated from committed result files.
+//! The tables of the README and of docs/, generated from committed result files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,21 +14,27 @@ use crate::command::repository;
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md and docs/tasks.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
-NAME is `results` (from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart`
-leaves in out/quickstart) or `speed` (from sdk/benches/results/*.json).
+NAME is
+  results     from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart` leaves in
+              out/quickstart
+  speed       from sdk/benches/results/*.json but library.json
+  calls, parts, overhead, memory
+              from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
+  tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
 
 Usage: cargo xtask docs [--check]
 
 Options:
-  --check   write nothing; fail if README.md differs from what would be written
+  --check   write nothing; fail if a page differs from what would be written
 ";
 
-const README: &str = "README.md";
+const PAGES: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/tasks.md"];
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
+const TASKS: &str = "examples/recipes/tasks/results.json";
 const OPEN: &str = "<!-- generated: ";
 const CLOSE: &str = "<!-- /generated -->";
 
@@ -41,47 +48,58 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let root = repository();
     if only_check {
         check(&root)?;
-        println!("{README} is up to date");
+        println!("{} are up to date", PAGES.join(", "));
         return Ok(ExitCode::SUCCESS);
     }
-    let (before, after) = regenerate(&root)?;
-    if before == after {
-        println!("{README} was up to date");
-    } else {
-        fs::write(root.join(README), after).with_context(|| format!("writing {README}"))?;
-        println!("{README} is written");
+    for page in PAGES {
+        let (before, after) = regenerate(&root, page)?;
+        if before == after {
+            println!("{page} was up to date");
+        } else {
+            fs::write(root.join(page), after).with_context(|| format!("writing {page}"))?;
+            println!("{page} is written");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares the README with what would be written.
+/// Compares the pages with what would be written.
 ///
 /// # Errors
-/// It differs, or a file is missing or malformed.
+/// One differs, or a file is missing or malformed.
 pub fn check(root: &Path) -> Result<()> {
-    let (before, after) = regenerate(root)?;
-    if before == after {
-        return Ok(());
+    for page in PAGES {
+        let (before, after) = regenerate(root, page)?;
+        if before == after {
+            continue;
+        }
+        let pair = before.lines().zip(after.lines()).enumerate().find(|(_, (old, new))| old != new);
+        let (line, is, should) = pair.map_or((0, "", ""), |(number, (old, new))| (number + 1, old, new));
+        bail!(
+            "{page} differs from the committed results: run `cargo xtask docs`. First at line {line}:\n  is      {is}\n  becomes {should}"
+        )
     }
-    let pair = before.lines().zip(after.lines()).enumerate().find(|(_, (old, new))| old != new);
-    let (line, is, should) = pair.map_or((0, "", ""), |(number, (old, new))| (number + 1, old, new));
-    bail!(
-        "{README} differs from the committed results: run `cargo xtask docs`. First at line {line}:\n  is      {is}\n  becomes {should}"
-    )
+    Ok(())
 }
 
-fn regenerate(root: &Path) -> Result<(String, String)> {
-    let path = root.join(README);
+fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
+    let path = root.join(page);
     let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let after = replace_tables(&before, |name| match name {
+    let library = || read::<Library>(&root.join(crate::bench::RESULTS));
+    let after = replace_tables(page, &before, |name| match name {
         "results" => Ok(results_table(&read(&root.join(REPORT))?)),
         "speed" => speed_tables(&root.join(SPEED)),
-        other => bail!("{README} asks for the table `{other}`; there are `results` and `speed`"),
+        "calls" => Ok(cases_table(&library()?, true)),
+        "parts" => Ok(cases_table(&library()?, false)),
+        "overhead" => Ok(overhead_table(&library()?)),
+        "memory" => Ok(memory_table(&library()?)),
+        "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
+        other => bail!("{page} asks for the table `{other}`, which is none of those of `cargo xtask docs --help`"),
     })?;
     Ok((before, after))
 }
 
-fn replace_tables(text: &str, table: impl Fn(&str) -> Result<String>) -> Result<String> {
+fn replace_tables(page: &str, text: &str, table: impl Fn(&str) -> Result<String>) -> Result<String> {
     let mut out = String::new();
     let mut rest = text;
     let mut tables = 0;
@@ -90,17 +108,17 @@ fn replace_tables(text: &str, table: impl Fn(&str) -> Result<String>) -> Result<
         let (name, body) = marked[OPEN.len()..]
             .split_once(" -->")
             .filter(|(name, _)| !name.contains('\n'))
-            .with_context(|| format!("{README}: a `{OPEN}` has no ` -->`"))?;
-        let close = body.find(CLOSE).with_context(|| format!("{README}: the table `{name}` has no `{CLOSE}`"))?;
+            .with_context(|| format!("{page}: a `{OPEN}` has no ` -->`"))?;
+        let close = body.find(CLOSE).with_context(|| format!("{page}: the table `{name}` has no `{CLOSE}`"))?;
         if body[..close].contains(OPEN) {
-            bail!("{README}: the table `{name}` has no `{CLOSE}` before the next one");
+            bail!("{page}: the table `{name}` has no `{CLOSE}` before the next one");
         }
         out += &format!("{before}{OPEN}{name} -->\n{}\n{CLOSE}", table(name)?.trim_end());
         rest = &body[close + CLOSE.len()..];
         tables += 1;
     }
     if tables == 0 {
-        bail!("{README} has no `{OPEN}NAME -->`: there is no table to generate");
+        bail!("{page} has no `{OPEN}NAME -->`: there is no table to generate");
     }
     Ok(out + rest)
 }
@@ -230,7 +248,9 @@ fn results_table(report: &Report) -> String {
 fn speed_tables(folder: &Path) -> Result<String> {
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "json") && !path.ends_with("library.json")
+    });
     files.sort();
     if files.is_empty() {
         bail!("{} has no result (*.json)", folder.display());
@@ -256,6 +276,183 @@ fn speed_table(speed: &Speed) -> String {
     text
 }
 
+/// What `cargo xtask bench` writes.
+#[derive(Deserialize)]
+struct Library {
+    date: String,
+    commit: String,
+    machine: Machine,
+    versions: Versions,
+    models: Vec<Measured>,
+    cases: Vec<Estimate>,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    bundle: String,
+    open_ms: f64,
+    resident_before_mb: f64,
+    resident_opened_mb: f64,
+    resident_after_mb: f64,
+    peak_mb: f64,
+    cases: Vec<Overhead>,
+}
+
+#[derive(Deserialize)]
+struct Overhead {
+    tokens: usize,
+    pairs: usize,
+    call_us: f64,
+    bare_us: f64,
+    overhead: f64,
+}
+
+#[derive(Deserialize)]
+struct Estimate {
+    name: String,
+    median_us: f64,
+    low_us: f64,
+    high_us: f64,
+}
+
+impl Library {
+    fn circumstances(&self) -> String {
+        circumstances(&self.date, &self.commit, &self.machine, &self.versions)
+    }
+}
+
+/// Microseconds with three digits that count.
+fn microseconds(value: f64) -> String {
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$}")
+}
+
+/// Criterion's medians: whole calls (`embed/MODEL/TOKENS/BATCH`), or the other groups.
+fn cases_table(library: &Library, whole: bool) -> String {
+    let mut text = if whole {
+        String::from(
+            "| model | tokens | batch | median | 95% interval | tokens a second |\n|---|---|---|---|---|---|\n",
+        )
+    } else {
+        String::from("| what | median | 95% interval |\n|---|---|---|\n")
+    };
+    let mut rows: Vec<(&Estimate, Vec<&str>)> =
+        library.cases.iter().map(|case| (case, case.name.split('/').collect())).collect();
+    rows.retain(|(_, parts)| (parts[0] == "embed") == whole);
+    let number = |part: &str| part.parse::<u64>().unwrap_or(0);
+    rows.sort_by_key(|(_, parts)| (parts[0], parts[1], parts[2..].iter().map(|part| number(part)).collect::<Vec<_>>()));
+    for (Estimate { median_us, low_us, high_us, .. }, parts) in rows {
+        let interval = format!("{} to {} \u{b5}s", microseconds(*low_us), microseconds(*high_us));
+        let median = microseconds(*median_us);
+        text += &match parts.as_slice() {
+            [_, model, tokens, batch] => {
+                let rate = (number(tokens) * number(batch)) as f64 / median_us * 1e6;
+                format!("| {model} | {tokens} | {batch} | {median} \u{b5}s | {interval} | {rate:.0} |\n")
+            }
+            parts => format!("| {} | {median} \u{b5}s | {interval} |\n", parts.join(", ").replace('_', " ")),
+        };
+    }
+    text + &format!("\nOne thread. {}.\n", library.circumstances())
+}
+
+fn overhead_table(library: &Library) -> String {
+    let mut text =
+        String::from("| model | tokens | whole call | bare ONNX Runtime run | overhead |\n|---|---|---|---|---|\n");
+    for model in &library.models {
+        for Overhead { tokens, call_us, bare_us, overhead, .. } in &model.cases {
+            text += &format!(
+                "| {} | {tokens} | {} \u{b5}s | {} \u{b5}s | {:+.2}% |\n",
+                model.bundle.trim_end_matches(".limbeck"),
+                microseconds(*call_us),
+                microseconds(*bare_us),
+                overhead * 100.0
+            );
+        }
+    }
+    let pairs = library.models.iter().flat_map(|model| &model.cases).map(|case| case.pairs).min().unwrap_or(0);
+    text + &format!(
+        "\nMedians of {pairs} calls each, taking turns on one session, one thread. {}.\n",
+        library.circumstances()
+    )
+}
+
+fn memory_table(library: &Library) -> String {
+    let mut text = String::from(
+        "| model | opened in | resident before | opened | after the calls | peak (VmHWM) |\n|---|---|---|---|---|---|\n",
+    );
+    for model in &library.models {
+        text += &format!(
+            "| {} | {:.0} ms | {:.1} MB | {:.1} MB | {:.1} MB | {:.1} MB |\n",
+            model.bundle.trim_end_matches(".limbeck"),
+            model.open_ms,
+            model.resident_before_mb,
+            model.resident_opened_mb,
+            model.resident_after_mb,
+            model.peak_mb
+        );
+    }
+    text + &format!(
+        "\nA process with nothing else in it; ONNX Runtime's library and the mapped weights count. {}.\n",
+        library.circumstances()
+    )
+}
+
+/// What examples/recipes/tasks/make.py writes.
+#[derive(Deserialize)]
+struct Tasks {
+    date: String,
+    machine: Machine,
+    rows: Vec<TaskRow>,
+}
+
+#[derive(Deserialize)]
+struct TaskRow {
+    set: String,
+    role: String,
+    storage: String,
+    task: String,
+    layers: usize,
+    bytes: u64,
+    examples: usize,
+    metrics: BTreeMap<String, f64>,
+}
+
+fn tasks_table(tasks: &Tasks) -> String {
+    const SHOWN: [&str; 9] = [
+        "accuracy",
+        "matthews",
+        "micro_f1",
+        "entity_f1",
+        "exact",
+        "f1",
+        "spearman",
+        "calibration_error",
+        "out_of_scope_found",
+    ];
+    let mut text = String::from(
+        "| set | task | model | weights | file | test examples | measured on test |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in &tasks.rows {
+        let shown = SHOWN.iter().filter_map(|name| {
+            let value = row.metrics.get(*name)?;
+            Some(format!("{} {:.1}", name.replace('_', " "), value * 100.0))
+        });
+        text += &format!(
+            "| {} | {} | {}, {} layers | {} | {:.1} MB | {} | {} |\n",
+            row.set,
+            row.task,
+            row.role,
+            row.layers,
+            row.storage,
+            row.bytes as f64 / 1e6,
+            row.examples,
+            shown.collect::<Vec<_>>().join(", ")
+        );
+    }
+    let Machine { cpu, cores, os } = &tasks.machine;
+    text + &format!("\nAll in hundredths, through the sdk. {}, {cpu} ({cores} cores), {os}.\n", tasks.date)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -264,7 +461,7 @@ mod tests {
 
     fn repository_with(readme: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join(README), readme).unwrap();
+        fs::write(root.path().join(PAGES[0]), readme).unwrap();
         fs::create_dir_all(root.path().join("examples/recipes/sentiment")).unwrap();
         fs::create_dir_all(root.path().join(SPEED)).unwrap();
         let machine = json!({"cpu": "Some CPU", "cores": 2, "os": "linux x86_64", "features": ["avx2"]});
@@ -281,6 +478,28 @@ mod tests {
             "versions": versions, "threads": 1,
             "cases": [{"tokens": 16, "batch": 1, "p50_ms": 1.5, "p90_ms": 1.75, "tokens_per_second": 10666.6}]});
         fs::write(root.path().join(SPEED).join("a.json"), speed.to_string()).unwrap();
+        let library = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "machine": machine, "versions": versions,
+            "models": [{"bundle": "m.limbeck", "open_ms": 50.2, "resident_before_mb": 3.0, "resident_opened_mb": 40.25,
+                "resident_after_mb": 44.0, "peak_mb": 60.5,
+                "cases": [{"tokens": 32, "pairs": 3000, "call_us": 1010.0, "bare_us": 1000.0, "overhead": 0.01}]}],
+            "cases": [{"name": "embed/m/128/1", "median_us": 2000.0, "low_us": 1990.0, "high_us": 2010.0},
+                {"name": "embed/m/8/2", "median_us": 100.0, "low_us": 99.0, "high_us": 101.0},
+                {"name": "post/softmax/3", "median_us": 0.0312, "low_us": 0.03, "high_us": 0.04}]});
+        fs::write(root.path().join(crate::bench::RESULTS), library.to_string()).unwrap();
+        let row = json!({"set": "s", "role": "student", "storage": "int8", "task": "fill-mask", "layers": 3,
+            "bytes": 2_000_000, "examples": 7, "metrics": {"f1": 0.5, "exact": 0.25, "other": 1.0}});
+        let tasks = json!({"schema": 1, "date": "2026-01-02", "machine": machine, "rows": [row]});
+        fs::create_dir_all(root.path().join("examples/recipes/tasks")).unwrap();
+        fs::write(root.path().join(TASKS), tasks.to_string()).unwrap();
+        fs::create_dir_all(root.path().join("docs")).unwrap();
+        let page = |names: &[&str]| -> String {
+            names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
+        };
+        for (name, tables) in [(PAGES[1], &["calls", "parts", "overhead", "memory"][..]), (PAGES[2], &["tasks"])] {
+            fs::write(root.path().join(name), page(tables)).unwrap();
+            let (_, after) = regenerate(root.path(), name).unwrap();
+            fs::write(root.path().join(name), after).unwrap();
+        }
         root
     }
 
@@ -289,7 +508,7 @@ mod tests {
     #[test]
     fn tables_come_from_the_result_files_and_nothing_else_changes() {
         let root = repository_with(BOTH);
-        let (_, after) = regenerate(root.path()).unwrap();
+        let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
         assert!(after.starts_with("# x\n<!-- generated: results -->\n| model |"), "{after}");
         assert!(
             after.contains("| teacher | 93.0% | 91.0 to 94.5% | 17.4 M | 17.8 MB | 1.26 ms | 210 MB |\n"),
@@ -313,12 +532,29 @@ mod tests {
         let root = repository_with(BOTH);
         let error = check(root.path()).unwrap_err().to_string();
         assert!(error.contains("cargo xtask docs") && error.contains("line 3"), "{error}");
-        let (_, after) = regenerate(root.path()).unwrap();
-        fs::write(root.path().join(README), &after).unwrap();
+        let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
+        fs::write(root.path().join(PAGES[0]), &after).unwrap();
         check(root.path()).unwrap();
-        fs::write(root.path().join(README), after.replace("93.0%", "99.0%")).unwrap();
+        fs::write(root.path().join(PAGES[0]), after.replace("93.0%", "99.0%")).unwrap();
         let error = check(root.path()).unwrap_err().to_string();
         assert!(error.contains("99.0%") && error.contains("93.0%"), "{error}");
+    }
+
+    #[test]
+    fn benchmarks_and_tasks_have_pages_of_their_own() {
+        let root = repository_with(BOTH);
+        let page = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
+        let benchmarks = page(PAGES[1]);
+        for line in [
+            "| m | 8 | 2 | 100 \u{b5}s | 99.0 to 101 \u{b5}s | 160000 |\n| m | 128 | 1 | 2000 \u{b5}s |",
+            "| post, softmax, 3 | 0.03 \u{b5}s |",
+            "| m | 32 | 1010 \u{b5}s | 1000 \u{b5}s | +1.00% |",
+            "| m | 50 ms | 3.0 MB | 40.2 MB | 44.0 MB | 60.5 MB |",
+        ] {
+            assert!(benchmarks.contains(line), "`{line}` is not in\n{benchmarks}");
+        }
+        let line = "| s | fill-mask | student, 3 layers | int8 | 2.0 MB | 7 | exact 25.0, f1 50.0 |";
+        assert!(page(PAGES[2]).contains(line), "{}", page(PAGES[2]));
     }
 
     #[test]

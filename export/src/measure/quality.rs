@@ -30,6 +30,15 @@ pub struct TaskQuality {
     pub classes: Option<Classes>,
 }
 
+impl TaskQuality {
+    /// The measure that stands for the others: name and value, 1 for all right.
+    pub fn headline(&self) -> (&str, f64) {
+        let names = ["accuracy", "micro_f1", "entity_f1", "f1", "spearman"];
+        let found = names.iter().find_map(|&name| Some((name, *self.metrics.get(name)?)));
+        found.unwrap_or(("nothing", 0.0))
+    }
+}
+
 /// Which label was taken for which.
 #[derive(Clone, Debug, Serialize)]
 pub struct Classes {
