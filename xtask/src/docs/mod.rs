@@ -1,0 +1,157 @@
+//! The tables of the README and of docs/, generated from committed result files.
+
+mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::Arguments;
+use crate::command::repository;
+use tables::{Library, cases_table, memory_table, overhead_table, results_table, speed_table, tasks_table};
+
+/// `--help`.
+pub const HELP: &str = "\
+Writes the tables of README.md, docs/benchmarks.md and docs/tasks.md anew. A table stands between the lines
+  <!-- generated: NAME -->
+  <!-- /generated -->
+NAME is
+  results     from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart` leaves in
+              out/quickstart
+  speed       from sdk/benches/results/*.json but library.json
+  calls, parts, overhead, memory
+              from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
+  tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
+
+Usage: cargo xtask docs [--check]
+
+Options:
+  --check   write nothing; fail if a page differs from what would be written
+";
+
+const PAGES: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/tasks.md"];
+const REPORT: &str = "examples/recipes/sentiment/report.json";
+const SPEED: &str = "sdk/benches/results";
+const TASKS: &str = "examples/recipes/tasks/results.json";
+const OPEN: &str = "<!-- generated: ";
+const CLOSE: &str = "<!-- /generated -->";
+
+/// The verb.
+///
+/// # Errors
+/// A file is missing or malformed, or `--check` finds a difference.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let only_check = arguments.flag("--check");
+    arguments.finish()?;
+    let root = repository();
+    if only_check {
+        check(&root)?;
+        println!("{} are up to date", PAGES.join(", "));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for page in PAGES {
+        let (before, after) = regenerate(&root, page)?;
+        if before == after {
+            println!("{page} was up to date");
+        } else {
+            fs::write(root.join(page), after).with_context(|| format!("writing {page}"))?;
+            println!("{page} is written");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares the pages with what would be written.
+///
+/// # Errors
+/// One differs, or a file is missing or malformed.
+pub fn check(root: &Path) -> Result<()> {
+    for page in PAGES {
+        let (before, after) = regenerate(root, page)?;
+        if before == after {
+            continue;
+        }
+        let pair = before.lines().zip(after.lines()).enumerate().find(|(_, (old, new))| old != new);
+        let (line, is, should) = pair.map_or((0, "", ""), |(number, (old, new))| (number + 1, old, new));
+        bail!(
+            "{page} differs from the committed results: run `cargo xtask docs`. First at line {line}:\n  is      {is}\n  becomes {should}"
+        )
+    }
+    Ok(())
+}
+
+fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
+    let path = root.join(page);
+    let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let library = || read::<Library>(&root.join(crate::bench::RESULTS));
+    let after = replace_tables(page, &before, |name| match name {
+        "results" => Ok(results_table(&read(&root.join(REPORT))?)),
+        "speed" => speed_tables(&root.join(SPEED)),
+        "calls" => Ok(cases_table(&library()?, true)),
+        "parts" => Ok(cases_table(&library()?, false)),
+        "overhead" => Ok(overhead_table(&library()?)),
+        "memory" => Ok(memory_table(&library()?)),
+        "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
+        other => bail!("{page} asks for the table `{other}`, which is none of those of `cargo xtask docs --help`"),
+    })?;
+    Ok((before, after))
+}
+
+fn replace_tables(page: &str, text: &str, table: impl Fn(&str) -> Result<String>) -> Result<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut tables = 0;
+    while let Some(at) = rest.find(OPEN) {
+        let (before, marked) = rest.split_at(at);
+        let (name, body) = marked[OPEN.len()..]
+            .split_once(" -->")
+            .filter(|(name, _)| !name.contains('\n'))
+            .with_context(|| format!("{page}: a `{OPEN}` has no ` -->`"))?;
+        let close = body.find(CLOSE).with_context(|| format!("{page}: the table `{name}` has no `{CLOSE}`"))?;
+        if body[..close].contains(OPEN) {
+            bail!("{page}: the table `{name}` has no `{CLOSE}` before the next one");
+        }
+        out += &format!("{before}{OPEN}{name} -->\n{}\n{CLOSE}", table(name)?.trim_end());
+        rest = &body[close + CLOSE.len()..];
+        tables += 1;
+    }
+    if tables == 0 {
+        bail!("{page} has no `{OPEN}NAME -->`: there is no table to generate");
+    }
+    Ok(out + rest)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let schema: Schema = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    if schema.schema != 1 {
+        bail!("{}: schema {} is not known, only 1", path.display(), schema.schema);
+    }
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+fn speed_tables(folder: &Path) -> Result<String> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
+    files.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "json") && !path.ends_with("library.json")
+    });
+    files.sort();
+    if files.is_empty() {
+        bail!("{} has no result (*.json)", folder.display());
+    }
+    let tables = files.iter().map(|path| Ok(speed_table(&read(path)?))).collect::<Result<Vec<_>>>()?;
+    Ok(tables.join("\n"))
+}
+
+#[cfg(test)]
+mod tests;

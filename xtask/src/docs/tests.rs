@@ -1,0 +1,111 @@
+use serde_json::json;
+
+use super::*;
+
+fn repository_with(readme: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join(PAGES[0]), readme).unwrap();
+    fs::create_dir_all(root.path().join("examples/recipes/sentiment")).unwrap();
+    fs::create_dir_all(root.path().join(SPEED)).unwrap();
+    let machine = json!({"cpu": "Some CPU", "cores": 2, "os": "linux x86_64", "features": ["avx2"]});
+    let versions = json!({"limbeck": "0.1.0", "onnxruntime": "1.24.4", "tokenizers": "0.22.2"});
+    let model = |name: &str, value: f64, memory: Option<f64>| {
+        json!({"name": name, "accuracy": {"value": value, "low": value - 0.02, "high": value + 0.015, "examples": 600},
+               "parameters": 17389824, "file_bytes": 17800000, "latency_p50_ms": 1.256, "latency_tokens": 14, "peak_memory_mb": memory})
+    };
+    let report = json!({"schema": 1, "title": "sentiment", "date": "2026-01-02", "commit": "abc", "machine": machine,
+        "versions": versions, "models": [model("teacher", 0.93, Some(210.4)), model("student int8", 0.9, None)],
+        "comparison": {"verdict": "The student wins."}});
+    fs::write(root.path().join(REPORT), report.to_string()).unwrap();
+    let speed = json!({"schema": 1, "bundle": "sentiment 0.1.0", "date": "2026-01-02", "commit": "abc", "machine": machine,
+        "versions": versions, "threads": 1,
+        "cases": [{"tokens": 16, "batch": 1, "p50_ms": 1.5, "p90_ms": 1.75, "tokens_per_second": 10666.6}]});
+    fs::write(root.path().join(SPEED).join("a.json"), speed.to_string()).unwrap();
+    let library = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "machine": machine, "versions": versions,
+        "models": [{"bundle": "m.limbeck", "open_ms": 50.2, "resident_before_mb": 3.0, "resident_opened_mb": 40.25,
+            "resident_after_mb": 44.0, "peak_mb": 60.5,
+            "cases": [{"tokens": 32, "pairs": 3000, "call_us": 1010.0, "bare_us": 1000.0, "overhead": 0.01}]}],
+        "cases": [{"name": "embed/m/128/1", "median_us": 2000.0, "low_us": 1990.0, "high_us": 2010.0},
+            {"name": "embed/m/8/2", "median_us": 100.0, "low_us": 99.0, "high_us": 101.0},
+            {"name": "post/softmax/3", "median_us": 0.0312, "low_us": 0.03, "high_us": 0.04}]});
+    fs::write(root.path().join(crate::bench::RESULTS), library.to_string()).unwrap();
+    let row = json!({"set": "s", "role": "student", "storage": "int8", "task": "fill-mask", "layers": 3,
+        "bytes": 2_000_000, "examples": 7, "metrics": {"f1": 0.5, "exact": 0.25, "other": 1.0}});
+    let tasks = json!({"schema": 1, "date": "2026-01-02", "machine": machine, "rows": [row]});
+    fs::create_dir_all(root.path().join("examples/recipes/tasks")).unwrap();
+    fs::write(root.path().join(TASKS), tasks.to_string()).unwrap();
+    fs::create_dir_all(root.path().join("docs")).unwrap();
+    let page = |names: &[&str]| -> String {
+        names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
+    };
+    for (name, tables) in [(PAGES[1], &["calls", "parts", "overhead", "memory"][..]), (PAGES[2], &["tasks"])] {
+        fs::write(root.path().join(name), page(tables)).unwrap();
+        let (_, after) = regenerate(root.path(), name).unwrap();
+        fs::write(root.path().join(name), after).unwrap();
+    }
+    root
+}
+
+const BOTH: &str = "# x\n<!-- generated: results -->\n<!-- /generated -->\nbetween\n<!-- generated: speed -->\nold\n<!-- /generated -->\nend\n";
+
+#[test]
+fn tables_come_from_the_result_files_and_nothing_else_changes() {
+    let root = repository_with(BOTH);
+    let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
+    assert!(after.starts_with("# x\n<!-- generated: results -->\n| model |"), "{after}");
+    assert!(after.contains("| teacher | 93.0% | 91.0 to 94.5% | 17.4 M | 17.8 MB | 1.26 ms | 210 MB |\n"), "{after}");
+    assert!(after.contains("| student int8 | 90.0% | 88.0 to 91.5% | 17.4 M | 17.8 MB | 1.26 ms | - |\n"), "{after}");
+    assert!(after.contains("600 held-out") && after.contains("14 tokens") && after.contains("The student wins."));
+    assert!(after.contains("2026-01-02, Some CPU (2 cores), linux x86_64, limbeck 0.1.0 at abc, ONNX Runtime 1.24.4."));
+    assert!(after.contains("<!-- /generated -->\nbetween\n<!-- generated: speed -->\n| tokens |"), "{after}");
+    assert!(after.contains("| 16 | 1 | 1.50 ms | 1.75 ms | 10667 |\n"), "{after}");
+    assert!(after.ends_with("<!-- /generated -->\nend\n") && !after.contains("old"));
+}
+
+#[test]
+fn check_finds_a_changed_number_and_a_second_run_changes_nothing() {
+    let root = repository_with(BOTH);
+    let error = check(root.path()).unwrap_err().to_string();
+    assert!(error.contains("cargo xtask docs") && error.contains("line 3"), "{error}");
+    let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
+    fs::write(root.path().join(PAGES[0]), &after).unwrap();
+    check(root.path()).unwrap();
+    fs::write(root.path().join(PAGES[0]), after.replace("93.0%", "99.0%")).unwrap();
+    let error = check(root.path()).unwrap_err().to_string();
+    assert!(error.contains("99.0%") && error.contains("93.0%"), "{error}");
+}
+
+#[test]
+fn benchmarks_and_tasks_have_pages_of_their_own() {
+    let root = repository_with(BOTH);
+    let page = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
+    let benchmarks = page(PAGES[1]);
+    for line in [
+        "| m | 8 | 2 | 100 \u{b5}s | 99.0 to 101 \u{b5}s | 160000 |\n| m | 128 | 1 | 2000 \u{b5}s |",
+        "| post, softmax, 3 | 0.03 \u{b5}s |",
+        "| m | 32 | 1010 \u{b5}s | 1000 \u{b5}s | +1.00% |",
+        "| m | 50 ms | 3.0 MB | 40.2 MB | 44.0 MB | 60.5 MB |",
+    ] {
+        assert!(benchmarks.contains(line), "`{line}` is not in\n{benchmarks}");
+    }
+    let line = "| s | fill-mask | student, 3 layers | int8 | 2.0 MB | 7 | exact 25.0, f1 50.0 |";
+    assert!(page(PAGES[2]).contains(line), "{}", page(PAGES[2]));
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (readme, part) in [
+        ("no table", "no table to generate"),
+        ("<!-- generated: other -->\n<!-- /generated -->", "`other`"),
+        ("<!-- generated: results -->\n", "has no `<!-- /generated -->`"),
+        ("<!-- generated: results -->\n<!-- generated: speed -->\n<!-- /generated -->", "before the next"),
+    ] {
+        let error = check(repository_with(readme).path()).unwrap_err().to_string();
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+    let root = repository_with(BOTH);
+    fs::write(root.path().join(REPORT), r#"{"schema": 2}"#).unwrap();
+    assert!(format!("{:#}", check(root.path()).unwrap_err()).contains("schema 2"));
+    fs::remove_file(root.path().join(REPORT)).unwrap();
+    assert!(format!("{:#}", check(root.path()).unwrap_err()).contains("report.json"));
+}
