@@ -38,8 +38,9 @@ pub struct Measured {
     pub sessions: u64,
     pub batch_tokens: u64,
     pub prepacked: bool,
-    /// Resident memory of the whole process after each quarter of the calls.
+    /// Resident memory of the whole process after each quarter of the calls, and what of it belongs to no file.
     pub resident_at_quarters: Vec<u64>,
+    pub anonymous_at_quarters: Vec<u64>,
 }
 
 /// Does a job in a process of its own.
@@ -55,6 +56,7 @@ pub fn measure(job: &Job) -> Measured {
     let line = text.lines().find_map(|line| line.strip_prefix("measured "));
     let line = line.unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
     let value: Value = serde_json::from_str(line).unwrap();
+    let numbers = |key: &str| value[key].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
     let number = |key: &str| value[key].as_u64().unwrap_or(0);
     Measured {
         budget: job.budget,
@@ -66,7 +68,8 @@ pub fn measure(job: &Job) -> Measured {
         sessions: number("sessions"),
         batch_tokens: number("batch_tokens"),
         prepacked: value["prepacked"].as_bool().unwrap_or(false),
-        resident_at_quarters: value["quarters"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect(),
+        resident_at_quarters: numbers("quarters"),
+        anonymous_at_quarters: numbers("anonymous"),
     }
 }
 
@@ -104,7 +107,7 @@ fn child() {
     let opened = status("RssAnon").saturating_sub(before);
     let calls = job["calls"].as_u64().unwrap() as usize;
     let (peak, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let mut quarters = Vec::new();
+    let (mut quarters, mut anonymous) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -124,6 +127,7 @@ fn child() {
             call(&model, &lengths);
             if (i + 1) * 4 % calls < 4 {
                 quarters.push(status("VmRSS"));
+                anonymous.push(status("RssAnon"));
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -133,7 +137,8 @@ fn child() {
         "\nmeasured {}",
         json!({"expected": plan.expected, "opened": opened, "peak": peak.load(Ordering::Relaxed).max(opened),
             "settled": status("RssAnon").saturating_sub(before), "sessions": plan.sessions,
-            "batch_tokens": plan.batch_tokens, "prepacked": plan.prepacked, "quarters": quarters})
+            "batch_tokens": plan.batch_tokens, "prepacked": plan.prepacked, "quarters": quarters,
+            "anonymous": anonymous})
     );
 }
 

@@ -23,7 +23,7 @@ TASKS = {
     "banking77": ("text-classification", [], ["--epochs", "3", "--learning-rate", "2e-4"], 64),
     "polarity": ("text-classification", [], ["--epochs", "1", "--learning-rate", "5e-5"], 64),
     "clinc150": ("text-classification", [], ["--epochs", "1", "--learning-rate", "3e-4"], 48),
-    "xquad": ("question-answering", [], ["--epochs", "2", "--batch-size", "16", "--learning-rate", "1e-4",
+    "xquad": ("question-answering", [], ["--epochs", "1", "--batch-size", "16", "--learning-rate", "1e-4",
                                          "--stride", "48"], 192),
 }
 
@@ -89,9 +89,9 @@ def main():
                 "--max-tokens", longest, *settings, *columns)
             rows += measure(limbeck, name, role, folder, data, out)
             start, layers = folder, ["--layers", "3"]
-    trained = json.loads((folder / "finetune.json").read_text())
-    results = {"schema": 1, "date": trained["date"], "machine": trained["machine"], "rows": rows}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        trained = json.loads((folder / "finetune.json").read_text())
+        results = {"schema": 1, "date": trained["date"], "machine": trained["machine"], "rows": rows}
+        (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     print(f"{out / 'results.json'} is written")
 
 

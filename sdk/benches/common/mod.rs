@@ -16,7 +16,8 @@ pub fn bundles() -> Option<PathBuf> {
 /// A bundle of that folder on one thread.
 pub fn open(name: &str) -> Model {
     let path = bundles().expect("a folder of bundles").join(name);
-    Model::builder().open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let runtime = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH, as `cargo xtask bench` sets it");
+    Model::builder().runtime_path(runtime).open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 const WORDS: &str = "the battery of this phone lasts two days and its screen is bright enough to read in the sun \
