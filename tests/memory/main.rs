@@ -117,6 +117,7 @@ fn stays_flat(calls: usize) {
     let measured = measure(&Job { bundle: path, budget: None, sessions: 1, calls, seed: 3 });
     let quarters = &measured.resident_at_quarters;
     let (first, last) = (quarters[0] as f64, quarters[3] as f64);
+    let of_no_file = [0, 3].map(|quarter| measured.anonymous_at_quarters[quarter] as f64);
     let show = |values: &[u64]| values.iter().map(|&v| format!("{:.1}", mib(v))).collect::<Vec<_>>().join(", ");
     let (shown, anonymous) = (show(quarters), show(&measured.anonymous_at_quarters));
     let change = (last / first - 1.0) * 100.0;
@@ -124,6 +125,7 @@ fn stays_flat(calls: usize) {
         "{calls} calls of 1 to 512 tokens: resident MiB at the quarters {shown} ({change:+.2}%); of no file {anonymous}"
     );
     assert!(last <= first * 1.02, "{shown}; of no file {anonymous}");
+    assert!(of_no_file[1] <= of_no_file[0] * 1.02, "{shown}; of no file {anonymous}");
 }
 
 #[test]

@@ -249,9 +249,11 @@ pub struct ModelOutput {
 impl Model {
     /// Builds the modules over `params`, which must hold the layout of `config` and `head`.
     pub fn new(params: &Params, config: &ModelConfig, head: Head) -> Self {
+        // A checkpoint may lack a pooler that the head does not read.
+        let pooler = head.reads_pooler(config) || (head.stores_pooler(config) && params.get("pooler.weight").is_some());
         Self {
             encoder: Encoder::new(params, config),
-            pooler: head.stores_pooler(config).then(|| Linear::new(&params.scope("pooler"))),
+            pooler: pooler.then(|| Linear::new(&params.scope("pooler"))),
             module: Module::new(params, config, head),
             activation: config.activation,
             masked_lm_activation: masked_lm_activation(config),

@@ -55,9 +55,10 @@ impl Provider {
     /// The provider for a session; none if this library was built without it.
     fn dispatch(self) -> Option<ExecutionProviderDispatch> {
         let dispatch: ExecutionProviderDispatch = match self {
-            // No arena: it keeps, for every length seen, what the longest needed. The system's allocator gives
-            // it back.
-            Provider::Cpu => ep::CPU::default().with_arena_allocator(false).build(),
+            // The arena keeps what the longest text needed, and then stays as it is. Without it the system's heap
+            // is cut up by tensors of ever other sizes: resident memory then goes up and down by a tenth, and its
+            // peak is higher.
+            Provider::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
             #[cfg(feature = "xnnpack")]
             Provider::Xnnpack => ep::XNNPACK::default().build(),
             #[cfg(feature = "nnapi")]
