@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
-use super::{Example, Question, TaggedText, Target, labels_of};
+use super::{Example, Question, TaggedText, Target, labels_of, some_labels};
 use crate::objective::IGNORED;
 
 /// A tokenized example.
@@ -58,7 +58,7 @@ fn index_of(labels: &[String], label: &str, source: &str) -> Result<usize> {
     labels
         .iter()
         .position(|l| l == label)
-        .with_context(|| format!("{source}: label \"{label}\" is not among the model's: {}", labels.join(", ")))
+        .with_context(|| format!("{source}: label \"{label}\" is not among the model's: {}", some_labels(labels)))
 }
 
 impl Encoder {

@@ -22,6 +22,13 @@ pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_seve
 pub use tagged::{TaggedText, TaggedWord, entities_of, read_tagged};
 pub use target::Target;
 
+/// The first dozen of some labels, for messages.
+pub fn some_labels(labels: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown = labels.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if labels.len() > SHOWN { format!("{shown}, ... ({} in all)", labels.len()) } else { shown }
+}
+
 /// One labelled text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {

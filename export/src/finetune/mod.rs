@@ -12,7 +12,7 @@ use tch::Device;
 
 use crate::arch::{Head, Model, ModelConfig, Params, Pooling, initial_value, parameter_layout};
 use crate::checkpoint::{self, HeadInfo, Problem, SentencePooling};
-use crate::data::{Encoder, Goal, Rows, Schema};
+use crate::data::{Encoder, Goal, Rows, Schema, some_labels};
 use crate::files;
 use crate::measure::{Machine, machine, today};
 use crate::pack::{self, TaskName};
@@ -127,11 +127,8 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         return Ok(done);
     }
     reporter.log_to(&options.out.join("train.log"))?;
-    let few: Vec<&str> = labels.iter().take(12).map(String::as_str).collect();
-    let names =
-        if labels.is_empty() { String::new() } else { format!("; {} labels: {}", labels.len(), few.join(", ")) };
-    let more = if labels.len() > few.len() { ", ..." } else { "" };
-    reporter.note(&format!("Data: {} rows to train on, {} dev, {dropped} dropped{names}{more}", rows.len(), dev.len()));
+    let names = if labels.is_empty() { String::new() } else { format!("; labels: {}", some_labels(&labels)) };
+    reporter.note(&format!("Data: {} rows to train on, {} dev, {dropped} dropped{names}", rows.len(), dev.len()));
 
     tch::manual_seed(options.seed as i64);
     let tokenizer = checkpoint::tokenizer_path(&options.model)?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use limbeck::{Classification, ClassifyOptions, Model};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Example;
+use crate::data::{Example, some_labels};
 use crate::progress::Reporter;
 
 /// How a classifier did on a data set.
@@ -87,7 +87,7 @@ pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: 
                     "{}: label \"{}\" is not one of the bundle's: {}",
                     example.source,
                     example.label,
-                    labels.join(", ")
+                    some_labels(&labels)
                 )
             })?;
             let best = answer.labels.first().context("the sdk gave no label")?;

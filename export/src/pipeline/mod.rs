@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use tch::Device;
 
 use crate::arch::Head;
-use crate::data::Encoder;
+use crate::data::{Encoder, some_labels};
 use crate::distill::TeacherOutputs;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Start};
@@ -61,7 +61,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         summary.train,
         summary.dev,
         summary.test,
-        data.labels.join(", "),
+        some_labels(&data.labels),
         summary.duplicates_dropped,
         summary.contradictions_dropped
     ));
