@@ -32,8 +32,7 @@ pub unsafe extern "C" fn limbeck_cancel_new(
 }
 
 /// Ends the calls that were given this handle, now and later: they return
-/// LIMBECK_CANCELLED, and one that runs stops within the operator it is at.
-/// Returns without waiting for them. Does nothing for NULL.
+/// LIMBECK_CANCELLED, one that runs stops within the operator it is at. Does not wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_cancel_trigger(cancel: *const limbeck_cancel) {
     // SAFETY: `cancel` is NULL or a live handle (rule 3 of the header).

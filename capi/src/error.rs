@@ -18,8 +18,7 @@ pub unsafe extern "C" fn limbeck_error_code(error: *const limbeck_error) -> limb
     unsafe { ffi::get(error, limbeck_status_code::LIMBECK_OK as i32, |error| error.status as i32) }
 }
 
-/// What failed and, where there is a way, how to mend it, in English. The view
-/// lives until the error is freed; empty for NULL.
+/// What failed and, where there is a way, how to mend it, in English.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_error_message(error: *const limbeck_error) -> limbeck_str {
     // SAFETY: `error` is NULL or a live handle (rule 3 of the header).

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::error::limbeck_error;
 use crate::status::{self, limbeck_status, limbeck_status_code};
+use crate::text::{limbeck_pair, limbeck_str};
 
 /// A failed call, before it becomes a [`limbeck_error`].
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Failure {
     pub(crate) fn argument(message: impl Into<String>) -> Failure {
         Failure::new(limbeck_status_code::LIMBECK_INVALID_ARGUMENT, message)
     }
-    fn null(name: &str) -> Failure {
+    pub(crate) fn null(name: &str) -> Failure {
         Failure::new(limbeck_status_code::LIMBECK_NULL_POINTER, format!("{name} is NULL"))
     }
 }
@@ -166,6 +167,15 @@ pub(crate) unsafe fn out<'a, T: Empty>(out: *mut T, name: &str) -> Result<&'a mu
     }
 }
 
+/// As [`out`], for a result that the caller may not want.
+///
+/// # Safety
+/// As [`out`].
+pub(crate) unsafe fn optional_out<'a, T: Empty>(out: *mut T) -> Option<&'a mut T> {
+    // SAFETY: by this function's contract.
+    unsafe { self::out(out, "out") }.ok()
+}
+
 /// What stands in an out-pointer after a failed call.
 pub(crate) trait Empty {
     const EMPTY: Self;
@@ -179,8 +189,54 @@ impl Empty for usize {
     const EMPTY: Self = 0;
 }
 
-impl Empty for crate::text::limbeck_str {
-    const EMPTY: Self = crate::text::limbeck_str::EMPTY;
+impl<T> Empty for *const T {
+    const EMPTY: Self = std::ptr::null();
+}
+
+impl Empty for u64 {
+    const EMPTY: Self = 0;
+}
+
+impl Empty for f32 {
+    const EMPTY: Self = 0.0;
+}
+
+impl Empty for bool {
+    const EMPTY: Self = false;
+}
+
+impl Empty for limbeck_str {
+    const EMPTY: Self = limbeck_str::EMPTY;
+}
+
+/// A pointer of the caller's that is handed back to his functions, untouched.
+pub(crate) struct UserData(pub(crate) *mut std::ffi::c_void);
+// SAFETY: never dereferenced here; the header says from which threads the
+// caller's functions get it.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+/// An option that is on or off.
+pub(crate) fn switch(name: &str, value: u32) -> Result<bool, Failure> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Failure::argument(format!("{name} is {value} and must be 0 or 1"))),
+    }
+}
+
+/// A field kept for later, which must be 0 until then.
+pub(crate) fn reserved(name: &str, value: u32) -> Result<(), Failure> {
+    match value {
+        0 => Ok(()),
+        _ => Err(Failure::argument(format!("{name} is {value} and must be 0"))),
+    }
+}
+
+/// One of a list of ours, or a message that says how many there are.
+pub(crate) fn item<'a, T>(list: &'a [T], at: usize, name: &str, owner: &str, what: &str) -> Result<&'a T, Failure> {
+    list.get(at).ok_or_else(|| Failure::argument(format!("{name} is {at} and {owner} has {} {what}", list.len())))
 }
 
 /// `count` values of the caller's. NULL is an empty slice when `count` is 0.
@@ -217,6 +273,41 @@ pub(crate) unsafe fn text<'a>(data: *const c_char, length: usize, name: &str) ->
             format!("{name} is not UTF-8: the first bad byte is at offset {}", error.valid_up_to()),
         )
     })
+}
+
+/// Many texts of the caller's, each checked to be UTF-8.
+///
+/// # Safety
+/// `texts` is as [`slice`] wants it, and each of them is.
+pub(crate) unsafe fn texts<'a>(texts: *const limbeck_str, count: usize, name: &str) -> Result<Vec<&'a str>, Failure> {
+    // SAFETY: by this function's contract.
+    let texts = unsafe { slice(texts, count, name) }?;
+    let one = |(i, text): (usize, &limbeck_str)| {
+        // SAFETY: by this function's contract.
+        unsafe { self::text(text.data, text.length, &format!("{name}[{i}]")) }
+    };
+    texts.iter().enumerate().map(one).collect()
+}
+
+/// Many pairs of texts of the caller's, each checked to be UTF-8.
+///
+/// # Safety
+/// As [`texts`].
+pub(crate) unsafe fn pairs<'a>(
+    pairs: *const limbeck_pair,
+    count: usize,
+    name: &str,
+) -> Result<Vec<(&'a str, &'a str)>, Failure> {
+    // SAFETY: by this function's contract.
+    let pairs = unsafe { slice(pairs, count, name) }?;
+    let one = |(i, pair): (usize, &limbeck_pair)| {
+        let text = |field: &str, text: limbeck_str| {
+            // SAFETY: by this function's contract.
+            unsafe { self::text(text.data, text.length, &format!("{name}[{i}].{field}")) }
+        };
+        Ok((text("first", pair.first)?, text("second", pair.second)?))
+    };
+    pairs.iter().enumerate().map(one).collect()
 }
 
 /// A path of the caller's: any bytes but NUL on Unix, UTF-8 elsewhere.
@@ -317,6 +408,18 @@ pub(crate) unsafe fn read<T: Growing>(object: *const T, name: &str) -> Result<T,
     }
     // SAFETY: zeros, or the caller's bytes over zeros; every bit pattern is a value.
     Ok(unsafe { known.assume_init() })
+}
+
+/// Checks before the work, for a struct that may be NULL, that an answer can be written to it.
+///
+/// # Safety
+/// As [`write`].
+pub(crate) unsafe fn check_room<T: Growing>(object: *const T, name: &str) -> Result<(), Failure> {
+    if object.is_null() {
+        return Ok(());
+    }
+    // SAFETY: not NULL, and a struct that begins with `size`, by contract.
+    unsafe { checked_size(object, name) }.map(drop)
 }
 
 /// Writes an answer into a struct of any version, keeping its `size`.

@@ -8,13 +8,18 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::limbeck_bundle;
+use crate::call::limbeck_call_options;
 use crate::cancel::limbeck_cancel;
-use crate::classify::{limbeck_classify_options, limbeck_result};
 use crate::env::{limbeck_env, limbeck_env_options};
 use crate::error::limbeck_error;
-use crate::model::{limbeck_model, limbeck_model_options};
-use crate::result::{limbeck_score, limbeck_usage};
-use crate::text::limbeck_str;
+use crate::head::limbeck_head;
+use crate::model::{limbeck_memory, limbeck_metrics, limbeck_model, limbeck_model_options, limbeck_self_test};
+use crate::open::limbeck_bundle_options;
+use crate::result::{
+    limbeck_answer, limbeck_entity, limbeck_guess, limbeck_result, limbeck_score, limbeck_span, limbeck_usage,
+};
+use crate::slot::limbeck_slot;
+use crate::text::{limbeck_pair, limbeck_str};
 
 macro_rules! layout {
     ($($name:ident { $($field:ident)* })*) => {{
@@ -39,10 +44,20 @@ macro_rules! layout {
 fn layout_is_that_of_the_snapshot() {
     let layout = layout! {
         limbeck_str { data length }
-        limbeck_env_options { size runtime_path }
-        limbeck_model_options { size threads sessions spinning reserved }
-        limbeck_classify_options { size overflow window_stride top_k deadline_ms cancel }
-        limbeck_score { size label index probability logit }
+        limbeck_pair { first second }
+        limbeck_env_options { size runtime_path threads reserved }
+        limbeck_bundle_options { size keys key_count minimum_build size_limit decrypt decrypt_data }
+        limbeck_model_options { size threads sessions spinning reserved memory_budget providers provider_count bundle }
+        limbeck_self_test { size vectors largest_difference tolerance }
+        limbeck_memory { size budget expected sessions batch_tokens prepacked reserved }
+        limbeck_metrics { size calls failures runs rows tokens padding run_micros }
+        limbeck_call_options { size overflow window_stride deadline_ms cancel top_k threshold out_of_scope aggregation
+            multi_label max_answer_tokens hypothesis rank_label }
+        limbeck_score { size label index probability logit holds reserved }
+        limbeck_span { byte_begin byte_end utf16_begin utf16_end char_begin char_end }
+        limbeck_entity { size label text span score reserved }
+        limbeck_answer { size text span score reserved }
+        limbeck_guess { size mask span text token id probability }
         limbeck_usage { size tokens_used tokens_dropped windows tokenize_ns inference_ns post_ns }
     };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("abi/layout.json");
@@ -67,4 +82,6 @@ fn handles_cross_threads() {
     check::<limbeck_model>();
     check::<limbeck_cancel>();
     check::<limbeck_result>();
+    check::<limbeck_head>();
+    check::<limbeck_slot>();
 }

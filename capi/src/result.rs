@@ -1,32 +1,165 @@
 //! RESULT
+//!
+//! What a result holds, by the call that made it:
+//!
+//!     classify, zero_shot, head   a limbeck_score for each label
+//!     rerank                      an answer for each ranked text, one limbeck_score in it
+//!     tag                         a limbeck_entity for each entity
+//!     answer                      a limbeck_answer for each answer
+//!     fill_mask                   a limbeck_guess for each guess of each mask
+//!     embed                       limbeck_result_vector; its items are its floats
 
-use limbeck_sdk::Classification;
+use std::ops::Range;
+use std::sync::OnceLock;
 
-use crate::classify::limbeck_result;
+use limbeck_sdk as sdk;
+
 use crate::error::limbeck_error;
 use crate::ffi::{self, Failure, Growing, guard};
 use crate::status::limbeck_status;
 use crate::text::limbeck_str;
 
-/// A label with its score.
+/// The answers of one call, in the order of its texts. Never changes; a const
+/// handle may be used from many threads. Bound to no other handle: it outlives
+/// the model, and what is seen through it lives until it is freed.
+pub struct limbeck_result {
+    content: Content,
+    json: OnceLock<String>,
+}
+
+/// What the calls of the tasks make.
+pub(crate) enum Content {
+    Labels(Vec<sdk::Classification>),
+    ZeroShot(Vec<sdk::ZeroShot>),
+    Ranked(Vec<sdk::Ranked>),
+    Entities(Vec<sdk::Tagging>),
+    Answers(Vec<sdk::Answers>),
+    Masks(Vec<sdk::FilledMasks>),
+    Embeddings(Vec<sdk::Embedding>),
+}
+
+impl limbeck_result {
+    pub(crate) fn give(out: &mut *mut limbeck_result, content: Content) {
+        ffi::give(out, limbeck_result { content, json: OnceLock::new() });
+    }
+}
+
+/// A label, or a ranked text, with its score.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_score {
     /// Size of this struct; set by limbeck_score_init.
     pub size: usize,
-    /// The label's name; lives as long as the result.
+    /// The label's name; empty for a ranked text.
     pub label: limbeck_str,
-    /// The label's place in the model's list, as in limbeck_bundle_label.
+    /// The label's place in the list of the model (limbeck_bundle_label), of the
+    /// call (zero-shot) or of the head; the ranked text's place in the call.
     pub index: usize,
     /// Its probability, 0 to 1; the logit itself if the model has none.
     pub probability: f32,
-    /// The model's raw score.
+    /// The model's raw score; 0 for zero-shot labels and ranked texts.
     pub logit: f32,
+    /// 1: the label holds: the best one, where just one can; those above their
+    /// threshold, where several can; none if the text is out of scope. 0 for
+    /// zero-shot labels and ranked texts.
+    pub holds: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), size first, no padding; every field takes any bits.
 unsafe impl Growing for limbeck_score {
-    const FIRST_SIZE: usize = 4 * size_of::<usize>() + 2 * size_of::<f32>();
+    const FIRST_SIZE: usize = size_of::<limbeck_score>();
+}
+
+/// A piece of a text, from `begin` up to but without `end`, in the units of three
+/// worlds. It never cuts through what a reader sees as one character. This struct
+/// never grows.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct limbeck_span {
+    /// In bytes of UTF-8, as C, C++, Rust and Go count.
+    pub byte_begin: usize,
+    /// The end in bytes.
+    pub byte_end: usize,
+    /// In UTF-16 code units, as Java, Kotlin, JavaScript, C# and NSString count.
+    pub utf16_begin: usize,
+    /// The end in UTF-16 code units.
+    pub utf16_end: usize,
+    /// In Unicode scalar values, as Python counts.
+    pub char_begin: usize,
+    /// The end in Unicode scalar values.
+    pub char_end: usize,
+}
+
+/// A piece of a text with a label.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct limbeck_entity {
+    /// Size of this struct; set by limbeck_entity_init.
+    pub size: usize,
+    /// What it is: "PER".
+    pub label: limbeck_str,
+    /// The piece itself.
+    pub text: limbeck_str,
+    /// Where it stands.
+    pub span: limbeck_span,
+    /// Mean probability of the labels of its words.
+    pub score: f32,
+    /// 0.
+    pub reserved: u32,
+}
+
+// SAFETY: repr(C), size first, no padding; every field takes any bits.
+unsafe impl Growing for limbeck_entity {
+    const FIRST_SIZE: usize = size_of::<limbeck_entity>();
+}
+
+/// A piece of a text that answers a question.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct limbeck_answer {
+    /// Size of this struct; set by limbeck_answer_init.
+    pub size: usize,
+    /// The piece itself, of whole words.
+    pub text: limbeck_str,
+    /// Where it stands.
+    pub span: limbeck_span,
+    /// Probability that the answer starts there times probability that it ends
+    /// there, summed over all places with the same words, so it may exceed 1.
+    pub score: f32,
+    /// 0.
+    pub reserved: u32,
+}
+
+// SAFETY: repr(C), size first, no padding; every field takes any bits.
+unsafe impl Growing for limbeck_answer {
+    const FIRST_SIZE: usize = size_of::<limbeck_answer>();
+}
+
+/// What could stand in place of a mask.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct limbeck_guess {
+    /// Size of this struct; set by limbeck_guess_init.
+    pub size: usize,
+    /// Which mask of the text it is for, from 0.
+    pub mask: usize,
+    /// Where that mask stands.
+    pub span: limbeck_span,
+    /// The token as text.
+    pub text: limbeck_str,
+    /// The token as it stands in the vocabulary: "##ing".
+    pub token: limbeck_str,
+    /// Its id.
+    pub id: u32,
+    /// Its probability among all tokens of the vocabulary.
+    pub probability: f32,
+}
+
+// SAFETY: repr(C), size first, no padding; every field takes any bits.
+unsafe impl Growing for limbeck_guess {
+    const FIRST_SIZE: usize = size_of::<limbeck_guess>();
 }
 
 /// What was read of a text, and how long it took.
@@ -35,7 +168,7 @@ unsafe impl Growing for limbeck_score {
 pub struct limbeck_usage {
     /// Size of this struct; set by limbeck_usage_init.
     pub size: usize,
-    /// Tokens of the text that the model read, special tokens included.
+    /// Tokens that the model read, special ones included; each counts once.
     pub tokens_used: usize,
     /// Tokens of the text that it did not read.
     pub tokens_dropped: usize,
@@ -43,23 +176,43 @@ pub struct limbeck_usage {
     pub windows: usize,
     /// Nanoseconds from text to token ids.
     pub tokenize_ns: u64,
-    /// Nanoseconds waiting for a session and running the model. Texts run
-    /// together share the time of their run.
+    /// Nanoseconds waiting and running; texts that ran together share them.
     pub inference_ns: u64,
-    /// Nanoseconds from logits to sorted probabilities.
+    /// Nanoseconds from logits to the answer.
     pub post_ns: u64,
 }
 
-// SAFETY: repr(C), size first, no padding; every field takes any bits.
+// SAFETY: repr(C), size first; padding only on 32-bit systems; every field takes any bits.
 unsafe impl Growing for limbeck_usage {
-    const FIRST_SIZE: usize = 4 * size_of::<usize>() + 3 * size_of::<u64>();
+    const FIRST_SIZE: usize = size_of::<limbeck_usage>();
 }
 
-/// Prepares `score` to be filled; pass sizeof(limbeck_score).
+/// Prepares a struct to be filled; pass its sizeof.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_score_init(score: *mut limbeck_score, size: usize) {
     // SAFETY: `score` is NULL or has `size` bytes, by its documentation.
     unsafe { ffi::init(score, size) }
+}
+
+/// Prepares `entity` to be filled; pass sizeof(limbeck_entity).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_entity_init(entity: *mut limbeck_entity, size: usize) {
+    // SAFETY: `entity` is NULL or has `size` bytes, by its documentation.
+    unsafe { ffi::init(entity, size) }
+}
+
+/// Prepares `answer` to be filled; pass sizeof(limbeck_answer).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_answer_init(answer: *mut limbeck_answer, size: usize) {
+    // SAFETY: `answer` is NULL or has `size` bytes, by its documentation.
+    unsafe { ffi::init(answer, size) }
+}
+
+/// Prepares `guess` to be filled; pass sizeof(limbeck_guess).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_guess_init(guess: *mut limbeck_guess, size: usize) {
+    // SAFETY: `guess` is NULL or has `size` bytes, by its documentation.
+    unsafe { ffi::init(guess, size) }
 }
 
 /// Prepares `usage` to be filled; pass sizeof(limbeck_usage).
@@ -73,13 +226,12 @@ pub unsafe extern "C" fn limbeck_usage_init(usage: *mut limbeck_usage, size: usi
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_result_count(result: *const limbeck_result) -> usize {
     // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
-    unsafe { ffi::get(result, 0, |result| result.answers.len()) }
+    unsafe { ffi::get(result, 0, |result| result.count()) }
 }
 
-/// How many labels the answer for the text at position `text` gives: all of the
-/// model's, or top_k.
+/// How many items (see above) the answer for the text at position `text` has.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn limbeck_result_label_count(
+pub unsafe extern "C" fn limbeck_result_item_count(
     result: *const limbeck_result,
     text: usize,
     out: *mut usize,
@@ -88,15 +240,22 @@ pub unsafe extern "C" fn limbeck_result_label_count(
     let body = || {
         // SAFETY: pointers are NULL or as their types say, by the header's rules.
         let (out, result) = unsafe { (ffi::out(out, "out")?, ffi::handle(result, "result")?) };
-        *out = answer(result, text)?.labels.len();
+        *out = match &result.content {
+            Content::Labels(answers) => at(answers, text)?.labels.len(),
+            Content::ZeroShot(answers) => at(answers, text)?.labels.len(),
+            Content::Ranked(answers) => at(answers, text).map(|_| 1)?,
+            Content::Entities(answers) => at(answers, text)?.entities.len(),
+            Content::Answers(answers) => at(answers, text)?.answers.len(),
+            Content::Masks(answers) => at(answers, text)?.masks.iter().map(|mask| mask.guesses.len()).sum(),
+            Content::Embeddings(answers) => at(answers, text)?.vector.len(),
+        };
         Ok(())
     };
     // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
     unsafe { guard(error, body) }
 }
 
-/// Fills `out` with the label that has rank `rank` for the text at position
-/// `text`. Rank 0 is the most probable.
+/// Fills `out` with the label at `rank` for the text at position `text`. Rank 0 is best.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_result_score(
     result: *const limbeck_result,
@@ -106,17 +265,31 @@ pub unsafe extern "C" fn limbeck_result_score(
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
     let body = || {
-        // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
-        let labels = &answer(unsafe { ffi::handle(result, "result") }?, text)?.labels;
-        let scored = labels
-            .get(rank)
-            .ok_or_else(|| Failure::argument(format!("rank is {rank} and the answer has {} labels", labels.len())))?;
-        let score = limbeck_score {
+        let plain = |label: &str, index, probability| limbeck_score {
             size: 0,
-            label: limbeck_str::view(&scored.label),
-            index: scored.index,
-            probability: scored.probability,
-            logit: scored.logit,
+            label: limbeck_str::view(label),
+            index,
+            probability,
+            logit: 0.0,
+            holds: 0,
+            reserved: 0,
+        };
+        // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
+        let score = match &unsafe { ffi::handle(result, "result") }?.content {
+            Content::Labels(answers) => {
+                let scored = ffi::item(&at(answers, text)?.labels, rank, "rank", "the answer", "labels")?;
+                let score = plain(&scored.label, scored.index, scored.probability);
+                limbeck_score { logit: scored.logit, holds: scored.holds.into(), ..score }
+            }
+            Content::ZeroShot(answers) => {
+                let scored = ffi::item(&at(answers, text)?.labels, rank, "rank", "the answer", "labels")?;
+                plain(&scored.label, scored.index, scored.probability)
+            }
+            Content::Ranked(answers) => {
+                let ranked = ffi::item(std::slice::from_ref(at(answers, text)?), rank, "rank", "the answer", "score")?;
+                plain("", ranked.index, ranked.score)
+            }
+            other => return Err(other.has_no("scores")),
         };
         // SAFETY: `out` is NULL or a struct of its own size, by the header's rules.
         unsafe { ffi::write(out, "out", &score) }
@@ -125,8 +298,174 @@ pub unsafe extern "C" fn limbeck_result_score(
     unsafe { guard(error, body) }
 }
 
+/// Fills `out` with the entity at `index` of the text at position `text`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_entity(
+    result: *const limbeck_result,
+    text: usize,
+    index: usize,
+    out: *mut limbeck_entity,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
+        let entity = match &unsafe { ffi::handle(result, "result") }?.content {
+            Content::Entities(answers) => {
+                ffi::item(&at(answers, text)?.entities, index, "index", "the text", "entities")?
+            }
+            other => return Err(other.has_no("entities")),
+        };
+        let entity = limbeck_entity {
+            size: 0,
+            label: limbeck_str::view(&entity.label),
+            text: limbeck_str::view(&entity.text),
+            span: span(&entity.span),
+            score: entity.score,
+            reserved: 0,
+        };
+        // SAFETY: `out` is NULL or a struct of its own size, by the header's rules.
+        unsafe { ffi::write(out, "out", &entity) }
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// Fills `out` with the answer at `rank` to the question at position `text`. Rank 0
+/// is the best.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_answer(
+    result: *const limbeck_result,
+    text: usize,
+    rank: usize,
+    out: *mut limbeck_answer,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
+        let answer = match &unsafe { ffi::handle(result, "result") }?.content {
+            Content::Answers(answers) => {
+                ffi::item(&at(answers, text)?.answers, rank, "rank", "the question", "answers")?
+            }
+            other => return Err(other.has_no("answers to a question")),
+        };
+        let (text, score) = (limbeck_str::view(&answer.text), answer.score);
+        let answer = limbeck_answer { size: 0, text, span: span(&answer.span), score, reserved: 0 };
+        // SAFETY: `out` is NULL or a struct of its own size, by the header's rules.
+        unsafe { ffi::write(out, "out", &answer) }
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// Fills `out` with the guess at `index` for the text at position `text`: those for
+/// the first mask, the likeliest first, then those for the next.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_guess(
+    result: *const limbeck_result,
+    text: usize,
+    index: usize,
+    out: *mut limbeck_guess,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
+        let masks = match &unsafe { ffi::handle(result, "result") }?.content {
+            Content::Masks(answers) => &at(answers, text)?.masks,
+            other => return Err(other.has_no("guesses")),
+        };
+        let guesses: Vec<(usize, &sdk::FilledMask, &sdk::Guess)> = masks
+            .iter()
+            .enumerate()
+            .flat_map(|(mask, filled)| filled.guesses.iter().map(move |guess| (mask, filled, guess)))
+            .collect();
+        let (mask, filled, guess) = *ffi::item(&guesses, index, "index", "the text", "guesses")?;
+        let guess = limbeck_guess {
+            size: 0,
+            mask,
+            span: span(&filled.span),
+            text: limbeck_str::view(&guess.text),
+            token: limbeck_str::view(&guess.token),
+            id: guess.id,
+            probability: guess.probability,
+        };
+        // SAFETY: `out` is NULL or a struct of its own size, by the header's rules.
+        unsafe { ffi::write(out, "out", &guess) }
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// The embedding of the text at position `text`: a view of `length` floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_vector(
+    result: *const limbeck_result,
+    text: usize,
+    out: *mut *const f32,
+    length: *mut usize,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: pointers are NULL or as their types say, by the header's rules.
+        let (out, length, result) =
+            unsafe { (ffi::out(out, "out")?, ffi::out(length, "length")?, ffi::handle(result, "result")?) };
+        let vector = match &result.content {
+            Content::Embeddings(answers) => &at(answers, text)?.vector,
+            other => return Err(other.has_no("vectors")),
+        };
+        (*out, *length) = (vector.as_ptr(), vector.len());
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// Whether the best label is sure enough for the text at position `text` to be the
+/// model's business at all; true if neither bundle nor call sets a threshold.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_in_scope(
+    result: *const limbeck_result,
+    text: usize,
+    out: *mut bool,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: pointers are NULL or as their types say, by the header's rules.
+        let (out, result) = unsafe { (ffi::out(out, "out")?, ffi::handle(result, "result")?) };
+        *out = match &result.content {
+            Content::Labels(answers) => at(answers, text)?.in_scope,
+            other => return Err(other.has_no("scope")),
+        };
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// The score of "the text does not say" for the question at position `text`, to be
+/// compared with those of its answers. Only a model trained on questions without an
+/// answer gives it a meaning.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_no_answer(
+    result: *const limbeck_result,
+    text: usize,
+    out: *mut f32,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let body = || {
+        // SAFETY: pointers are NULL or as their types say, by the header's rules.
+        let (out, result) = unsafe { (ffi::out(out, "out")?, ffi::handle(result, "result")?) };
+        *out = match &result.content {
+            Content::Answers(answers) => at(answers, text)?.no_answer,
+            other => return Err(other.has_no("answers to a question")),
+        };
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
 /// Fills `out` with what was read of the text at position `text`, and how long
-/// that took.
+/// that took. For zero-shot labels these are sums over all labels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_result_usage(
     result: *const limbeck_result,
@@ -136,7 +475,15 @@ pub unsafe extern "C" fn limbeck_result_usage(
 ) -> limbeck_status {
     let body = || {
         // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
-        let usage = answer(unsafe { ffi::handle(result, "result") }?, text)?.usage;
+        let usage = match &unsafe { ffi::handle(result, "result") }?.content {
+            Content::Labels(answers) => at(answers, text)?.usage,
+            Content::ZeroShot(answers) => at(answers, text)?.usage,
+            Content::Ranked(answers) => at(answers, text)?.usage,
+            Content::Entities(answers) => at(answers, text)?.usage,
+            Content::Answers(answers) => at(answers, text)?.usage,
+            Content::Masks(answers) => at(answers, text)?.usage,
+            Content::Embeddings(answers) => at(answers, text)?.usage,
+        };
         let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let usage = limbeck_usage {
             size: 0,
@@ -154,15 +501,77 @@ pub unsafe extern "C" fn limbeck_result_usage(
     unsafe { guard(error, body) }
 }
 
-fn answer(result: &limbeck_result, text: usize) -> Result<&Classification, Failure> {
-    result.answers.get(text).ok_or_else(|| {
-        Failure::argument(format!("text is {text} and the result answers {} texts", result.answers.len()))
-    })
+/// All of the result as a JSON array with an object for each text, made when first
+/// asked for: `[{"labels": [{"label": "positive", "probability": 0.98, ...}],
+/// "tokens_used": 9, ...}]`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_result_json(result: *const limbeck_result) -> limbeck_str {
+    // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
+    unsafe {
+        ffi::get(result, limbeck_str::EMPTY, |result| {
+            limbeck_str::view(result.json.get_or_init(|| result.content.json()))
+        })
+    }
 }
 
-/// Frees a result, and with it the texts seen through it. NULL is allowed.
+/// Frees a result, and with it what is seen through it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_result_free(result: *mut limbeck_result) {
     // SAFETY: `result` is NULL or a handle not freed before (rule 3 of the header).
     unsafe { ffi::free(result) }
+}
+
+impl limbeck_result {
+    fn count(&self) -> usize {
+        match &self.content {
+            Content::Labels(answers) => answers.len(),
+            Content::ZeroShot(answers) => answers.len(),
+            Content::Ranked(answers) => answers.len(),
+            Content::Entities(answers) => answers.len(),
+            Content::Answers(answers) => answers.len(),
+            Content::Masks(answers) => answers.len(),
+            Content::Embeddings(answers) => answers.len(),
+        }
+    }
+}
+
+impl Content {
+    fn json(&self) -> String {
+        let json = match self {
+            Content::Labels(answers) => serde_json::to_string(answers),
+            Content::ZeroShot(answers) => serde_json::to_string(answers),
+            Content::Ranked(answers) => serde_json::to_string(answers),
+            Content::Entities(answers) => serde_json::to_string(answers),
+            Content::Answers(answers) => serde_json::to_string(answers),
+            Content::Masks(answers) => serde_json::to_string(answers),
+            Content::Embeddings(answers) => serde_json::to_string(answers),
+        };
+        // Plain data always has a JSON form.
+        json.unwrap_or_default()
+    }
+
+    /// The failure of asking a result for what its call does not make.
+    fn has_no(&self, what: &str) -> Failure {
+        let have = match self {
+            Content::Labels(_) | Content::ZeroShot(_) => "labels (limbeck_result_score)",
+            Content::Ranked(_) => "ranked texts (limbeck_result_score)",
+            Content::Entities(_) => "entities (limbeck_result_entity)",
+            Content::Answers(_) => "answers (limbeck_result_answer)",
+            Content::Masks(_) => "guesses (limbeck_result_guess)",
+            Content::Embeddings(_) => "vectors (limbeck_result_vector)",
+        };
+        Failure::argument(format!("the result holds {have} and no {what}"))
+    }
+}
+
+fn at<T>(answers: &[T], text: usize) -> Result<&T, Failure> {
+    ffi::item(answers, text, "text", "the result", "answers")
+}
+
+fn span(span: &sdk::TextSpan) -> limbeck_span {
+    let sdk::TextSpan { bytes, utf16, chars, .. } = span;
+    let ends = |range: &Range<usize>| (range.start, range.end);
+    let ((byte_begin, byte_end), (utf16_begin, utf16_end)) = (ends(bytes), ends(utf16));
+    let (char_begin, char_end) = ends(chars);
+    limbeck_span { byte_begin, byte_end, utf16_begin, utf16_end, char_begin, char_end }
 }

@@ -14,7 +14,7 @@ pub enum limbeck_status_code {
     LIMBECK_OK = 0,
     /// An argument or option has a value that cannot be used.
     LIMBECK_INVALID_ARGUMENT = 1,
-    /// Text is not UTF-8; the message names the offset of the first bad byte.
+    /// Text is not UTF-8; the message says where.
     LIMBECK_INVALID_UTF8 = 2,
     /// A file is not there.
     LIMBECK_NOT_FOUND = 3,
@@ -28,11 +28,11 @@ pub enum limbeck_status_code {
     LIMBECK_CORRUPT = 7,
     /// The bundle breaks a rule of its format.
     LIMBECK_MALFORMED = 8,
-    /// The bundle, or the program, needs another version of this library.
+    /// The bundle or the program needs another version.
     LIMBECK_INCOMPATIBLE = 9,
     /// The model was made for another task.
     LIMBECK_WRONG_TASK = 10,
-    /// The text is longer than the model takes, and that was to be an error.
+    /// The text is longer than the model takes.
     LIMBECK_TOO_LONG = 11,
     /// The call was cancelled.
     LIMBECK_CANCELLED = 12,
@@ -54,8 +54,7 @@ pub enum limbeck_status_code {
     LIMBECK_SELF_TEST = 20,
     /// A parameter is NULL that must not be; the message names it.
     LIMBECK_NULL_POINTER = 21,
-    /// A struct's `size` is too small, too large, or the struct has values
-    /// that this version of the library does not know.
+    /// A struct was not made by _init, or is too new.
     LIMBECK_BAD_STRUCT_SIZE = 22,
     /// The bundle is an older build than it may be.
     LIMBECK_ROLLBACK = 23,

@@ -15,6 +15,17 @@ pub struct limbeck_str {
     pub length: usize,
 }
 
+/// Two texts that belong together: a pair to classify, or a question and the text
+/// that may answer it. Only read during the call. This struct never grows.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct limbeck_pair {
+    /// The first text, or the question.
+    pub first: limbeck_str,
+    /// The second text, or the one that may answer.
+    pub second: limbeck_str,
+}
+
 impl limbeck_str {
     pub(crate) const EMPTY: limbeck_str = limbeck_str { data: c"".as_ptr(), length: 0 };
 

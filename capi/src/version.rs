@@ -1,9 +1,8 @@
 //! VERSION
 //!
-//! The library has a version, which is that of its features, and an ABI version,
-//! which says whether a program built with one header can use another library.
-//! Changes that would break a built program raise the ABI's major number, which
-//! is also the number in liblimbeck.so.0; additions raise its minor number.
+//! The library has a version, which is that of its features, and an ABI version, which says whether
+//! a program built with one header can use another library. Changes that would break a built program
+//! raise the ABI's major number, as in liblimbeck.so.0; additions raise its minor number.
 
 use std::ffi::{CStr, c_char};
 

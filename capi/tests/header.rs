@@ -15,15 +15,25 @@ use cbindgen::{Braces, Builder, Config, DocumentationStyle, EnumConfig, ExportCo
 /// section holds that no function of its own mentions.
 const SECTIONS: &[(&str, &[&str])] = &[
     ("status", &["limbeck_status_code"]),
-    ("text", &["limbeck_str"]),
+    ("text", &["limbeck_str", "limbeck_pair"]),
     ("error", &[]),
     ("version", &[]),
+    ("log", &[]),
     ("env", &[]),
     ("bundle", &[]),
+    ("open", &[]),
     ("model", &[]),
     ("cancel", &[]),
+    ("call", &[]),
+    ("result", &["limbeck_span"]),
     ("classify", &[]),
-    ("result", &[]),
+    ("entail", &[]),
+    ("tag", &[]),
+    ("answer", &[]),
+    ("embed", &[]),
+    ("fill_mask", &[]),
+    ("head", &[]),
+    ("slot", &[]),
 ];
 
 #[test]
@@ -34,6 +44,13 @@ fn header_is_the_generated_one() {
         &generated,
         "LIMBECK_BLESS=1 cargo test -p limbeck-capi --test header",
     );
+}
+
+/// It is meant to be read from the first line to the last.
+#[test]
+fn header_is_short_enough_to_read() {
+    let lines = fs::read_to_string(support::capi().join("include/limbeck.h")).unwrap().lines().count();
+    assert!(lines < 900, "limbeck.h has {lines} lines");
 }
 
 #[test]
@@ -91,17 +108,19 @@ fn generate() -> String {
     );
     for (name, include) in SECTIONS {
         let path = src.join(format!("{name}.rs"));
-        header.push_str("\n\n/* ======================================================================\n");
-        for line in module_docs(&path) {
-            header.push_str(format!(" * {line}").trim_end());
-            header.push('\n');
+        let mut docs = module_docs(&path).into_iter();
+        let title = docs.next().expect("a section has a title");
+        writeln!(header, "\n/* ==== {title} {}", "=".repeat(WIDTH - title.len() - 12)).unwrap();
+        header.pop();
+        for line in docs {
+            header.push_str(format!("\n * {line}").trim_end_matches(' '));
         }
-        header.push_str(" * ====================================================================== */\n\n");
-        header.push_str(&section(&path, include));
+        header.push_str(" */\n\n");
+        header.push_str(&listed(&section(&path, include)));
         if *name == "version" {
             writeln!(
                 header,
-                "\n/** Version of this header, for people. */\n#define LIMBECK_VERSION \"{}\"\n\n\
+                "\n#define LIMBECK_VERSION \"{}\" /**< Version of this header, for people. */\n\n\
                  /** limbeck_abi_check for the header that the program was built with. */\n\
                  #define LIMBECK_CHECK_ABI(error) limbeck_abi_check(LIMBECK_ABI_VERSION, (error))",
                 env!("CARGO_PKG_VERSION")
@@ -146,26 +165,128 @@ fn section(path: &Path, include: &[&str]) -> String {
     tidy(String::from_utf8(text).unwrap().trim())
 }
 
-/// Comments of one line on one line, and type names without `struct`: every
-/// struct has a typedef of its name.
+/// Comments and declarations filled up to the width of the page, short comments
+/// behind what they are about, and type names without `struct`: every struct has a
+/// typedef of its name.
 fn tidy(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
     let mut tidied = String::new();
-    let mut i = 0;
-    while i < lines.len() {
-        let line = lines[i];
-        if line.trim() == "/**" && lines.get(i + 2).is_some_and(|end| end.trim() == "*/") {
-            let comment = lines[i + 1].trim().trim_start_matches("* ");
-            let indent = &line[..line.len() - line.trim_start().len()];
-            writeln!(tidied, "{indent}/** {comment} */").unwrap();
-            i += 3;
-            continue;
+    let mut lines = text.lines().peekable();
+    let mut about: Option<String> = None;
+    while let Some(line) = lines.next() {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let plain = || line.replace("struct limbeck_", "limbeck_");
+        if line.trim() == "/**" {
+            let words = lines.by_ref().take_while(|line| line.trim() != "*/").flat_map(|line| {
+                let line = line.trim().trim_start_matches('*').trim();
+                assert!(!line.is_empty(), "a comment of the header with paragraphs cannot be filled");
+                line.split_whitespace()
+            });
+            let words = words.collect::<Vec<_>>().join(" ");
+            let next = lines.peek().copied().unwrap_or_default();
+            let short = next.len() + " /**<  */".len() + words.chars().count() <= WIDTH;
+            match short && (next.starts_with("  ") || next.starts_with("#define")) {
+                true => about = Some(words),
+                false => tidied.push_str(&comment(indent, &words)),
+            }
+        } else if about.is_some() || line.starts_with('#') {
+            match about.take() {
+                Some(words) => writeln!(tidied, "{} /**< {words} */", plain()).unwrap(),
+                None => writeln!(tidied, "{line}").unwrap(),
+            }
+            if line.starts_with('#') && lines.peek().is_some_and(|line| line.is_empty()) {
+                let blank = lines.next().unwrap_or_default();
+                // Constants that belong together stand together.
+                let mut rest = lines.clone().skip_while(|line| line.trim().starts_with(['/', '*']));
+                if !rest.next().is_some_and(|line| line.starts_with('#')) {
+                    writeln!(tidied, "{blank}").unwrap();
+                }
+            }
+        } else if !line.starts_with(['#', ' ', '}', '/']) && line.contains('(') {
+            let mut code = line.to_owned();
+            while !code.ends_with(';') {
+                code.push_str(&format!(" {}", lines.next().expect("a declaration ends with a semicolon").trim()));
+            }
+            tidied.push_str(&declaration(&code.replace("struct limbeck_", "limbeck_")));
+        } else if line.starts_with("typedef struct") {
+            writeln!(tidied, "{line}").unwrap();
+        } else {
+            writeln!(tidied, "{}", plain()).unwrap();
         }
-        let line =
-            if line.starts_with("typedef") { line.to_owned() } else { line.replace("struct limbeck_", "limbeck_") };
-        tidied.push_str(&line);
-        tidied.push('\n');
-        i += 1;
     }
     tidied
+}
+
+/// Functions of one line with a comment of one line stand together without blank
+/// lines, and of several _init calls in a row the first comment serves for all.
+fn listed(section: &str) -> String {
+    let mut blocks: Vec<Vec<&str>> = Vec::new();
+    for block in section.trim_end().split("\n\n") {
+        blocks.push(block.lines().collect());
+    }
+    let one = |block: &[&str]| matches!(block, [comment, code] if comment.starts_with("/**") && code.ends_with(");"));
+    let init = |block: &[&str]| one(block) && block[1].contains("_init(");
+    let mut text = String::new();
+    for (i, block) in blocks.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|before| blocks.get(before));
+        let block = match before {
+            Some(before) if init(before) && init(block) => &block[1..],
+            _ => &block[..],
+        };
+        if before.is_some_and(|before| !(one(before) && one(&blocks[i]) && (init(&blocks[i]) || !init(before)))) {
+            text.push('\n');
+        }
+        for line in block {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The longest line of the header.
+const WIDTH: usize = 100;
+
+fn comment(indent: &str, text: &str) -> String {
+    // The end of the comment is kept on the line of its last word.
+    let mut lines = filled(&format!("{text}\u{a0}*/"), WIDTH - indent.len() - 4);
+    if let Some(last) = lines.last_mut() {
+        *last = last.replace('\u{a0}', " ");
+    }
+    format!("{indent}/** {}\n", lines.join(&format!("\n{indent} *  ")))
+}
+
+/// A declaration; what does not fit on its line stands below.
+fn declaration(code: &str) -> String {
+    let code = code.replace("( ", "(");
+    if code.len() <= WIDTH {
+        return format!("{code}\n");
+    }
+    let start = code.rfind('(').unwrap_or(0) + 1;
+    let parameters: Vec<String> =
+        code[start..].split(", ").map(|parameter| format!("{},", parameter.replace(' ', "\u{a0}"))).collect();
+    let parameters = parameters.join(" ");
+    let parameters = parameters.trim_end_matches(',');
+    let head = &code[..start];
+    // Or on lines of their own, where that makes less lines.
+    let (beside, below) = (filled(parameters, WIDTH - start), filled(parameters, WIDTH - 4));
+    let text = match below.len() + 1 < beside.len() {
+        true => format!("{head}\n    {}\n", below.join("\n    ")),
+        false => format!("{head}{}\n", beside.join(&format!("\n{}", " ".repeat(start)))),
+    };
+    text.replace('\u{a0}', " ")
+}
+
+/// Words in lines of at most `width` characters; the hard space does not part words.
+fn filled(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

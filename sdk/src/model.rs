@@ -197,6 +197,12 @@ impl ModelBuilder {
         self
     }
 
+    /// Sets all that concerns the bundle at one time, in place of what was set before.
+    pub fn bundle_options(mut self, options: BundleOptions) -> Self {
+        self.bundle = options;
+        self
+    }
+
     /// Opens a bundle file.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ static void *trigger_soon(void *cancel) {
 int main(int argc, char **argv) {
     limbeck_model *model;
     limbeck_cancel *cancel = NULL;
-    limbeck_classify_options options;
+    limbeck_call_options options;
     limbeck_result *result = NULL;
     limbeck_str *texts;
     pthread_t thread;
@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
     texts = (limbeck_str *)malloc(count * sizeof *texts);
     CHECK(texts != NULL);
     for (i = 0; i < count; i++) texts[i] = str(text);
-    limbeck_classify_options_init(&options, sizeof options);
+    limbeck_call_options_init(&options, sizeof options);
     options.overflow = LIMBECK_OVERFLOW_WINDOW;
     options.window_stride = 32;
 

@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
         float total = 0;
         OK(limbeck_model_classify(model, texts[i], strlen(texts[i]), NULL, &result, &error));
         CHECK(limbeck_result_count(result) == 1);
-        OK(limbeck_result_label_count(result, 0, &count, &error));
+        OK(limbeck_result_item_count(result, 0, &count, &error));
         CHECK(count == 2);
         for (rank = 0; rank < count; rank++) {
             limbeck_score score = score_of(result, 0, rank);
@@ -61,12 +61,12 @@ int main(int argc, char **argv) {
 
     /* top_k */
     {
-        limbeck_classify_options options;
+        limbeck_call_options options;
         limbeck_result *result = NULL;
-        limbeck_classify_options_init(&options, sizeof options);
+        limbeck_call_options_init(&options, sizeof options);
         options.top_k = 1;
         OK(limbeck_model_classify(model, "bad", 3, &options, &result, &error));
-        OK(limbeck_result_label_count(result, 0, &count, &error));
+        OK(limbeck_result_item_count(result, 0, &count, &error));
         CHECK(count == 1);
         CHECK(is(score_of(result, 0, 0).label, "negative"));
         limbeck_result_free(result);

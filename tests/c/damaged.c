@@ -6,7 +6,7 @@
 static limbeck_status open_bytes(const uint8_t *bytes, size_t length) {
     limbeck_bundle *bundle = (limbeck_bundle *)&not_an_error;
     limbeck_error *error = NULL;
-    limbeck_status status = limbeck_bundle_open_bytes(bytes, length, &bundle, &error);
+    limbeck_status status = limbeck_bundle_open_bytes(bytes, length, NULL, &bundle, &error);
     if (status == LIMBECK_OK) {
         CHECK(bundle != NULL && error == NULL);
     } else {
@@ -72,9 +72,9 @@ int main(int argc, char **argv) {
                      64) == LIMBECK_NOT_A_BUNDLE);
     {
         limbeck_bundle *bundle = NULL;
-        CHECK(limbeck_bundle_open_bytes(NULL, 0, &bundle, NULL) != LIMBECK_OK);
+        CHECK(limbeck_bundle_open_bytes(NULL, 0, NULL, &bundle, NULL) != LIMBECK_OK);
         CHECK(bundle == NULL);
-        CHECK(limbeck_bundle_open(argv[0], strlen(argv[0]), &bundle, NULL) == LIMBECK_NOT_A_BUNDLE);
+        CHECK(limbeck_bundle_open(argv[0], strlen(argv[0]), NULL, &bundle, NULL) == LIMBECK_NOT_A_BUNDLE);
     }
     free(bytes);
     return 0;

@@ -39,21 +39,21 @@ static void null_handles(void) {
     /* _init of nothing does nothing. */
     limbeck_env_options_init(NULL, 8);
     limbeck_model_options_init(NULL, 8);
-    limbeck_classify_options_init(NULL, 8);
+    limbeck_call_options_init(NULL, 8);
     limbeck_score_init(NULL, 8);
     limbeck_usage_init(NULL, 8);
 
     /* Everything else says which parameter is NULL. */
     FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_env_new(NULL, NULL, &error));
-    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_bundle_open("x", 1, NULL, &error));
-    FAILS(LIMBECK_NULL_POINTER, "path is NULL", limbeck_bundle_open(NULL, 1, &bundle, &error));
-    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_bundle_open_bytes((const uint8_t *)"x", 1, NULL, &error));
-    FAILS(LIMBECK_NULL_POINTER, "bytes is NULL", limbeck_bundle_open_bytes(NULL, 1, &bundle, &error));
+    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_bundle_open("x", 1, NULL, NULL, &error));
+    FAILS(LIMBECK_NULL_POINTER, "path is NULL", limbeck_bundle_open(NULL, 1, NULL, &bundle, &error));
+    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_bundle_open_bytes((const uint8_t *)"x", 1, NULL, NULL, &error));
+    FAILS(LIMBECK_NULL_POINTER, "bytes is NULL", limbeck_bundle_open_bytes(NULL, 1, NULL, &bundle, &error));
     FAILS(LIMBECK_NULL_POINTER, "bundle is NULL", limbeck_bundle_label(NULL, 0, &view, &error));
     FAILS(LIMBECK_NULL_POINTER, "model is NULL", limbeck_model_bundle(NULL, &bundle, &error));
     FAILS(LIMBECK_NULL_POINTER, "model is NULL", limbeck_model_warm_up(NULL, &error));
     FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_cancel_new(NULL, &error));
-    FAILS(LIMBECK_NULL_POINTER, "result is NULL", limbeck_result_label_count(NULL, 0, &count, &error));
+    FAILS(LIMBECK_NULL_POINTER, "result is NULL", limbeck_result_item_count(NULL, 0, &count, &error));
     FAILS(LIMBECK_NULL_POINTER, "result is NULL", limbeck_result_score(NULL, 0, 0, &score, &error));
     FAILS(LIMBECK_NULL_POINTER, "result is NULL", limbeck_result_usage(NULL, 0, &usage, &error));
 
@@ -66,17 +66,17 @@ static void null_handles(void) {
 static void paths(const limbeck_env *env) {
     limbeck_bundle *bundle = (limbeck_bundle *)&not_an_error;
     limbeck_model *model = (limbeck_model *)&not_an_error;
-    FAILS(LIMBECK_NOT_FOUND, "/no/such/file.limbeck", limbeck_bundle_open("/no/such/file.limbeck", 21, &bundle, &error));
+    FAILS(LIMBECK_NOT_FOUND, "/no/such/file.limbeck", limbeck_bundle_open("/no/such/file.limbeck", 21, NULL, &bundle, &error));
     CHECK(bundle == NULL);
     FAILS(LIMBECK_NOT_FOUND, "/no/such/file.limbeck",
           limbeck_model_open(env, "/no/such/file.limbeck", 21, NULL, &model, &error));
     CHECK(model == NULL);
-    FAILS(LIMBECK_INVALID_ARGUMENT, "path is empty", limbeck_bundle_open("", 0, &bundle, &error));
-    FAILS(LIMBECK_INVALID_ARGUMENT, "path is empty", limbeck_bundle_open(NULL, 0, &bundle, &error));
-    FAILS(LIMBECK_INVALID_ARGUMENT, "offset 1", limbeck_bundle_open("a\0b", 3, &bundle, &error));
+    FAILS(LIMBECK_INVALID_ARGUMENT, "path is empty", limbeck_bundle_open("", 0, NULL, &bundle, &error));
+    FAILS(LIMBECK_INVALID_ARGUMENT, "path is empty", limbeck_bundle_open(NULL, 0, NULL, &bundle, &error));
+    FAILS(LIMBECK_INVALID_ARGUMENT, "offset 1", limbeck_bundle_open("a\0b", 3, NULL, &bundle, &error));
     /* A path need not be UTF-8 where the system has it so. */
-    FAILS(LIMBECK_NOT_FOUND, "", limbeck_bundle_open("/no/such/\xFF", 10, &bundle, &error));
-    FAILS(LIMBECK_IO, "/", limbeck_bundle_open("/", 1, &bundle, &error));
+    FAILS(LIMBECK_NOT_FOUND, "", limbeck_bundle_open("/no/such/\xFF", 10, NULL, &bundle, &error));
+    FAILS(LIMBECK_IO, "/", limbeck_bundle_open("/", 1, NULL, &bundle, &error));
 }
 
 static void runtime(const char *loaded) {
@@ -94,7 +94,7 @@ static void model_options(const limbeck_env *env, const char *path) {
     limbeck_model_options options;
     limbeck_bundle *bundle = NULL;
     limbeck_model *model = NULL;
-    OK(limbeck_bundle_open(path, strlen(path), &bundle, &error));
+    OK(limbeck_bundle_open(path, strlen(path), NULL, &bundle, &error));
 
     FAILS(LIMBECK_NULL_POINTER, "env is NULL", limbeck_model_open(NULL, path, strlen(path), NULL, &model, &error));
     FAILS(LIMBECK_NULL_POINTER, "env is NULL", limbeck_model_open_bundle(NULL, bundle, NULL, &model, &error));
@@ -146,7 +146,7 @@ static void model_options(const limbeck_env *env, const char *path) {
 }
 
 static void classifying(const limbeck_model *model) {
-    limbeck_classify_options options;
+    limbeck_call_options options;
     limbeck_result *result = (limbeck_result *)&not_an_error;
     limbeck_score score;
     limbeck_usage usage;
@@ -166,15 +166,15 @@ static void classifying(const limbeck_model *model) {
               limbeck_model_classify_batch(model, &text, (size_t)-1, NULL, &result, &error));
     }
 
-    limbeck_classify_options_init(&options, sizeof options);
+    limbeck_call_options_init(&options, sizeof options);
     options.overflow = 3;
     FAILS(LIMBECK_INVALID_ARGUMENT, "options->overflow is 3",
           limbeck_model_classify(model, "x", 1, &options, &result, &error));
-    limbeck_classify_options_init(&options, sizeof options);
+    limbeck_call_options_init(&options, sizeof options);
     options.overflow = LIMBECK_OVERFLOW_WINDOW;
     options.window_stride = 64;
     FAILS(LIMBECK_INVALID_ARGUMENT, "64", limbeck_model_classify(model, "x", 1, &options, &result, &error));
-    limbeck_classify_options_init(&options, sizeof options);
+    limbeck_call_options_init(&options, sizeof options);
     options.size = sizeof options - 1;
     FAILS(LIMBECK_BAD_STRUCT_SIZE, "options->size",
           limbeck_model_classify(model, "x", 1, &options, &result, &error));
@@ -183,12 +183,12 @@ static void classifying(const limbeck_model *model) {
     OK(limbeck_model_classify(model, "good", 4, NULL, &result, &error));
     limbeck_score_init(&score, sizeof score);
     limbeck_usage_init(&usage, sizeof usage);
-    FAILS(LIMBECK_INVALID_ARGUMENT, "text is 1", limbeck_result_label_count(result, 1, &count, &error));
+    FAILS(LIMBECK_INVALID_ARGUMENT, "text is 1", limbeck_result_item_count(result, 1, &count, &error));
     CHECK(count == 0);
     FAILS(LIMBECK_INVALID_ARGUMENT, "text is 1", limbeck_result_score(result, 1, 0, &score, &error));
     FAILS(LIMBECK_INVALID_ARGUMENT, "rank is 2", limbeck_result_score(result, 0, 2, &score, &error));
     FAILS(LIMBECK_INVALID_ARGUMENT, "text is 9", limbeck_result_usage(result, 9, &usage, &error));
-    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_result_label_count(result, 0, NULL, &error));
+    FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_result_item_count(result, 0, NULL, &error));
     FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_result_score(result, 0, 0, NULL, &error));
     FAILS(LIMBECK_NULL_POINTER, "out is NULL", limbeck_result_usage(result, 0, NULL, &error));
     score.size = 3;

@@ -6,7 +6,7 @@
 struct align_limbeck_str { char c; limbeck_str value; };
 struct align_limbeck_env_options { char c; limbeck_env_options value; };
 struct align_limbeck_model_options { char c; limbeck_model_options value; };
-struct align_limbeck_classify_options { char c; limbeck_classify_options value; };
+struct align_limbeck_call_options { char c; limbeck_call_options value; };
 struct align_limbeck_score { char c; limbeck_score value; };
 struct align_limbeck_usage { char c; limbeck_usage value; };
 
@@ -46,13 +46,13 @@ int main(void) {
     FIELD(limbeck_model_options, spinning);
     FIELD(limbeck_model_options, reserved);
     END();
-    BEGIN(limbeck_classify_options);
-    FIELD(limbeck_classify_options, size);
-    FIELD(limbeck_classify_options, overflow);
-    FIELD(limbeck_classify_options, window_stride);
-    FIELD(limbeck_classify_options, top_k);
-    FIELD(limbeck_classify_options, deadline_ms);
-    FIELD(limbeck_classify_options, cancel);
+    BEGIN(limbeck_call_options);
+    FIELD(limbeck_call_options, size);
+    FIELD(limbeck_call_options, overflow);
+    FIELD(limbeck_call_options, window_stride);
+    FIELD(limbeck_call_options, top_k);
+    FIELD(limbeck_call_options, deadline_ms);
+    FIELD(limbeck_call_options, cancel);
     END();
     BEGIN(limbeck_score);
     FIELD(limbeck_score, size);

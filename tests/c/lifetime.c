@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     /* env, bundle and the bundle's bytes go before the model. */
     env = open_env(argv[2]);
     bytes = read_file(argv[1], &length);
-    OK(limbeck_bundle_open_bytes(bytes, length, &bundle, &error));
+    OK(limbeck_bundle_open_bytes(bytes, length, NULL, &bundle, &error));
     memset(bytes, 0xAA, length);
     free(bytes);
     OK(limbeck_model_open_bundle(env, bundle, NULL, &model, &error));

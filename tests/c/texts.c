@@ -5,7 +5,7 @@
 
 static const limbeck_model *model;
 
-static limbeck_result *classify(const char *text, size_t length, const limbeck_classify_options *options) {
+static limbeck_result *classify(const char *text, size_t length, const limbeck_call_options *options) {
     limbeck_result *result = NULL;
     OK(limbeck_model_classify(model, text, length, options, &result, &error));
     return result;
@@ -56,7 +56,7 @@ static void too_long(size_t words) {
     /* 62 words and two special tokens are the most that fit. */
     char *text = repeat("good", words);
     size_t length = strlen(text);
-    limbeck_classify_options options;
+    limbeck_call_options options;
     limbeck_result *result;
     limbeck_usage usage;
     limbeck_result *none = NULL;
@@ -68,7 +68,7 @@ static void too_long(size_t words) {
     CHECK(is(score_of(result, 0, 0).label, "positive"));
     limbeck_result_free(result);
 
-    limbeck_classify_options_init(&options, sizeof options);
+    limbeck_call_options_init(&options, sizeof options);
     options.overflow = LIMBECK_OVERFLOW_ERROR;
     FAILS(LIMBECK_TOO_LONG, "64", limbeck_model_classify(model, text, length, &options, &none, &error));
 

@@ -89,6 +89,18 @@ fn zero_shot_weighs_entailment() {
         let [entailment, contradiction] = [0, 2].map(|place| f64::from(logits[label.index][place]).exp());
         assert!((f64::from(label.probability) - entailment / (entailment + contradiction)).abs() < 1e-5);
     }
+    let answer = model.zero_shot_with(text, &labels, &options).unwrap();
+    let batch = model.zero_shot_batch(&[text, "bad", text], &labels, &options).unwrap();
+    let probabilities =
+        |answer: &limbeck::ZeroShot| answer.labels.iter().map(|l| (l.index, l.probability)).collect::<Vec<_>>();
+    let single = model.zero_shot_with("bad", &labels, &options).unwrap();
+    for (one, of_batch) in [(&answer, &batch[0]), (&single, &batch[1]), (&answer, &batch[2])] {
+        for (a, b) in probabilities(one).iter().zip(probabilities(of_batch)) {
+            assert!(a.0 == b.0 && (a.1 - b.1).abs() < 1e-5, "{a:?} {b:?}");
+        }
+        assert_eq!(one.usage.tokens_used, of_batch.usage.tokens_used);
+    }
+    assert_eq!(model.zero_shot_batch(&[], &labels, &options).unwrap(), []);
     // A label alone is weighed against its contradiction.
     let alone = model.zero_shot_with(text, &labels[..1], &options).unwrap();
     let same = answer.labels.iter().find(|label| label.index == 0).unwrap();

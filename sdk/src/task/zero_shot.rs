@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::classify::mean;
 use super::options::{Usage, call_options};
-use super::reading::{Detail, read_pair, require};
-use super::rows;
+use super::reading::{Detail, Reading, read_pair, require};
+use super::rows::{self, Outcome};
 use crate::bundle::{EntailmentSpec, Task};
 use crate::post::softmax::{descending, softmax};
 use crate::text::window::Keep;
@@ -100,6 +100,14 @@ impl Model {
     /// `entailment`); [`Error::InvalidArgument`] without labels, or for a template without `{}`; else those of
     /// [`classify_with`](Model::classify_with).
     pub fn zero_shot_with(&self, text: &str, labels: &[&str], options: &ZeroShotOptions) -> Result<ZeroShot> {
+        super::only(self.zero_shot_batch(&[text], labels, options)?)
+    }
+
+    /// Says which of some labels fit each of many texts; answers come in the order of the texts.
+    ///
+    /// # Errors
+    /// Those of [`zero_shot_with`](Model::zero_shot_with); the first error ends the whole call.
+    pub fn zero_shot_batch(&self, texts: &[&str], labels: &[&str], options: &ZeroShotOptions) -> Result<Vec<ZeroShot>> {
         require(self, &[Task::PairClassification], "zero-shot classification")?;
         let Some(EntailmentSpec { entailment, contradiction }) = self.bundle().manifest().entailment else {
             return Err(Error::WrongTask {
@@ -119,45 +127,59 @@ impl Model {
         }
         let limits = options.limits();
         limits.check()?;
+        let sentences: Vec<String> = labels.iter().map(|label| options.template.replace(PLACE, label)).collect();
         let mut rows = Vec::new();
-        let readings = labels
-            .iter()
-            .map(|label| {
-                let sentence = options.template.replace(PLACE, label);
+        let mut readings = Vec::with_capacity(texts.len() * labels.len());
+        for text in texts {
+            for sentence in &sentences {
                 let details = [Detail::Ids; 2];
-                read_pair(self, [text, &sentence], details, Keep::Second, options.overflow, &limits, &mut rows)
-            })
-            .collect::<Result<Vec<_>>>()?;
+                let texts = [*text, sentence.as_str()];
+                readings.push(read_pair(self, texts, details, Keep::Second, options.overflow, &limits, &mut rows)?);
+            }
+        }
         let outcomes = rows::run(self, &rows, &limits, |_, output| Ok(output.values(0).to_vec()))?;
-        let start = Instant::now();
-        let mut usage = Usage::default();
-        usage.timings.inference = rows::time_of(&outcomes);
-        let logits: Vec<[f32; 2]> = readings
-            .iter()
-            .map(|reading| {
-                let (logits, own) = mean(reading, &outcomes);
-                usage.tokens_used += own.tokens_used;
-                usage.tokens_dropped += own.tokens_dropped;
-                usage.windows += own.windows;
-                usage.timings.tokenize += own.timings.tokenize;
-                [contradiction, entailment].map(|label| logits.get(label).copied().unwrap_or(f32::NEG_INFINITY))
-            })
-            .collect();
-        // A single label competes with nothing but its own contradiction.
-        let probabilities: Vec<f32> = if options.multi_label || labels.len() == 1 {
-            logits.iter().map(|both| softmax(both).get(1).copied().unwrap_or(0.0)).collect()
-        } else {
-            softmax(&logits.iter().map(|both| both[1]).collect::<Vec<_>>())
-        };
-        let label = |index: usize| {
-            Some(ZeroShotLabel {
-                label: (*labels.get(index)?).to_owned(),
-                index,
-                probability: *probabilities.get(index)?,
-            })
-        };
-        let labels = descending(&probabilities).into_iter().filter_map(label).collect();
-        usage.timings.post = start.elapsed();
-        Ok(ZeroShot { labels, usage })
+        let judge = |readings: &[Reading]| judge(readings, &outcomes, labels, [contradiction, entailment], options);
+        Ok(readings.chunks(labels.len()).map(judge).collect())
     }
+}
+
+/// The answer for one text, of whose readings there is one a label. `pair` are the model's labels for contradiction
+/// and entailment.
+fn judge(
+    readings: &[Reading],
+    outcomes: &[Outcome<Vec<f32>>],
+    labels: &[&str],
+    pair: [usize; 2],
+    options: &ZeroShotOptions,
+) -> ZeroShot {
+    let start = Instant::now();
+    let mut usage = Usage::default();
+    let rows = match (readings.first(), readings.last()) {
+        (Some(first), Some(last)) => first.rows.start..last.rows.end,
+        _ => 0..0,
+    };
+    usage.timings.inference = rows::time_of(outcomes.get(rows).unwrap_or_default());
+    let logits: Vec<[f32; 2]> = readings
+        .iter()
+        .map(|reading| {
+            let (logits, own) = mean(reading, outcomes);
+            usage.tokens_used += own.tokens_used;
+            usage.tokens_dropped += own.tokens_dropped;
+            usage.windows += own.windows;
+            usage.timings.tokenize += own.timings.tokenize;
+            pair.map(|label| logits.get(label).copied().unwrap_or(f32::NEG_INFINITY))
+        })
+        .collect();
+    // A single label competes with nothing but its own contradiction.
+    let probabilities: Vec<f32> = if options.multi_label || labels.len() == 1 {
+        logits.iter().map(|both| softmax(both).get(1).copied().unwrap_or(0.0)).collect()
+    } else {
+        softmax(&logits.iter().map(|both| both[1]).collect::<Vec<_>>())
+    };
+    let label = |index: usize| {
+        Some(ZeroShotLabel { label: (*labels.get(index)?).to_owned(), index, probability: *probabilities.get(index)? })
+    };
+    let labels = descending(&probabilities).into_iter().filter_map(label).collect();
+    usage.timings.post = start.elapsed();
+    ZeroShot { labels, usage }
 }

@@ -1,0 +1,78 @@
+//! MASKED WORDS
+
+use std::ffi::c_char;
+use std::time::Instant;
+
+use limbeck_sdk::FillMaskOptions;
+
+use crate::call::{Call, limbeck_call_options, task_options};
+use crate::error::limbeck_error;
+use crate::ffi::{self, Failure, guard};
+use crate::model::limbeck_model;
+use crate::result::{Content, limbeck_result};
+use crate::status::limbeck_status;
+use crate::text::limbeck_str;
+
+/// Guesses the masked words of a text, which stand in it as limbeck_model_mask_token:
+/// limbeck_result_guess, mask by mask, for each the likeliest first. A text that is too
+/// long is read in windows by default.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_model_fill_mask(
+    model: *const limbeck_model,
+    text: *const c_char,
+    length: usize,
+    options: *const limbeck_call_options,
+    out: *mut *mut limbeck_result,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let started = Instant::now();
+    let body = || {
+        // SAFETY: pointers are NULL or as their types say, by the header's rules.
+        let (out, model, text, options) = unsafe {
+            let out = ffi::out(out, "out")?;
+            let model = &ffi::handle(model, "model")?.model;
+            (out, model, ffi::text(text, length, "text")?, read_options(options, started)?)
+        };
+        limbeck_result::give(out, Content::Masks(vec![model.fill_mask_with(text, &options)?]));
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// Guesses the masked words of `count` texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_model_fill_mask_batch(
+    model: *const limbeck_model,
+    texts: *const limbeck_str,
+    count: usize,
+    options: *const limbeck_call_options,
+    out: *mut *mut limbeck_result,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let started = Instant::now();
+    let body = || {
+        // SAFETY: pointers are NULL or as their types say, by the header's rules.
+        let (out, model, texts, options) = unsafe {
+            let out = ffi::out(out, "out")?;
+            let model = &ffi::handle(model, "model")?.model;
+            (out, model, ffi::texts(texts, count, "texts")?, read_options(options, started)?)
+        };
+        limbeck_result::give(out, Content::Masks(model.fill_mask_batch(&texts, &options)?));
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
+    unsafe { guard(error, body) }
+}
+
+/// # Safety
+/// As [`Call::read`].
+unsafe fn read_options(options: *const limbeck_call_options, started: Instant) -> Result<FillMaskOptions, Failure> {
+    // SAFETY: by this function's contract.
+    let call = unsafe { Call::read(options, started, &["top_k"]) }?;
+    let mut options = task_options!(call, FillMaskOptions);
+    if let Some(k) = call.top_k {
+        options.top_k = k;
+    }
+    Ok(options)
+}
