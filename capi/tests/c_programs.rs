@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -17,8 +18,27 @@ use support::library;
 const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow"];
 
 /// Every program that ends with 0 when all is well.
-const PROGRAMS: &[&str] =
-    &["classify", "batch", "errors", "texts", "threads", "cancel", "lifetime", "damaged", "layout"];
+const PROGRAMS: &[&str] = &[
+    "classify",
+    "batch",
+    "errors",
+    "texts",
+    "threads",
+    "cancel",
+    "lifetime",
+    "damaged",
+    "tags",
+    "answers",
+    "embeddings",
+    "masks",
+    "pairs",
+    "heads",
+    "slots",
+    "trust",
+    "sources",
+    "logger",
+    "reports",
+];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Checker {
@@ -155,13 +175,86 @@ fn c_and_rust_answer_the_same() {
     assert!((expected[0].3 - 8.0 / 3.0).abs() < 1e-6);
 }
 
+/// A program that prints what the C compiler makes of each public struct, written
+/// from the names in `abi/layout.json`, which Rust wrote.
 #[test]
 fn c_and_rust_see_the_same_layout() {
-    let program = compile(&source("layout"), library::folder(), Checker::None);
-    let output = support::run(&mut start(&program, library::folder(), Checker::None, &[]));
-    let c: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let rust = std::fs::read_to_string(support::capi().join("abi/layout.json")).unwrap();
-    assert_eq!(c, serde_json::from_str::<Value>(&rust).unwrap());
+    let rust: Value =
+        serde_json::from_str(&std::fs::read_to_string(support::capi().join("abi/layout.json")).unwrap()).unwrap();
+    let mut code = String::from("#include <limbeck.h>\n#include <stdio.h>\n");
+    let mut prints = String::new();
+    for (name, layout) in rust.as_object().unwrap() {
+        writeln!(code, "struct align_{name} {{ char c; {name} value; }};").unwrap();
+        let mut number = |what: &str, value: String| {
+            writeln!(prints, "printf(\"{name} {what} %lu\\n\", (unsigned long){value});").unwrap();
+        };
+        number("size", format!("sizeof({name})"));
+        number("align", format!("offsetof(struct align_{name}, value)"));
+        for field in layout["offsets"].as_object().unwrap().keys() {
+            number(field, format!("offsetof({name}, {field})"));
+        }
+    }
+    let printed = run_code("layout", &format!("{code}int main(void) {{\n{prints}return 0;\n}}\n"));
+    let mut lines = printed.lines();
+    for (name, layout) in rust.as_object().unwrap() {
+        let offsets = layout["offsets"].as_object().unwrap();
+        let numbers = [("size", &layout["size"]), ("align", &layout["align"])];
+        for (what, value) in numbers.into_iter().chain(offsets.iter().map(|(field, offset)| (field.as_str(), offset))) {
+            // The field `size` is at the start of most structs and is printed under that name too.
+            assert_eq!(lines.next(), Some(format!("{name} {what} {value}").as_str()));
+        }
+    }
+    assert_eq!(lines.next(), None);
+}
+
+/// Every function of the header, called with NULL and 0 everywhere: it fails with a
+/// message, or it is one that NULL is allowed for. Written from the header, so that
+/// none is forgotten.
+#[test]
+fn every_function_takes_null_and_zero() {
+    let functions = support::header::functions();
+    assert!(functions.len() > 80);
+    // Calls that do what they are asked, with nothing.
+    let succeed = ["limbeck_abi_check", "limbeck_set_logger"];
+    let mut code = String::from("#include \"check.h\"\nint main(void) {\n");
+    for function in &functions {
+        let count = function.parameters.len();
+        let arguments = |error: &str| -> String {
+            let parameter = |(i, parameter): (usize, &String)| match parameter.as_str() {
+                "limbeck_error **error" if i + 1 == count => error.to_owned(),
+                pointer if pointer.contains('*') || pointer.contains("_function ") => "NULL".to_owned(),
+                _ => "0".to_owned(),
+            };
+            function.parameters.iter().enumerate().map(parameter).collect::<Vec<_>>().join(", ")
+        };
+        let name = &function.name;
+        match function.returns.as_str() {
+            "limbeck_status" if succeed.contains(&name.as_str()) => {
+                writeln!(code, "OK({name}({}));", arguments("&error")).unwrap();
+            }
+            "limbeck_status" if name == "limbeck_error_code" => {
+                writeln!(code, "CHECK({name}(NULL) == LIMBECK_OK);").unwrap();
+            }
+            // Either what is NULL is named, or the value 0 is.
+            "limbeck_status" => writeln!(
+                code,
+                "{{ limbeck_error *error = NULL;\nlimbeck_status status = {name}({});\n\
+                 CHECK(status == LIMBECK_NULL_POINTER || status == LIMBECK_INVALID_ARGUMENT);\n\
+                 CHECK(limbeck_error_code(error) == status && limbeck_error_message(error).length > 5);\n\
+                 limbeck_error_free(error);\nCHECK({name}({}) == status); }}",
+                arguments("&error"),
+                arguments("NULL")
+            )
+            .unwrap(),
+            "limbeck_str" => {
+                writeln!(code, "CHECK({name}({0}).length == 0 && {name}({0}).data != NULL);", arguments("")).unwrap()
+            }
+            "const char *" => writeln!(code, "CHECK({name}({}) != NULL);", arguments("")).unwrap(),
+            _ => writeln!(code, "(void){name}({});", arguments("")).unwrap(),
+        }
+    }
+    code.push_str("return 0;\n}\n");
+    assert_eq!(run_code("nulls", &code), "");
 }
 
 #[test]
@@ -224,6 +317,17 @@ fn the_golden_bundle_runs_behind_the_c_abi() {
     assert!(line.starts_with(&format!("{}  {:.3}", best.label, best.probability)), "{line}");
 }
 
+/// Compiles and runs C code under the sanitizers, and gives what it prints.
+fn run_code(name: &str, code: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join(format!("{name}.c"));
+    std::fs::write(&source, code).unwrap();
+    let program = compile(&source, library::folder(), Checker::Sanitizers);
+    let output = support::run(&mut start(&program, library::folder(), Checker::Sanitizers, &[]));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn passes(program: &str, checker: Checker) {
     let path = compile(&source(program), library::folder(), checker);
     let arguments: &[&str] = if checker == Checker::Valgrind { &["small"] } else { &[] };
@@ -248,9 +352,9 @@ fn include() -> PathBuf {
 fn bundle() -> &'static Path {
     static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
     BUNDLE.get_or_init(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny.limbeck");
-        support::tiny::write(&path);
-        path
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny");
+        support::tiny::write_all(&folder);
+        folder.join("tiny.limbeck")
     })
 }
 
@@ -270,7 +374,7 @@ fn compile_into(source: &Path, library: &Path, checker: Checker, program: PathBu
     if checker == Checker::Sanitizers {
         command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]);
     }
-    command.arg("-I").arg(include()).arg(source).arg("-o").arg(&program);
+    command.arg("-I").arg(include()).arg("-I").arg(sources()).arg(source).arg("-o").arg(&program);
     command.arg("-L").arg(library).args(["-llimbeck", "-pthread"]);
     support::run(&mut command);
     program

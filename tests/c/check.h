@@ -71,6 +71,32 @@ static inline limbeck_str str(const char *text) {
     return view;
 }
 
+/* The path of another bundle in the folder of BUNDLE; free it. */
+static inline char *beside(const char *bundle, const char *name) {
+    const char *slash = strrchr(bundle, '/');
+    size_t folder = slash ? (size_t)(slash - bundle) + 1 : 0;
+    char *path = (char *)malloc(folder + strlen(name) + 1);
+    CHECK(path != NULL);
+    memcpy(path, bundle, folder);
+    strcpy(path + folder, name);
+    return path;
+}
+
+/* All of a file; free it. */
+static inline uint8_t *read_file(const char *path, size_t *length) {
+    FILE *file = fopen(path, "rb");
+    uint8_t *bytes;
+    long size;
+    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    size = ftell(file);
+    CHECK(size > 0 && fseek(file, 0, SEEK_SET) == 0);
+    bytes = (uint8_t *)malloc((size_t)size);
+    CHECK(bytes != NULL && fread(bytes, 1, (size_t)size, file) == (size_t)size);
+    fclose(file);
+    *length = (size_t)size;
+    return bytes;
+}
+
 /* ONNX Runtime from a path. */
 static inline limbeck_env *open_env(const char *path) {
     limbeck_env_options options;
@@ -92,6 +118,33 @@ static inline limbeck_model *open_model(char **argv, uint32_t sessions) {
     limbeck_env_free(env);
     return model;
 }
+
+/* A model of another bundle in the folder of BUNDLE. */
+static inline limbeck_model *open_beside(char **argv, const char *name) {
+    char *path = beside(argv[1], name);
+    char *arguments[3];
+    limbeck_model *model;
+    arguments[0] = argv[0];
+    arguments[1] = path;
+    arguments[2] = argv[2];
+    model = open_model(arguments, 0);
+    free(path);
+    return model;
+}
+
+static inline limbeck_call_options call_options(void) {
+    limbeck_call_options options;
+    limbeck_call_options_init(&options, sizeof options);
+    return options;
+}
+
+static inline size_t items_of(const limbeck_result *result, size_t text) {
+    size_t count = 99;
+    OK(limbeck_result_item_count(result, text, &count, &error));
+    return count;
+}
+
+static inline int near(double a, double b) { return a - b < 1e-5 && b - a < 1e-5; }
 
 static inline limbeck_score score_of(const limbeck_result *result, size_t text, size_t rank) {
     limbeck_score score;

@@ -20,20 +20,11 @@ static limbeck_status open_bytes(const uint8_t *bytes, size_t length) {
 }
 
 int main(int argc, char **argv) {
-    FILE *file;
     uint8_t *bytes, *longer;
     size_t length, i, step;
-    long end;
     CHECK(argc >= 3);
-    file = fopen(argv[1], "rb");
-    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
-    end = ftell(file);
-    CHECK(end > 0 && fseek(file, 0, SEEK_SET) == 0);
-    length = (size_t)end;
     /* A buffer of its own size, so that a byte read too far is seen. */
-    bytes = (uint8_t *)malloc(length);
-    CHECK(bytes != NULL && fread(bytes, 1, length, file) == length);
-    fclose(file);
+    bytes = read_file(argv[1], &length);
     CHECK(open_bytes(bytes, length) == LIMBECK_OK);
 
     /* Cut short, anywhere. */

@@ -88,6 +88,12 @@ static void runtime(const char *loaded) {
     CHECK(env == NULL);
     options.runtime_path.data = NULL;
     FAILS(LIMBECK_NULL_POINTER, "options->runtime_path", limbeck_env_new(&options, &env, &error));
+    limbeck_env_options_init(&options, sizeof options);
+    options.threads = 257;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "threads is 257", limbeck_env_new(&options, &env, &error));
+    options.threads = 0;
+    options.reserved = 1;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "reserved", limbeck_env_new(&options, &env, &error));
 }
 
 static void model_options(const limbeck_env *env, const char *path) {
@@ -167,9 +173,22 @@ static void classifying(const limbeck_model *model) {
     }
 
     limbeck_call_options_init(&options, sizeof options);
-    options.overflow = 3;
-    FAILS(LIMBECK_INVALID_ARGUMENT, "options->overflow is 3",
+    options.overflow = 4;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "options->overflow is 4",
           limbeck_model_classify(model, "x", 1, &options, &result, &error));
+    options = call_options();
+    options.window_stride = 4;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "window_stride is 4",
+          limbeck_model_classify(model, "x", 1, &options, &result, &error));
+    options = call_options();
+    options.aggregation = LIMBECK_AGGREGATION_MAX;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "options->aggregation is set, which this task does not read",
+          limbeck_model_classify(model, "x", 1, &options, &result, &error));
+    options = call_options();
+    options.threshold = 1.5f;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "threshold is 1.5", limbeck_model_classify(model, "x", 1, &options, &result, &error));
+    options.threshold = (float)strtod("nan", NULL);
+    FAILS(LIMBECK_INVALID_ARGUMENT, "options->threshold", limbeck_model_classify(model, "x", 1, &options, &result, &error));
     limbeck_call_options_init(&options, sizeof options);
     options.overflow = LIMBECK_OVERFLOW_WINDOW;
     options.window_stride = 64;

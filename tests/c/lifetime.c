@@ -3,21 +3,6 @@
 
 #include "check.h"
 
-static uint8_t *read_file(const char *path, size_t *length) {
-    FILE *file = fopen(path, "rb");
-    uint8_t *bytes;
-    long end;
-    CHECK(file != NULL);
-    CHECK(fseek(file, 0, SEEK_END) == 0);
-    end = ftell(file);
-    CHECK(end > 0 && fseek(file, 0, SEEK_SET) == 0);
-    *length = (size_t)end;
-    bytes = (uint8_t *)malloc(*length);
-    CHECK(bytes != NULL && fread(bytes, 1, *length, file) == *length);
-    fclose(file);
-    return bytes;
-}
-
 static void use(const limbeck_model *model) {
     limbeck_result *result = NULL;
     OK(limbeck_model_classify(model, "good", 4, NULL, &result, &error));

@@ -84,6 +84,7 @@ static void too_long(size_t words) {
 
     /* What fits exactly is never an error. */
     text = repeat("good", 62);
+    options = call_options();
     options.overflow = LIMBECK_OVERFLOW_ERROR;
     result = classify(text, strlen(text), &options);
     CHECK(usage_of(result, 0).tokens_used == 64 && usage_of(result, 0).tokens_dropped == 0);

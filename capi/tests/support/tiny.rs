@@ -1,50 +1,142 @@
-//! A bundle of a few kilobytes with a real tokenizer and a real graph, whose
-//! answers can be worked out by hand: each word has a row of two logits, and a
-//! text has the mean of the rows of its tokens.
+//! Bundles of a few kilobytes, one a task, with a real tokenizer and a real graph,
+//! whose answers can be worked out by hand: each word has a row of a table, and that
+//! is all that a token says. Models of whole texts give the mean of the rows.
 
 use std::path::Path;
 
-use limbeck_sdk::BundleWriter;
 use limbeck_sdk::bundle::{
-    Activation, Architecture, Batching, ElementType, Manifest, Requires, Task, TensorSpec, TokenizerSpec,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Manifest, Pooling, Requires,
+    SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
+use limbeck_sdk::{BundleWriter, SectionKind, SigningKey};
 use serde_json::json;
 
 /// The most tokens of one text, special tokens included.
 const MAX_TOKENS: usize = 64;
 
-/// Word and its logits for `negative` and `positive`.
-const WORDS: &[(&str, [f32; 2])] = &[
+const WORDS: [&str; 18] = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "the", "film", ".", "🙂", "[MASK]", "who", "wrote", "it", "?",
+    "ada", "lovelace", "london",
+];
+
+/// Writes a bundle for every task to a folder: `tiny.limbeck` (a classifier),
+/// `pairs`, `entities`, `reader`, `embedder` and `masks`. Beside them a later build
+/// of the classifier, `later`, one signed by [`signing_key`], `signed`, and one
+/// whose self-test cannot pass, `failing`, and one whose weights and labels are
+/// encrypted, each byte XOR 0x5a, `hidden`.
+pub fn write_all(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let at = |name: &str| folder.join(format!("{name}.limbeck"));
+    write(&at("tiny"));
+    classifier(8, -8.0 / 3.0).write(at("later")).unwrap();
+    classifier(8, 1.0).write(at("failing")).unwrap();
+    classifier(7, -8.0 / 3.0).sign(&signing_key()).write(at("signed")).unwrap();
+
+    let hide = |_: &str, _: &SectionKind, content: &[u8]| Ok(content.iter().map(|byte| byte ^ 0x5a).collect());
+    let hidden = classifier(7, -8.0 / 3.0).encrypt([SectionKind::Weights, SectionKind::Labels], hide);
+    hidden.write(at("hidden")).unwrap();
+
+    let mut pairs = manifest("pairs", Task::PairClassification, &["batch", "labels"], 1);
+    pairs.entailment = Some(EntailmentSpec { entailment: 1, contradiction: 0 });
+    let labels = ["contradiction", "entailment"];
+    made(pairs, &SENTIMENT.map(|(word, row)| (word, row.to_vec())), mean(), &labels).write(at("pairs")).unwrap();
+
+    let mut entities = manifest("entities", Task::TokenClassification, &["batch", "length", "labels"], 1);
+    entities.tagging = Some(TagScheme::Bio);
+    let rows = [("ada", vec![0., 6., 0., 0.]), ("lovelace", vec![0., 0., 6., 0.]), ("london", vec![0., 0., 0., 6.])];
+    let outside = vec![6., 0., 0., 0.];
+    let labels = ["O", "B-PER", "I-PER", "B-LOC"];
+    made_with(entities, &rows, &outside, each(), &labels).write(at("entities")).unwrap();
+
+    let reader = manifest("reader", Task::QuestionAnswering, &["batch", "length"], 2);
+    let rows = [("ada", vec![8., 0.]), ("lovelace", vec![0., 8.])];
+    made(reader, &rows, start_and_end(), &[]).write(at("reader")).unwrap();
+
+    let mut embedder = manifest("embedder", Task::SentenceEmbedding, &["batch", "hidden"], 1);
+    embedder.embedding = Some(EmbeddingSpec { dimensions: 2, pooling: Pooling::Mean, normalize: true });
+    made(embedder, &SENTIMENT.map(|(word, row)| (word, row.to_vec())), mean(), &[]).write(at("embedder")).unwrap();
+
+    let mut masks = manifest("masks", Task::FillMask, &["batch", "length", "vocabulary"], 1);
+    masks.tokenizer.mask_id = Some(id("[MASK]") as u32);
+    let mut guesses = vec![0.; WORDS.len()];
+    (guesses[id("good")], guesses[id("bad")]) = (5., 4.);
+    made(masks, &[("[MASK]", guesses)], each(), &[]).write(at("masks")).unwrap();
+}
+
+/// Writes the classifier.
+pub fn write(path: &Path) {
+    classifier(7, -8.0 / 3.0).write(path).unwrap();
+}
+
+/// The key by which `signed.limbeck` is signed: the same in every run.
+pub fn signing_key() -> SigningKey {
+    SigningKey::from_text(&format!("limbeck signing key v1\n{}\n", "07".repeat(32))).unwrap()
+}
+
+/// Word and its logits for `negative` and `positive`; others have none.
+const SENTIMENT: [(&str, [f32; 2]); 6] = [
     ("[PAD]", [100.0, -100.0]), // would be noticed in any answer
-    ("[UNK]", [0.0, 0.0]),
-    ("[CLS]", [0.0, 0.0]),
-    ("[SEP]", [0.0, 0.0]),
     ("good", [-8.0, 8.0]),
     ("bad", [8.0, -8.0]),
     ("the", [0.5, 0.0]),
     ("film", [0.0, 0.25]),
-    (".", [0.0, 0.0]),
     ("🙂", [-4.0, 4.0]),
 ];
 
-/// Writes the bundle.
-pub fn write(path: &Path) {
-    let labels = ["negative".to_owned(), "positive".to_owned()];
-    let weights: Vec<u8> = WORDS.iter().flat_map(|(_, row)| row).flat_map(|value| value.to_le_bytes()).collect();
-    BundleWriter::new(manifest()).classifier(tokenizer(), graph(weights.len()), weights, &labels).write(path).unwrap();
+/// `negative` is what the self-test expects for "good".
+fn classifier(build: u64, negative: f32) -> BundleWriter {
+    let manifest = Manifest { build, ..manifest("tiny", Task::TextClassification, &["batch", "labels"], 1) };
+    let rows = SENTIMENT.map(|(word, row)| (word, row.to_vec()));
+    let vector = SelfTestVector {
+        texts: vec!["good".to_owned()],
+        ids: ["[CLS]", "good", "[SEP]"].map(|word| id(word) as u32).to_vec(),
+        outputs: vec![vec![negative, 8.0 / 3.0]],
+    };
+    let self_test = SelfTest { tolerance: 1e-3, vectors: vec![vector] };
+    made(manifest, &rows, mean(), &["negative", "positive"]).self_test(&self_test)
 }
 
-fn manifest() -> Manifest {
-    let tensor = |name: &str, element, axes: [&str; 2]| TensorSpec {
-        name: name.to_owned(),
+fn id(word: &str) -> usize {
+    WORDS.iter().position(|known| *known == word).unwrap()
+}
+
+fn made(manifest: Manifest, rows: &[(&str, Vec<f32>)], nodes: Nodes, labels: &[&str]) -> BundleWriter {
+    let others = vec![0.; rows[0].1.len()];
+    made_with(manifest, rows, &others, nodes, labels)
+}
+
+/// A bundle whose table has these rows, and for all other words the row `others`.
+fn made_with(
+    mut manifest: Manifest,
+    rows: &[(&str, Vec<f32>)],
+    others: &[f32],
+    nodes: Nodes,
+    labels: &[&str],
+) -> BundleWriter {
+    let row = |word: &&str| rows.iter().find(|(known, _)| known == word).map_or(others, |(_, row)| row);
+    let weights: Vec<u8> = WORDS.iter().flat_map(row).flat_map(|value| value.to_le_bytes()).collect();
+    let columns = others.len();
+    manifest.architecture.hidden_size = columns;
+    manifest.architecture.parameters = (columns * WORDS.len()) as u64;
+    manifest.operators = nodes.operators.iter().map(|operator| format!("ai.onnx:{operator}")).collect();
+    let graph = graph(&manifest, columns, weights.len(), &nodes.bytes);
+    let writer = BundleWriter::new(manifest).model(tokenizer(), graph, weights);
+    let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+    if labels.is_empty() { writer } else { writer.labels(&labels) }
+}
+
+fn manifest(id: &str, task: Task, axes: &[&str], outputs: usize) -> Manifest {
+    let tensor = |name: String, element, axes: &[&str]| TensorSpec {
+        name,
         element,
-        axes: axes.map(str::to_owned).to_vec(),
+        axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
     };
+    let input = |name: &str| tensor(name.to_owned(), ElementType::Int32, &["batch", "length"]);
     Manifest {
-        id: "tiny".to_owned(),
+        id: id.to_owned(),
         version: "0.1.0".to_owned(),
         build: 7,
-        task: Task::TextClassification,
+        task,
         architecture: Architecture {
             family: "bag-of-words".to_owned(),
             layers: 1,
@@ -60,16 +152,11 @@ fn manifest() -> Manifest {
         tagging: None,
         embedding: None,
         entailment: None,
-        inputs: vec![
-            tensor("input_ids", ElementType::Int32, ["batch", "length"]),
-            tensor("attention_mask", ElementType::Int32, ["batch", "length"]),
-        ],
-        outputs: vec![tensor("logits", ElementType::Float32, ["batch", "labels"])],
+        inputs: vec![input("input_ids"), input("attention_mask")],
+        outputs: (0..outputs).map(|i| tensor(format!("output{i}"), ElementType::Float32, axes)).collect(),
         batching: Batching::Padded,
         opset: [("ai.onnx".to_owned(), 17)].into(),
-        operators: ["Cast", "Div", "Gather", "Mul", "ReduceSum", "Unsqueeze"]
-            .map(|op| format!("ai.onnx:{op}"))
-            .to_vec(),
+        operators: Vec::new(),
         requires: Requires { sdk: "0.1.0".to_owned(), onnxruntime_api: 24 },
         tokenizer: TokenizerSpec {
             library: "tokenizers".to_owned(),
@@ -86,12 +173,14 @@ fn manifest() -> Manifest {
 
 fn tokenizer() -> Vec<u8> {
     let vocab: serde_json::Map<_, _> =
-        WORDS.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
+        WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let mask = json!({"id": id("[MASK]"), "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true});
     json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": [],
+        "added_tokens": [mask],
         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
@@ -102,13 +191,58 @@ fn tokenizer() -> Vec<u8> {
     .into_bytes()
 }
 
-/// logits = sum(table[input_ids] * mask) / sum(mask), over the tokens.
-fn graph(table_bytes: usize) -> Vec<u8> {
-    const FLOAT: u64 = 1;
-    const INT32: u64 = 6;
-    const INT64: u64 = 7;
+/// The nodes of a graph over `rows`, the rows of the tokens, and the operators that they use.
+struct Nodes {
+    bytes: Vec<u8>,
+    operators: Vec<&'static str>,
+}
+
+/// output0 = sum(rows * mask) / sum(mask), over the tokens.
+fn mean() -> Nodes {
+    let whole = |name: &str, value: u64| bytes(5, &[text(1, name), int(3, value), int(20, 2)].concat());
+    let bytes = [
+        bytes(1, &node("Cast", &["attention_mask"], "mask", &whole("to", FLOAT))),
+        bytes(1, &node("Unsqueeze", &["mask", "last"], "column", &[])),
+        bytes(1, &node("Mul", &["rows", "column"], "kept", &[])),
+        bytes(1, &node("ReduceSum", &["kept", "second"], "sum", &whole("keepdims", 0))),
+        bytes(1, &node("ReduceSum", &["mask", "second"], "count", &whole("keepdims", 1))),
+        bytes(1, &node("Div", &["sum", "count"], "output0", &[])),
+    ]
+    .concat();
+    Nodes { bytes, operators: vec!["Cast", "Div", "Gather", "Mul", "ReduceSum", "Unsqueeze"] }
+}
+
+/// output0 = rows; the product with the mask keeps that input in the graph.
+fn each() -> Nodes {
+    let to = bytes(5, &[text(1, "to"), int(3, FLOAT), int(20, 2)].concat());
+    let bytes = [
+        bytes(1, &node("Cast", &["attention_mask"], "mask", &to)),
+        bytes(1, &node("Unsqueeze", &["mask", "last"], "column", &[])),
+        bytes(1, &node("Mul", &["rows", "column"], "output0", &[])),
+    ]
+    .concat();
+    Nodes { bytes, operators: vec!["Cast", "Gather", "Mul", "Unsqueeze"] }
+}
+
+/// output0 and output1 are the columns of the masked rows.
+fn start_and_end() -> Nodes {
+    let Nodes { bytes: mut masked, operators } = each();
+    let axis = bytes(5, &[text(1, "axis"), int(3, 2), int(20, 2)].concat());
+    let at = masked.windows(7).position(|window| window == b"output0").unwrap();
+    masked[at..at + 7].copy_from_slice(b"maskedr");
+    masked.extend(bytes(1, &node("Gather", &["maskedr", "zero"], "output0", &axis)));
+    masked.extend(bytes(1, &node("Gather", &["maskedr", "one"], "output1", &axis)));
+    Nodes { bytes: masked, operators }
+}
+
+const FLOAT: u64 = 1;
+const INT32: u64 = 6;
+const INT64: u64 = 7;
+
+/// rows = table[input_ids], and then the nodes.
+fn graph(manifest: &Manifest, columns: usize, table_bytes: usize, nodes: &[u8]) -> Vec<u8> {
     let table = [
-        ints(1, &[WORDS.len() as u64, 2]),
+        ints(1, &[WORDS.len() as u64, columns as u64]),
         int(2, FLOAT),
         text(8, "table"),
         bytes(13, &pair("location", "model.onnx.data")),
@@ -117,30 +251,20 @@ fn graph(table_bytes: usize) -> Vec<u8> {
         int(14, 1), // data lie outside of the graph
     ]
     .concat();
-    let axis =
-        |name: &str, value: i64| [ints(1, &[1]), int(2, INT64), text(8, name), bytes(9, &value.to_le_bytes())].concat();
-    let tensor = |name: &str, element: u64, second: &str| {
-        let axes = [bytes(1, &text(2, "batch")), bytes(1, &text(2, second))].concat();
-        [text(1, name), bytes(2, &bytes(1, &[int(1, element), bytes(2, &axes)].concat()))].concat()
+    let constant = |name: &str, dims: &[u64], value: i64| {
+        bytes(5, &[ints(1, dims), int(2, INT64), text(8, name), bytes(9, &value.to_le_bytes())].concat())
     };
-    let whole = |name: &str, value: u64| bytes(5, &[text(1, name), int(3, value), int(20, 2)].concat());
-    let graph = [
-        bytes(1, &node("Gather", &["table", "input_ids"], "rows", &[])),
-        bytes(1, &node("Cast", &["attention_mask"], "mask", &whole("to", FLOAT))),
-        bytes(1, &node("Unsqueeze", &["mask", "last"], "column", &[])),
-        bytes(1, &node("Mul", &["rows", "column"], "kept", &[])),
-        bytes(1, &node("ReduceSum", &["kept", "second"], "sum", &whole("keepdims", 0))),
-        bytes(1, &node("ReduceSum", &["mask", "second"], "count", &whole("keepdims", 1))),
-        bytes(1, &node("Div", &["sum", "count"], "logits", &[])),
-        text(2, "tiny"),
-        bytes(5, &table),
-        bytes(5, &axis("last", -1)),
-        bytes(5, &axis("second", 1)),
-        bytes(11, &tensor("input_ids", INT32, "length")),
-        bytes(11, &tensor("attention_mask", INT32, "length")),
-        bytes(12, &tensor("logits", FLOAT, "labels")),
-    ]
-    .concat();
+    let tensor = |field: u64, spec: &TensorSpec, element: u64| {
+        let axes: Vec<u8> = spec.axes.iter().flat_map(|axis| bytes(1, &text(2, axis))).collect();
+        bytes(field, &[text(1, &spec.name), bytes(2, &bytes(1, &[int(1, element), bytes(2, &axes)].concat()))].concat())
+    };
+    let mut graph = [bytes(1, &node("Gather", &["table", "input_ids"], "rows", &[])), nodes.to_vec()].concat();
+    graph.extend([text(2, "tiny"), bytes(5, &table)].concat());
+    for (name, dims, value) in [("last", &[1][..], -1), ("second", &[1], 1), ("zero", &[], 0), ("one", &[], 1)] {
+        graph.extend(constant(name, dims, value));
+    }
+    graph.extend(manifest.inputs.iter().flat_map(|input| tensor(11, input, INT32)));
+    graph.extend(manifest.outputs.iter().flat_map(|output| tensor(12, output, FLOAT)));
     [int(1, 8), bytes(7, &graph), bytes(8, &[text(1, ""), int(2, 17)].concat())].concat()
 }
 
