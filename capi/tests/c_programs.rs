@@ -9,13 +9,11 @@ mod support;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use limbeck_sdk::{ClassifyOptions, Model};
 use serde_json::Value;
 use support::library;
-
-const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow"];
+use support::programs::{Checker, WARNINGS, bundle, compile, compile_into, include, source, sources, start};
 
 /// Every program that ends with 0 when all is well.
 const PROGRAMS: &[&str] = &[
@@ -39,13 +37,6 @@ const PROGRAMS: &[&str] = &[
     "logger",
     "reports",
 ];
-
-#[derive(Clone, Copy, PartialEq)]
-enum Checker {
-    None,
-    Sanitizers,
-    Valgrind,
-}
 
 #[test]
 fn no_program_is_forgotten() {
@@ -280,28 +271,6 @@ fn an_onnx_runtime_beside_the_library_is_found() {
     assert_eq!(found.canonicalize().unwrap(), support::onnxruntime().canonicalize().unwrap());
 }
 
-#[test]
-fn the_example_runs() {
-    let example = support::root().join("examples/c/sentiment.c");
-    let program = compile(&example, library::folder(), Checker::None);
-    let runtime = support::onnxruntime();
-    let mut command = Command::new(&program);
-    command.env("LD_LIBRARY_PATH", library::folder()).arg(bundle()).arg(&runtime).args(["a good film", "bad"]);
-    let output = support::run(&mut command);
-    let lines: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    assert!(lines[0].starts_with("positive  ") && lines[0].ends_with("a good film"), "{lines:?}");
-    assert!(lines[1].starts_with("negative  ") && lines[1].contains(" 3 tokens"), "{lines:?}");
-
-    let output = Command::new(&program)
-        .env("LD_LIBRARY_PATH", library::folder())
-        .args(["/no/such.limbeck".as_ref(), runtime.as_os_str(), "x".as_ref()])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.starts_with("LIMBECK_NOT_FOUND: /no/such.limbeck"), "{stderr}");
-}
-
 /// A real encoder in a bundle that `export` wrote, and not one made for this file.
 #[test]
 fn the_golden_bundle_runs_behind_the_c_abi() {
@@ -335,66 +304,4 @@ fn passes(program: &str, checker: Checker) {
     if checker == Checker::None {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program} or the library printed something");
     }
-}
-
-fn sources() -> PathBuf {
-    support::root().join("tests/c")
-}
-
-fn source(name: &str) -> PathBuf {
-    sources().join(format!("{name}.c"))
-}
-
-fn include() -> PathBuf {
-    support::capi().join("include")
-}
-
-fn bundle() -> &'static Path {
-    static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
-    BUNDLE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny");
-        support::tiny::write_all(&folder);
-        folder.join("tiny.limbeck")
-    })
-}
-
-fn compile(source: &Path, library: &Path, checker: Checker) -> PathBuf {
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
-    // Tests run side by side, so no two share a file.
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name = format!("{}-{number}", source.file_stem().unwrap().to_str().unwrap());
-    compile_into(source, library, checker, folder.path().join(name))
-}
-
-fn compile_into(source: &Path, library: &Path, checker: Checker, program: PathBuf) -> PathBuf {
-    let mut command = Command::new("gcc");
-    command.args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-g", "-O1"]).args(WARNINGS);
-    if checker == Checker::Sanitizers {
-        command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]);
-    }
-    command.arg("-I").arg(include()).arg("-I").arg(sources()).arg(source).arg("-o").arg(&program);
-    command.arg("-L").arg(library).args(["-llimbeck", "-pthread"]);
-    support::run(&mut command);
-    program
-}
-
-fn start(program: &Path, library: &Path, checker: Checker, arguments: &[&str]) -> Command {
-    let mut command = if checker == Checker::Valgrind {
-        let mut command = Command::new("valgrind");
-        command
-            .args(["--quiet", "--leak-check=full", "--error-exitcode=99"])
-            .arg(format!("--suppressions={}", sources().join("valgrind.supp").display()))
-            .arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.env("LD_LIBRARY_PATH", library);
-    if checker == Checker::Sanitizers {
-        command.env("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1").env("UBSAN_OPTIONS", "print_stacktrace=1");
-    }
-    command.arg(bundle()).arg(support::onnxruntime()).args(arguments);
-    command
 }

@@ -44,6 +44,7 @@ int main(int argc, char **argv) {
     limbeck_head_free(loaded);
     FAILS(LIMBECK_NOT_FOUND, name, limbeck_head_load(path, strlen(path), &loaded, &error));
     CHECK(loaded == NULL);
+    free(path);
     FAILS(LIMBECK_INVALID_ARGUMENT, "few-shot", limbeck_head_load(argv[1], strlen(argv[1]), &loaded, &error));
 
     options.top_k = 1;

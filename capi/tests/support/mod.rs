@@ -5,6 +5,8 @@
 
 pub mod header;
 pub mod library;
+#[cfg(target_os = "linux")]
+pub mod programs;
 pub mod tiny;
 
 use std::fs;

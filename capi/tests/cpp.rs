@@ -1,0 +1,70 @@
+//! The C++ API (bindings/cpp): its GoogleTest suite under the sanitizers, the build without
+//! exceptions, and its CMake project over an installed limbeck.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::library;
+use support::programs::{Checker, bundle, compile_all, include};
+
+fn cpp() -> PathBuf {
+    support::root().join("bindings/cpp")
+}
+
+#[test]
+fn the_suite_passes_under_the_sanitizers() {
+    if !Path::new("/usr/include/gtest/gtest.h").is_file() {
+        support::skip("GoogleTest is not installed, the C++ suite was not run");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("limbeck_test");
+    let sources = [cpp().join("tests/limbeck_test.cpp"), cpp().join("tests/other.cpp")];
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    compile_all(&sources, library::folder(), Checker::Sanitizers, &["-lgtest", "-lgtest_main"], &program);
+    let output = support::run(&mut suite(&program));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("[  PASSED  ] 17 tests."), "{text}");
+}
+
+fn suite(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("LD_LIBRARY_PATH", library::folder())
+        .env("LIMBECK_TEST_BUNDLES", bundle().parent().unwrap())
+        .env("LIMBECK_TEST_RUNTIME", support::onnxruntime());
+    command
+}
+
+#[test]
+fn works_without_exceptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("no_exceptions");
+    let sources = [cpp().join("tests/no_exceptions.cpp"), cpp().join("tests/other.cpp")];
+    let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    let flags = ["-fno-exceptions", "-fno-rtti"];
+    compile_all(&sources, library::folder(), Checker::Sanitizers, &flags, &program);
+    support::run(
+        Command::new(&program).env("LD_LIBRARY_PATH", library::folder()).arg(bundle()).arg(support::onnxruntime()),
+    );
+}
+
+/// With other compilers and standards than the suite is built with.
+#[test]
+fn the_header_compiles_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("alone.cpp");
+    std::fs::write(&source, "#include <limbeck.hpp>\nint main() {}\n").unwrap();
+    for (compiler, standard) in [("g++", "c++17"), ("g++", "c++20"), ("clang++", "c++17"), ("clang++", "c++20")] {
+        if !support::installed(compiler) {
+            support::skip(&format!("{compiler} is not installed, limbeck.hpp was not compiled with it"));
+            continue;
+        }
+        let mut command = Command::new(compiler);
+        command.arg(format!("-std={standard}")).args(support::programs::WARNINGS).arg("-fsyntax-only");
+        support::run(command.arg("-I").arg(include()).arg("-I").arg(cpp().join("include")).arg(&source));
+    }
+}
