@@ -53,6 +53,7 @@
  * MIT OR Apache-2.0
  */
 
+/** @file */
 #ifndef LIMBECK_H
 #define LIMBECK_H
 
@@ -405,9 +406,9 @@ typedef struct limbeck_metrics {
 
 /** Prepares options to be changed, or a struct to be filled; pass its sizeof. */
 void limbeck_model_options_init(limbeck_model_options *options, size_t size);
-void limbeck_self_test_init(limbeck_self_test *report, size_t size);
-void limbeck_memory_init(limbeck_memory *memory, size_t size);
-void limbeck_metrics_init(limbeck_metrics *metrics, size_t size);
+void limbeck_self_test_init(limbeck_self_test *report, size_t size); /**< As above. */
+void limbeck_memory_init(limbeck_memory *memory, size_t size); /**< As above. */
+void limbeck_metrics_init(limbeck_metrics *metrics, size_t size); /**< As above. */
 
 /** Opens a bundle file, verifies it, and makes its model ready. The path is as in
  *  limbeck_bundle_open. `options` may be NULL. Safe from any thread. */
@@ -628,10 +629,10 @@ typedef struct limbeck_usage {
 
 /** Prepares a struct to be filled; pass its sizeof. */
 void limbeck_score_init(limbeck_score *score, size_t size);
-void limbeck_entity_init(limbeck_entity *entity, size_t size);
-void limbeck_answer_init(limbeck_answer *answer, size_t size);
-void limbeck_guess_init(limbeck_guess *guess, size_t size);
-void limbeck_usage_init(limbeck_usage *usage, size_t size);
+void limbeck_entity_init(limbeck_entity *entity, size_t size); /**< As above. */
+void limbeck_answer_init(limbeck_answer *answer, size_t size); /**< As above. */
+void limbeck_guess_init(limbeck_guess *guess, size_t size); /**< As above. */
+void limbeck_usage_init(limbeck_usage *usage, size_t size); /**< As above. */
 
 /** How many texts the result answers; 0 for NULL. */
 size_t limbeck_result_count(const limbeck_result *result);

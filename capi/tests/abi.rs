@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::library;
@@ -59,6 +61,75 @@ fn the_library_needs_only_the_system() {
         let allowed = ["libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "libgcc_s.so", "ld-linux"];
         assert!(allowed.iter().any(|allowed| name.starts_with(allowed)), "needs {name}");
     }
+}
+
+/// The ABI of the last version that was tagged, against that of today, by libabigail:
+/// types of parameters and results, layouts of structs, values of constants. Functions
+/// may be added; anything else needs a new `abi/limbeck.abi`, and with it a higher
+/// LIMBECK_ABI_VERSION.
+#[test]
+fn the_abi_is_that_of_the_last_tag_but_for_additions() {
+    if !support::installed("abidiff") {
+        support::skip("abidiff (abigail-tools) is not installed, the ABI was not compared with the last tag's");
+        return;
+    }
+    let baseline = support::capi().join("abi/limbeck.abi");
+    let folder = tempfile::tempdir().unwrap();
+    let header = std::fs::read_to_string(support::capi().join("include/limbeck.h")).unwrap();
+    let today = described(folder.path(), "today", &header);
+    if std::env::var_os("LIMBECK_BLESS").is_some_and(|value| value == "1") {
+        std::fs::copy(&today, &baseline).unwrap();
+    }
+    let difference = difference(&baseline, &today);
+    assert!(difference.is_none(), "{}\n{}", difference.unwrap_or_default(), "see COMPATIBILITY.md");
+
+    // It would see a changed parameter, a changed struct, and a function that is gone.
+    for (old, new) in [
+        ("limbeck_set_logger(uint32_t lowest", "limbeck_set_logger(uint64_t lowest"),
+        ("  float probability; /**< Its", "  double probability; /**< Its"),
+        ("uint64_t limbeck_bundle_build(const limbeck_bundle *bundle);", ""),
+        ("size_t limbeck_result_count(", "uint32_t limbeck_result_count("),
+    ] {
+        assert!(header.contains(old), "{old}");
+        let changed = described(folder.path(), "changed", &header.replace(old, new));
+        assert!(self::difference(&baseline, &changed).is_some(), "`{old}` as `{new}` was not noticed");
+    }
+}
+
+/// What libabigail says of a library with the functions of a header, which do nothing.
+/// That the real library has these functions, and their parameters, is the business of
+/// the generator and of the tests above; its own debug information is full of Rust.
+fn described(folder: &Path, name: &str, header: &str) -> PathBuf {
+    let at = |extension: &str| folder.join(format!("{name}.{extension}"));
+    std::fs::write(folder.join("limbeck.h"), header).unwrap();
+    let mut code = String::from("#include \"limbeck.h\"\n");
+    for function in support::header::functions_of(header) {
+        let parameters = match function.parameters.as_slice() {
+            [] => "void".to_owned(),
+            parameters => parameters.join(", "),
+        };
+        let (returns, name) = (&function.returns, &function.name);
+        let body = if returns == "void" { String::new() } else { format!("static {returns} none; return none;") };
+        writeln!(code, "{returns} {name}({parameters}) {{ {body} }}").unwrap();
+    }
+    std::fs::write(at("c"), code).unwrap();
+    let mut gcc = Command::new("gcc");
+    // Paths and lines are not part of the ABI.
+    gcc.args(["-g", "-shared", "-fPIC", "-w", "-o"]).arg(at("so")).arg(at("c")).current_dir(folder);
+    support::run(gcc.arg("-Wl,-soname,liblimbeck.so.0"));
+    let mut abidw = Command::new("abidw");
+    abidw.args(["--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--out-file"]).arg(at("abi"));
+    support::run(abidw.arg(at("so")));
+    at("abi")
+}
+
+/// What has changed, if it is more than additions.
+fn difference(before: &Path, after: &Path) -> Option<String> {
+    let output =
+        Command::new("abidiff").args(["--no-added-syms", "--no-show-locs"]).args([before, after]).output().unwrap();
+    // Bits 0 and 1 are failures of the program itself.
+    assert!(output.status.code().is_some_and(|code| code & 3 == 0), "{output:?}");
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn exported() -> Vec<String> {

@@ -102,7 +102,7 @@ fn generate() -> String {
     }
     header.push_str(
         " *\n * Generated from capi/src by capi/tests/header.rs; change it there.\n * MIT OR Apache-2.0\n */\n\n\
-         #ifndef LIMBECK_H\n#define LIMBECK_H\n\n\
+         /** @file */\n#ifndef LIMBECK_H\n#define LIMBECK_H\n\n\
          #include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n\
          #ifdef __cplusplus\nextern \"C\" {\n#endif\n",
     );
@@ -228,16 +228,13 @@ fn listed(section: &str) -> String {
     let mut text = String::new();
     for (i, block) in blocks.iter().enumerate() {
         let before = i.checked_sub(1).and_then(|before| blocks.get(before));
-        let block = match before {
-            Some(before) if init(before) && init(block) => &block[1..],
-            _ => &block[..],
-        };
+        let again = before.is_some_and(|before| init(before) && init(block));
         if before.is_some_and(|before| !(one(before) && one(&blocks[i]) && (init(&blocks[i]) || !init(before)))) {
             text.push('\n');
         }
-        for line in block {
-            text.push_str(line);
-            text.push('\n');
+        match again {
+            true => writeln!(text, "{} /**< As above. */", block[1]).unwrap(),
+            false => block.iter().for_each(|line| writeln!(text, "{line}").unwrap()),
         }
     }
     text

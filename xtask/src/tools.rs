@@ -1,10 +1,11 @@
 //! System programs: compilers and valgrind.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A program and what brings it.
+/// A program, or the path of a file, and what brings it.
 struct Tool {
     program: &'static str,
     why: &'static str,
@@ -12,6 +13,12 @@ struct Tool {
     packages: &'static [&'static str],
     /// Whether nothing can be done without it. Tests that need another one say that they are skipped.
     required: bool,
+}
+
+impl Tool {
+    fn is_there(&self) -> bool {
+        if self.program.starts_with('/') { Path::new(self.program).is_file() } else { runs(self.program, "--version") }
+    }
 }
 
 const CC: Tool = Tool {
@@ -27,6 +34,28 @@ const GXX: Tool = Tool { program: "g++", why: "for the header tests", packages: 
 const VALGRIND: Tool =
     Tool { program: "valgrind", why: "for the C tests", packages: &["valgrind", "libc6-dbg"], required: true };
 
+const CLANG: Tool = Tool {
+    program: "clang",
+    why: "to compile the header and the C programs once more",
+    packages: &["clang"],
+    required: false,
+};
+const GTEST: Tool = Tool {
+    program: "/usr/include/gtest/gtest.h",
+    why: "for the tests of the C++ API",
+    packages: &["libgtest-dev"],
+    required: false,
+};
+const ABIDIFF: Tool = Tool {
+    program: "abidiff",
+    why: "to compare the C library's ABI with the last tag's",
+    packages: &["abigail-tools"],
+    required: false,
+};
+const DOXYGEN: Tool =
+    Tool { program: "doxygen", why: "for the pages of limbeck.h", packages: &["doxygen"], required: false };
+const SHELLCHECK: Tool =
+    Tool { program: "shellcheck", why: "to check the shell scripts", packages: &["shellcheck"], required: false };
 const PKG_CONFIG: Tool =
     Tool { program: "pkg-config", why: "for the packaging tests", packages: &["pkg-config"], required: false };
 const CMAKE: Tool =
@@ -46,14 +75,14 @@ pub fn ensure_for_build() -> Result<()> {
 /// Something is missing and cannot be installed.
 pub fn ensure_for_tests() -> Result<()> {
     if cfg!(target_os = "linux") {
-        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE])
+        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, ABIDIFF, DOXYGEN, SHELLCHECK])
     } else {
         ensure(&[CC, CXX])
     }
 }
 
 fn ensure(tools: &[Tool]) -> Result<()> {
-    let mut missing: Vec<&Tool> = tools.iter().filter(|tool| !runs(tool.program, "--version")).collect();
+    let mut missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.is_there()).collect();
     let can_install = !missing.is_empty() && is_root() && runs("apt-get", "--version");
     if !can_install {
         missing.retain(|tool| tool.required);
@@ -77,7 +106,7 @@ fn ensure(tools: &[Tool]) -> Result<()> {
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(&packages);
     let installed = apt_get(&["update", "-qq"]).and_then(|()| apt_get(&install));
-    let still: Vec<&Tool> = missing.into_iter().filter(|tool| !runs(tool.program, "--version")).collect();
+    let still: Vec<&Tool> = missing.into_iter().filter(|tool| !tool.is_there()).collect();
     match (installed, still.iter().find(|tool| tool.required)) {
         (Err(error), Some(tool)) => Err(error.context(format!("installing {} {}", tool.program, tool.why))),
         (Ok(()), Some(tool)) => {

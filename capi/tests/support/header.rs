@@ -10,7 +10,11 @@ pub struct Function {
 
 /// All functions, in the order of the header.
 pub fn functions() -> Vec<Function> {
-    let header = std::fs::read_to_string(super::capi().join("include/limbeck.h")).unwrap();
+    functions_of(&std::fs::read_to_string(super::capi().join("include/limbeck.h")).unwrap())
+}
+
+/// The functions of a text like the header's.
+pub fn functions_of(header: &str) -> Vec<Function> {
     let code: Vec<&str> = header
         .split("/*")
         .map(|part| part.split_once("*/").map_or(part, |(_, code)| code))
