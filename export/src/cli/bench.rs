@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use limbeck_export::measure::{BenchOptions, BenchResult, bench};
 
+use super::adb::Device;
 use super::engines::Engine;
 
 /// Measure a bundle's cold start, latency and memory on this machine
@@ -12,8 +13,12 @@ use super::engines::Engine;
 #[command(after_help = "Examples:\n  \
     limbeck bench sentiment.limbeck\n  \
     limbeck bench sentiment.limbeck --lengths 16,32,64,128 --threads 2 --json > bench.json\n  \
-    limbeck bench sentiment.limbeck --text \"crisp screen, awful battery\" --runs 1000\n\n\
-    Texts are made up to the length in tokens; times are text in to label out.")]
+    limbeck bench sentiment.limbeck --text \"crisp screen, awful battery\" --runs 1000\n  \
+    limbeck bench sentiment.limbeck --adb R5CT10 --program arm64/limbeck-bench \\\n      \
+        --device-runtime arm64/libonnxruntime.so --cpus 4-7\n\n\
+    Texts are made up to the length in tokens; times are text in to label out. With --adb the\n\
+    device measures with limbeck-bench, and --json is its result (docs/limbeck-bench.md); this\n\
+    was tried with a stand-in for adb and not on a phone.")]
 pub(super) struct Bench {
     /// Bundle
     bundle: PathBuf,
@@ -41,6 +46,18 @@ pub(super) struct Bench {
     /// The result as JSON
     #[arg(long)]
     json: bool,
+    /// Measure on the Android device with this serial number
+    #[arg(long, value_name = "SERIAL", requires_all = ["program", "device_runtime"])]
+    adb: Option<String>,
+    /// limbeck-bench, built for the device
+    #[arg(long, value_name = "FILE", requires = "adb")]
+    program: Option<PathBuf>,
+    /// ONNX Runtime, built for the device
+    #[arg(long, value_name = "FILE", requires = "adb")]
+    device_runtime: Option<PathBuf>,
+    /// Processors of the device to run on: 4-7
+    #[arg(long, value_name = "LIST", requires = "adb")]
+    cpus: Option<String>,
     #[command(flatten)]
     engine: Engine,
 }
@@ -51,6 +68,10 @@ impl Bench {
             self.runs > 0 && self.batch > 0 && self.threads > 0,
             "--runs, --batch and --threads must be at least 1"
         );
+        if let (Some(serial), Some(program), Some(runtime)) = (&self.adb, &self.program, &self.device_runtime) {
+            let device = Device { serial: serial.clone(), program: program.clone(), runtime: runtime.clone() };
+            return self.on(&device);
+        }
         let options = BenchOptions {
             lengths: self.lengths,
             batch: self.batch,
@@ -66,6 +87,28 @@ impl Bench {
             super::print_json(&result)?
         } else {
             super::print(&table(&result))?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bench {
+    fn on(&self, device: &Device) -> Result<ExitCode> {
+        let lengths: Vec<String> = self.lengths.iter().map(ToString::to_string).collect();
+        let mut options = vec![
+            ("--lengths", lengths.join(",")),
+            ("--batch", self.batch.to_string()),
+            ("--threads", self.threads.to_string()),
+            ("--warm-up", self.warm_up.to_string()),
+            ("--runs", self.runs.to_string()),
+        ];
+        options.extend(self.text.clone().map(|text| ("--text", text)));
+        options.extend(self.cpus.clone().map(|cpus| ("--cpus", cpus)));
+        let options: Vec<String> = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+        let measured = device.measure(&self.bundle, &options)?;
+        match self.json {
+            true => super::print_json(&measured.json)?,
+            false => super::print(&measured.table)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod adb;
 mod bench;
 mod calibrate;
 mod check;
