@@ -74,8 +74,9 @@ impl Target {
         }
     }
 
-    /// System libraries that a program needs with the static library, as rustc
-    /// says (`--print native-static-libs`).
+    /// System libraries that a program needs with the static library: for Linux
+    /// as rustc says (`--print native-static-libs`), for Android and Apple as the
+    /// sources of the standard library do.
     pub fn static_libs(&self) -> &'static str {
         if self.is_android() {
             "-ldl -llog -lunwind -lm -lc"

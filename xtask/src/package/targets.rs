@@ -75,7 +75,9 @@ impl Toolchain {
             } else {
                 ""
             };
-            bail!("no Rust standard library for {target}: rustup target add {target}{debian}");
+            let more =
+                if target.contains("-android") { "; an Android NDK is needed, too (ANDROID_NDK_HOME)" } else { "" };
+            bail!("no Rust standard library for {target}: rustup target add {target}{debian}{more}");
         }
         let mut toolchain = Self { is_debian, environment: Vec::new() };
         if is_debian {
