@@ -9,6 +9,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use support::library;
 
@@ -71,6 +72,42 @@ fn pkg_config_finds_shared_and_static() {
     }
 }
 
+/// As in the archives of `cargo xtask package`, which are unpacked anywhere.
+#[test]
+fn a_package_may_be_moved() {
+    if !support::installed("pkg-config") {
+        support::skip("pkg-config is not installed, a moved package was not tried");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    package(true).install(&root.path().join("first"), "/").unwrap();
+    let moved = root.path().join("moved");
+    fs::rename(root.path().join("first"), &moved).unwrap();
+    let mut command = Command::new("pkg-config");
+    command.args(["--cflags", "--libs", "limbeck"]).env("PKG_CONFIG_PATH", moved.join("lib/pkgconfig"));
+    let flags = String::from_utf8(support::run(&mut command).stdout).unwrap();
+    let project = project();
+    let program = project.path().join("moved");
+    let mut gcc = Command::new("gcc");
+    gcc.arg(project.path().join("main.c")).args(flags.split_whitespace()).arg("-o").arg(&program);
+    support::run(&mut gcc);
+    check(&program, &moved, false);
+}
+
+/// They cannot be run here: they need the makers' tools.
+#[test]
+fn scripts_for_phones_pass_shellcheck() {
+    if !support::installed("shellcheck") {
+        support::skip("shellcheck is not installed, the scripts for Android and iOS were not looked at");
+        return;
+    }
+    for script in ["android.sh", "xcframework.sh"] {
+        support::run(Command::new("shellcheck").arg(support::capi().join("packaging").join(script)));
+    }
+    let map = fs::read_to_string(support::capi().join("packaging/module.modulemap")).unwrap();
+    assert!(map.contains("header \"limbeck.h\""), "{map}");
+}
+
 #[test]
 fn cmake_finds_shared_and_static() {
     if !support::installed("cmake") {
@@ -100,14 +137,82 @@ fn cmake_finds_shared_and_static() {
     }
 }
 
+/// As build.rs links it; only the files of Linux can be built here, so empty ones stand for the others.
+#[test]
+fn each_target_has_its_own_names() {
+    for (triple, names, pointer, libraries) in [
+        ("aarch64-linux-android", &["liblimbeck.so"][..], "\"8\"", "-llog"),
+        ("armv7-linux-androideabi", &["liblimbeck.so"], "\"4\"", "-llog"),
+        (
+            "aarch64-apple-darwin",
+            &["liblimbeck.0.1.0.dylib", "liblimbeck.0.dylib", "liblimbeck.dylib"],
+            "\"8\"",
+            "-lSystem",
+        ),
+        (
+            "armv7-unknown-linux-gnueabihf",
+            &["liblimbeck.so", "liblimbeck.so.0", "liblimbeck.so.0.1.0"],
+            "\"4\"",
+            "-ldl",
+        ),
+    ] {
+        let (root, built) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for file in ["liblimbeck.so", "liblimbeck.dylib", "liblimbeck.a"] {
+            fs::write(built.path().join(file), file).unwrap();
+        }
+        let target = install::Target::new(triple);
+        assert_eq!(target.triple(), triple);
+        let (capi, url) = (support::capi(), "https://example.org");
+        let package = install::Package {
+            capi: &capi,
+            built: built.path(),
+            target: &target,
+            version: "0.1.0",
+            url,
+            relocatable: true,
+        };
+        let prefix = package.install(root.path(), "/").unwrap();
+        let mut found: Vec<String> = fs::read_dir(prefix.join("lib"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("liblimbeck.") && name != "liblimbeck.a")
+            .collect();
+        found.sort();
+        assert_eq!(found, names, "{triple}");
+        // Each of them leads to the library.
+        for name in names {
+            assert!(fs::read_to_string(prefix.join("lib").join(name)).unwrap().starts_with("liblimbeck."), "{triple}");
+        }
+        let read = |file: &str| fs::read_to_string(prefix.join("lib").join(file)).unwrap();
+        assert!(read("cmake/limbeck/limbeckConfigVersion.cmake").contains(pointer), "{triple}");
+        let pkg_config = read("pkgconfig/limbeck.pc");
+        assert!(pkg_config.contains(libraries), "{triple}");
+        assert!(pkg_config.starts_with("prefix=${pcfiledir}/../..\n"), "{pkg_config}");
+        let cmake = read("cmake/limbeck/limbeckConfig.cmake");
+        assert_eq!(cmake.contains("\"@rpath/liblimbeck.0.dylib\""), target.is_apple(), "{cmake}");
+    }
+}
+
 fn install(root: &Path) -> PathBuf {
-    let package = install::Package {
-        capi: &support::capi(),
+    package(false).install(root, "/usr/local").unwrap()
+}
+
+fn package(relocatable: bool) -> install::Package<'static> {
+    static CAPI: LazyLock<PathBuf> = LazyLock::new(support::capi);
+    static HOST: LazyLock<install::Target> = LazyLock::new(host);
+    install::Package {
+        capi: &CAPI,
         built: library::folder(),
+        target: &HOST,
         version: env!("CARGO_PKG_VERSION"),
         url: env!("CARGO_PKG_REPOSITORY"),
-    };
-    package.install(root, "/usr/local").unwrap()
+        relocatable,
+    }
+}
+
+/// As far as it matters here.
+fn host() -> install::Target {
+    install::Target::new(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
 }
 
 fn shared_file() -> String {

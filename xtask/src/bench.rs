@@ -68,7 +68,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         bail!("the speed benchmark failed ({status})");
     }
     let mut cases = Vec::new();
-    estimates(&target()?.join("criterion"), &mut cases)?;
+    estimates(&target_folder()?.join("criterion"), &mut cases)?;
     cases.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     let results = json!({
         "schema": 1, "date": about["date"], "commit": commit().unwrap_or_else(|| "unknown".to_owned()),
@@ -94,7 +94,11 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn target() -> Result<PathBuf> {
+/// The folder that cargo builds in.
+///
+/// # Errors
+/// Cargo does not run.
+pub fn target_folder() -> Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())

@@ -7,10 +7,12 @@ mod cache;
 mod clients;
 mod command;
 mod compile;
+mod cross;
 mod docs;
 mod engines;
 mod fetch;
 mod header;
+mod package;
 mod pins;
 mod progress;
 mod python;
@@ -37,6 +39,8 @@ Then:
   limbeck -- ARGS   build the limbeck command line and run it with ARGS
   fetch             fetch engines, teacher and data into the cache, nothing else
   bench             run the library's benchmarks
+  package           build the C library and pack it, for this machine or another; measure its size
+  cross             build and run the C library for arm64 on Debian, type-check it for Android and iOS
   docs              regenerate the tables of README.md and docs/ from the committed results
   header            compare capi/include/limbeck.h with the sources it is generated from
 
@@ -74,6 +78,8 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         "limbeck" => compile::HELP,
         "fetch" => fetch::HELP,
         "bench" => bench::HELP,
+        "package" => package::HELP,
+        "cross" => cross::HELP,
         "docs" => docs::HELP,
         "header" => header::HELP,
         "help" | "--help" | "-h" => {
@@ -81,7 +87,7 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         other => bail!(
-            "`{other}` is not a verb of xtask: use quickstart, test, limbeck, fetch, bench, docs or header (see cargo xtask --help)"
+            "`{other}` is not a verb of xtask: use quickstart, test, limbeck, fetch, bench, package, cross, docs or header (see cargo xtask --help)"
         ),
     };
     // What follows `--` belongs to the program that is run, its --help included.
@@ -96,6 +102,8 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         "limbeck" => compile::run_limbeck(rest),
         "fetch" => fetch::run(Arguments::new(verb, rest)),
         "bench" => bench::run(Arguments::new(verb, rest)),
+        "package" => package::run(Arguments::new(verb, rest)),
+        "cross" => cross::run(Arguments::new(verb, rest)),
         "docs" => docs::run(Arguments::new(verb, rest)),
         _ => header::run(Arguments::new(verb, rest)),
     }

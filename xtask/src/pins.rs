@@ -226,6 +226,16 @@ static ONNX_RUNTIME_ON_AARCH64: Asset = Asset {
     unpacked_bytes: 28_000_000,
 };
 
+/// ONNX Runtime for arm64 Linux, on another machine: `cargo xtask cross` runs programs with it.
+pub static ONNX_RUNTIME_TO_EMULATE: Asset = Asset {
+    title: "ONNX Runtime 1.24.4 for arm64",
+    folder: "onnxruntime-1.24.4-aarch64",
+    sources: ONNX_RUNTIME_ON_AARCH64.sources,
+    joined_zip: None,
+    required: ONNX_RUNTIME_ON_AARCH64.required,
+    unpacked_bytes: ONNX_RUNTIME_ON_AARCH64.unpacked_bytes,
+};
+
 /// libtorch for the CPU, where a registry has it for this platform.
 pub fn libtorch() -> Option<&'static Asset> {
     cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")).then_some(&LIBTORCH_X86_64)
@@ -397,6 +407,7 @@ mod tests {
             &LIBTORCH_X86_64,
             &ONNX_RUNTIME_ON_X86_64,
             &ONNX_RUNTIME_ON_AARCH64,
+            &ONNX_RUNTIME_TO_EMULATE,
             &ALL_MINILM,
             &SENTENCES,
             &ALL_MPNET,

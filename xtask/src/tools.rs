@@ -121,7 +121,11 @@ fn ensure(tools: &[Tool]) -> Result<()> {
     }
 }
 
-fn apt_get(arguments: &[&str]) -> Result<()> {
+/// Runs apt-get.
+///
+/// # Errors
+/// It fails; its words were shown.
+pub fn apt_get(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.status().context("running apt-get")?;
@@ -131,7 +135,8 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn is_root() -> bool {
+/// Whether this may install packages.
+pub fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 

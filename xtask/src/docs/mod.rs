@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::Arguments;
 use crate::command::repository;
+use crate::package::sizes;
 use tables::{Library, cases_table, memory_table, overhead_table, results_table, speed_table, tasks_table};
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md, docs/benchmarks.md and docs/tasks.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md, docs/tasks.md and docs/packaging.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
 NAME is
@@ -26,6 +27,7 @@ NAME is
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
+  sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
 
 Usage: cargo xtask docs [--check]
 
@@ -33,7 +35,7 @@ Options:
   --check   write nothing; fail if a page differs from what would be written
 ";
 
-const PAGES: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/tasks.md"];
+const PAGES: [&str; 4] = ["README.md", "docs/benchmarks.md", "docs/tasks.md", "docs/packaging.md"];
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
 const TASKS: &str = "examples/recipes/tasks/results.json";
@@ -96,6 +98,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "overhead" => Ok(overhead_table(&library()?)),
         "memory" => Ok(memory_table(&library()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
+        "sizes" => sizes::table(&read(&root.join(sizes::RESULTS))?),
         other => bail!("{page} asks for the table `{other}`, which is none of those of `cargo xtask docs --help`"),
     })?;
     Ok((before, after))

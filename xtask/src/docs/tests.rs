@@ -34,11 +34,19 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
     let tasks = json!({"schema": 1, "date": "2026-01-02", "machine": machine, "rows": [row]});
     fs::create_dir_all(root.path().join("examples/recipes/tasks")).unwrap();
     fs::write(root.path().join(TASKS), tasks.to_string()).unwrap();
+    let row = json!({"profile": "min-size", "shared_bytes": 3_400_000, "stripped_bytes": 3_300_000,
+        "archive_bytes": 15_000_000, "program_bytes": 3_100_000});
+    let sizes = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "target": "x86_64-unknown-linux-gnu",
+        "compiler": "rustc 1.95.0", "limit_bytes": 3_500_000, "rows": [row]});
+    fs::create_dir_all(root.path().join("capi/abi")).unwrap();
+    fs::write(root.path().join(sizes::RESULTS), sizes.to_string()).unwrap();
     fs::create_dir_all(root.path().join("docs")).unwrap();
     let page = |names: &[&str]| -> String {
         names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
     };
-    for (name, tables) in [(PAGES[1], &["calls", "parts", "overhead", "memory"][..]), (PAGES[2], &["tasks"])] {
+    for (name, tables) in
+        [(PAGES[1], &["calls", "parts", "overhead", "memory"][..]), (PAGES[2], &["tasks"]), (PAGES[3], &["sizes"])]
+    {
         fs::write(root.path().join(name), page(tables)).unwrap();
         let (_, after) = regenerate(root.path(), name).unwrap();
         fs::write(root.path().join(name), after).unwrap();
@@ -76,7 +84,7 @@ fn check_finds_a_changed_number_and_a_second_run_changes_nothing() {
 }
 
 #[test]
-fn benchmarks_and_tasks_have_pages_of_their_own() {
+fn benchmarks_tasks_and_sizes_have_pages_of_their_own() {
     let root = repository_with(BOTH);
     let page = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
     let benchmarks = page(PAGES[1]);
@@ -90,6 +98,8 @@ fn benchmarks_and_tasks_have_pages_of_their_own() {
     }
     let line = "| s | fill-mask | student, 3 layers | int8 | 2.0 MB | 7 | exact 25.0, f1 50.0 |";
     assert!(page(PAGES[2]).contains(line), "{}", page(PAGES[2]));
+    let line = "| min-size | 3.40 MB | 3.30 MB | 15.00 MB | 3.10 MB |";
+    assert!(page(PAGES[3]).contains(line), "{}", page(PAGES[3]));
 }
 
 #[test]

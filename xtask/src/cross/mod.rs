@@ -1,0 +1,262 @@
+//! `cargo xtask cross`: the C library for arm64 Linux, built and run here, and type-checked for phones.
+
+mod compare;
+mod debian;
+mod emulator;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Arguments;
+use crate::bench::target_folder;
+use crate::cache::Cache;
+use crate::clients::Clients;
+use crate::command::{cargo, commit, repository};
+use crate::fetch::fetch;
+use crate::package::sizes::date;
+use crate::package::targets::debian_cargo;
+use crate::package::{self, Made};
+use crate::pins;
+use crate::progress::time;
+use debian::Versions;
+use emulator::Emulator;
+
+/// `--help`.
+pub const HELP: &str = "\
+On Debian x86-64, as root: builds the C library for arm64 Linux, compiles the C programs of tests/c and
+examples/c for it, and runs them under qemu with the arm64 build of ONNX Runtime. What classify answers must
+be what it answers here. Then type-checks the library for Android and iOS, whose linkers Debian does not have.
+
+Installs Debian's rustc-web with its library for arm64, gcc for arm64, and qemu-user-static, if they are missing
+(390 MB of download; adds the architecture arm64 to dpkg and may upgrade a few libraries so that both
+architectures have one version). Fetches ONNX Runtime for arm64 (15 MB). Takes about ten minutes.
+
+An emulator shows whether answers are right. Times under it mean nothing and are not shown.
+
+Usage: cargo xtask cross [--save]
+
+Options:
+  --save   write the result to capi/abi/cross-results.txt
+";
+
+/// Where the results stand.
+const RESULTS: &str = "capi/abi/cross-results.txt";
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+const HOST: &str = "x86_64-unknown-linux-gnu";
+const PROFILE: &str = "min-size";
+const GCC: &str = "aarch64-linux-gnu-gcc";
+/// A real encoder, small and with made-up weights.
+const ENCODER: &str = "tests/golden/bundle-1.0/tiny.fp32.limbeck";
+const TEXTS: [&str; 3] = ["I liked it.", "no", "It arrived late, it was broken, and nobody answered my letters"];
+/// Type-checked, with a standard library built from its sources.
+const CHECKED: [&str; 3] = ["aarch64-linux-android", "armv7-linux-androideabi", "aarch64-apple-ios"];
+/// They need a library with hooks, or fail on purpose (capi/tests/c_programs.rs).
+const NOT_RUN: [&str; 2] = ["panic", "control"];
+
+/// The verb.
+///
+/// # Errors
+/// Something is missing, or the library cannot be built.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let save = arguments.flag("--save");
+    arguments.finish()?;
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
+        bail!("this lane is for Debian on x86-64; elsewhere: cargo xtask package --target {TARGET}");
+    }
+    let versions = debian::ensure()?;
+    let cache = Cache::locate()?;
+    let runtime = pins::onnx_runtime().context("no ONNX Runtime is known for this platform")?;
+    fetch(&cache, &[runtime, &pins::ONNX_RUNTIME_TO_EMULATE], &Clients::default())?;
+    let library = |asset| cache.folder(asset).join(pins::ONNX_RUNTIME_FILE);
+
+    let out = repository().join("out/package");
+    let there = package::make(TARGET, PROFILE, &out)?;
+    let here = package::make(HOST, PROFILE, &out)?;
+    let scratch = tempfile::tempdir()?;
+    let bundle = scratch.path().join("tiny.limbeck");
+    let mut write = cargo();
+    write.args(["run", "--quiet", "--package", "limbeck-capi", "--example", "tiny_bundle", "--"]).arg(&bundle);
+    output(&mut write)?;
+
+    let mut report = Report::new(&versions, &there)?;
+    let lane = Lane {
+        emulator: Emulator::new(&scratch.path().join("root"), &there.folder.join("lib"))?,
+        scratch: scratch.path(),
+        bundle: &bundle,
+        here: &here,
+        there: &there,
+        runtime_here: library(runtime),
+        runtime_there: library(&pins::ONNX_RUNTIME_TO_EMULATE),
+    };
+    lane.programs(&mut report)?;
+    for target in CHECKED {
+        report.step(&format!("type check for {target}"), || type_check(target));
+    }
+    let (text, failed) = report.finish();
+    if save {
+        fs::write(repository().join(RESULTS), text).with_context(|| format!("writing {RESULTS}"))?;
+        println!("{RESULTS} is written");
+    }
+    if failed > 0 {
+        eprintln!("error: {failed} of the steps above failed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the programs are run with.
+struct Lane<'a> {
+    emulator: Emulator,
+    scratch: &'a Path,
+    bundle: &'a Path,
+    here: &'a Made,
+    there: &'a Made,
+    runtime_here: PathBuf,
+    runtime_there: PathBuf,
+}
+
+impl Lane<'_> {
+    fn programs(&self, report: &mut Report) -> Result<()> {
+        for path in sources("tests/c")? {
+            let name = stem(&path);
+            if NOT_RUN.contains(&name.as_str()) {
+                continue;
+            }
+            report.step(&format!("tests/c/{name}.c under qemu"), || {
+                self.there(&path, self.bundle, &["small"]).map(|_| "passed".to_owned())
+            });
+        }
+        for path in sources("examples/c")? {
+            let name = stem(&path);
+            report.step(&format!("examples/c/{name}.c under qemu"), || match name.as_str() {
+                "sentiment" => {
+                    let text = self.there(&path, self.bundle, &["a good film"])?;
+                    if !text.starts_with("positive  ") {
+                        bail!("it answered {text}");
+                    }
+                    Ok("a good film: positive".to_owned())
+                }
+                // It may want arguments of its own.
+                _ => self.compile(&path, GCC, self.there).map(|_| "compiled and linked, not run".to_owned()),
+            });
+        }
+        report.step("tests/c/classify.c, arm64 against x86-64", || {
+            let source = repository().join("tests/c/classify.c");
+            let (here, there) = (self.here(&source, self.bundle, &[])?, self.there(&source, self.bundle, &[])?);
+            compare::answers(&here, &there)
+        });
+        report.step(&format!("{ENCODER}, arm64 against x86-64"), || {
+            let (source, bundle) = (repository().join("examples/c/sentiment.c"), repository().join(ENCODER));
+            let (here, there) = (self.here(&source, &bundle, &TEXTS)?, self.there(&source, &bundle, &TEXTS)?);
+            compare::lines(&here, &there)
+        });
+        Ok(())
+    }
+
+    /// What a program prints on arm64.
+    fn there(&self, source: &Path, bundle: &Path, arguments: &[&str]) -> Result<String> {
+        let program = self.compile(source, GCC, self.there)?;
+        let mut command = self.emulator.command(&program);
+        output(command.arg(bundle).arg(&self.runtime_there).args(arguments))
+    }
+
+    /// And on this machine.
+    fn here(&self, source: &Path, bundle: &Path, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.compile(source, "gcc", self.here)?);
+        command.env("LD_LIBRARY_PATH", self.here.folder.join("lib"));
+        output(command.arg(bundle).arg(&self.runtime_here).args(arguments))
+    }
+
+    fn compile(&self, source: &Path, compiler: &str, made: &Made) -> Result<PathBuf> {
+        let program = self.scratch.join(format!("{compiler}-{}", stem(source)));
+        let mut command = Command::new(compiler);
+        command.args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O1", "-Wall", "-Wextra", "-Werror", "-I"]);
+        command.arg(made.folder.join("include")).arg(source).arg("-o").arg(&program);
+        command.arg("-L").arg(made.folder.join("lib")).args(["-llimbeck", "-pthread", "-lm"]);
+        output(&mut command)?;
+        Ok(program)
+    }
+}
+
+/// Needs no linker. The standard library comes from Debian's rust-web-src; a stable compiler builds it only
+/// with RUSTC_BOOTSTRAP=1, which is good enough to check types and for nothing that is shipped.
+fn type_check(target: &str) -> Result<String> {
+    let mut cargo = debian_cargo();
+    cargo.env("RUSTC_BOOTSTRAP", "1").args(["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind"]);
+    cargo.args(["--package", "limbeck-capi", "--lib", "--target", target]);
+    output(cargo.arg("--target-dir").arg(target_folder()?.join("debian")))?;
+    Ok("passed; nothing was linked".to_owned())
+}
+
+fn sources(folder: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(repository().join(folder)).with_context(|| format!("reading {folder}"))?;
+    let mut paths: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What a program prints, if it ends well.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("running {:?}", command.get_program()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = said.trim().lines().collect();
+        bail!("{} ({})", lines[lines.len().saturating_sub(8)..].join("\n    "), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Lines for people, printed as they come.
+struct Report {
+    text: String,
+    failed: usize,
+    started: Instant,
+}
+
+impl Report {
+    fn new(versions: &Versions, made: &Made) -> Result<Self> {
+        let mut report = Self { text: String::new(), failed: 0, started: Instant::now() };
+        report.line(&format!(
+            "cargo xtask cross, {}, limbeck at {}\n\n{}\n{}\n{}\nONNX Runtime 1.24.4 (aarch64 and x86-64)\n\n\
+             Emulated: this shows that answers are right, and nothing about speed.\n",
+            date()?,
+            commit().unwrap_or_else(|| "unknown".to_owned()),
+            versions.rustc,
+            versions.gcc,
+            versions.qemu
+        ));
+        report.line(&format!("ok    {TARGET}, profile {PROFILE}: {}", made.found));
+        Ok(report)
+    }
+
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        self.text += line;
+        self.text += "\n";
+    }
+
+    fn step(&mut self, name: &str, step: impl FnOnce() -> Result<String>) {
+        match step() {
+            Ok(found) => self.line(&format!("ok    {name}: {found}")),
+            Err(error) => {
+                self.failed += 1;
+                self.line(&format!("FAIL  {name}: {error:#}"));
+            }
+        }
+    }
+
+    /// The whole text, and how many steps failed.
+    fn finish(self) -> (String, usize) {
+        println!("took {}", time(self.started.elapsed()));
+        (self.text, self.failed)
+    }
+}

@@ -1,0 +1,184 @@
+//! `cargo xtask package`: the C library as a folder and an archive that others build with.
+
+mod archive;
+mod checks;
+mod elf;
+#[path = "../../../capi/packaging/install.rs"]
+mod install;
+mod library;
+mod readme;
+pub mod sizes;
+pub mod targets;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Arguments;
+use crate::command::{command, repository};
+use install::Target;
+use sizes::megabytes;
+use targets::{KNOWN, Toolchain};
+
+/// `--help`.
+pub const HELP: &str = "\
+Builds the C library and packs it: include/limbeck.h, lib/ with the shared and the static library, files for
+pkg-config and CMake, licences, a README. Looks at the result before it is packed: only limbeck_* is exported,
+16 KiB pages, SONAME, nothing needed but the system. Writes FOLDER, FOLDER.tar.gz and FOLDER.tar.gz.sha256.
+
+Usage: cargo xtask package [OPTIONS]
+
+Options:
+  --target T     for another machine than this one; `--targets` lists them and what each needs
+  --targets      list the targets, build nothing
+  --profile P    min-size (default, what is shipped) or release
+  --out DIR      where to write (default out/package)
+  --sizes        measure both profiles on this machine instead, and fail if the library is over its limit
+  --save         with --sizes: write capi/abi/sizes.json, from which `cargo xtask docs` makes docs/packaging.md
+";
+
+/// The verb.
+///
+/// # Errors
+/// The build fails, something is missing for the target, or the library is not as it must be.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let (list, measure, save) = (arguments.flag("--targets"), arguments.flag("--sizes"), arguments.flag("--save"));
+    let (target, profile, out) =
+        (arguments.value("--target")?, arguments.value("--profile")?, arguments.value("--out")?);
+    arguments.finish()?;
+    if list {
+        for known in KNOWN {
+            println!("{:27} {}", known.triple, known.needs);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if measure {
+        if target.is_some() || profile.is_some() || out.is_some() {
+            bail!("--sizes measures both profiles on this machine: it takes --save and nothing else");
+        }
+        return sizes::run(save);
+    }
+    if save {
+        bail!("--save goes with --sizes");
+    }
+    let target = target.map_or_else(targets::host, Ok)?;
+    let profile = profile.as_deref().unwrap_or("min-size");
+    let out = match out {
+        // It counts from where the user stands.
+        Some(out) => std::path::absolute(out)?,
+        None => repository().join("out/package"),
+    };
+    let package = make(&target, profile, &out)?;
+    println!("checked       {}", package.found);
+    let (archive, sha256) = archive::pack(&out, &package.name, modified())?;
+    for file in [&package.shared, &package.archive] {
+        println!(
+            "{:13} {}",
+            file.file_name().unwrap_or_default().to_string_lossy(),
+            megabytes(fs::metadata(file)?.len())
+        );
+    }
+    println!("package       {}", package.folder.display());
+    println!("archive       {} ({})", archive.display(), megabytes(fs::metadata(&archive)?.len()));
+    println!("sha256        {sha256}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A package that was made.
+pub struct Made {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The folder's name.
+    pub name: String,
+    /// The shared library.
+    pub shared: PathBuf,
+    /// The static one.
+    pub archive: PathBuf,
+    /// What the checks found.
+    pub found: String,
+}
+
+/// Builds the library for a target, and lays it out and checks it in a folder below `out`.
+///
+/// # Errors
+/// See [`run`].
+pub fn make(triple: &str, profile: &str, out: &Path) -> Result<Made> {
+    if !library::PROFILES.contains(&profile) {
+        bail!("`{profile}` is not a profile of packages: use {}", library::PROFILES.join(" or "));
+    }
+    let toolchain = Toolchain::find(triple)?;
+    let built = library::build(&toolchain, triple, profile)?;
+    lay_out(&built, &Target::new(triple), profile, out)
+}
+
+fn lay_out(built: &Path, target: &Target, profile: &str, out: &Path) -> Result<Made> {
+    let (version, root) = (env!("CARGO_PKG_VERSION"), repository());
+    let suffix = if profile == "min-size" { String::new() } else { format!("-{profile}") };
+    let name = format!("limbeck-{version}-{}{suffix}", target.triple());
+    let (folder, capi) = (out.join(&name), root.join("capi"));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("removing the old {}", folder.display()))?;
+    }
+    let url = env!("CARGO_PKG_REPOSITORY");
+    let package = install::Package { capi: &capi, built, target, version, url, relocatable: true };
+    package.install(&folder, "/").with_context(|| format!("filling {}", folder.display()))?;
+    for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        fs::copy(root.join(licence), folder.join(licence)).with_context(|| format!("copying {licence}"))?;
+    }
+    if target.is_apple() {
+        let map = "include/module.modulemap";
+        fs::copy(capi.join("packaging/module.modulemap"), folder.join(map)).context("copying the module map")?;
+    }
+    let shared = folder.join("lib").join(target.shared(version).file);
+    let symbols = fs::read_to_string(capi.join("abi/symbols.txt")).context("reading capi/abi/symbols.txt")?;
+    let bytes = fs::read(&shared).with_context(|| format!("reading {}", shared.display()))?;
+    let found = checks::check(&bytes, target, version, &symbols.lines().collect::<Vec<_>>())?;
+    let readme = readme::text(target, version, profile, found.glibc.as_deref());
+    fs::write(folder.join("README.md"), readme).context("writing README.md")?;
+    let found = found.line;
+    Ok(Made { archive: folder.join("lib/liblimbeck.a"), folder, name, shared, found })
+}
+
+/// The time of all files in an archive: SOURCE_DATE_EPOCH, else that of the commit.
+fn modified() -> u64 {
+    let own = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let commit = || targets::first_line(command("git").args(["log", "-1", "--format=%ct"]));
+    own.or_else(commit).and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_do_not_fit_are_refused() {
+        for (words, part) in [
+            (&["--save"][..], "--sizes"),
+            (&["--sizes", "--profile", "release"], "nothing else"),
+            (&["--profile", "debug"], "release or min-size"),
+        ] {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let error = run(Arguments::new("package", &words)).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    /// With a library that is none: it is laid out, then refused.
+    #[test]
+    fn what_fails_the_checks_is_not_packed() {
+        let (built, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for file in ["liblimbeck.so", "liblimbeck.a"] {
+            fs::write(built.path().join(file), file).unwrap();
+        }
+        let target = Target::new("aarch64-unknown-linux-gnu");
+        let error = lay_out(built.path(), &target, "release", out.path()).err().unwrap().to_string();
+        assert!(error.contains("not an ELF file"), "{error}");
+        let folder = out.path().join(format!("limbeck-{}-{}-release", env!("CARGO_PKG_VERSION"), target.triple()));
+        assert!(!folder.join("README.md").exists());
+        for file in ["LICENSE-MIT", "LICENSE-APACHE", "include/limbeck.h", "lib/pkgconfig/limbeck.pc"] {
+            assert!(folder.join(file).is_file(), "{file}");
+        }
+    }
+}
