@@ -24,6 +24,13 @@ fn main() {
         link_arg("-Wl,-z,nodelete");
     }
 
+    // A tenth of the library's size, where the loader can read them: glibc from 2.36 on, Android from 9 on. A cfg of
+    // the environment and not a cargo feature for the reason below; `cargo xtask package` sets it.
+    println!("cargo::rerun-if-env-changed=LIMBECK_PACK_RELOCATIONS");
+    if env::var_os("LIMBECK_PACK_RELOCATIONS").is_some_and(|value| value == "1") {
+        link_arg("-Wl,-z,pack-relative-relocs");
+    }
+
     // The C tests need a way to make the library panic. It is a cfg from an
     // environment variable and not a cargo feature, because a shared library's
     // file name does not depend on its features: cargo would take the file made

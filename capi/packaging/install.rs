@@ -116,6 +116,8 @@ impl Package<'_> {
         let lib = to.join("lib");
         let shared = self.target.shared(self.version);
         fs::copy(self.capi.join("include/limbeck.h"), to.join("include/limbeck.h"))?;
+        // For C++: a header over it and nothing else.
+        fs::copy(self.capi.join("../bindings/cpp/include/limbeck.hpp"), to.join("include/limbeck.hpp"))?;
         fs::copy(self.built.join(shared.plain), lib.join(&shared.file))?;
         fs::copy(self.built.join("liblimbeck.a"), lib.join("liblimbeck.a"))?;
         if shared.soname != shared.file {

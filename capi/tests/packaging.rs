@@ -20,7 +20,7 @@ fn the_installed_folder_is_complete() {
     let lib = prefix.join("lib");
     assert_eq!(fs::read_link(lib.join("liblimbeck.so")).unwrap(), Path::new("liblimbeck.so.0"));
     assert_eq!(fs::read_link(lib.join("liblimbeck.so.0")).unwrap(), Path::new(&shared_file()));
-    for file in ["include/limbeck.h", "lib/liblimbeck.a", "lib/pkgconfig/limbeck.pc"] {
+    for file in ["include/limbeck.h", "include/limbeck.hpp", "lib/liblimbeck.a", "lib/pkgconfig/limbeck.pc"] {
         assert!(prefix.join(file).is_file(), "{file}");
     }
     for file in [

@@ -73,23 +73,35 @@ pub(crate) fn run<T: Send + Default>(
     limits: &Limits,
     read: impl Fn(usize, &RowOutput<'_>) -> Result<T> + Sync,
 ) -> Result<Vec<Outcome<T>>> {
-    let outcomes = run_batches(model, rows, limits, &read);
-    model.counters().call(outcomes.is_err());
-    outcomes
+    // Only this function is compiled once for each task; what does the work is not generic.
+    let values: Mutex<Vec<T>> = Mutex::new(rows.iter().map(|_| T::default()).collect());
+    let runs = run_batches(model, rows, limits, &|row, output| {
+        let value = read(row, output)?;
+        if let Some(place) = lock(&values).get_mut(row) {
+            *place = value;
+        }
+        Ok(())
+    });
+    model.counters().call(runs.is_err());
+    let values = values.into_inner().map_err(|_| panicked())?;
+    Ok(values.into_iter().zip(runs?).map(|(value, (run, time))| Outcome { value, run, time }).collect())
 }
 
-fn run_batches<T: Send + Default>(
-    model: &Model,
-    rows: &[Row],
-    limits: &Limits,
-    read: &(impl Fn(usize, &RowOutput<'_>) -> Result<T> + Sync),
-) -> Result<Vec<Outcome<T>>> {
+/// Takes what a task needs of the output of one row.
+type Read<'a> = &'a (dyn Fn(usize, &RowOutput<'_>) -> Result<()> + Sync);
+
+fn panicked() -> Error {
+    Error::Internal("a batch thread panicked".to_owned())
+}
+
+/// Runs all rows and tells for each which run it was part of, and how long that took.
+fn run_batches(model: &Model, rows: &[Row], limits: &Limits, read: Read<'_>) -> Result<Vec<(usize, Duration)>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     let batches = match model.bundle().manifest().batching {
         Batching::Padded => group(&lengths, model.pool().batch_tokens()),
         Batching::Single => (0..rows.len()).map(|row| vec![row]).collect(),
     };
-    let outcomes: Mutex<Vec<Outcome<T>>> = Mutex::new(rows.iter().map(|_| Outcome::default()).collect());
+    let runs: Mutex<Vec<(usize, Duration)>> = Mutex::new(vec![Default::default(); rows.len()]);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
@@ -98,11 +110,11 @@ fn run_batches<T: Send + Default>(
             && let number = next.fetch_add(1, Ordering::Relaxed)
             && let Some(batch) = batches.get(number)
         {
-            match run_batch(model, rows, (number, batch), limits, read) {
-                Ok(done) => {
-                    let mut outcomes = lock(&outcomes);
-                    for (&row, outcome) in batch.iter().zip(done) {
-                        outcomes[row] = outcome;
+            match run_batch(model, rows, batch, limits, read) {
+                Ok(time) => {
+                    let mut runs = lock(&runs);
+                    for &row in batch {
+                        runs[row] = (number, time);
                     }
                 }
                 Err(error) => {
@@ -126,30 +138,23 @@ fn run_batches<T: Send + Default>(
         });
     }
     match failure.into_inner() {
-        Ok(None) => outcomes.into_inner().map_err(|_| Error::Internal("a batch thread panicked".to_owned())),
+        Ok(None) => runs.into_inner().map_err(|_| panicked()),
         Ok(Some(error)) => Err(error),
-        Err(_) => Err(Error::Internal("a batch thread panicked".to_owned())),
+        Err(_) => Err(panicked()),
     }
 }
 
-fn run_batch<T>(
-    model: &Model,
-    rows: &[Row],
-    (number, members): (usize, &[usize]),
-    limits: &Limits,
-    read: &impl Fn(usize, &RowOutput<'_>) -> Result<T>,
-) -> Result<Vec<Outcome<T>>> {
+fn run_batch(model: &Model, rows: &[Row], members: &[usize], limits: &Limits, read: Read<'_>) -> Result<Duration> {
     let start = Instant::now();
     let batch = pad(rows, members, model.bundle().manifest().tokenizer.pad_id as i32);
-    let values = model.pool().take(limits)?.session()?.run(&batch, limits, |outputs| {
-        let read =
-            |(row, &member): (usize, &usize)| read(member, &RowOutput { outputs, row, tokens: rows[member].ids.len() });
-        members.iter().enumerate().map(read).collect::<Result<Vec<T>>>()
+    model.pool().take(limits)?.session()?.run(&batch, limits, |outputs| {
+        let mut members = members.iter().enumerate();
+        members.try_for_each(|(row, &member)| read(member, &RowOutput { outputs, row, tokens: rows[member].ids.len() }))
     })?;
     let time = start.elapsed();
     let tokens = members.iter().map(|&row| rows[row].ids.len()).sum();
     model.counters().run(batch.rows, tokens, batch.rows * batch.length, time);
-    Ok(values.into_iter().map(|value| Outcome { value, run: number, time }).collect())
+    Ok(time)
 }
 
 fn pad(rows: &[Row], members: &[usize], pad_id: i32) -> Batch {

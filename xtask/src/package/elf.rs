@@ -24,7 +24,10 @@ pub struct Elf {
 impl Elf {
     /// The oldest glibc that has all it wants: `2.34`. None if it wants nothing of glibc.
     pub fn glibc(&self) -> Option<String> {
-        let versions = self.wanted.iter().filter_map(|version| version.strip_prefix("GLIBC_"));
+        // What packed relocations want is named after them, and came with 2.36.
+        let versions =
+            self.wanted.iter().map(|version| if version == "GLIBC_ABI_DT_RELR" { "GLIBC_2.36" } else { version });
+        let versions = versions.filter_map(|version| version.strip_prefix("GLIBC_"));
         let numbers = |version: &&str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
         versions.max_by_key(numbers).map(str::to_owned)
     }

@@ -114,4 +114,6 @@ fn the_newest_wanted_version_is_the_oldest_that_will_do() {
     assert_eq!(elf.glibc(), None);
     elf.wanted = ["GLIBC_2.4", "GCC_4.2.0", "GLIBC_2.34", "GLIBC_2.17"].map(str::to_owned).to_vec();
     assert_eq!(elf.glibc().as_deref(), Some("2.34"));
+    elf.wanted.push("GLIBC_ABI_DT_RELR".to_owned());
+    assert_eq!(elf.glibc().as_deref(), Some("2.36"));
 }

@@ -11,8 +11,9 @@ use super::targets::Toolchain;
 use crate::bench::target_folder;
 use crate::command::repository;
 
-/// Cargo's profiles that a package is made with.
-pub const PROFILES: [&str; 2] = ["release", "min-size"];
+/// What a package is made with: Cargo's profiles, and the smaller one with packed relocations too, which need
+/// glibc 2.36 or Android 9.
+pub const PROFILES: [&str; 3] = ["release", "min-size", "min-size-packed"];
 
 /// Builds limbeck-capi and gives the folder with its libraries.
 ///
@@ -26,6 +27,9 @@ pub fn build(toolchain: &Toolchain, target: &str, profile: &str) -> Result<PathB
         folder.push("debian");
     }
     let mut cargo = toolchain.cargo();
+    // capi/build.rs asks the linker.
+    let (profile, packed) = profile.strip_suffix("-packed").map_or((profile, "0"), |profile| (profile, "1"));
+    cargo.env("LIMBECK_PACK_RELOCATIONS", packed);
     cargo.args(["build", "--locked", "--package", "limbeck-capi", "--lib", "--profile", profile, "--target", target]);
     cargo.arg("--target-dir").arg(&folder).arg("--message-format=json-render-diagnostics");
     cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags);
