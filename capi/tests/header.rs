@@ -53,6 +53,25 @@ fn header_is_short_enough_to_read() {
     assert!(lines < 900, "limbeck.h has {lines} lines");
 }
 
+/// Doxygen finds everything documented, and warns of nothing (`cargo xtask header --pages`).
+#[test]
+fn pages_have_no_warnings() {
+    if !support::installed("doxygen") {
+        support::skip("doxygen is not installed, the pages of limbeck.h were not made");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = fs::read_to_string(support::capi().join("Doxyfile")).unwrap();
+    let file = folder.path().join("Doxyfile");
+    fs::write(&file, format!("{settings}OUTPUT_DIRECTORY = {}\n", folder.path().display())).unwrap();
+    let output = support::run(Command::new("doxygen").arg(&file).current_dir(support::capi()));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let page = fs::read_to_string(folder.path().join("limbeck.h/limbeck_8h.html")).unwrap();
+    for function in support::header::functions() {
+        assert!(page.contains(&function.name), "{}", function.name);
+    }
+}
+
 #[test]
 fn no_section_is_forgotten() {
     for entry in fs::read_dir(support::capi().join("src")).unwrap() {

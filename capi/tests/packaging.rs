@@ -137,6 +137,30 @@ fn cmake_finds_shared_and_static() {
     }
 }
 
+/// The projects in this repository that stand over an installed limbeck.
+#[test]
+fn cmake_builds_the_latency_tool_and_the_cplusplus_api() {
+    if !support::installed("cmake") || !Path::new("/usr/include/gtest/gtest.h").is_file() {
+        support::skip("cmake or GoogleTest is not installed, limbeck-bench and the C++ API were not built by it");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let prefix = install(root.path());
+    let build = |project: &str, arguments: &[&str], target: &str| -> PathBuf {
+        let folder = root.path().join(target);
+        let mut configure = Command::new("cmake");
+        configure.arg("-S").arg(support::root().join(project)).arg("-B").arg(&folder).args(arguments);
+        support::run(configure.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())));
+        support::run(Command::new("cmake").arg("--build").arg(&folder).args(["--target", target]));
+        folder.join(target)
+    };
+    let bench = build("capi/bench", &["-DCMAKE_BUILD_TYPE=Release"], "limbeck-bench");
+    let output = support::run(Command::new(bench).arg("--version"));
+    assert_eq!(output.stdout, concat!("limbeck-bench ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+    let sentiment = build("bindings/cpp", &["-DLIMBECK_CPP_TESTS=ON"], "sentiment");
+    assert_eq!(Command::new(sentiment).output().unwrap().status.code(), Some(2));
+}
+
 /// As build.rs links it; only the files of Linux can be built here, so empty ones stand for the others.
 #[test]
 fn each_target_has_its_own_names() {

@@ -9,7 +9,12 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-600}
 [ $# -gt 0 ] && shift
-targets=${*:-bundle manifest offsets spans}
+targets=${*:-bundle capi manifest offsets spans}
+# For the target capi: ONNX Runtime, and a bundle of each task.
+cache=${LIMBECK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/limbeck}
+export LIMBECK_FUZZ_RUNTIME="${ORT_DYLIB_PATH:-$cache/onnxruntime-1.24.4/libonnxruntime.so.1.24.4}"
+export LIMBECK_FUZZ_BUNDLE="$PWD/artifacts/bundles/tiny.limbeck"
+(cd ../.. && cargo run --quiet -p limbeck-capi --example tiny_bundles -- tests/fuzz/artifacts/bundles)
 host=$(rustc -vV | sed -n 's/^host: //p')
 # What cargo-fuzz sets: coverage for libFuzzer, and AddressSanitizer.
 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
