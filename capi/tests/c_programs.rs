@@ -36,6 +36,7 @@ const PROGRAMS: &[&str] = &[
     "sources",
     "logger",
     "reports",
+    "sequences",
 ];
 
 #[test]
