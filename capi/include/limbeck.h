@@ -370,7 +370,7 @@ typedef struct limbeck_model_options {
   const limbeck_bundle_options *bundle;
 } limbeck_model_options;
 
-/** What limbeck_model_self_test found. */
+/** What limbeck_model_self_test found. Yours, plain numbers. */
 typedef struct limbeck_self_test {
   size_t size; /**< Size of this struct; set by limbeck_self_test_init. */
   size_t vectors; /**< Inputs that were run; 0 if the bundle has none. */
@@ -378,7 +378,7 @@ typedef struct limbeck_self_test {
   float tolerance; /**< The most that the bundle allows. */
 } limbeck_self_test;
 
-/** How much memory a model is expected to use, and what was done to keep to the budget. */
+/** How much memory a model is expected to use, with the budget kept. Yours, plain numbers. */
 typedef struct limbeck_memory {
   size_t size; /**< Size of this struct; set by limbeck_memory_init. */
   uint64_t budget; /**< The budget that was set, in bytes; 0: none. */
@@ -391,7 +391,7 @@ typedef struct limbeck_memory {
   uint32_t reserved; /**< 0. */
 } limbeck_memory;
 
-/** What a model has done since it was opened. All numbers only grow. */
+/** What a model has done since it was opened. Yours, plain numbers, which only grow. */
 typedef struct limbeck_metrics {
   size_t size; /**< Size of this struct; set by limbeck_metrics_init. */
   uint64_t calls; /**< Calls that reached the model: one for a text, one for a batch. */
@@ -556,7 +556,7 @@ void limbeck_call_options_init(limbeck_call_options *options, size_t size);
  *  lives until it is freed. */
 typedef struct limbeck_result limbeck_result;
 
-/** A label, or a ranked text, with its score. */
+/** A label, or a ranked text, with its score. Yours; its text lives as long as the result. */
 typedef struct limbeck_score {
   size_t size; /**< Size of this struct; set by limbeck_score_init. */
   limbeck_str label; /**< The label's name; empty for a ranked text. */
@@ -572,7 +572,7 @@ typedef struct limbeck_score {
 } limbeck_score;
 
 /** A piece of a text, from `begin` up to but without `end`, in the units of three worlds. It never
- *  cuts through what a reader sees as one character. This struct never grows. */
+ *  cuts through what a reader sees as one character. Plain numbers; never grows. */
 typedef struct limbeck_span {
   size_t byte_begin; /**< In bytes of UTF-8, as C, C++, Rust and Go count. */
   size_t byte_end; /**< The end in bytes. */
@@ -583,7 +583,7 @@ typedef struct limbeck_span {
   size_t char_end; /**< The end in Unicode scalar values. */
 } limbeck_span;
 
-/** A piece of a text with a label. */
+/** A piece of a text with a label. Yours; its texts live as long as the result. */
 typedef struct limbeck_entity {
   size_t size; /**< Size of this struct; set by limbeck_entity_init. */
   limbeck_str label; /**< What it is: "PER". */
@@ -593,7 +593,7 @@ typedef struct limbeck_entity {
   uint32_t reserved; /**< 0. */
 } limbeck_entity;
 
-/** A piece of a text that answers a question. */
+/** A piece of a text that answers a question. Yours; its text lives as long as the result. */
 typedef struct limbeck_answer {
   size_t size; /**< Size of this struct; set by limbeck_answer_init. */
   limbeck_str text; /**< The piece itself, of whole words. */
@@ -604,7 +604,7 @@ typedef struct limbeck_answer {
   uint32_t reserved; /**< 0. */
 } limbeck_answer;
 
-/** What could stand in place of a mask. */
+/** What could stand in place of a mask. Yours; its texts live as long as the result. */
 typedef struct limbeck_guess {
   size_t size; /**< Size of this struct; set by limbeck_guess_init. */
   size_t mask; /**< Which mask of the text it is for, from 0. */
@@ -615,7 +615,7 @@ typedef struct limbeck_guess {
   float probability; /**< Its probability among all tokens of the vocabulary. */
 } limbeck_guess;
 
-/** What was read of a text, and how long it took. */
+/** What was read of a text, and how long it took. Yours, plain numbers. */
 typedef struct limbeck_usage {
   size_t size; /**< Size of this struct; set by limbeck_usage_init. */
   size_t tokens_used; /**< Tokens that the model read, special ones included; each counts once. */

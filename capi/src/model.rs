@@ -69,7 +69,7 @@ unsafe impl Growing for limbeck_model_options {
     const FIRST_SIZE: usize = size_of::<limbeck_model_options>();
 }
 
-/// What limbeck_model_self_test found.
+/// What limbeck_model_self_test found. Yours, plain numbers.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_self_test {
@@ -88,7 +88,7 @@ unsafe impl Growing for limbeck_self_test {
     const FIRST_SIZE: usize = size_of::<limbeck_self_test>();
 }
 
-/// How much memory a model is expected to use, and what was done to keep to the budget.
+/// How much memory a model is expected to use, with the budget kept. Yours, plain numbers.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_memory {
@@ -114,7 +114,7 @@ unsafe impl Growing for limbeck_memory {
     const FIRST_SIZE: usize = size_of::<limbeck_memory>();
 }
 
-/// What a model has done since it was opened. All numbers only grow.
+/// What a model has done since it was opened. Yours, plain numbers, which only grow.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_metrics {

@@ -44,7 +44,7 @@ impl limbeck_result {
     }
 }
 
-/// A label, or a ranked text, with its score.
+/// A label, or a ranked text, with its score. Yours; its text lives as long as the result.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_score {
@@ -73,7 +73,7 @@ unsafe impl Growing for limbeck_score {
 }
 
 /// A piece of a text, from `begin` up to but without `end`, in the units of three
-/// worlds. It never cuts through what a reader sees as one character. This struct
+/// worlds. It never cuts through what a reader sees as one character. Plain numbers;
 /// never grows.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ pub struct limbeck_span {
     pub char_end: usize,
 }
 
-/// A piece of a text with a label.
+/// A piece of a text with a label. Yours; its texts live as long as the result.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_entity {
@@ -115,7 +115,7 @@ unsafe impl Growing for limbeck_entity {
     const FIRST_SIZE: usize = size_of::<limbeck_entity>();
 }
 
-/// A piece of a text that answers a question.
+/// A piece of a text that answers a question. Yours; its text lives as long as the result.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_answer {
@@ -137,7 +137,7 @@ unsafe impl Growing for limbeck_answer {
     const FIRST_SIZE: usize = size_of::<limbeck_answer>();
 }
 
-/// What could stand in place of a mask.
+/// What could stand in place of a mask. Yours; its texts live as long as the result.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_guess {
@@ -162,7 +162,7 @@ unsafe impl Growing for limbeck_guess {
     const FIRST_SIZE: usize = size_of::<limbeck_guess>();
 }
 
-/// What was read of a text, and how long it took.
+/// What was read of a text, and how long it took. Yours, plain numbers.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct limbeck_usage {
