@@ -556,6 +556,56 @@ void limbeck_call_options_init(limbeck_call_options *options, size_t size);
  *  lives until it is freed. */
 typedef struct limbeck_result limbeck_result;
 
+/** What was read of a text, and how long it took. Yours, plain numbers. */
+typedef struct limbeck_usage {
+  size_t size; /**< Size of this struct; set by limbeck_usage_init. */
+  size_t tokens_used; /**< Tokens that the model read, special ones included; each counts once. */
+  size_t tokens_dropped; /**< Tokens of the text that it did not read. */
+  size_t windows; /**< Windows the text was read in; 1 unless it was too long. */
+  uint64_t tokenize_ns; /**< Nanoseconds from text to token ids. */
+  /** Nanoseconds waiting and running; texts that ran together share them. */
+  uint64_t inference_ns;
+  uint64_t post_ns; /**< Nanoseconds from logits to the answer. */
+} limbeck_usage;
+
+/** Prepares `usage` to be filled; pass sizeof(limbeck_usage). */
+void limbeck_usage_init(limbeck_usage *usage, size_t size);
+
+/** How many texts the result answers; 0 for NULL. */
+size_t limbeck_result_count(const limbeck_result *result);
+
+/** How many items (see above) the answer for the text at position `text` has. */
+limbeck_status limbeck_result_item_count(const limbeck_result *result, size_t text, size_t *out,
+                                         limbeck_error **error);
+
+/** The embedding of the text at position `text`: a view of `length` floats. */
+limbeck_status limbeck_result_vector(const limbeck_result *result, size_t text, const float **out,
+                                     size_t *length, limbeck_error **error);
+
+/** Whether the best label is sure enough for the text at position `text` to be the model's business
+ *  at all; true if neither bundle nor call sets a threshold. */
+limbeck_status limbeck_result_in_scope(const limbeck_result *result, size_t text, bool *out,
+                                       limbeck_error **error);
+
+/** The score of "the text does not say" for the question at position `text`, to be compared with
+ *  those of its answers. Only a model trained on questions without an answer gives it a meaning. */
+limbeck_status limbeck_result_no_answer(const limbeck_result *result, size_t text, float *out,
+                                        limbeck_error **error);
+
+/** Fills `out` with what was read of the text at position `text`, and how long that took. For
+ *  zero-shot labels these are sums over all labels. */
+limbeck_status limbeck_result_usage(const limbeck_result *result, size_t text, limbeck_usage *out,
+                                    limbeck_error **error);
+
+/** All of the result as a JSON array with an object for each text, made when first asked for:
+ *  `[{"labels": [{"label": "positive", "probability": 0.98, ...}], "tokens_used": 9, ...}]`. */
+limbeck_str limbeck_result_json(const limbeck_result *result);
+
+/** Frees a result, and with it what is seen through it. NULL is allowed. */
+void limbeck_result_free(limbeck_result *result);
+
+/* ==== ITEMS OF ANSWERS ======================================================================== */
+
 /** A label, or a ranked text, with its score. Yours; its text lives as long as the result. */
 typedef struct limbeck_score {
   size_t size; /**< Size of this struct; set by limbeck_score_init. */
@@ -576,8 +626,7 @@ typedef struct limbeck_score {
 typedef struct limbeck_span {
   size_t byte_begin; /**< In bytes of UTF-8, as C, C++, Rust and Go count. */
   size_t byte_end; /**< The end in bytes. */
-  /** In UTF-16 code units, as Java, Kotlin, JavaScript, C# and NSString count. */
-  size_t utf16_begin;
+  size_t utf16_begin; /**< In UTF-16 code units, as Java, JavaScript, C# and NSString count. */
   size_t utf16_end; /**< The end in UTF-16 code units. */
   size_t char_begin; /**< In Unicode scalar values, as Python counts. */
   size_t char_end; /**< The end in Unicode scalar values. */
@@ -615,31 +664,11 @@ typedef struct limbeck_guess {
   float probability; /**< Its probability among all tokens of the vocabulary. */
 } limbeck_guess;
 
-/** What was read of a text, and how long it took. Yours, plain numbers. */
-typedef struct limbeck_usage {
-  size_t size; /**< Size of this struct; set by limbeck_usage_init. */
-  size_t tokens_used; /**< Tokens that the model read, special ones included; each counts once. */
-  size_t tokens_dropped; /**< Tokens of the text that it did not read. */
-  size_t windows; /**< Windows the text was read in; 1 unless it was too long. */
-  uint64_t tokenize_ns; /**< Nanoseconds from text to token ids. */
-  /** Nanoseconds waiting and running; texts that ran together share them. */
-  uint64_t inference_ns;
-  uint64_t post_ns; /**< Nanoseconds from logits to the answer. */
-} limbeck_usage;
-
 /** Prepares a struct to be filled; pass its sizeof. */
 void limbeck_score_init(limbeck_score *score, size_t size);
 void limbeck_entity_init(limbeck_entity *entity, size_t size); /**< As above. */
 void limbeck_answer_init(limbeck_answer *answer, size_t size); /**< As above. */
 void limbeck_guess_init(limbeck_guess *guess, size_t size); /**< As above. */
-void limbeck_usage_init(limbeck_usage *usage, size_t size); /**< As above. */
-
-/** How many texts the result answers; 0 for NULL. */
-size_t limbeck_result_count(const limbeck_result *result);
-
-/** How many items (see above) the answer for the text at position `text` has. */
-limbeck_status limbeck_result_item_count(const limbeck_result *result, size_t text, size_t *out,
-                                         limbeck_error **error);
 
 /** Fills `out` with the label at `rank` for the text at position `text`. Rank 0 is best. */
 limbeck_status limbeck_result_score(const limbeck_result *result, size_t text, size_t rank,
@@ -657,32 +686,6 @@ limbeck_status limbeck_result_answer(const limbeck_result *result, size_t text, 
  *  the likeliest first, then those for the next. */
 limbeck_status limbeck_result_guess(const limbeck_result *result, size_t text, size_t index,
                                     limbeck_guess *out, limbeck_error **error);
-
-/** The embedding of the text at position `text`: a view of `length` floats. */
-limbeck_status limbeck_result_vector(const limbeck_result *result, size_t text, const float **out,
-                                     size_t *length, limbeck_error **error);
-
-/** Whether the best label is sure enough for the text at position `text` to be the model's business
- *  at all; true if neither bundle nor call sets a threshold. */
-limbeck_status limbeck_result_in_scope(const limbeck_result *result, size_t text, bool *out,
-                                       limbeck_error **error);
-
-/** The score of "the text does not say" for the question at position `text`, to be compared with
- *  those of its answers. Only a model trained on questions without an answer gives it a meaning. */
-limbeck_status limbeck_result_no_answer(const limbeck_result *result, size_t text, float *out,
-                                        limbeck_error **error);
-
-/** Fills `out` with what was read of the text at position `text`, and how long that took. For
- *  zero-shot labels these are sums over all labels. */
-limbeck_status limbeck_result_usage(const limbeck_result *result, size_t text, limbeck_usage *out,
-                                    limbeck_error **error);
-
-/** All of the result as a JSON array with an object for each text, made when first asked for:
- *  `[{"labels": [{"label": "positive", "probability": 0.98, ...}], "tokens_used": 9, ...}]`. */
-limbeck_str limbeck_result_json(const limbeck_result *result);
-
-/** Frees a result, and with it what is seen through it. NULL is allowed. */
-void limbeck_result_free(limbeck_result *result);
 
 /* ==== CLASSIFY ================================================================================ */
 

@@ -13,11 +13,10 @@ use crate::cancel::limbeck_cancel;
 use crate::env::{limbeck_env, limbeck_env_options};
 use crate::error::limbeck_error;
 use crate::head::limbeck_head;
+use crate::item::{limbeck_answer, limbeck_entity, limbeck_guess, limbeck_score, limbeck_span};
 use crate::model::{limbeck_memory, limbeck_metrics, limbeck_model, limbeck_model_options, limbeck_self_test};
 use crate::open::limbeck_bundle_options;
-use crate::result::{
-    limbeck_answer, limbeck_entity, limbeck_guess, limbeck_result, limbeck_score, limbeck_span, limbeck_usage,
-};
+use crate::result::{limbeck_result, limbeck_usage};
 use crate::slot::limbeck_slot;
 use crate::text::{limbeck_pair, limbeck_str};
 

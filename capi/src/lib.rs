@@ -64,6 +64,7 @@ mod fill_mask;
 mod head;
 #[cfg(limbeck_test_hooks)]
 mod hooks;
+mod item;
 #[cfg(test)]
 mod layout_tests;
 mod locate;

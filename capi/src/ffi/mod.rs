@@ -1,0 +1,164 @@
+//! What every export shares: the panic boundary, checks of pointers, and structs
+//! that may grow. Nothing here is in the header.
+
+mod growing;
+mod input;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::limbeck_error;
+use crate::status::{self, limbeck_status, limbeck_status_code};
+
+pub(crate) use growing::{Growing, check_room, init, read, write};
+pub(crate) use input::{UserData, handle, item, optional_out, out, pairs, path, reserved, slice, switch, text, texts};
+
+/// A failed call, before it becomes a [`limbeck_error`].
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: limbeck_status_code,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: limbeck_status_code, message: impl Into<String>) -> Failure {
+        Failure { status, message: message.into() }
+    }
+    pub(crate) fn argument(message: impl Into<String>) -> Failure {
+        Failure::new(limbeck_status_code::LIMBECK_INVALID_ARGUMENT, message)
+    }
+    pub(crate) fn null(name: &str) -> Failure {
+        Failure::new(limbeck_status_code::LIMBECK_NULL_POINTER, format!("{name} is NULL"))
+    }
+}
+
+impl From<limbeck_sdk::Error> for Failure {
+    fn from(error: limbeck_sdk::Error) -> Failure {
+        Failure::new(status::from_sdk(error.code()), error.to_string())
+    }
+}
+
+/// Runs the body of a call that can fail, and turns its failure or panic into a
+/// status and an error object.
+///
+/// # Safety
+/// `error` is NULL or valid for writing a pointer.
+pub(crate) unsafe fn guard(
+    error: *mut *mut limbeck_error,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> limbeck_status {
+    let failure = match catch(body) {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => Some(failure),
+        Err(panic) => Some(Failure::new(
+            limbeck_status_code::LIMBECK_INTERNAL,
+            format!("internal error of limbeck (please report it): {panic}"),
+        )),
+    };
+    let status = failure.as_ref().map_or(limbeck_status_code::LIMBECK_OK, |failure| failure.status);
+    if !error.is_null() {
+        let object = failure.map_or(std::ptr::null_mut(), |Failure { status, message }| {
+            Box::into_raw(Box::new(limbeck_error { status, message }))
+        });
+        // SAFETY: not NULL, so valid for writing by this function's contract.
+        unsafe { error.write(object) };
+    }
+    status as limbeck_status
+}
+
+/// Reads something of a handle that may be NULL, for getters that cannot fail.
+///
+/// # Safety
+/// `handle` is NULL or points to a live `T`.
+pub(crate) unsafe fn get<T, R>(handle: *const T, fallback: R, read: impl FnOnce(&T) -> R) -> R {
+    // SAFETY: by this function's contract.
+    match unsafe { handle.as_ref() } {
+        Some(handle) => catch(|| read(handle)).unwrap_or(fallback),
+        None => fallback,
+    }
+}
+
+/// Hands a new handle to the caller.
+pub(crate) fn give<T>(out: &mut *mut T, value: T) {
+    *out = Box::into_raw(Box::new(value));
+}
+
+/// Frees what [`give`] made.
+///
+/// # Safety
+/// `handle` is NULL or came from [`give`] (or [`guard`]) and was not freed.
+pub(crate) unsafe fn free<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: not NULL, so it came from `Box::into_raw` and is still owned.
+        let value = unsafe { Box::from_raw(handle) };
+        // A panicking destructor must not cross into C either; there is nobody to tell.
+        let _ = catch(|| drop(value));
+    }
+}
+
+/// Runs `body` and gives its panic back as text.
+fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    panic_text::install();
+    // Handles are only reached through `&`, and what is inside them keeps itself
+    // consistent by locks, so nothing half-changed is seen after a panic.
+    catch_unwind(AssertUnwindSafe(body)).map_err(panic_text::of)
+}
+
+/// The text of panics, taken without printing it.
+mod panic_text {
+    use super::*;
+    use std::cell::RefCell;
+    use std::sync::Once;
+
+    thread_local! {
+        static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+
+    /// Replaces the panic hook, which would print. The library holds its own copy
+    /// of Rust's standard library, so this is not seen by Rust code elsewhere in
+    /// the process. Left out of the unit tests: they want panics printed.
+    pub(super) fn install() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            if !cfg!(test) {
+                std::panic::set_hook(Box::new(|info| {
+                    let text = info.to_string();
+                    let _ = LAST.try_with(|last| last.replace(Some(text)));
+                }));
+            }
+        });
+    }
+
+    pub(super) fn of(payload: Box<dyn Any + Send>) -> String {
+        let text = LAST.try_with(|last| last.take()).ok().flatten();
+        let text = text
+            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without a text".to_owned());
+        // Dropping a payload runs foreign code, which could panic again.
+        if !payload.is::<&str>() && !payload.is::<String>() {
+            std::mem::forget(payload);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_internal_and_the_next_call_works() {
+        let mut error = std::ptr::null_mut();
+        // SAFETY: `error` is a local.
+        let status = unsafe { guard(&mut error, || panic!("the reason")) };
+        assert_eq!(status, limbeck_status_code::LIMBECK_INTERNAL as i32);
+        // SAFETY: guard has just made it.
+        assert!(unsafe { &*error }.message.contains("the reason"));
+        // SAFETY: made by guard, freed once.
+        unsafe { free(error) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { guard(&mut error, || Ok(())) }, 0);
+        assert!(error.is_null());
+    }
+}
