@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use limbeck_sdk::AnswerOptions;
 
-use crate::call::{Call, limbeck_call_options, task_options};
+use crate::call::{self, Call, limbeck_call_options, task_options};
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, guard};
+use crate::ffi::{self, Failure};
 use crate::model::limbeck_model;
 use crate::result::{Content, limbeck_result};
 use crate::status::limbeck_status;
@@ -27,24 +27,15 @@ pub unsafe extern "C" fn limbeck_model_answer(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, question, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (
-                out,
-                model,
-                (ffi::text(question, question_length, "question")?, ffi::text(text, text_length, "text")?),
-                read_options(options, started)?,
-            )
-        };
-        limbeck_result::give(out, Content::Answers(vec![model.answer_with(question.0, question.1, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || Ok((ffi::text(question, question_length, "question")?, ffi::text(text, text_length, "text")?)),
+            |started| read_options(options, started),
+            |model, question, options| Ok(Content::Answers(vec![model.answer_with(question.0, question.1, options)?])),
+        )
+    }
 }
 
 /// Answers `count` questions, each from a text of its own.
@@ -57,19 +48,15 @@ pub unsafe extern "C" fn limbeck_model_answer_batch(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, questions, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::pairs(questions, count, "questions")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Answers(model.answer_batch(&questions, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::pairs(questions, count, "questions"),
+            |started| read_options(options, started),
+            |model, questions, options| Ok(Content::Answers(model.answer_batch(&questions, options)?)),
+        )
+    }
 }
 
 /// # Safety

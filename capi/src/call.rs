@@ -7,10 +7,14 @@
 
 use std::time::{Duration, Instant};
 
-use limbeck_sdk::{Aggregation, Cancel, Overflow};
+use limbeck_sdk::{Aggregation, Cancel, Model, Overflow};
 
 use crate::cancel::limbeck_cancel;
-use crate::ffi::{self, Failure, Growing};
+use crate::error::limbeck_error;
+use crate::ffi::{self, Failure, Growing, guard};
+use crate::model::limbeck_model;
+use crate::result::{Content, limbeck_result};
+use crate::status::limbeck_status;
 use crate::text::limbeck_str;
 
 /// What the task does by itself with a text that is too long; each task says what.
@@ -187,6 +191,28 @@ impl Call<'_> {
             rank_label: text("rank_label", raw.rank_label)?,
         })
     }
+}
+
+/// Runs the call of a task: takes its input and its options, and hands out what `work` makes of them.
+///
+/// # Safety
+/// The pointers are NULL or as the header says.
+pub(crate) unsafe fn run<I, O>(
+    (model, out, error): (*const limbeck_model, *mut *mut limbeck_result, *mut *mut limbeck_error),
+    input: impl FnOnce() -> Result<I, Failure>,
+    options: impl FnOnce(Instant) -> Result<O, Failure>,
+    work: impl FnOnce(&Model, I, &O) -> Result<Content, Failure>,
+) -> limbeck_status {
+    let started = Instant::now();
+    let body = || {
+        // SAFETY: by this function's contract.
+        let (out, model) = unsafe { (ffi::out(out, "out")?, &ffi::handle(model, "model")?.model) };
+        let (input, options) = (input()?, options(started)?);
+        limbeck_result::give(out, work(model, input, &options)?);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { guard(error, body) }
 }
 
 /// The sdk's options of one task, with the part that all tasks share filled in.

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use limbeck_sdk::ClassifyOptions;
 
-use crate::call::{Call, limbeck_call_options, task_options};
+use crate::call::{self, Call, limbeck_call_options, task_options};
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, guard};
+use crate::ffi::{self, Failure};
 use crate::model::limbeck_model;
 use crate::result::{Content, limbeck_result};
 use crate::status::limbeck_status;
@@ -25,19 +25,15 @@ pub unsafe extern "C" fn limbeck_model_classify(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, text, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::text(text, length, "text")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Labels(vec![model.classify_with(text, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::text(text, length, "text"),
+            |started| read_options(options, started),
+            |model, text, options| Ok(Content::Labels(vec![model.classify_with(text, options)?])),
+        )
+    }
 }
 
 /// Classifies `count` texts.
@@ -50,19 +46,15 @@ pub unsafe extern "C" fn limbeck_model_classify_batch(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, texts, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::texts(texts, count, "texts")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Labels(model.classify_batch(&texts, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::texts(texts, count, "texts"),
+            |started| read_options(options, started),
+            |model, texts, options| Ok(Content::Labels(model.classify_batch(&texts, options)?)),
+        )
+    }
 }
 
 /// Classifies a pair of texts: does one follow from the other, do they say the same?
@@ -78,24 +70,15 @@ pub unsafe extern "C" fn limbeck_model_classify_pair(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, pair, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (
-                out,
-                model,
-                (ffi::text(first, first_length, "first")?, ffi::text(second, second_length, "second")?),
-                read_options(options, started)?,
-            )
-        };
-        limbeck_result::give(out, Content::Labels(vec![model.classify_pair_with(pair.0, pair.1, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || Ok((ffi::text(first, first_length, "first")?, ffi::text(second, second_length, "second")?)),
+            |started| read_options(options, started),
+            |model, pair, options| Ok(Content::Labels(vec![model.classify_pair_with(pair.0, pair.1, options)?])),
+        )
+    }
 }
 
 /// Classifies `count` pairs of texts.
@@ -108,19 +91,15 @@ pub unsafe extern "C" fn limbeck_model_classify_pairs(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, pairs, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::pairs(pairs, count, "pairs")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Labels(model.classify_pairs(&pairs, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::pairs(pairs, count, "pairs"),
+            |started| read_options(options, started),
+            |model, pairs, options| Ok(Content::Labels(model.classify_pairs(&pairs, options)?)),
+        )
+    }
 }
 
 /// # Safety

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use limbeck_sdk::{RerankOptions, ZeroShotOptions};
 
-use crate::call::{Call, limbeck_call_options, task_options};
+use crate::call::{self, Call, limbeck_call_options, task_options};
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, guard};
+use crate::ffi::{self, Failure};
 use crate::model::limbeck_model;
 use crate::result::{Content, limbeck_result};
 use crate::status::limbeck_status;
@@ -30,25 +30,15 @@ pub unsafe extern "C" fn limbeck_model_zero_shot(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, input, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (
-                out,
-                model,
-                (ffi::text(text, length, "text")?, ffi::texts(labels, label_count, "labels")?),
-                read_zero_shot_options(options, started)?,
-            )
-        };
-        let (text, labels) = input;
-        limbeck_result::give(out, Content::ZeroShot(vec![model.zero_shot_with(text, &labels, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || Ok((ffi::text(text, length, "text")?, ffi::texts(labels, label_count, "labels")?)),
+            |started| read_zero_shot_options(options, started),
+            |model, (text, labels), options| Ok(Content::ZeroShot(vec![model.zero_shot_with(text, &labels, options)?])),
+        )
+    }
 }
 
 /// Says which of some labels fit each of `count` texts.
@@ -63,25 +53,15 @@ pub unsafe extern "C" fn limbeck_model_zero_shot_batch(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, input, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (
-                out,
-                model,
-                (ffi::texts(texts, count, "texts")?, ffi::texts(labels, label_count, "labels")?),
-                read_zero_shot_options(options, started)?,
-            )
-        };
-        let (texts, labels) = input;
-        limbeck_result::give(out, Content::ZeroShot(model.zero_shot_batch(&texts, &labels, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || Ok((ffi::texts(texts, count, "texts")?, ffi::texts(labels, label_count, "labels")?)),
+            |started| read_zero_shot_options(options, started),
+            |model, (texts, labels), options| Ok(Content::ZeroShot(model.zero_shot_batch(&texts, &labels, options)?)),
+        )
+    }
 }
 
 /// Orders `count` texts by how well they fit a query. The result has an answer for
@@ -99,25 +79,15 @@ pub unsafe extern "C" fn limbeck_model_rerank(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, query, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (
-                out,
-                model,
-                (ffi::text(query, query_length, "query")?, ffi::texts(texts, count, "texts")?),
-                read_rank_options(options, started)?,
-            )
-        };
-        let (query, texts) = query;
-        limbeck_result::give(out, Content::Ranked(model.rerank(query, &texts, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || Ok((ffi::text(query, query_length, "query")?, ffi::texts(texts, count, "texts")?)),
+            |started| read_rank_options(options, started),
+            |model, (query, texts), options| Ok(Content::Ranked(model.rerank(query, &texts, options)?)),
+        )
+    }
 }
 
 /// # Safety

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use limbeck_sdk::FillMaskOptions;
 
-use crate::call::{Call, limbeck_call_options, task_options};
+use crate::call::{self, Call, limbeck_call_options, task_options};
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, guard};
+use crate::ffi::{self, Failure};
 use crate::model::limbeck_model;
 use crate::result::{Content, limbeck_result};
 use crate::status::limbeck_status;
@@ -25,19 +25,15 @@ pub unsafe extern "C" fn limbeck_model_fill_mask(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, text, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::text(text, length, "text")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Masks(vec![model.fill_mask_with(text, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::text(text, length, "text"),
+            |started| read_options(options, started),
+            |model, text, options| Ok(Content::Masks(vec![model.fill_mask_with(text, options)?])),
+        )
+    }
 }
 
 /// Guesses the masked words of `count` texts.
@@ -50,19 +46,15 @@ pub unsafe extern "C" fn limbeck_model_fill_mask_batch(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, texts, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::texts(texts, count, "texts")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Masks(model.fill_mask_batch(&texts, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::texts(texts, count, "texts"),
+            |started| read_options(options, started),
+            |model, texts, options| Ok(Content::Masks(model.fill_mask_batch(&texts, options)?)),
+        )
+    }
 }
 
 /// # Safety

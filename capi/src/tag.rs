@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use limbeck_sdk::TagOptions;
 
-use crate::call::{Call, limbeck_call_options, task_options};
+use crate::call::{self, Call, limbeck_call_options, task_options};
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, guard};
+use crate::ffi::{self, Failure};
 use crate::model::limbeck_model;
 use crate::result::{Content, limbeck_result};
 use crate::status::limbeck_status;
@@ -24,19 +24,15 @@ pub unsafe extern "C" fn limbeck_model_tag(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, text, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::text(text, length, "text")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Entities(vec![model.tag_with(text, &options)?]));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::text(text, length, "text"),
+            |started| read_options(options, started),
+            |model, text, options| Ok(Content::Entities(vec![model.tag_with(text, options)?])),
+        )
+    }
 }
 
 /// Finds the entities of `count` texts.
@@ -49,19 +45,15 @@ pub unsafe extern "C" fn limbeck_model_tag_batch(
     out: *mut *mut limbeck_result,
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
-    let started = Instant::now();
-    let body = || {
-        // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (out, model, texts, options) = unsafe {
-            let out = ffi::out(out, "out")?;
-            let model = &ffi::handle(model, "model")?.model;
-            (out, model, ffi::texts(texts, count, "texts")?, read_options(options, started)?)
-        };
-        limbeck_result::give(out, Content::Entities(model.tag_batch(&texts, &options)?));
-        Ok(())
-    };
-    // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
-    unsafe { guard(error, body) }
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || ffi::texts(texts, count, "texts"),
+            |started| read_options(options, started),
+            |model, texts, options| Ok(Content::Entities(model.tag_batch(&texts, options)?)),
+        )
+    }
 }
 
 /// # Safety
