@@ -84,12 +84,11 @@ fn zero_shot_weighs_entailment() {
         assert_eq!(label.label, labels[label.index]);
         assert!((f64::from(label.probability) - exponentials[label.index] / sum).abs() < 1e-5);
     }
-    let answer = model.zero_shot_with(text, &labels, &options.clone().multi_label(true)).unwrap();
-    for label in &answer.labels {
+    let each = model.zero_shot_with(text, &labels, &options.clone().multi_label(true)).unwrap();
+    for label in &each.labels {
         let [entailment, contradiction] = [0, 2].map(|place| f64::from(logits[label.index][place]).exp());
         assert!((f64::from(label.probability) - entailment / (entailment + contradiction)).abs() < 1e-5);
     }
-    let answer = model.zero_shot_with(text, &labels, &options).unwrap();
     let batch = model.zero_shot_batch(&[text, "bad", text], &labels, &options).unwrap();
     let probabilities =
         |answer: &limbeck::ZeroShot| answer.labels.iter().map(|l| (l.index, l.probability)).collect::<Vec<_>>();
@@ -103,7 +102,7 @@ fn zero_shot_weighs_entailment() {
     assert_eq!(model.zero_shot_batch(&[], &labels, &options).unwrap(), []);
     // A label alone is weighed against its contradiction.
     let alone = model.zero_shot_with(text, &labels[..1], &options).unwrap();
-    let same = answer.labels.iter().find(|label| label.index == 0).unwrap();
+    let same = each.labels.iter().find(|label| label.index == 0).unwrap();
     assert!((alone.labels[0].probability - same.probability).abs() < 1e-6);
 
     for (labels, template) in [(&[][..], "{}"), (&labels[..], "no place")] {
