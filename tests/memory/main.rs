@@ -72,7 +72,8 @@ fn show(name: &str, m: &Measured) -> String {
     )
 }
 
-/// ALBERT's base shape with one set of layer weights, and the same with twelve.
+/// ALBERT's base shape with one set of layer weights, the same with twelve, and with one layer: eleven more layers that
+/// share must cost next to nothing beside eleven that do not. What a session costs without its weights drops out.
 #[test]
 fn shared_layers_cost_their_memory_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,26 +84,35 @@ fn shared_layers_cost_their_memory_once() {
         std::fs::write(&path, recipe.make().bundle).unwrap();
         path
     };
-    fn base(config: ModelConfig, sharing: Sharing) -> ModelConfig {
+    fn base(config: ModelConfig, layers: usize, sharing: Sharing) -> ModelConfig {
         let albert = preset("albert-base").unwrap().config;
-        ModelConfig { vocab_size: config.vocab_size, sharing, ..albert }
+        ModelConfig { vocab_size: config.vocab_size, layers, sharing, ..albert }
     }
-    let shared = file("shared.limbeck", |config| base(config, Sharing::All));
-    let unshared = file("unshared.limbeck", |config| base(config, Sharing::None));
-    let [shared, unshared] = [shared, unshared].map(|bundle| {
+    let shared = file("shared.limbeck", |config| base(config, 12, Sharing::All));
+    let unshared = file("unshared.limbeck", |config| base(config, 12, Sharing::None));
+    let single = file("single.limbeck", |config| base(config, 1, Sharing::All));
+    let [shared, unshared, single] = [shared, unshared, single].map(|bundle| {
         let size = std::fs::metadata(&bundle).unwrap().len();
-        (size, measure(&Job { bundle, budget: None, sessions: 1, calls: 2, seed: 1 }))
+        // The allocator keeps some freed pages or not, as threads happen to meet: the least is what a model needs.
+        let once = || measure(&Job { bundle: bundle.clone(), budget: None, sessions: 1, calls: 2, seed: 1 });
+        (size, [once(), once()].into_iter().min_by_key(|measured| measured.settled).unwrap())
     });
+    let more = |of: &Measured| of.settled.saturating_sub(single.1.settled);
+    let (more_shared, more_unshared) = (more(&shared.1), more(&unshared.1));
     println!(
-        "12 layers int8, private memory after two runs: shared {:.1} MiB (file {:.1}), unshared {:.1} MiB (file {:.1}): {:.3}",
+        "12 layers int8, private memory after two runs: shared {:.1} MiB (file {:.1}), unshared {:.1} MiB (file {:.1}), \
+         one layer {:.1} MiB; 11 more layers: {:.1} and {:.1} MiB, {:.3}",
         mib(shared.1.settled),
         mib(shared.0),
         mib(unshared.1.settled),
         mib(unshared.0),
-        shared.1.settled as f64 / unshared.1.settled as f64
+        mib(single.1.settled),
+        mib(more_shared),
+        mib(more_unshared),
+        more_shared as f64 / more_unshared as f64
     );
     assert!(shared.0 * 4 < unshared.0);
-    assert!(shared.1.settled * 4 <= unshared.1.settled);
+    assert!(more_shared * 5 <= more_unshared);
 }
 
 /// A model of BERT's shape, small, with texts of 1 to 512 tokens.
