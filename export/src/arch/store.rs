@@ -71,6 +71,12 @@ impl Params {
         Self { tensors, device: self.device }
     }
 
+    /// Handles to the same values.
+    pub(crate) fn shared(other: &Self) -> Self {
+        let tensors = other.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        Self { tensors, device: other.device }
+    }
+
     /// Overwrites all values in place, keeping the tensors that a model already holds.
     ///
     /// # Errors

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use tch::Tensor;
 
-use crate::arch::{Head, ModelConfig, Params, parameter_layout};
+use super::narrow::{Directions, Narrowing};
+use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 
 /// `student` layers spread evenly from the first to the last of `teacher`, rounded half up.
 /// For 12 and 6 this is 0, 2, 4, 7, 9, 11, the layers DistilBERT was released with.
@@ -16,17 +18,21 @@ pub fn evenly_spaced_layers(teacher: usize, student: usize) -> Vec<usize> {
     }
 }
 
-/// Copies embeddings, pooler, head and the mapped layers: student layer `i` starts as teacher layer
-/// `layer_map[i]`. A student that shares blocks starts each with the first layer that uses it.
+/// The teacher's weights in the student's shape. Student layer `i` starts as teacher layer `layer_map[i]`; a block that
+/// several layers share starts as the mean of their teacher layers. In another width, weights are the teacher's as seen
+/// along `directions` ([`Directions`]); with [`Directions::all`] they are copied to the bit.
+///
+/// What the teacher does not have starts anew.
 ///
 /// # Errors
-/// A map of the wrong length or beyond the teacher, or models of another width.
+/// A map of the wrong length or beyond the teacher; shapes that no directions join.
 pub fn student_from_teacher(
     teacher: &Params,
     teacher_config: &ModelConfig,
     student_config: &ModelConfig,
     layer_map: &[usize],
     head: Head,
+    directions: &Directions,
 ) -> Result<Params> {
     let (teacher_blocks, student_blocks) = (teacher_config.blocks(), student_config.blocks());
     if layer_map.len() != student_blocks.len() {
@@ -36,35 +42,92 @@ pub fn student_from_teacher(
     if let Some(beyond) = layer_map.iter().find(|&&layer| layer >= depth) {
         bail!("the layer map names teacher layer {beyond}; the teacher has layers 0 to {}", depth - 1);
     }
-    // The teacher's name of a student's parameter: of a block, that of the layer it is mapped to.
-    let source_of = |name: &str| -> Result<String> {
-        for (kind, of) in [("attention", (|b| b.0) as fn(&(usize, usize)) -> usize), ("ffn", |b| b.1)] {
-            let prefix = format!("encoder.{kind}.");
-            if let Some((block, part)) = name.strip_prefix(&prefix).and_then(|rest| rest.split_once('.')) {
-                let block: usize = block.parse()?;
-                let layer = student_blocks.iter().position(|b| of(b) == block).context("a block that no layer uses")?;
-                return Ok(format!("{prefix}{}.{part}", of(&teacher_blocks[layer_map[layer]])));
+    let own;
+    let embedding = if student_config.embedding_size < student_config.hidden_size && !teacher_config.embedding_projection {
+        own = table_directions(teacher, student_config.embedding_size)?;
+        &own
+    } else {
+        directions
+    };
+    let narrowing = Narrowing { params: teacher, teacher: teacher_config, student: student_config, directions, embedding };
+    let same_width = student_config.hidden_size == teacher_config.hidden_size
+        && student_config.attention_heads == teacher_config.attention_heads
+        && student_config.intermediate_size == teacher_config.intermediate_size;
+    let mut tensors = BTreeMap::new();
+    let (attention, ffn) = student_config.block_counts();
+    type Of = fn(&(usize, usize)) -> usize;
+    for (kind, count, of) in [("attention", attention, (|b| b.0) as Of), ("ffn", ffn, |b| b.1)] {
+        for block in 0..count {
+            let mut sources: Vec<usize> = (0..student_blocks.len())
+                .filter(|&layer| of(&student_blocks[layer]) == block)
+                .map(|layer| of(&teacher_blocks[layer_map[layer]]))
+                .collect();
+            sources.sort_unstable();
+            sources.dedup();
+            let parts = sources
+                .iter()
+                .map(|&source| match (same_width, kind) {
+                    (true, _) => Ok(copied(teacher, &format!("encoder.{kind}.{source}."))),
+                    (false, "attention") => narrowing.attention(source),
+                    (false, _) => narrowing.ffn(source),
+                })
+                .collect::<Result<Vec<_>>>()?;
+            for (name, mean) in mean(&parts) {
+                tensors.insert(format!("encoder.{kind}.{block}.{name}"), mean);
             }
         }
-        Ok(name.to_owned())
-    };
-    let mut tensors = BTreeMap::new();
+    }
     for spec in parameter_layout(student_config, head) {
-        let source = source_of(&spec.name)?;
-        match teacher.get(&source) {
-            Some(tensor) if tensor.size() == spec.shape => {
-                tensors.insert(spec.name, tensor.detach().copy());
-            }
+        if tensors.contains_key(&spec.name) {
+            continue;
+        }
+        let value = match teacher.get(&spec.name) {
+            Some(tensor) if same_width && tensor.size() == spec.shape => Some(tensor.detach().copy()),
+            _ => narrowing.other(&spec.name)?,
+        };
+        tensors.insert(spec.name.clone(), value.unwrap_or_else(|| initial_value(&spec, teacher.device())));
+    }
+    for spec in parameter_layout(student_config, head) {
+        match tensors.get(&spec.name) {
+            Some(tensor) if tensor.size() == spec.shape => {}
             Some(tensor) => bail!(
-                "the student cannot start from the teacher: `{source}` has shape {:?}, the student needs {:?}; \
-                 give both the same hidden and intermediate size",
+                "the student cannot start from the teacher: `{}` would have shape {:?}, the student needs {:?}; \
+                 give it other sizes, or start = \"random\"",
+                spec.name,
                 tensor.size(),
                 spec.shape
             ),
-            None => bail!("the teacher has no tensor `{source}`"),
+            None => bail!("the teacher has no tensor `{}`", spec.name),
         }
     }
     Ok(Params::new(tensors, teacher.device()))
+}
+
+/// The principal directions of a token table, for tables of a factorized student.
+fn table_directions(teacher: &Params, count: usize) -> Result<Directions> {
+    let words = teacher.get("embeddings.words.weight").context("the teacher has no token table")?;
+    let words = words.detach().to_device(tch::Device::Cpu);
+    Directions::principal(&words.tr().matmul(&words), count)
+}
+
+/// The tensors below a prefix, by the rest of their names.
+fn copied(params: &Params, prefix: &str) -> BTreeMap<String, Tensor> {
+    params
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.detach().copy())))
+        .collect()
+}
+
+/// The mean of tensors of the same names; of one set, that set to the bit.
+fn mean(parts: &[BTreeMap<String, Tensor>]) -> BTreeMap<String, Tensor> {
+    let Some(first) = parts.first() else { return BTreeMap::new() };
+    first
+        .iter()
+        .map(|(name, tensor)| {
+            let sum = parts[1..].iter().filter_map(|part| part.get(name)).fold(tensor.copy(), |sum, other| sum + other);
+            (name.clone(), if parts.len() == 1 { sum } else { sum / parts.len() as f64 })
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod config;
 mod head_info;
 mod init;
 mod names;
+mod narrow;
 mod place;
 mod weights;
 
@@ -19,6 +20,7 @@ use crate::files;
 
 pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling, write_pooling};
 pub use init::{evenly_spaced_layers, student_from_teacher};
+pub use narrow::Directions;
 pub use place::file_arrays;
 pub use weights::{
     Arrays, array_of, read_arrays, read_tensors, tensor_of, weights_sha256, write_arrays, write_tensors,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use limbeck_export::data::Goal;
+use limbeck_export::data::{Goal, LabelKind};
 use limbeck_export::device::training_device;
 use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune};
 use limbeck_export::pack::TaskName;
@@ -92,23 +92,12 @@ pub(super) struct Finetune {
 
 impl Finetune {
     fn goal(&self) -> Result<Goal> {
-        let classifier = matches!(self.task, TaskName::TextClassification | TaskName::PairClassification);
-        ensure!(
-            classifier || !(self.numbers || self.several_labels),
-            "--numbers and --several-labels are for classification of texts and pairs"
-        );
-        Ok(match self.task {
-            TaskName::TextClassification | TaskName::PairClassification if self.numbers => Goal::Value,
-            TaskName::TextClassification | TaskName::PairClassification if self.several_labels => Goal::Labels,
-            TaskName::TextClassification | TaskName::PairClassification => Goal::Class,
-            TaskName::TokenClassification => Goal::Tags,
-            TaskName::QuestionAnswering => Goal::Answers,
-            TaskName::SentenceEmbedding => {
-                ensure!(self.highest > 0.0 && self.highest.is_finite(), "--highest must be above 0");
-                Goal::Similarity { highest: self.highest }
-            }
-            TaskName::FillMask => anyhow::bail!("masked language models cannot be fine-tuned here yet"),
-        })
+        let labels = match (self.numbers, self.several_labels) {
+            (true, _) => LabelKind::Number,
+            (_, true) => LabelKind::Several,
+            _ => LabelKind::One,
+        };
+        Goal::of_task(self.task, labels, self.highest)
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {

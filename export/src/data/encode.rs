@@ -85,6 +85,16 @@ impl Encoder {
         self.texts(examples, |example| Ok(Target::Class(index_of(labels, &example.label, &example.source)?)))
     }
 
+    /// Encodes texts that stand for themselves; their target is class 0 and means nothing.
+    pub fn encode_plain(&self, texts: &[String]) -> Result<Encoding> {
+        let mut encoding = Encoding::default();
+        for text in texts {
+            let ids = self.one(text, "the corpus", &mut encoding)?;
+            encoding.examples.push(EncodedExample::new(ids, Target::Class(0)));
+        }
+        Ok(encoding)
+    }
+
     /// Encodes examples of which each has any number of labels, among `labels`.
     pub fn encode_several(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
         self.texts(examples, |example| {

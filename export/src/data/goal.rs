@@ -1,7 +1,23 @@
 //! What the labels of a data set are, and so what a model learns from it.
 
+use anyhow::{Result, bail, ensure};
 use limbeck::bundle::{Activation, Manifest, Task};
 use serde::{Deserialize, Serialize};
+
+use crate::pack::TaskName;
+
+/// What a label of a text or pair is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelKind {
+    /// One name.
+    #[default]
+    One,
+    /// Any number of names.
+    Several,
+    /// A number.
+    Number,
+}
 
 /// What a model is trained to give.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +41,34 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// What a model for a task learns to give, from labels of a kind; `highest` is the label of texts that mean the
+    /// same.
+    ///
+    /// # Errors
+    /// A task without labelled data, or labels that it does not have.
+    pub fn of_task(task: TaskName, labels: LabelKind, highest: f64) -> Result<Goal> {
+        let classifier = matches!(task, TaskName::TextClassification | TaskName::PairClassification);
+        ensure!(
+            classifier || labels == LabelKind::One,
+            "several labels and numbers are for classification of texts and pairs, not for {}",
+            task.task().name()
+        );
+        Ok(match task {
+            TaskName::TextClassification | TaskName::PairClassification => match labels {
+                LabelKind::One => Goal::Class,
+                LabelKind::Several => Goal::Labels,
+                LabelKind::Number => Goal::Value,
+            },
+            TaskName::TokenClassification => Goal::Tags,
+            TaskName::QuestionAnswering => Goal::Answers,
+            TaskName::SentenceEmbedding => {
+                ensure!(highest > 0.0 && highest.is_finite(), "the label of texts that mean the same must be above 0");
+                Goal::Similarity { highest }
+            }
+            TaskName::FillMask => bail!("masked language models cannot be trained on labels"),
+        })
+    }
+
     /// What a bundle gives; `None` for a task without labelled data.
     pub fn of_bundle(manifest: &Manifest) -> Option<Goal> {
         Some(match (&manifest.task, manifest.activation) {

@@ -14,11 +14,11 @@ mod target;
 
 pub use batch::{Batch, epoch_batches, in_order_batches};
 pub use encode::{EncodedExample, Encoder, Encoding};
-pub use goal::Goal;
+pub use goal::{Goal, LabelKind};
 pub use questions::{Question, read_questions};
 pub use read::{Format, Schema, labels_of, read_examples, read_text};
 pub use rows::Rows;
-pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out, split_examples};
+pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out};
 pub use tagged::{TaggedText, TaggedWord, entities_of, read_tagged};
 pub use target::Target;
 

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use super::split::{split_by_text, split_examples};
 use super::{
-    Encoder, Encoding, Example, Goal, Question, Schema, TaggedText, distinct_labels, distinct_of_several, hold_out,
-    read_examples, read_questions, read_tagged,
+    Encoder, Encoding, Example, Fractions, Goal, Question, Schema, Split, SplitReport, TaggedText, distinct_labels,
+    distinct_of_several, hold_out, read_examples, read_questions, read_tagged,
 };
 
 /// The rows of a file.
@@ -54,6 +55,39 @@ impl Rows {
             Rows::Texts(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Texts),
             Rows::Tagged(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Tagged),
             Rows::Questions(rows) => both(hold_out(rows, |row| &row.context, share), Rows::Questions),
+        }
+    }
+
+    /// Three disjoint sets, the same on any machine. Of texts with one label the shares hold in each file and label, and
+    /// duplicates and contradictions are dropped; of other rows those about the same text stay together.
+    ///
+    /// # Errors
+    /// Impossible shares, or a set that would be empty.
+    pub fn split(self, goal: Goal, fractions: Fractions) -> Result<(Split, SplitReport)> {
+        fractions.check()?;
+        let (mut duplicates_dropped, mut contradictions_dropped) = (0, 0);
+        let [train, dev, test] = match self {
+            Rows::Texts(rows) if goal == Goal::Class => {
+                let sets = split_examples(rows, fractions);
+                (duplicates_dropped, contradictions_dropped) = (sets.duplicates, sets.contradictions);
+                [sets.train, sets.dev, sets.test].map(Rows::Texts)
+            }
+            Rows::Texts(rows) => split_by_text(rows, |row| &row.text, fractions).map(Rows::Texts),
+            Rows::Tagged(rows) => split_by_text(rows, |row| &row.text, fractions).map(Rows::Tagged),
+            Rows::Questions(rows) => split_by_text(rows, |row| &row.context, fractions).map(Rows::Questions),
+        };
+        let split = Split { train, dev, test };
+        let report = SplitReport { duplicates_dropped, contradictions_dropped, ..split.sizes()? };
+        Ok((split, report))
+    }
+
+    /// Appends rows of the same kind; rows of another kind are left out.
+    pub(crate) fn extend(&mut self, other: Rows) {
+        match (self, other) {
+            (Rows::Texts(all), Rows::Texts(more)) => all.extend(more),
+            (Rows::Tagged(all), Rows::Tagged(more)) => all.extend(more),
+            (Rows::Questions(all), Rows::Questions(more)) => all.extend(more),
+            _ => {}
         }
     }
 

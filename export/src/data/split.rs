@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Example, labels_of};
+use super::{Example, Rows, labels_of};
 
 /// Shares of a split; train takes what dev and test leave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,15 +18,57 @@ pub struct Fractions {
     pub test: f64,
 }
 
+impl Fractions {
+    /// Refuses impossible shares.
+    pub(super) fn check(self) -> Result<()> {
+        let Fractions { dev, test } = self;
+        if !(dev > 0.0 && test > 0.0 && dev + test < 1.0) {
+            bail!("split: dev = {dev} and test = {test} must be above 0 and leave something to train on");
+        }
+        Ok(())
+    }
+}
+
 /// Three disjoint sets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Split {
     /// Trained on.
-    pub train: Vec<Example>,
+    pub train: Rows,
     /// Chooses.
-    pub dev: Vec<Example>,
+    pub dev: Rows,
     /// Reports.
+    pub test: Rows,
+}
+
+impl Split {
+    /// A report of how many rows each set has.
+    ///
+    /// # Errors
+    /// A set is empty.
+    pub fn sizes(&self) -> Result<SplitReport> {
+        let report = SplitReport {
+            train: self.train.len(),
+            dev: self.dev.len(),
+            test: self.test.len(),
+            ..SplitReport::default()
+        };
+        for (name, rows) in [("train", report.train), ("dev", report.dev), ("test", report.test)] {
+            if rows == 0 {
+                bail!("the {name} set is empty; give more rows or another share");
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// [`split_examples`]' result.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    pub train: Vec<Example>,
+    pub dev: Vec<Example>,
     pub test: Vec<Example>,
+    pub duplicates: usize,
+    pub contradictions: usize,
 }
 
 /// What was dropped on the way, for the report.
@@ -55,15 +97,9 @@ fn normalised(text: &str) -> String {
 
 /// Splits by the SHA-256 of the text inside each stratum (source file and label): independent of row
 /// order, of other rows and of any random generator. Duplicates go first.
-///
-/// # Errors
-/// Impossible shares, or a set that would be empty.
-pub fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Result<(Split, SplitReport)> {
+pub(super) fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Sets {
     let Fractions { dev, test } = fractions;
-    if !(dev > 0.0 && test > 0.0 && dev + test < 1.0) {
-        bail!("split: dev = {dev} and test = {test} must be above 0 and leave something to train on");
-    }
-    let mut report = SplitReport::default();
+    let mut sets = Sets::default();
     let mut labels: HashMap<String, Option<String>> = HashMap::new();
     for example in &examples {
         labels
@@ -80,46 +116,59 @@ pub fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Result<(S
     for example in examples {
         let text = normalised(&example.text);
         if labels.get(&text).is_some_and(Option::is_none) {
-            report.contradictions_dropped += 1;
+            sets.contradictions += 1;
         } else if !seen.insert(text.clone()) {
-            report.duplicates_dropped += 1;
+            sets.duplicates += 1;
         } else {
             let hash = Sha256::digest(text.as_bytes()).into();
             strata.entry((example.source.clone(), example.label.clone())).or_default().push((hash, example));
         }
     }
-    let mut split = Split::default();
     for mut rows in strata.into_values() {
         rows.sort_by_key(|(hash, _)| *hash);
         let share = |fraction: f64| (rows.len() as f64 * fraction).round() as usize;
         let (test_rows, dev_rows) = (share(test), share(dev));
         for (i, (_, example)) in rows.into_iter().enumerate() {
             if i < test_rows {
-                split.test.push(example);
+                sets.test.push(example);
             } else if i < test_rows + dev_rows {
-                split.dev.push(example);
+                sets.dev.push(example);
             } else {
-                split.train.push(example);
+                sets.train.push(example);
             }
         }
     }
-    (report.train, report.dev, report.test) = (split.train.len(), split.dev.len(), split.test.len());
-    for (name, rows) in [("train", report.train), ("dev", report.dev), ("test", report.test)] {
-        if rows == 0 {
-            bail!("split: the {name} set would be empty; give more rows or another share");
-        }
+    sets
+}
+
+/// Where a text falls between 0 and 1, by its SHA-256.
+fn place(text: &str) -> f64 {
+    let hash = Sha256::digest(normalised(text).as_bytes());
+    let first = hash.iter().take(4).fold(0u32, |number, &byte| number << 8 | u32::from(byte));
+    f64::from(first) / f64::from(u32::MAX)
+}
+
+/// Train, dev and test by the SHA-256 of each item's `key`, in about these shares.
+pub(super) fn split_by_text<T>(items: Vec<T>, key: impl Fn(&T) -> &str, fractions: Fractions) -> [Vec<T>; 3] {
+    let mut sets = [Vec::new(), Vec::new(), Vec::new()];
+    for item in items {
+        let place = place(key(&item));
+        let set = if place < fractions.test {
+            2
+        } else if place < fractions.test + fractions.dev {
+            1
+        } else {
+            0
+        };
+        sets[set].push(item);
     }
-    Ok((split, report))
+    sets
 }
 
 /// Holds out about a `share` of the items for dev, by the SHA-256 of each one's `key`: items with the same key stay
 /// together, and any machine chooses the same.
 pub fn hold_out<T>(items: Vec<T>, key: impl Fn(&T) -> &str, share: f64) -> (Vec<T>, Vec<T>) {
-    items.into_iter().partition(|item| {
-        let hash = Sha256::digest(normalised(key(item)).as_bytes());
-        let first = hash.iter().take(4).fold(0u32, |number, &byte| number << 8 | u32::from(byte));
-        f64::from(first) / f64::from(u32::MAX) >= share
-    })
+    items.into_iter().partition(|item| place(key(item)) >= share)
 }
 
 /// Label names in sorted order: the order of the logits.
@@ -148,6 +197,7 @@ pub fn distinct_of_several<'a>(examples: impl IntoIterator<Item = &'a Example>) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::Goal;
     use super::*;
 
     fn rows(n: usize) -> Vec<Example> {
@@ -165,13 +215,13 @@ mod tests {
 
     #[test]
     fn a_split_is_stratified_and_ignores_row_order() {
-        let (split, report) = split_examples(rows(600), SHARES).unwrap();
-        assert_eq!((report.train, report.dev, report.test), (420, 60, 120));
+        let split = split_examples(rows(600), SHARES);
+        assert_eq!((split.train.len(), split.dev.len(), split.test.len()), (420, 60, 120));
         assert_eq!(split.test.iter().filter(|e| e.label == "a").count(), 40);
         assert_eq!(split.dev.iter().filter(|e| e.source == "x").count(), 30);
         let mut reversed = rows(600);
         reversed.reverse();
-        let (again, _) = split_examples(reversed, SHARES).unwrap();
+        let again = split_examples(reversed, SHARES);
         assert_eq!(again.test, split.test);
     }
 
@@ -180,8 +230,8 @@ mod tests {
         let mut data = rows(60);
         data.push(Example { text: "  Text NUMBER 4".into(), ..data[4].clone() });
         data.push(Example { label: "zzz".into(), ..data[7].clone() });
-        let (split, report) = split_examples(data, SHARES).unwrap();
-        assert_eq!((report.duplicates_dropped, report.contradictions_dropped), (1, 2));
+        let split = split_examples(data, SHARES);
+        assert_eq!((split.duplicates, split.contradictions), (1, 2));
         let all = split.train.iter().chain(&split.dev).chain(&split.test);
         assert!(all.clone().all(|e| e.text != "text number 7"));
         assert_eq!(all.count(), 59);
@@ -198,9 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_one_label_are_split_by_their_texts() {
+        let numbered = || rows(2000).into_iter().map(|row| Example { label: "0.5".into(), ..row }).collect();
+        let (split, report) = Rows::Texts(numbered()).split(Goal::Value, SHARES).unwrap();
+        assert!((150..250).contains(&report.dev) && (320..480).contains(&report.test), "{report:?}");
+        assert_eq!(split.train.len() + report.dev + report.test, 2000);
+    }
+
+    #[test]
     fn impossible_shares_are_refused() {
-        assert!(split_examples(rows(60), Fractions { dev: 0.5, test: 0.5 }).is_err());
-        assert!(split_examples(rows(3), SHARES).is_err());
+        let split = |count, shares| Rows::Texts(rows(count)).split(Goal::Class, shares);
+        assert!(split(60, Fractions { dev: 0.5, test: 0.5 }).is_err());
+        assert!(split(3, SHARES).unwrap_err().to_string().contains("is empty"));
         assert!(distinct_labels(&rows(1)).is_err());
     }
 }

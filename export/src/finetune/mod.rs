@@ -1,8 +1,6 @@
 //! Fine-tuning of an encoder on labelled data, for every task: the way to a teacher, and to a small model of its
 //! layers.
 
-mod score;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use crate::arch::{Head, Model, ModelConfig, Params, Pooling, initial_value, parameter_layout};
-use crate::checkpoint::{self, HeadInfo, Problem, SentencePooling};
+use crate::checkpoint::{self, Directions, HeadInfo, Problem, SentencePooling};
 use crate::data::{Encoder, Goal, Rows, Schema, some_labels};
 use crate::files;
 use crate::measure::{Machine, machine, today};
+use crate::objective::Pupil;
 use crate::pack::{self, TaskName};
 use crate::progress::Reporter;
 use crate::train::{Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
@@ -106,8 +105,8 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
     let (config, own) = checkpoint::read_shape(&options.model)?;
     let max_tokens = pack::fitting_tokens(options.max_tokens, &config)?;
     let Data { train: rows, dev, dropped, sha256 } = read(options)?;
-    let labels = labels(&rows, options.goal, own.ok().as_ref())?;
-    let (info, pooling) = head(options, &labels)?;
+    let labels = labels_for(&rows, options.goal, own.ok().as_ref())?;
+    let (info, pooling) = head_for(options.goal, &labels, &options.schema.label, &options.model)?;
     let layers = match options.layers {
         None => (0..config.layers).collect(),
         Some(count) if (1..=config.layers).contains(&count) => checkpoint::evenly_spaced_layers(config.layers, count),
@@ -143,7 +142,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
     }
     let (config, params) = start(options, config, &info, &layers)?;
     let model = Model::new(&params, &config, info.head);
-    let pupil = score::Pupil { model: &model, goal: options.goal, labels: &labels, types: config.token_types > 1 };
+    let pupil = Pupil { model: &model, goal: options.goal, labels: &labels, types: config.token_types > 1 };
     let stage = Stage {
         name: "finetune",
         folder: &options.out,
@@ -205,12 +204,9 @@ fn read(options: &FinetuneOptions) -> Result<Data> {
     let mut train: Option<Rows> = None;
     for path in &options.train {
         let rows = read(path)?;
-        match (&mut train, rows) {
-            (None, rows) => train = Some(rows),
-            (Some(Rows::Texts(all)), Rows::Texts(more)) => all.extend(more),
-            (Some(Rows::Tagged(all)), Rows::Tagged(more)) => all.extend(more),
-            (Some(Rows::Questions(all)), Rows::Questions(more)) => all.extend(more),
-            _ => {}
+        match &mut train {
+            None => train = Some(rows),
+            Some(all) => all.extend(rows),
         }
     }
     let train = train.context("no training data; give --train FILE")?;
@@ -227,27 +223,34 @@ fn read(options: &FinetuneOptions) -> Result<Data> {
 }
 
 /// The labels of the data, in the order of the model's head if that has the very same ones.
-fn labels(rows: &Rows, goal: Goal, own: Option<&HeadInfo>) -> Result<Vec<String>> {
+pub(crate) fn labels_for(rows: &Rows, goal: Goal, own: Option<&HeadInfo>) -> Result<Vec<String>> {
     let labels = rows.labels(goal)?;
     let same = |known: &&Vec<String>| known.len() == labels.len() && labels.iter().all(|label| known.contains(label));
     Ok(own.and_then(|own| own.labels.as_ref()).filter(same).cloned().unwrap_or(labels))
 }
 
-fn head(options: &FinetuneOptions, labels: &[String]) -> Result<(HeadInfo, Option<SentencePooling>)> {
+/// The head that gives what a goal asks for, and for embeddings the pooling: that of `model`, else the mean. `number` is
+/// the name of a number.
+pub(crate) fn head_for(
+    goal: Goal,
+    labels: &[String],
+    number: &str,
+    model: &Path,
+) -> Result<(HeadInfo, Option<SentencePooling>)> {
     let info = |head, problem| HeadInfo { head, labels: Some(labels.to_vec()), problem };
     let count = labels.len();
-    Ok(match options.goal {
+    Ok(match goal {
         Goal::Class => (info(Head::Classification { labels: count }, Problem::SingleLabelClassification), None),
         Goal::Labels => (info(Head::Classification { labels: count }, Problem::MultiLabelClassification), None),
         Goal::Value => {
-            let labels = Some(vec![options.schema.label.clone()]);
+            let labels = Some(vec![number.to_owned()]);
             (HeadInfo { head: Head::Classification { labels: 1 }, labels, problem: Problem::Regression }, None)
         }
         Goal::Tags => (info(Head::TokenClassification { labels: count }, Problem::default()), None),
         Goal::Answers => (HeadInfo::new(Head::Span), None),
         Goal::Similarity { .. } => {
             let mean = SentencePooling { pooling: Pooling::Mean, normalize: true };
-            let pooling = checkpoint::read_pooling(&options.model)?.unwrap_or(mean);
+            let pooling = checkpoint::read_pooling(model)?.unwrap_or(mean);
             let head = Head::Embedding { pooling: pooling.pooling, normalize: false };
             (HeadInfo::new(head), Some(pooling))
         }
@@ -274,24 +277,26 @@ fn start(
     info: &HeadInfo,
     layers: &[usize],
 ) -> Result<(ModelConfig, Params)> {
-    let loaded = checkpoint::load(&options.model, info.head, options.device)?;
-    if loaded.info.labels != info.labels {
-        let layout = parameter_layout(&config, info.head);
-        let fresh = layout.iter().filter(|spec| spec.name.starts_with("head."));
-        let mut tensors: std::collections::BTreeMap<_, _> =
-            loaded.params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
-        tensors.extend(fresh.map(|spec| (spec.name.clone(), initial_value(spec, options.device))));
-        let params = Params::new(tensors, options.device);
-        return shorten(config, params, info.head, layers);
-    }
-    shorten(config, loaded.params, info.head, layers)
-}
-
-fn shorten(config: ModelConfig, params: Params, head: Head, layers: &[usize]) -> Result<(ModelConfig, Params)> {
+    let params = load_for(&options.model, &config, info, options.device)?;
     if layers.len() == config.layers {
         return Ok((config, params));
     }
     let short = ModelConfig { layers: layers.len(), ..config.clone() };
-    let params = checkpoint::student_from_teacher(&params, &config, &short, layers, head)?;
+    let all = Directions::all(config.hidden_size);
+    let params = checkpoint::student_from_teacher(&params, &config, &short, layers, info.head, &all)?;
     Ok((short, params))
+}
+
+/// A model's weights with a head for these labels, which begins anew if the model has another.
+pub(crate) fn load_for(model: &Path, config: &ModelConfig, info: &HeadInfo, device: Device) -> Result<Params> {
+    let loaded = checkpoint::load(model, info.head, device)?;
+    if loaded.info.labels == info.labels {
+        return Ok(loaded.params);
+    }
+    let layout = parameter_layout(config, info.head);
+    let fresh = layout.iter().filter(|spec| spec.name.starts_with("head."));
+    let mut tensors: std::collections::BTreeMap<_, _> =
+        loaded.params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    tensors.extend(fresh.map(|spec| (spec.name.clone(), initial_value(spec, device))));
+    Ok(Params::new(tensors, device))
 }

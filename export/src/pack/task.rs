@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use limbeck::bundle as format;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
@@ -13,7 +14,8 @@ use crate::files;
 use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
 
 /// A task that bundles are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TaskName {
     /// One text, a score for each label.
     TextClassification,

@@ -1,17 +1,20 @@
-//! The recipe's data, split and tokenized.
+//! The recipe's data: read, split, tokenized.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::data::{
-    Encoder, Encoding, Example, Fractions, Split, SplitReport, distinct_labels, read_examples, split_examples,
+    EncodedExample, Encoder, Encoding, Fractions, Goal, Rows, Split, SplitReport, Target, augment, hold_out, read_text,
 };
 use crate::files;
-use crate::recipe::Recipe;
+use crate::progress::Reporter;
+use crate::recipe::{Recipe, Texts};
 
 /// Default shares of dev and test.
 const DEFAULT_SPLIT: Fractions = Fractions { dev: 0.1, test: 0.2 };
+/// Share of a corpus that shows how well a stage without labels does.
+const CORPUS_DEV: f64 = 0.02;
 
 /// Data ready for training.
 pub struct PreparedData {
@@ -19,18 +22,12 @@ pub struct PreparedData {
     pub split: Split,
     /// What was dropped.
     pub report: SplitReport,
+    /// What is learned.
+    pub goal: Goal,
     /// Labels in logit order (sorted).
     pub labels: Vec<String>,
     /// SHA-256 over the files' hashes.
     pub sha256: String,
-}
-
-/// Tokenized sets.
-pub struct EncodedData {
-    /// Trained on.
-    pub train: Encoding,
-    /// Chooses.
-    pub dev: Encoding,
 }
 
 /// Reads what the recipe names, relative to `folder`.
@@ -38,18 +35,22 @@ pub struct EncodedData {
 /// # Errors
 /// A file that is missing or broken, a set without rows, fewer than two labels.
 pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
+    let goal = recipe.goal()?;
     let mut hashes = String::new();
-    let mut read = |name: &str| -> Result<Vec<Example>> {
+    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
+    let mut read = |name: &str| -> Result<Rows> {
         let path = folder.join(name);
-        let mut examples = read_examples(&path, &recipe.data.columns)?;
+        let mut rows = Rows::read(&path, goal, &columns)?;
         hashes.push_str(&files::sha256_file(&path)?);
         // The stratum is the file as the recipe names it, so that the split does not depend on where
         // the data folder lies.
-        examples.iter_mut().for_each(|e| e.source = name.to_owned());
-        Ok(examples)
+        if let Rows::Texts(examples) = &mut rows {
+            examples.iter_mut().for_each(|e| e.source = name.to_owned());
+        }
+        Ok(rows)
     };
     let (split, report) = if recipe.data.files.is_empty() {
-        let mut set = |name: &Option<String>, role: &str| -> Result<Vec<Example>> {
+        let mut set = |name: &Option<String>, role: &str| -> Result<Rows> {
             read(name.as_deref().with_context(|| format!("data: `{role}` is missing"))?)
         };
         let mut split = Split {
@@ -57,49 +58,102 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
             dev: set(&recipe.data.dev, "dev")?,
             test: set(&recipe.data.test, "test")?,
         };
-        let report = drop_leaked(&mut split)?;
+        let leaked = split.train.drop_seen_in(&split.dev) + split.train.drop_seen_in(&split.test);
+        ensure!(!split.train.is_empty(), "every training text is also in dev or test");
+        let report = SplitReport { duplicates_dropped: leaked, ..split.sizes()? };
         (split, report)
     } else {
-        let mut all = Vec::new();
+        let mut all: Option<Rows> = None;
         for name in &recipe.data.files {
-            all.extend(read(name)?);
+            let rows = read(name)?;
+            match &mut all {
+                Some(all) => all.extend(rows),
+                None => all = Some(rows),
+            }
         }
-        split_examples(all, recipe.data.split.unwrap_or(DEFAULT_SPLIT))?
+        let all = all.context("data: no files")?;
+        all.split(goal, recipe.data.split.unwrap_or(DEFAULT_SPLIT))?
     };
-    let labels = distinct_labels(&split.train)?;
-    Ok(PreparedData { split, report, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
-}
-
-/// Drops training rows whose text is also in dev or test.
-fn drop_leaked(split: &mut Split) -> Result<SplitReport> {
-    let held_out: std::collections::HashSet<String> =
-        split.dev.iter().chain(&split.test).map(|e| e.text.trim().to_lowercase()).collect();
-    let before = split.train.len();
-    split.train.retain(|e| !held_out.contains(&e.text.trim().to_lowercase()));
-    if split.train.is_empty() {
-        bail!("every training text is also in dev or test");
-    }
-    Ok(SplitReport {
-        duplicates_dropped: before - split.train.len(),
-        contradictions_dropped: 0,
-        train: split.train.len(),
-        dev: split.dev.len(),
-        test: split.test.len(),
-    })
+    let labels = split.train.labels(goal)?;
+    Ok(PreparedData { split, report, goal, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
 }
 
 impl PreparedData {
-    /// Share of the largest class of dev.
-    pub fn majority_on_dev(&self) -> f64 {
-        let count = |label: &String| self.split.dev.iter().filter(|e| e.label == *label).count();
-        self.labels.iter().map(count).max().unwrap_or(0) as f64 / self.split.dev.len().max(1) as f64
+    /// What the largest class of dev alone would score; for other goals than one right label, 0.
+    pub fn chance_on_dev(&self) -> f64 {
+        let Rows::Texts(rows) = &self.split.dev else { return 0.0 };
+        if self.goal != Goal::Class {
+            return 0.0;
+        }
+        let count = |label: &String| rows.iter().filter(|row| row.label == *label).count();
+        self.labels.iter().map(count).max().unwrap_or(0) as f64 / rows.len().max(1) as f64
+    }
+}
+
+/// What stages train on and choose by.
+pub(super) struct TextSets {
+    /// The rows that `[augment]` makes and those they are made of.
+    augmented: Option<Rows>,
+    /// Corpus to train on, and to look at.
+    corpus: Option<(Vec<String>, Vec<String>)>,
+}
+
+/// A set in tokens.
+#[derive(Clone)]
+pub(super) struct Tokens {
+    pub train: Vec<EncodedExample>,
+    pub dev: Vec<EncodedExample>,
+}
+
+impl TextSets {
+    /// Reads the corpus and augments the training rows, if a stage wants them.
+    pub(super) fn new(
+        recipe: &Recipe,
+        data: &PreparedData,
+        folder: &Path,
+        sources: &augment::Sources,
+        reporter: &Reporter,
+    ) -> Result<Self> {
+        let wanted = |on| recipe.stages.iter().any(|stage| stage.on == on);
+        let augmented = match &recipe.augment {
+            Some(options) if wanted(Texts::Augmented) => {
+                Some(augment::augment(&data.split.train, sources, options, recipe.seeds[0], reporter)?)
+            }
+            _ => None,
+        };
+        let corpus = if wanted(Texts::Corpus) {
+            let mut lines = Vec::new();
+            for name in &recipe.data.corpus {
+                let text = read_text(&folder.join(name))?;
+                lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+            }
+            let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
+            ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
+            Some((train, dev))
+        } else {
+            None
+        };
+        Ok(Self { augmented, corpus })
     }
 
-    /// Tokenizes train and dev.
-    pub fn encode(&self, encoder: &Encoder) -> Result<EncodedData> {
-        Ok(EncodedData {
-            train: encoder.encode(&self.split.train, &self.labels)?,
-            dev: encoder.encode(&self.split.dev, &self.labels)?,
+    /// One of the sets, tokenized.
+    pub(super) fn encode(&self, on: Texts, data: &PreparedData, encoder: &Encoder, stride: usize) -> Result<Tokens> {
+        let rows = |rows: &Rows| rows.encode(data.goal, encoder, &data.labels, stride);
+        let dev = || Ok::<_, anyhow::Error>(rows(&data.split.dev)?.examples);
+        Ok(match (on, &self.augmented, &self.corpus) {
+            (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()? },
+            (Texts::Augmented, Some(augmented), _) => Tokens { train: rows(augmented)?.examples, dev: dev()? },
+            (Texts::Corpus, _, Some((train, own_dev))) => {
+                Tokens { train: plain(encoder, train)?, dev: plain(encoder, own_dev)? }
+            }
+            _ => bail!("a stage reads texts that were not made"),
         })
     }
+}
+
+fn plain(encoder: &Encoder, lines: &[String]) -> Result<Vec<EncodedExample>> {
+    let Encoding { examples, .. } = encoder.encode_plain(lines)?;
+    // Nothing looks at the target.
+    debug_assert!(examples.iter().all(|example| example.target == Target::Class(0)));
+    Ok(examples)
 }

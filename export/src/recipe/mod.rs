@@ -5,9 +5,17 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Fractions, Schema};
-use crate::distill::DistilWeights;
+use crate::data::{AugmentOptions, Fractions, Goal, LabelKind, Schema};
+use crate::pack::TaskName;
 use crate::train::TrainOptions;
+
+mod method;
+mod stage;
+mod student;
+
+pub use method::Method;
+pub use stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts};
+pub use student::{Start, Student};
 
 /// The whole recipe. Unknown keys are refused, so that a misspelt one is not silently ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,22 +32,40 @@ pub struct Recipe {
     /// BCP 47 tags.
     #[serde(default)]
     pub languages: Vec<String>,
+    /// What the student is for.
+    #[serde(default = "default_task")]
+    pub task: TaskName,
+    /// What a label of a text or pair is.
+    #[serde(default)]
+    pub labels: LabelKind,
+    /// For embeddings: the label of texts that mean the same.
+    #[serde(default = "default_highest")]
+    pub highest: f64,
     /// Longest text in tokens, special tokens included.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
-    /// Seed of every random choice.
-    #[serde(default = "default_seed")]
-    pub seed: u64,
+    /// For questions: overlap of the windows of a long text, in tokens.
+    #[serde(default = "default_stride")]
+    pub stride: usize,
+    /// A student and a control are trained for each seed; the first is the teacher's too.
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// The way to distil, in place of `stages`; `distilbert` when neither is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
     /// Labelled text.
     pub data: Data,
-    /// Fine-tuning of the teacher.
+    /// The teacher.
     #[serde(default)]
-    pub teacher: TrainOptions,
+    pub teacher: Teacher,
     /// The student and its training, which the control shares.
     pub student: Student,
-    /// The distillation loss.
-    #[serde(default)]
-    pub distill: DistilWeights,
+    /// More rows made of the training rows, for stages on `augmented`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augment: Option<AugmentOptions>,
+    /// The stages of the distillation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageRecipe>,
     /// The bundle that ships.
     #[serde(default)]
     pub bundle: Bundle,
@@ -64,38 +90,42 @@ pub struct Data {
     /// Test file: reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+    /// Plain text, a passage a line, for stages on `corpus`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corpus: Vec<String>,
     /// Columns and labels.
     #[serde(default)]
     pub columns: Schema,
 }
 
-/// The student.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Student {
-    /// Transformer layers.
-    pub layers: usize,
-    /// Which teacher layer each student layer starts from; evenly spaced when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layer_map: Option<Vec<usize>>,
-    /// Whose layers those are.
-    #[serde(default)]
-    pub start: Start,
-    /// Training of student and control.
-    #[serde(default)]
+/// The teacher.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Teacher {
+    /// What its folder is.
+    pub source: TeacherSource,
+    /// Its answers to the training rows, relative to the data folder, when `source` is `answers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
+    /// Of several teachers: how much each one's answers count; equally when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+    /// Fine-tuning.
     pub train: TrainOptions,
 }
 
-/// The weights that student and control start from.
+/// Where a teacher comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// Layers of the pretrained encoder, before it was fine-tuned: the control then knows nothing of the
-    /// teacher, as in the literature (DistilBERT, PKD).
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherSource {
+    /// The folder is an encoder, which is fine-tuned on the labels.
     #[default]
-    Pretrained,
-    /// Layers and head of the fine-tuned teacher.
-    Teacher,
+    Finetune,
+    /// The folder is a model for this very task.
+    Finished,
+    /// Only its answers are there, as a file: of another machine, another tokenizer, an API. The folder gives the
+    /// student's first weights and its tokenizer.
+    Answers,
 }
 
 /// The bundle that ships.
@@ -124,8 +154,20 @@ fn default_max_tokens() -> usize {
     128
 }
 
-fn default_seed() -> u64 {
-    7
+fn default_seeds() -> Vec<u64> {
+    vec![7]
+}
+
+fn default_task() -> TaskName {
+    TaskName::TextClassification
+}
+
+fn default_highest() -> f64 {
+    5.0
+}
+
+fn default_stride() -> usize {
+    64
 }
 
 impl Recipe {
@@ -136,9 +178,27 @@ impl Recipe {
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read the recipe {}", path.display()))?;
-        let recipe: Recipe = toml::from_str(&text).with_context(|| format!("in the recipe {}", path.display()))?;
-        recipe.check().with_context(|| format!("in the recipe {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in the recipe {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut recipe: Recipe = toml::from_str(text)?;
+        if recipe.stages.is_empty() {
+            recipe.stages = recipe.method.unwrap_or_default().stages(&recipe.student.train);
+        } else if recipe.method.is_some() {
+            bail!("give `method` or `stages`, not both; `limbeck check` writes a method's stages out");
+        }
+        recipe.method = None;
+        recipe.check()?;
         Ok(recipe)
+    }
+
+    /// What the student learns to give.
+    ///
+    /// # Errors
+    /// A task without labelled data.
+    pub fn goal(&self) -> Result<Goal> {
+        Goal::of_task(self.task, self.labels, self.highest)
     }
 
     fn check(&self) -> Result<()> {
@@ -152,11 +212,37 @@ impl Recipe {
         if self.student.layers == 0 {
             bail!("student.layers must be at least 1");
         }
-        self.teacher.check("teacher")?;
+        self.goal()?;
+        let unique: std::collections::BTreeSet<_> = self.seeds.iter().collect();
+        if self.seeds.is_empty() || unique.len() != self.seeds.len() {
+            bail!("seeds must be at least one number, each once");
+        }
+        let given = self.teacher.answers.is_some();
+        if given != (self.teacher.source == TeacherSource::Answers) {
+            bail!("teacher: `answers` and `source = \"answers\"` belong together");
+        }
+        if !self.teacher.weights.iter().all(|weight| *weight > 0.0 && weight.is_finite()) {
+            bail!("teacher.weights must be above 0");
+        }
+        self.teacher.train.check("teacher.train")?;
         self.student.train.check("student.train")?;
-        let DistilWeights { temperature, soft, cosine, hard } = self.distill;
-        if !(temperature > 0.0 && soft >= 0.0 && cosine >= 0.0 && hard >= 0.0 && soft + cosine + hard > 0.0) {
-            bail!("distill: temperature must be above 0, weights at least 0 and not all 0");
+        for (index, stage) in self.stages.iter().enumerate() {
+            stage.check(index + 1 == self.stages.len())?;
+            if self.stages[..index].iter().any(|before| before.name == stage.name) {
+                bail!("two stages are called {}", stage.name);
+            }
+            if stage.on == Texts::Corpus && self.data.corpus.is_empty() {
+                bail!("stage {} reads a corpus; name its files in data.corpus", stage.name);
+            }
+            if stage.on == Texts::Augmented && self.augment.is_none() {
+                bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
+            }
+            if let Some(term) = stage.losses.iter().find(|term| term.reads_layers() && given) {
+                bail!("stage {}: {} needs the teacher's layers, and there are only its answers", stage.name, term.name());
+            }
+        }
+        if let Some(augment) = &self.augment {
+            augment.check()?;
         }
         let sets = [&self.data.train, &self.data.dev, &self.data.test];
         let split = !self.data.files.is_empty();
@@ -188,11 +274,10 @@ mod tests {
 
     #[test]
     fn defaults_are_written_out_and_read_back() {
-        let recipe: Recipe = toml::from_str(MINIMAL).unwrap();
-        recipe.check().unwrap();
+        let recipe = Recipe::parse(MINIMAL).unwrap();
         let written = recipe.to_toml().unwrap();
         assert!(written.contains("temperature = 2.0") && written.contains("weight_decay = 0.01"), "{written}");
-        assert_eq!(toml::from_str::<Recipe>(&written).unwrap(), recipe);
+        assert_eq!(Recipe::parse(&written).unwrap(), recipe);
     }
 
     #[test]

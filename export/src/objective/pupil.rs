@@ -1,16 +1,16 @@
-//! What a model is trained on for each goal, and how well it does on dev.
+//! A model with what it is trained to give: its loss on labels, and how well it does on dev.
 
 use tch::{Kind, Tensor};
 
-use crate::arch::{Capture, Model};
+use super::{IGNORED, accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, span};
+use crate::arch::{Capture, Model, ModelOutput};
 use crate::data::{Batch, EncodedExample, Goal, entities_of, in_order_batches};
 use crate::measure::metrics::{f1, spearman};
-use crate::objective::{IGNORED, accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, span};
 
 const EVALUATION_BATCH: usize = 64;
 
 /// A model with what it is trained for.
-pub(super) struct Pupil<'a> {
+pub(crate) struct Pupil<'a> {
     pub model: &'a Model,
     pub goal: Goal,
     pub labels: &'a [String],
@@ -18,40 +18,56 @@ pub(super) struct Pupil<'a> {
     pub types: bool,
 }
 
+/// What a model gives for a batch.
+pub(crate) struct Given {
+    /// The shape that the goal's loss takes: `[batch, labels]`, `[batch]` (numbers, cosines), `[batch, length, labels]`
+    /// (tags), `[batch, length, 2]` (answers).
+    pub logits: Tensor,
+    /// The texts' own outputs: one, or two where the texts of a pair are read each by itself.
+    pub sides: Vec<ModelOutput>,
+}
+
 impl Pupil<'_> {
-    fn logits(&self, batch: &Batch, train: bool) -> Tensor {
+    /// Runs the model; `train` switches dropout on.
+    pub(crate) fn forward(&self, batch: &Batch, capture: &Capture, train: bool) -> Given {
         let types = batch.types.as_ref().filter(|_| self.types);
-        let logits = self.model.forward(&batch.ids, &batch.mask, types, Capture::default(), train).logits;
-        match &batch.partner {
+        let mut sides = vec![self.model.forward(&batch.ids, &batch.mask, types, capture, train)];
+        if let Some((ids, mask)) = &batch.partner {
+            sides.push(self.model.forward(ids, mask, None, capture, train));
+        }
+        let logits = match sides.as_slice() {
             // The cosine of the angle between the two vectors, `[batch]`.
-            Some((ids, mask)) => {
-                let partner = self.model.forward(ids, mask, None, Capture::default(), train).logits;
-                Tensor::cosine_similarity(&logits, &partner, 1, 1e-8)
-            }
-            None if self.goal == Goal::Value => logits.squeeze_dim(-1),
-            None => logits,
+            [first, second] => Tensor::cosine_similarity(&first.logits, &second.logits, 1, 1e-8),
+            [only, ..] if self.goal == Goal::Value => only.logits.squeeze_dim(-1),
+            [only, ..] => only.logits.shallow_clone(),
+            [] => unreachable!("a batch has one side at least"),
+        };
+        Given { logits, sides }
+    }
+
+    /// The loss of what the model gave. For similarities the mean squared difference between cosine and similarity
+    /// (Reimers 2019, section 3, "regression objective function").
+    pub(crate) fn loss_of(&self, logits: &Tensor, batch: &Batch) -> Tensor {
+        match self.goal {
+            Goal::Class | Goal::Tags => cross_entropy(logits, &batch.targets),
+            Goal::Labels => binary_cross_entropy(logits, &batch.targets),
+            Goal::Value | Goal::Similarity { .. } => mean_squared_error(logits, &batch.targets),
+            Goal::Answers => span(logits, &batch.mask, &batch.targets.select(1, 0), &batch.targets.select(1, 1)),
         }
     }
 
-    /// The loss of a batch, dropout on. For similarities the mean squared difference between cosine and similarity
-    /// (Reimers 2019, section 3, "regression objective function").
-    pub(super) fn loss(&self, batch: &Batch) -> Tensor {
-        let logits = self.logits(batch, true);
-        match self.goal {
-            Goal::Class | Goal::Tags => cross_entropy(&logits, &batch.targets),
-            Goal::Labels => binary_cross_entropy(&logits, &batch.targets),
-            Goal::Value | Goal::Similarity { .. } => mean_squared_error(&logits, &batch.targets),
-            Goal::Answers => span(&logits, &batch.mask, &batch.targets.select(1, 0), &batch.targets.select(1, 1)),
-        }
+    /// The loss of a batch, dropout on.
+    pub(crate) fn loss(&self, batch: &Batch) -> Tensor {
+        self.loss_of(&self.forward(batch, &Capture::default(), true).logits, batch)
     }
 
     /// The goal's measure ([`Goal::measure`]) on encoded examples, dropout off; higher is better.
-    pub(super) fn score(&self, examples: &[EncodedExample], pad_id: usize, device: tch::Device) -> f64 {
+    pub(crate) fn score(&self, examples: &[EncodedExample], pad_id: usize, device: tch::Device) -> f64 {
         let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
         let mut tally = Tally::default();
         for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
             let batch = Batch::new(examples, indices, pad_id, device);
-            let logits = self.logits(&batch, false);
+            let logits = self.forward(&batch, &Capture::default(), false).logits;
             match self.goal {
                 Goal::Class => {
                     tally.sum += accuracy(&logits, &batch.targets) * batch.indices.len() as f64;

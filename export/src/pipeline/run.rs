@@ -1,0 +1,240 @@
+//! Training a model through its stages, each of whose results is kept, so that a stopped run goes on where it was.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::DistillOptions;
+use super::data::{PreparedData, TextSets, Tokens};
+use super::lesson::{Lesson, Needs};
+use super::teacher::{Lessons, Set, Teacher};
+use crate::arch::{Model, ModelConfig, Params};
+use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
+use crate::data::{Batch, Encoder, in_order_batches};
+use crate::files;
+use crate::objective::Pupil;
+use crate::progress::Reporter;
+use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
+use crate::train::{Outcome, Stage, TrainOptions, discard_checkpoint, train};
+
+/// What all trainings of a run share.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub recipe: &'a Recipe,
+    pub options: &'a DistillOptions,
+    pub data: &'a PreparedData,
+    pub sets: &'a TextSets,
+    pub reporter: &'a Reporter,
+}
+
+/// A model to be trained.
+pub(super) struct Training<'a> {
+    /// For messages: `teacher`, `student`, `control`.
+    pub name: &'a str,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Hash of all that decides it but its stages and seed.
+    pub identity: &'a str,
+    pub config: &'a ModelConfig,
+    pub info: &'a HeadInfo,
+    pub pooling: Option<SentencePooling>,
+    /// First weights, trained in place.
+    pub params: Params,
+    /// How its hidden states lie in the teacher's, where they are narrower and that is known.
+    pub directions: Option<&'a Directions>,
+    pub tokenizer: &'a Path,
+    pub encoder: &'a Encoder,
+    pub stages: &'a [StageRecipe],
+    pub teachers: &'a [Teacher],
+    pub seed: u64,
+}
+
+/// A model that was trained.
+pub(super) struct Trained {
+    pub folder: PathBuf,
+    pub params: Params,
+    /// How its stages went, by name.
+    pub stages: Vec<(String, Outcome)>,
+}
+
+impl Trained {
+    /// Its score on dev.
+    pub(super) fn dev(&self) -> f64 {
+        self.stages.last().map_or(0.0, |(_, outcome)| outcome.best_dev)
+    }
+}
+
+/// `stage.json`: written last, so that its presence means that what lies beside it is whole.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    identity: String,
+    stages: Vec<(String, Outcome)>,
+}
+
+const MARKER: &str = "stage.json";
+const WEIGHTS: &str = "weights.safetensors";
+const EVALUATION_BATCH: usize = 64;
+
+/// One stage on labels alone: how teachers and controls are trained.
+pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
+    vec![StageRecipe {
+        name: "labels".to_owned(),
+        on: Texts::Train,
+        from: TeacherState::Task,
+        layer_map: Default::default(),
+        losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
+        train: options.clone(),
+    }]
+}
+
+impl Run<'_> {
+    /// What decides the task, whichever model learns it.
+    pub(super) fn task_identity(&self) -> Result<String> {
+        let Recipe { max_tokens, stride, .. } = self.recipe;
+        let parts = (&self.data.sha256, self.data.goal, &self.data.labels, max_tokens, stride, &self.recipe.data);
+        Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
+    }
+
+    /// A set of texts in tokens.
+    pub(super) fn encode(&self, on: Texts, encoder: &Encoder) -> Result<Tokens> {
+        self.sets.encode(on, self.data, encoder, self.recipe.stride)
+    }
+
+    /// Trains a model through its stages and saves it; what an earlier run finished is taken from there.
+    ///
+    /// # Errors
+    /// Whatever a stage finds wrong. What was finished stays.
+    pub(super) fn train(&self, training: Training) -> Result<Trained> {
+        let Training { name, folder, config, info, params, stages, seed, .. } = &training;
+        let mut identities = Vec::new();
+        let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
+        for stage in *stages {
+            let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
+            let parts = (&identity, stage, teachers, self.augmentation(stage.on), &self.recipe.teacher.weights);
+            identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
+            identities.push(identity.clone());
+        }
+        let last = identities.last().context("nothing to train: there are no stages")?;
+        if let Some(done) = finished(folder, last) {
+            let arrays = checkpoint::read_params(folder, config, info.head)?;
+            let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
+            params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
+            self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
+            return Ok(Trained { folder: folder.clone(), params: training.params, stages: done.stages });
+        }
+        let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, training.teachers)).collect::<Result<_>>()?;
+        let params = with_projections(&training, &needs)?;
+        let model = Model::new(&params, config, info.head);
+        let mut outcomes = Vec::new();
+        for (index, stage) in stages.iter().enumerate() {
+            let is_last = index + 1 == stages.len();
+            let own = if is_last { folder.clone() } else { folder.join("stages").join(&stage.name) };
+            if !is_last && let Some(done) = finished(&own, &identities[index]) {
+                params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
+                self.reporter.note(&format!("  {name}, {}: done before", stage.name));
+                outcomes = done.stages;
+                continue;
+            }
+            let outcome = self.stage(&training, stage, &needs[index], &params, &model, &own, &identities[index])?;
+            outcomes.push((stage.name.clone(), outcome));
+            if is_last {
+                if let Some(pooling) = training.pooling {
+                    checkpoint::write_pooling(&own, pooling, config.hidden_size)?;
+                }
+                checkpoint::save(&own, config, info, &params, training.tokenizer)?;
+            } else {
+                let tensors: Vec<_> = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+                checkpoint::write_tensors(&own.join(WEIGHTS), &tensors, &BTreeMap::new())?;
+            }
+            let marker = Finished { identity: identities[index].clone(), stages: outcomes.clone() };
+            files::write_json(&own.join(MARKER), &marker)?;
+            discard_checkpoint(&own);
+        }
+        Ok(Trained { folder: folder.clone(), params, stages: outcomes })
+    }
+
+    fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {
+        (on == Texts::Augmented).then_some(self.recipe.augment.as_ref()).flatten()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn stage(
+        &self,
+        training: &Training,
+        stage: &StageRecipe,
+        needs: &Needs,
+        params: &Params,
+        model: &Model,
+        folder: &Path,
+        identity: &str,
+    ) -> Result<Outcome> {
+        let Training { config, encoder, seed, .. } = *training;
+        let device = self.options.device;
+        let tokens = self.encode(stage.on, encoder)?;
+        let lessons = match needs.teacher() {
+            Some(wanted) => {
+                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?)
+            }
+            None => None,
+        };
+        let pupil =
+            Pupil { model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
+        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), params };
+        let title = if training.stages.len() == 1 { training.name.to_owned() } else { format!("{}, {}", training.name, stage.name) };
+        let setting = Stage {
+            name: &title,
+            folder,
+            params,
+            examples: &tokens.train,
+            pad_id: config.pad_id,
+            options: &stage.train,
+            seed,
+            identity,
+            checkpoint_every: self.options.checkpoint_every,
+            stop_before: None,
+        };
+        let by_head = stage.losses.iter().any(LossTerm::reads_head);
+        let score = || {
+            if by_head || !lessons.as_ref().is_some_and(Lessons::has_dev) {
+                return Ok(pupil.score(&tokens.dev, config.pad_id, device));
+            }
+            // The head is not trained yet: how like the teacher the layers are on dev; higher is better.
+            let lengths: Vec<usize> = tokens.dev.iter().map(|example| example.ids.len()).collect();
+            let (mut sum, mut count) = (0.0, 0.0);
+            for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
+                let batch = Batch::new(&tokens.dev, indices, config.pad_id, device);
+                let rows = batch.indices.len() as f64;
+                sum += lesson.loss(&batch, Set::Dev, 1.0, false)?.total.double_value(&[]) * rows;
+                count += rows;
+            }
+            Ok(-sum / f64::max(count, 1.0))
+        };
+        train(&setting, self.reporter, &|batch, done| lesson.loss(batch, Set::Train, done, true), &score)
+    }
+}
+
+fn finished(folder: &Path, identity: &str) -> Option<Finished> {
+    let marker: Finished = files::read_json(&folder.join(MARKER)).ok()?;
+    (marker.identity == identity).then_some(marker)
+}
+
+/// The model's parameters and the maps from its width to the teacher's that its stages learn.
+fn with_projections(training: &Training, needs: &[Needs]) -> Result<Params> {
+    let params = &training.params;
+    let mut tensors: BTreeMap<String, Tensor> =
+        params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    let mut names: Vec<(&str, [i64; 2])> = needs.iter().flat_map(Needs::projections).collect();
+    names.sort_unstable();
+    names.dedup();
+    for (name, shape) in names {
+        let start = match training.directions {
+            Some(directions) if directions.matrix.size() == shape => directions.matrix.copy(),
+            _ => Tensor::randn(shape, (Kind::Float, tch::Device::Cpu)) / (shape[1] as f64).sqrt(),
+        };
+        tensors.insert(name.to_owned(), start);
+    }
+    Ok(Params::new(tensors, params.device()))
+}

@@ -1,0 +1,226 @@
+//! Students: where their first weights come from, and the trainings that a run gives them.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::run::{Run, Trained, Training, on_labels};
+use super::teacher::{Teacher, second_moment};
+use crate::arch::{ModelConfig, Params, initial_value, parameter_layout};
+use crate::checkpoint::{self, Directions, HeadInfo};
+use crate::data::Encoder;
+use crate::files;
+use crate::recipe::{LossTerm, Recipe, StageRecipe, Start, TeacherSource, Texts};
+
+/// Training texts whose hidden states show which directions matter.
+const STATES_OF: usize = 1024;
+
+/// The encoder whose weights and tokenizer a student takes, and the shape it gets.
+pub(super) struct Origin<'a> {
+    run: Run<'a>,
+    /// The first teacher, or one made of the folder that was named for the student.
+    from: &'a Teacher,
+    /// Whether `from` is one of the run's teachers.
+    is_teacher: bool,
+    tokenizer: PathBuf,
+    pub config: ModelConfig,
+    pub layer_map: Vec<usize>,
+    info: HeadInfo,
+    directions: OnceCell<Directions>,
+    /// The encoder that the student reads texts with.
+    encoder: Encoder,
+}
+
+/// One way to train a student: the recipe's, its control's, or an ablation's.
+pub(super) struct Variant {
+    /// Folder below the run's, before the seed: `student`, `control`, `ablation/without-labels`.
+    pub folder: String,
+    pub stages: Vec<StageRecipe>,
+    pub start: Start,
+}
+
+impl Variant {
+    pub(super) fn student(recipe: &Recipe) -> Self {
+        Self { folder: "student".to_owned(), stages: recipe.stages.clone(), start: recipe.student.start }
+    }
+
+    /// The same student, start and training, on the labels alone.
+    pub(super) fn control(recipe: &Recipe) -> Self {
+        Self {
+            folder: "control".to_owned(),
+            stages: on_labels(&recipe.student.train),
+            start: recipe.student.start,
+        }
+    }
+
+    /// The recipe with each loss left out in turn, without each stage before the last, and from new weights.
+    pub(super) fn ablations(recipe: &Recipe) -> Vec<(String, Self)> {
+        let mut variants = Vec::new();
+        let mut add = |name: String, folder: String, stages: Vec<StageRecipe>, start| {
+            variants.push((name, Self { folder: format!("ablation/{folder}"), stages, start }));
+        };
+        let several = recipe.stages.len() > 1;
+        for (index, stage) in recipe.stages.iter().enumerate() {
+            let last = index + 1 == recipe.stages.len();
+            if stage.losses.len() > 1 {
+                for term in &stage.losses {
+                    let mut stages = recipe.stages.clone();
+                    stages[index].losses.retain(|other| other.name() != term.name());
+                    if last && !stages[index].losses.iter().any(LossTerm::reads_head) {
+                        continue;
+                    }
+                    let of = if several { format!("{}, {}", stage.name, term.name()) } else { term.name().to_owned() };
+                    let folder = format!("without-{}-{}", stage.name, term.name());
+                    add(format!("without {of}"), folder, stages, recipe.student.start);
+                }
+            }
+            if !last {
+                let mut stages = recipe.stages.clone();
+                stages.remove(index);
+                add(
+                    format!("without the stage {}", stage.name),
+                    format!("without-{}", stage.name),
+                    stages,
+                    recipe.student.start,
+                );
+            }
+        }
+        if recipe.student.start != Start::Random {
+            add("from new weights".to_owned(), "random-start".to_owned(), recipe.stages.clone(), Start::Random);
+        }
+        variants
+    }
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn new(run: Run<'a>, from: &'a Teacher, folder: &Path, is_teacher: bool) -> Result<Self> {
+        let recipe = run.recipe;
+        let config = recipe.student.config(&from.config)?;
+        let layer_map = match &recipe.student.layer_map {
+            Some(map) => map.clone(),
+            None => checkpoint::evenly_spaced_layers(from.config.blocks().len(), config.blocks().len()),
+        };
+        let tokenizer = checkpoint::tokenizer_path(folder)?;
+        let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
+        let info = from.info.clone();
+        info.head.check(&config)?;
+        Ok(Self { run, from, is_teacher, tokenizer, config, layer_map, info, directions: OnceCell::new(), encoder })
+    }
+
+    fn weights(&self, start: Start) -> Result<&Params> {
+        match start {
+            Start::Pretrained if self.run.recipe.teacher.source == TeacherSource::Finished && self.is_teacher => {
+                Ok(&self.from.params)
+            }
+            Start::Pretrained => {
+                self.from.pretrained.as_ref().context("there are no weights from before the teacher was fine-tuned")
+            }
+            _ => Ok(&self.from.params),
+        }
+    }
+
+    /// The teacher's directions that a narrower student keeps; all where it is as wide.
+    fn directions(&self, start: Start) -> Result<&Directions> {
+        if let Some(found) = self.directions.get() {
+            return Ok(found);
+        }
+        let found = if self.config.hidden_size == self.from.config.hidden_size {
+            Directions::all(self.config.hidden_size)
+        } else {
+            let tokens = self.run.encode(Texts::Train, &self.encoder)?;
+            let examples = &tokens.train[..tokens.train.len().min(STATES_OF)];
+            let moment = second_moment(
+                self.weights(start)?,
+                self.from,
+                examples,
+                self.run.options.device,
+                self.run.reporter,
+            )?;
+            let directions = Directions::principal(&moment, self.config.hidden_size)?;
+            self.run.reporter.note(&format!(
+                "Student: {} of {} directions of the encoder's hidden states, which hold {:.1}% of their energy",
+                self.config.hidden_size,
+                self.from.config.hidden_size,
+                directions.kept * 100.0
+            ));
+            directions
+        };
+        Ok(self.directions.get_or_init(|| found))
+    }
+
+    /// A student's first weights; `seed` decides those that are new, a head that was never trained among them.
+    fn first_weights(&self, start: Start, seed: u64) -> Result<Params> {
+        tch::manual_seed(seed as i64);
+        let (config, head) = (&self.config, self.info.head);
+        if start == Start::Random {
+            return Ok(Params::initialise(&parameter_layout(config, head), self.run.options.device));
+        }
+        let weights = self.weights(start)?;
+        let directions = self.directions(start)?;
+        let params = checkpoint::student_from_teacher(
+            weights,
+            &self.from.config,
+            config,
+            &self.layer_map,
+            head,
+            directions,
+        )?;
+        if start == Start::Teacher || self.run.recipe.teacher.source == TeacherSource::Finished {
+            return Ok(params);
+        }
+        let fresh = parameter_layout(config, head)
+            .into_iter()
+            .filter(|spec| spec.name.starts_with("head."))
+            .map(|spec| (spec.name.clone(), initial_value(&spec, self.run.options.device)));
+        let mut tensors: std::collections::BTreeMap<_, _> =
+            params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+        tensors.extend(fresh);
+        Ok(Params::new(tensors, self.run.options.device))
+    }
+
+    /// Trains a student one way from one seed.
+    ///
+    /// # Errors
+    /// Those of its stages.
+    pub(super) fn train(&self, variant: &Variant, teachers: &[Teacher], seed: u64) -> Result<Trained> {
+        let recipe = self.run.recipe;
+        let folder = if seed == recipe.seeds[0] {
+            variant.folder.clone()
+        } else {
+            format!("{}-seed-{seed}", variant.folder)
+        };
+        let identity = files::sha256_hex(&serde_json::to_vec(&(
+            &self.from.identity,
+            self.run.task_identity()?,
+            &self.config,
+            &self.layer_map,
+            variant.start,
+        ))?);
+        let params = self.first_weights(variant.start, seed)?;
+        let directions = match variant.start {
+            Start::Random => None,
+            start if self.config.hidden_size != self.from.config.hidden_size => Some(self.directions(start)?),
+            _ => None,
+        };
+        ensure!(
+            variant.stages.last().is_some_and(|stage| stage.losses.iter().any(LossTerm::reads_head)),
+            "{folder}: no loss is left that trains the head"
+        );
+        self.run.train(Training {
+            name: &folder,
+            folder: self.run.options.out.join(&folder),
+            identity: &identity,
+            config: &self.config,
+            info: &self.info,
+            pooling: self.from.pooling,
+            params,
+            directions,
+            tokenizer: &self.tokenizer,
+            encoder: &self.encoder,
+            stages: &variant.stages,
+            teachers,
+            seed,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Published methods as stages.
+
+use serde::{Deserialize, Serialize};
+
+use super::stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts};
+use crate::distill::{Averaging, LayerMap, Padding};
+use crate::train::TrainOptions;
+
+/// A published way to distil. Each stands for stages, which [`super::Recipe::to_toml`] writes out; what a method says of
+/// training is a factor on the recipe's `student.train`, because papers train for days.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Task distillation with DistilBERT's three losses, the hard one on labels (Sanh 2019, section 2; weights of the
+    /// README's command: 5, 2, 1, T 2).
+    #[default]
+    Distilbert,
+    /// TinyBERT's two task stages (Jiao 2020, section 3.3): layers first, then the prediction.
+    Tinybert,
+    /// The same as its released code computes it: one map for all layers, means that count padding and classes.
+    TinybertCode,
+    /// Deep self-attention distillation (Wang 2020), then soft targets.
+    Minilm,
+    /// Relations of queries, keys and values with more heads than attention has (Wang 2021), then soft targets.
+    Minilmv2,
+    /// Progressive stages (Mukherjee 2021): embeddings and the last layer, then the head's answers, then with labels.
+    Xtremedistil,
+    /// For a student whose layers share their weights: every depth learns its own teacher layer, then soft targets.
+    AlbertShared,
+}
+
+fn constant(value: f64) -> Scheduled {
+    Scheduled::Constant(value)
+}
+
+fn soft_targets(weight: f64, temperature: f64) -> LossTerm {
+    LossTerm::SoftTargets { weight: constant(weight), temperature: constant(temperature) }
+}
+
+fn labels(weight: f64) -> LossTerm {
+    LossTerm::Labels { weight: constant(weight) }
+}
+
+impl Method {
+    /// The stages, trained as `train` says; those before the last keep their last weights.
+    pub fn stages(self, train: &TrainOptions) -> Vec<StageRecipe> {
+        let stage = |name: &str, losses: Vec<LossTerm>| StageRecipe {
+            name: name.to_owned(),
+            on: Texts::Train,
+            from: TeacherState::Task,
+            layer_map: LayerMap::Uniform,
+            losses,
+            train: train.clone(),
+        };
+        let prediction = |losses| stage("prediction", losses);
+        let layers = |projection, padding| {
+            vec![
+                LossTerm::AttentionScores { weight: constant(1.0), padding },
+                LossTerm::HiddenStates { weight: constant(1.0), projection, padding },
+                LossTerm::Embeddings { weight: constant(1.0), projection, padding },
+            ]
+        };
+        let relations = |of: Vec<Relation>, heads| LossTerm::Relations {
+            weight: constant(1.0),
+            of,
+            heads,
+            teacher_layer: None,
+        };
+        let hidden = || LossTerm::HiddenStates {
+            weight: constant(1.0),
+            projection: Projection::Separate,
+            padding: Padding::Excluded,
+        };
+        match self {
+            Method::Distilbert => vec![stage(
+                "distill",
+                vec![soft_targets(5.0, 2.0), labels(2.0), LossTerm::HiddenCosine { weight: constant(1.0) }],
+            )],
+            Method::Tinybert | Method::TinybertCode => {
+                let paper = self == Method::Tinybert;
+                let (projection, padding, averaging) = if paper {
+                    (Projection::Separate, Padding::Excluded, Averaging::Rows)
+                } else {
+                    (Projection::Shared, Padding::Counted, Averaging::RowsAndClasses)
+                };
+                let one = constant(1.0);
+                vec![
+                    stage("intermediate", layers(projection, padding)),
+                    prediction(vec![LossTerm::SoftCrossEntropy { weight: one, temperature: one, averaging }]),
+                ]
+            }
+            Method::Minilm => vec![
+                stage(
+                    "attention",
+                    vec![
+                        LossTerm::AttentionDistributions { weight: constant(1.0) },
+                        relations(vec![Relation::Value], None),
+                    ],
+                ),
+                prediction(vec![soft_targets(5.0, 2.0), labels(2.0)]),
+            ],
+            Method::Minilmv2 => vec![
+                stage("relations", vec![relations(vec![Relation::Query, Relation::Key, Relation::Value], None)]),
+                prediction(vec![soft_targets(5.0, 2.0), labels(2.0)]),
+            ],
+            Method::Xtremedistil => vec![
+                stage(
+                    "representation",
+                    vec![
+                        hidden(),
+                        LossTerm::Embeddings {
+                            weight: constant(1.0),
+                            projection: Projection::Separate,
+                            padding: Padding::Excluded,
+                        },
+                    ],
+                ),
+                stage("answers", vec![soft_targets(1.0, 1.0)]),
+                prediction(vec![soft_targets(1.0, 1.0), labels(1.0)]),
+            ],
+            Method::AlbertShared => vec![
+                stage("depths", vec![hidden()]),
+                stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0), hidden()]),
+            ],
+        }
+    }
+}
