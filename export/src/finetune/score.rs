@@ -21,11 +21,11 @@ pub(super) struct Pupil<'a> {
 impl Pupil<'_> {
     fn logits(&self, batch: &Batch, train: bool) -> Tensor {
         let types = batch.types.as_ref().filter(|_| self.types);
-        let logits = self.model.forward(&batch.ids, &batch.mask, types, Capture::default(), train).logits;
+        let logits = self.model.forward(&batch.ids, &batch.mask, types, &Capture::default(), train).logits;
         match &batch.partner {
             // The cosine of the angle between the two vectors, `[batch]`.
             Some((ids, mask)) => {
-                let partner = self.model.forward(ids, mask, None, Capture::default(), train).logits;
+                let partner = self.model.forward(ids, mask, None, &Capture::default(), train).logits;
                 Tensor::cosine_similarity(&logits, &partner, 1, 1e-8)
             }
             None if self.goal == Goal::Value => logits.squeeze_dim(-1),

@@ -11,7 +11,7 @@ use super::data::EncodedData;
 use crate::arch::{Capture, Head, Model, ModelConfig, Params};
 use crate::checkpoint::HeadInfo;
 use crate::data::{Batch, EncodedExample, in_order_batches};
-use crate::distill::{TeacherOutputs, hidden_cosine, soft_target};
+use crate::distill::{TeacherOutputs, hidden_cosine, soft_targets};
 use crate::objective::{accuracy, cross_entropy};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
@@ -45,7 +45,7 @@ fn score(model: &Model, examples: &[EncodedExample], pad_id: usize, device: tch:
     let mut right = 0.0;
     for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
         let batch = Batch::new(examples, indices, pad_id, device);
-        let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), false);
+        let output = model.forward(&batch.ids, &batch.mask, None, &Capture::default(), false);
         right += accuracy(&output.logits, &batch.targets) * batch.indices.len() as f64;
     }
     right / examples.len().max(1) as f64
@@ -88,7 +88,7 @@ impl Run<'_> {
         }
         let model = Model::new(params, config, self.head());
         self.run(name, config, params, &model, options, &|batch| {
-            let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
+            let output = model.forward(&batch.ids, &batch.mask, None, &Capture::default(), true);
             Ok(Loss { total: cross_entropy(&output.logits, &batch.targets), parts: vec![] })
         })
     }
@@ -104,13 +104,13 @@ impl Run<'_> {
         let model = Model::new(params, config, self.head());
         let weights = self.recipe.distill;
         self.run(name, config, params, &model, &self.recipe.student.train, &|batch| {
-            let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
-            let soft = soft_target(&output.logits, &teacher.batch_logits(batch), weights.temperature);
+            let output = model.forward(&batch.ids, &batch.mask, None, &Capture::default(), true);
+            let soft = soft_targets(&output.logits, &teacher.batch_logits(batch), weights.temperature)?;
             let hard = cross_entropy(&output.logits, &batch.targets);
             let mut total: Tensor = &soft * weights.soft + &hard * weights.hard;
             let mut parts = vec![("soft", soft.detach()), ("hard", hard.detach())];
             if weights.cosine > 0.0 {
-                let cosine = hidden_cosine(&output.encoded.last_hidden, &teacher.batch_hidden(batch), &batch.mask);
+                let cosine = hidden_cosine(&output.encoded.last_hidden, &teacher.batch_hidden(batch), &batch.mask)?;
                 total += &cosine * weights.cosine;
                 parts.push(("cosine", cosine.detach()));
             }
