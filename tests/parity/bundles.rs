@@ -59,7 +59,7 @@ fn every_architecture_answers_through_the_sdk() {
             let ids: Vec<i64> =
                 [2].into_iter().chain(text.iter().map(|&word| FIRST_WORD + word as i64)).chain([3]).collect();
             let ids = Tensor::from_slice(&ids).unsqueeze(0);
-            let logits = model.forward(&ids, &ids.ones_like(), None, Capture::default(), false).logits;
+            let logits = model.forward(&ids, &ids.ones_like(), None, &Capture::default(), false).logits;
             let want = Vec::<f32>::try_from(logits.softmax(-1, Kind::Float).get(0)).unwrap();
             for score in &answer.labels {
                 let index = labels.iter().position(|label| *label == score.label).unwrap();

@@ -96,7 +96,7 @@ fn half_precision_files_are_read() {
         let read = checkpoint::load(folder.path(), head, Device::Cpu).unwrap();
         let model = Model::new(&read.params, config, head);
         let _guard = tch::no_grad_guard();
-        let own = model.forward(&case.ids, &case.mask, None, Capture::default(), false).logits;
+        let own = model.forward(&case.ids, &case.mask, None, &Capture::default(), false).logits;
         let difference = crate::reference::difference(&own, &case.want.get("logits"));
         assert!(difference > 0.0 && difference < 0.1, "{dtype:?}: {difference}");
     }
@@ -171,7 +171,7 @@ fn written_checkpoints_for_transformers() {
             &integers(&json["input_ids"]),
             &integers(&json["attention_mask"]),
             types.as_ref(),
-            EVERYTHING,
+            &EVERYTHING,
             false,
         );
         let mut outputs: Vec<(String, Tensor)> = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use limbeck_export::arch::{AttentionPattern, Capture, Head, Model, ModelOutput};
+use limbeck_export::arch::{AttentionPattern, Capture, Head, Layers, Model, ModelOutput};
 use limbeck_export::checkpoint::{self, Arrays, Checkpoint, Problem, array_of, file_arrays};
 use limbeck_export::objective;
 use serde_json::Value;
@@ -11,7 +11,8 @@ use tch::{Device, Kind, Tensor};
 use crate::reference::{Tensors, close, integers, path, tensors};
 
 const LIMIT: f64 = 2e-5;
-pub const EVERYTHING: Capture = Capture { hidden_states: true, attention_scores: true };
+pub const EVERYTHING: Capture =
+    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None };
 
 pub struct Case {
     name: String,
@@ -45,7 +46,7 @@ impl Case {
         }
     }
 
-    fn run(&self, capture: Capture, train: bool) -> ModelOutput {
+    fn run(&self, capture: &Capture, train: bool) -> ModelOutput {
         self.model.forward(&self.ids, &self.mask, self.types.as_ref(), capture, train)
     }
 
@@ -173,7 +174,7 @@ fn every_case_equals_transformers_in_every_layer() {
     let _guard = tch::no_grad_guard();
     for name in cases() {
         let case = Case::read(&name);
-        let own = case.run(EVERYTHING, false);
+        let own = case.run(&EVERYTHING, false);
         let config = &case.loaded.config;
         // transformers keeps one hidden state a repetition of inner layers.
         let inner = config.blocks().len() / config.layers;
@@ -183,14 +184,14 @@ fn every_case_equals_transformers_in_every_layer() {
             case.tokens(&format!("hidden state {i}"), hidden, &format!("hidden.{i}"));
         }
         assert_eq!(own.encoded.attention_scores.len(), config.layers * inner);
-        for (i, scores) in own.encoded.attention_scores.iter().enumerate() {
+        for (&i, scores) in &own.encoded.attention_scores {
             case.texts(&format!("scores of layer {i}"), scores, &format!("scores.{i}"));
             let attention = case.probabilities(scores, i);
             case.texts(&format!("attention of layer {i}"), &attention, &format!("attention.{i}"));
         }
         case.compare_head(&own);
         // The fused attention, which gives no scores.
-        let fused = case.run(Capture { hidden_states: true, attention_scores: false }, false);
+        let fused = case.run(&Capture { hidden_states: true, ..Capture::default() }, false);
         assert!(fused.encoded.attention_scores.is_empty());
         case.tokens("last hidden state", &fused.encoded.last_hidden, &format!("hidden.{}", config.layers));
         case.compare_head(&fused);
@@ -206,7 +207,7 @@ fn losses_and_all_gradients_equal_transformers() {
         case.loaded.params.set_requires_grad(true);
         for capture in [Capture::default(), EVERYTHING] {
             // The configurations have no dropout, so training mode gives the same.
-            let loss = case.loss(&case.run(capture, true));
+            let loss = case.loss(&case.run(&capture, true));
             let (own, expected) = (loss.double_value(&[]), case.json["loss"].as_f64().unwrap());
             assert!((own - expected).abs() <= 1e-5 * expected, "{name}: loss {own}, transformers {expected}");
             let (names, inputs): (Vec<&str>, Vec<&Tensor>) = case.loaded.params.iter().unzip();
@@ -242,7 +243,7 @@ fn mask_and_types_take_part() {
     let _guard = tch::no_grad_guard();
     let all = case.mask.ones_like();
     for (what, mask, types) in [("mask", &all, case.types.as_ref()), ("types", &case.mask, None)] {
-        let own = case.model.forward(&case.ids, mask, types, Capture::default(), false);
+        let own = case.model.forward(&case.ids, mask, types, &Capture::default(), false);
         let difference = crate::reference::difference(&own.logits, &case.want.get("logits"));
         assert!(difference > 1e-2, "the references do not depend on the {what}");
     }

@@ -1,6 +1,6 @@
 //! What must hold of the forward pass whatever the weights are.
 
-use limbeck_export::arch::{AttentionPattern, Capture, Head, Model, ModelConfig, Params, Sharing};
+use limbeck_export::arch::{AttentionPattern, Capture, Head, Layers, Model, ModelConfig, Params, Sharing};
 use limbeck_tests::models::{architectures, draw, heads, tiny};
 use limbeck_tests::seeded;
 use tch::{Device, Kind, Tensor};
@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::reference::{close, difference};
 
 const INT: (Kind, Device) = (Kind::Int64, Device::Cpu);
-const SCORES: Capture = Capture { hidden_states: true, attention_scores: true };
+const SCORES: Capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None };
 
 fn ids(config: &ModelConfig, batch: i64, length: i64) -> Tensor {
     Tensor::randint(config.vocab_size as i64, [batch, length], INT)
@@ -56,8 +56,8 @@ fn shared_layers_equal_copied_ones_to_the_bit_and_their_gradients_add_up() {
         for capture in [Capture::default(), SCORES] {
             params.set_requires_grad(true);
             separate_params.set_requires_grad(true);
-            let a = shared.forward(&ids, &mask, None, capture, true);
-            let b = separate.forward(&ids, &mask, None, capture, true);
+            let a = shared.forward(&ids, &mask, None, &capture, true);
+            let b = separate.forward(&ids, &mask, None, &capture, true);
             assert_eq!(a.logits, b.logits, "{sharing:?}");
             assert_eq!(a.encoded.hidden_states, b.encoded.hidden_states, "{sharing:?}");
             let gradients = |params: &Params, logits: &Tensor| -> Vec<(String, Tensor)> {
@@ -100,7 +100,7 @@ fn a_band_as_long_as_the_text_is_dense() {
     let (ids, mask) = (ids(&dense, 2, 17), Tensor::ones([2, 17], INT));
     let run = |attention_pattern| {
         let config = ModelConfig { attention_pattern, ..dense.clone() };
-        Model::new(&params, &config, Head::CausalLm).forward(&ids, &mask, None, Capture::default(), false).logits
+        Model::new(&params, &config, Head::CausalLm).forward(&ids, &mask, None, &Capture::default(), false).logits
     };
     let band = |width, stride| AttentionPattern::Banded { width, stride, first: 0, every: 1 };
     let want = run(AttentionPattern::Dense);
@@ -121,7 +121,7 @@ fn strides_reach_everything_in_two_layers() {
         params.set_requires_grad(true);
         let model = Model::new(&params, &config, Head::None);
         let ids = Tensor::arange(16, INT).unsqueeze(0);
-        let hidden = model.forward(&ids, &ids.ones_like(), None, Capture::default(), false).logits;
+        let hidden = model.forward(&ids, &ids.ones_like(), None, &Capture::default(), false).logits;
         // What the last position depends on, token by token: each occurs once.
         let loss = hidden.select(1, 15).square().sum(Kind::Float);
         let words = params.get("embeddings.words.weight").unwrap();
@@ -143,11 +143,11 @@ fn later_tokens_never_change_earlier_logits() {
         let first = ids(&config, 2, 24);
         let mask = first.ones_like();
         for capture in [Capture::default(), SCORES] {
-            let want = model.forward(&first, &mask, None, capture, false).logits;
+            let want = model.forward(&first, &mask, None, &capture, false).logits;
             for from in [1, 5, 23] {
                 let second = first.copy();
                 second.narrow(1, from, 24 - from).copy_(&ids(&config, 2, 24 - from));
-                let own = model.forward(&second, &mask, None, capture, false).logits;
+                let own = model.forward(&second, &mask, None, &capture, false).logits;
                 assert_eq!(own.narrow(1, 0, from), want.narrow(1, 0, from), "{name} from {from}");
                 assert_ne!(own, want, "{name}: the later tokens must matter to later logits");
             }
@@ -165,21 +165,21 @@ fn padding_on_either_side_changes_nothing() {
             let model = Model::new(&params, &config, head);
             let (length, pad) = (9, 6);
             let text = ids(&config, 1, length);
-            let alone = model.forward(&text, &text.ones_like(), None, SCORES, false);
+            let alone = model.forward(&text, &text.ones_like(), None, &SCORES, false);
             let padding = ids(&config, 1, pad);
             for left in [false, true] {
                 let join =
                     |a: &Tensor, b: &Tensor| if left { Tensor::cat(&[b, a], 1) } else { Tensor::cat(&[a, b], 1) };
                 let padded = join(&text, &padding);
                 let mask = join(&text.ones_like(), &padding.zeros_like());
-                let own = model.forward(&padded, &mask, None, SCORES, false);
+                let own = model.forward(&padded, &mask, None, &SCORES, false);
                 let start = if left { pad } else { 0 };
                 let cut = |t: &Tensor| t.narrow(1, start, length);
                 let what = format!("{name}, {head:?}, {}", if left { "left" } else { "right" });
                 for (a, b) in own.encoded.hidden_states.iter().zip(&alone.encoded.hidden_states) {
                     close(&what, &cut(a), b, 2e-5);
                 }
-                for (a, b) in own.encoded.attention_scores.iter().zip(&alone.encoded.attention_scores) {
+                for (a, b) in own.encoded.attention_scores.values().zip(alone.encoded.attention_scores.values()) {
                     close(&what, &a.narrow(2, start, length).narrow(3, start, length), b, 2e-5);
                     let outside = a.abs().sum(Kind::Double) - b.abs().sum(Kind::Double);
                     assert!(outside.double_value(&[]).abs() < 1e-2, "{what}: scores of padding are not 0");
@@ -214,7 +214,7 @@ fn embeddings_pool_what_they_say() {
     let params = draw(&config, embed(Pooling::Mean, false));
     let (text, length) = (ids(&config, 1, 8), 5);
     let mask = Tensor::from_slice(&[1i64, 1, 1, 1, 1, 0, 0, 0]).unsqueeze(0);
-    let run = |head| Model::new(&params, &config, head).forward(&text, &mask, None, Capture::default(), false);
+    let run = |head| Model::new(&params, &config, head).forward(&text, &mask, None, &Capture::default(), false);
     let hidden = run(Head::None).encoded.last_hidden.narrow(1, 0, length).get(0);
     let mean = hidden.mean_dim([0i64].as_slice(), false, Kind::Float);
     close("mean", &run(embed(Pooling::Mean, false)).logits.get(0), &mean, 1e-6);

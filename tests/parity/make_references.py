@@ -180,6 +180,158 @@ def losses():
     return {name: round(case["loss"], 4) for name, case in cases.items()}
 
 
+def distillation():
+    """The losses of `distill`, written out text by text, head by head and query by query, in double precision on fp32
+    inputs; gradients for everything that learns. What the released codes do is called as they call it."""
+    torch.manual_seed(17)
+    functional = torch.nn.functional
+    tensors, cases = {}, {}
+
+    def keep(name, value, loss, learnt, given):
+        for key, tensor in learnt.items():
+            (gradient,) = torch.autograd.grad(loss, tensor, retain_graph=True)
+            assert gradient.abs().max() > 1e-4
+            tensors[f"{name}.{key}"], tensors[f"{name}.{key}.gradient"] = tensor, gradient
+        for key, tensor in given.items():
+            tensors[f"{name}.{key}"] = tensor
+        assert name not in cases
+        cases[name] = value | {"loss": loss.item()}
+
+    def leaf(*shape, scale=1.0):
+        # Rounded to fp32 first, so that both sides start from the same numbers.
+        return (scale * torch.randn(*shape)).double().requires_grad_(True)
+
+    def given(*shape, scale=1.0):
+        return leaf(*shape, scale=scale).detach()
+
+    def masked(lengths):
+        return torch.tensor([[int(i < n) for i in range(max(lengths))] for n in lengths])
+
+    def divergence(teacher, student):
+        """KL of one distribution's logits from another's."""
+        p, q = torch.softmax(teacher, -1), torch.softmax(student, -1)
+        return (p * (p.log() - q.log())).sum()
+
+    for rows, classes, temperature in [(5, 3, 1.0), (4, 17, 2.0)]:
+        for averaging in ["rows", "rows-and-classes"]:
+            student, teacher = leaf(rows, classes, scale=3.0), given(rows, classes, scale=3.0)
+            if averaging == "rows":
+                loss = functional.cross_entropy(student / temperature, torch.softmax(teacher / temperature, -1))
+            else:
+                # soft_cross_entropy of TinyBERT's task_distill.py.
+                log_q = functional.log_softmax(student / temperature, -1)
+                loss = (-functional.softmax(teacher / temperature, -1) * log_q).mean()
+            value = {"kind": "soft-cross-entropy", "temperature": temperature, "averaging": averaging}
+            name = f"soft-cross-entropy.{rows}x{classes}.{averaging}"
+            keep(name, value, loss, {"student": student}, {"teacher": teacher})
+
+    for rows, labels, temperature in [(6, 4, 1.0), (3, 1, 2.5)]:
+        student, teacher = leaf(rows, labels, scale=3.0), given(rows, labels, scale=3.0)
+        total = 0.0
+        for row in range(rows):
+            for label in range(labels):
+                p = torch.sigmoid(teacher[row, label] / temperature)
+                q = torch.sigmoid(student[row, label] / temperature)
+                total = total + p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+        value = {"kind": "soft-labels", "temperature": temperature}
+        name = f"soft-labels.{rows}x{labels}"
+        keep(name, value, total * temperature**2 / rows, {"student": student}, {"teacher": teacher})
+
+    for lengths, temperature in [([6], 1.0), ([9, 4, 1], 2.0)]:
+        shape = (len(lengths), max(lengths), 2)
+        student, teacher = leaf(*shape, scale=3.0), given(*shape, scale=3.0)
+        loss = 0.0
+        for side in range(2):
+            for i, n in enumerate(lengths):
+                part = divergence(teacher[i, :n, side] / temperature, student[i, :n, side] / temperature)
+                loss = loss + part * temperature**2 / (2 * len(lengths))
+        value = {"kind": "soft-spans", "temperature": temperature, "mask": masked(lengths).tolist()}
+        keep(f"soft-spans.{shape[0]}x{shape[1]}", value, loss, {"student": student}, {"teacher": teacher})
+
+    lengths, classes, temperature = [5, 2, 7], 11, 2.0
+    shape = (len(lengths), max(lengths), classes)
+    student, teacher, mask = leaf(*shape, scale=3.0), given(*shape, scale=3.0), masked(lengths)
+    # As DistilBERT's distiller.py selects, with its loss.
+    select = mask.bool().unsqueeze(-1).expand_as(student)
+    s, t = (torch.masked_select(x, select).view(-1, classes) / temperature for x in (student, teacher))
+    criterion = torch.nn.KLDivLoss(reduction="batchmean")
+    loss = criterion(functional.log_softmax(s, -1), functional.softmax(t, -1)) * temperature**2
+    value = {"kind": "soft-tokens", "temperature": temperature, "mask": mask.tolist()}
+    keep("soft-tokens", value, loss, {"student": student}, {"teacher": teacher})
+
+    for lengths, width, teacher_width, padding in [
+        ([4], 8, 8, "excluded"),
+        ([7, 3], 6, 10, "excluded"),
+        ([7, 3], 6, 10, "counted"),
+    ]:
+        batch, longest = len(lengths), max(lengths)
+        student, teacher = leaf(batch, longest, width), given(batch, longest, teacher_width)
+        learnt, projected = {"student": student}, student
+        if width != teacher_width:
+            learnt["projection"] = leaf(teacher_width, width, scale=0.5)
+            projected = student @ learnt["projection"].T
+        if padding == "counted":
+            loss = torch.nn.MSELoss()(projected, teacher)
+        else:
+            squares = [(projected[i, :n] - teacher[i, :n]).square().sum() for i, n in enumerate(lengths)]
+            loss = sum(squares) / (sum(lengths) * teacher_width)
+        value = {"kind": "hidden-states", "padding": padding, "mask": masked(lengths).tolist()}
+        name = f"hidden-states.{batch}x{longest}x{width}to{teacher_width}.{padding}"
+        keep(name, value, loss, learnt, {"teacher": teacher})
+
+    for lengths, heads, padding in [([5], 2, "excluded"), ([6, 2, 4], 3, "excluded"), ([6, 2, 4], 3, "counted")]:
+        batch, longest, mask = len(lengths), max(lengths), masked(lengths)
+        pairs = (mask.unsqueeze(1) * mask.unsqueeze(2)).unsqueeze(1)
+        student, teacher = leaf(batch, heads, longest, longest, scale=2.0), given(batch, heads, longest, longest, scale=2.0)
+        student, teacher = (student * pairs).detach().requires_grad_(True), teacher * pairs
+        if padding == "counted":
+            loss = torch.nn.MSELoss()(student, teacher)
+        else:
+            loss = 0.0
+            for head in range(heads):
+                cut = [(student[i, head, :n, :n] - teacher[i, head, :n, :n]).square().sum() for i, n in enumerate(lengths)]
+                loss = loss + sum(cut) / sum(n * n for n in lengths) / heads
+        value = {"kind": "attention-scores", "padding": padding, "mask": mask.tolist()}
+        name = f"attention-scores.{batch}x{heads}x{longest}.{padding}"
+        keep(name, value, loss, {"student": student}, {"teacher": teacher})
+
+    for lengths, heads, causal in [([5], 2, False), ([6, 2, 4], 3, False), ([5, 3], 2, True)]:
+        batch, longest, mask = len(lengths), max(lengths), masked(lengths)
+        student, teacher = leaf(batch, heads, longest, longest, scale=2.0), given(batch, heads, longest, longest, scale=2.0)
+        loss = 0.0
+        for i, n in enumerate(lengths):
+            for head in range(heads):
+                for query in range(n):
+                    keys = query + 1 if causal else n
+                    part = divergence(teacher[i, head, query, :keys], student[i, head, query, :keys])
+                    loss = loss + part / (heads * sum(lengths))
+        if causal:
+            mask = (mask.unsqueeze(1) * mask.unsqueeze(2)).tril()
+        value = {"kind": "attention-distributions", "mask": mask.tolist()}
+        name = f"attention-distributions.{batch}x{heads}x{longest}{'.causal' if causal else ''}"
+        keep(name, value, loss, {"student": student}, {"teacher": teacher})
+
+    for lengths, width, teacher_width, heads in [([5], 8, 8, 2), ([6, 2, 4], 6, 12, 3), ([4, 3], 5, 9, 1)]:
+        batch, longest = len(lengths), max(lengths)
+        student, teacher = leaf(batch, longest, width), given(batch, longest, teacher_width)
+        loss = 0.0
+        for i, n in enumerate(lengths):
+            for head in range(heads):
+                s, t = (
+                    x[i, :n, head * x.shape[2] // heads : (head + 1) * x.shape[2] // heads] for x in (student, teacher)
+                )
+                for query in range(n):
+                    scores = [(x @ x[query]) / x.shape[1] ** 0.5 for x in (s, t)]
+                    loss = loss + divergence(scores[1], scores[0]) / (heads * sum(lengths))
+        value = {"kind": "relations", "heads": heads, "mask": masked(lengths).tolist()}
+        name = f"relations.{batch}x{longest}x{width}to{teacher_width}.{heads}"
+        keep(name, value, loss, {"student": student}, {"teacher": teacher})
+
+    write_tensors("distillation.safetensors", tensors)
+    write_json("distillation.json", {"versions": versions(), "cases": cases})
+    return {name: round(case["loss"], 4) for name, case in cases.items()}
+
+
 def adamw():
     """Twelve steps on a quadratic: two decay groups, warm-up and linear decay, global-norm clipping."""
     torch.manual_seed(13)
@@ -226,6 +378,7 @@ def main():
     print("MiniLM token counts:", minilm(folder))
     print("tokenizer cases:", tokenizer_cases(folder))
     print("losses:", losses())
+    print("distillation:", distillation())
     print("AdamW gradient norms:", adamw())
 
 

@@ -67,7 +67,7 @@ fn public_weights_of_encoders_give_the_published_corners() {
             table.shallow_clone().copy_(&up);
         });
         let model = Model::new(&loaded.params, &loaded.config, Head::None);
-        let hidden = model.forward(&ids, &mask, None, Capture::default(), false).encoded.last_hidden;
+        let hidden = model.forward(&ids, &mask, None, &Capture::default(), false).encoded.last_hidden;
         let want = Tensor::from_slice2(&corner).to_kind(Kind::Float);
         close(name, &hidden.get(0).narrow(0, 1, 3).narrow(1, 1, 3), &want, 1e-4);
     }
@@ -85,7 +85,8 @@ fn public_weights_of_albert_fill_the_mask() {
         |id: i64| tokenizer["model"]["vocab"][id as usize][0].as_str().unwrap().trim_start_matches('▁').to_owned();
     let list = Vec::<i64>::try_from(ids.get(0)).unwrap();
     let at = list.iter().position(|&id| token(id) == "[MASK]").unwrap() as i64;
-    let logits = model(&folder, Head::MaskedLm).forward(&ids, &ids.ones_like(), None, Capture::default(), false).logits;
+    let logits =
+        model(&folder, Head::MaskedLm).forward(&ids, &ids.ones_like(), None, &Capture::default(), false).logits;
     let best = Vec::<i64>::try_from(logits.get(0).get(at).topk(5, -1, true, true).1).unwrap();
     let best: Vec<String> = best.into_iter().map(token).collect();
     assert_eq!(best, ["capital", "capitol", "comune", "arrondissement", "bastille"]);
@@ -98,7 +99,7 @@ fn public_weights_of_electra_find_the_replaced_token() {
     let _guard = tch::no_grad_guard();
     let ids = encode(&folder, "One Two Three Ten Five Six Seven Eight");
     let model = model(&folder, Head::ReplacedToken);
-    let own = model.forward(&ids, &ids.ones_like(), None, Capture::default(), false).logits.sigmoid().get(0);
+    let own = model.forward(&ids, &ids.ones_like(), None, &Capture::default(), false).logits.sigmoid().get(0);
     let want = Tensor::from_slice(&[0.0101f32, 0.0030, 0.0010, 0.0018, 0.9489, 0.0067, 0.0026, 0.0017, 0.0311, 0.0101]);
     close("replaced tokens", &own, &want, 1e-4);
 }
@@ -112,7 +113,7 @@ fn public_weights_of_gpt2_go_on_with_the_dog() {
     let mut ids = vec![464i64, 3290];
     while ids.len() < 20 {
         let text = Tensor::from_slice(&ids).unsqueeze(0);
-        let logits = model.forward(&text, &text.ones_like(), None, Capture::default(), false).logits;
+        let logits = model.forward(&text, &text.ones_like(), None, &Capture::default(), false).logits;
         ids.push(logits.get(0).get(-1).argmax(-1, false).int64_value(&[]));
     }
     let want =

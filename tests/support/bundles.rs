@@ -178,7 +178,7 @@ impl Made {
             |values: &[u32]| Tensor::from_slice(&values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()).unsqueeze(0);
         let (ids, types) = (row(ids), row(types));
         let model = Model::new(&self.params, &self.config, self.head);
-        model.forward(&ids, &ids.ones_like(), Some(&types), Capture::default(), false).logits
+        model.forward(&ids, &ids.ones_like(), Some(&types), &Capture::default(), false).logits
     }
 
     /// [`Made::logits`] of a text, or of two, with their special tokens.

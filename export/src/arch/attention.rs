@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::capture::Projections;
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
 
@@ -23,6 +24,19 @@ fn visible(mask: &Tensor, causal: bool, band: Option<(usize, Option<usize>)>) ->
         seen = seen.logical_and(&inside);
     }
     keep * seen.to_kind(Kind::Float)
+}
+
+/// 1 where query and key are tokens of `mask` and the key is `seen` (as [`visible`] says), else 0:
+/// `[batch, 1, query, key]`.
+fn token_pairs(seen: &Tensor, mask: &Tensor) -> Tensor {
+    seen * mask.to_kind(Kind::Float).unsqueeze(1).unsqueeze(-1)
+}
+
+/// Which pairs of positions a layer's attention joins, `[batch, query, key]` of 1 and 0 (fp32): both are tokens of
+/// `mask` (`[batch, length]`, 1 token, 0 pad) and the query may see the key. Losses over attention take it in place
+/// of the mask where a model is causal.
+pub fn visible_pairs(config: &ModelConfig, mask: &Tensor, layer: usize) -> Tensor {
+    token_pairs(&visible(mask, config.causal, config.attention_pattern.band(layer)), mask).squeeze_dim(1)
 }
 
 /// Query position minus key position, `[length, length]`.
@@ -52,7 +66,6 @@ impl Bias {
     ) -> Self {
         let seen = visible(mask, causal, band);
         let hidden = (&seen - 1.0) * f64::from(f32::MAX);
-        let queries = mask.to_kind(Kind::Float).unsqueeze(1).unsqueeze(-1);
         Self {
             added: match relative {
                 // Not a sum: the lowest value must stay finite.
@@ -60,7 +73,7 @@ impl Bias {
                 None => hidden,
             },
             relative: relative.map(Tensor::shallow_clone),
-            keep: seen * queries,
+            keep: token_pairs(&seen, mask),
         }
     }
 }
@@ -73,6 +86,20 @@ pub(super) fn relative_bias(table: &Tensor, config: &ModelConfig, length: i64) -
         Tensor::embedding(table, &Tensor::from_slice(&buckets).to_device(table.device()), -1, false, false);
     let index = (length - 1) - distances(length, table.device());
     Tensor::embedding(&by_distance, &index, -1, false, false).permute([2, 0, 1]).unsqueeze(0)
+}
+
+/// What of one layer's attention is kept.
+#[derive(Clone, Copy)]
+pub(super) struct Keep {
+    pub scores: bool,
+    pub projections: bool,
+}
+
+/// What attention gives: its output `[batch, length, hidden]`, and what was kept.
+pub(super) struct Attended {
+    pub states: Tensor,
+    pub scores: Option<Tensor>,
+    pub projections: Option<Projections>,
 }
 
 pub(super) struct Attention {
@@ -101,16 +128,15 @@ impl Attention {
         x.view([batch, length, self.heads, self.head_size]).transpose(1, 2)
     }
 
-    /// `x` `[batch, length, hidden]`. Returns the context and, when asked, the scores that distillation compares:
-    /// `Q K^T / sqrt(d)` with a relative position bias, before mask and softmax, `[batch, heads, length, length]`,
-    /// 0 where query or key is padding or the key may not be seen.
+    /// `x` `[batch, length, hidden]`. The scores are what distillation compares: `Q K^T / sqrt(d)` with a relative
+    /// position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query or key is padding or the
+    /// key may not be seen.
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them.
-    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, scores_too: bool, train: bool) -> (Tensor, Option<Tensor>) {
-        let q = self.split_heads(&self.query.forward(x));
-        let k = self.split_heads(&self.key.forward(x));
-        let v = self.split_heads(&self.value.forward(x));
-        let (context, scores) = if scores_too {
+    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
+        let (query, key, value) = (self.query.forward(x), self.key.forward(x), self.value.forward(x));
+        let (q, k, v) = (self.split_heads(&query), self.split_heads(&key), self.split_heads(&value));
+        let (context, scores) = if keep.scores {
             let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
             let weights = (&products + &bias.added).softmax(-1, Kind::Float).dropout(self.dropout, train);
             let scores = match &bias.relative {
@@ -124,6 +150,10 @@ impl Attention {
             (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, None, false), None)
         };
         let (batch, length) = (x.size()[0], x.size()[1]);
-        (context.transpose(1, 2).contiguous().view([batch, length, self.heads * self.head_size]), scores)
+        Attended {
+            states: context.transpose(1, 2).contiguous().view([batch, length, self.heads * self.head_size]),
+            scores,
+            projections: keep.projections.then(|| Projections { query, key, value }),
+        }
     }
 }

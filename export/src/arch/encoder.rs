@@ -1,20 +1,14 @@
 //! The transformer: embeddings, then layers of an attention block and a feed-forward block.
 
+use std::collections::BTreeMap;
+
 use tch::Tensor;
 
-use super::attention::{Attention, Bias, relative_bias};
+use super::attention::{Attended, Attention, Bias, Keep, relative_bias};
+use super::capture::{Capture, Projections};
 use super::embeddings::{Embeddings, Linear, Norm};
 use super::head::activate;
 use super::{Activation, Family, ModelConfig, Params, Scope};
-
-/// What a forward pass keeps besides the last hidden state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capture {
-    /// Every layer's hidden state, the embedding output first.
-    pub hidden_states: bool,
-    /// Every layer's attention scores before softmax, 0 where nothing may be seen.
-    pub attention_scores: bool,
-}
 
 /// The result of a forward pass.
 #[derive(Debug)]
@@ -24,8 +18,10 @@ pub struct Encoded {
     /// `layers + 1` tensors `[batch, length, hidden]` when captured, else empty. The last is
     /// [`Self::last_hidden`].
     pub hidden_states: Vec<Tensor>,
-    /// `layers` tensors `[batch, heads, length, length]` when captured, else empty.
-    pub attention_scores: Vec<Tensor>,
+    /// `[batch, heads, length, length]` by layer, of the layers that were captured.
+    pub attention_scores: BTreeMap<usize, Tensor>,
+    /// Queries, keys and values by layer, of the layers that were captured.
+    pub projections: BTreeMap<usize, Projections>,
 }
 
 struct AttentionBlock {
@@ -47,17 +43,18 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(&self, x: &Tensor, bias: &Bias, scores_too: bool, train: bool) -> (Tensor, Option<Tensor>) {
+    fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
         let attend = |x: &Tensor| {
-            let (context, scores) = self.attention.forward(x, bias, scores_too, train);
-            (self.output.forward(&context).dropout(self.dropout, train), scores)
+            let attended = self.attention.forward(x, bias, keep, train);
+            let states = self.output.forward(&attended.states).dropout(self.dropout, train);
+            Attended { states, ..attended }
         };
         if self.pre_norm {
-            let (attended, scores) = attend(&self.norm.forward(x));
-            (attended + x, scores)
+            let attended = attend(&self.norm.forward(x));
+            Attended { states: &attended.states + x, ..attended }
         } else {
-            let (attended, scores) = attend(x);
-            (self.norm.forward(&(attended + x)), scores)
+            let attended = attend(x);
+            Attended { states: self.norm.forward(&(&attended.states + x)), ..attended }
         }
     }
 }
@@ -126,23 +123,27 @@ impl Encoder {
         ids: &Tensor,
         mask: &Tensor,
         types: Option<&Tensor>,
-        capture: Capture,
+        capture: &Capture,
         train: bool,
     ) -> Encoded {
         let relative = self.relative_bias.as_ref().map(|table| relative_bias(table, &self.config, ids.size()[1]));
         let bias = |band| Bias::new(mask, self.config.causal, band, relative.as_ref());
         let dense = bias(None);
         let mut x = self.embeddings.forward(ids, mask, types, train);
-        let (mut hidden_states, mut attention_scores) = (Vec::new(), Vec::new());
+        let mut hidden_states = Vec::new();
+        let (mut attention_scores, mut projections) = (BTreeMap::new(), BTreeMap::new());
         for (layer, (attention, ffn)) in self.config.blocks().into_iter().enumerate() {
             if capture.hidden_states {
                 hidden_states.push(x.shallow_clone());
             }
             let banded = self.config.attention_pattern.band(layer).map(|band| bias(Some(band)));
             let bias = banded.as_ref().unwrap_or(&dense);
-            let (attended, scores) = self.attention[attention].forward(&x, bias, capture.attention_scores, train);
-            attention_scores.extend(scores);
-            x = self.ffn[ffn].forward(&attended, train);
+            let keep =
+                Keep { scores: capture.attention_scores.has(layer), projections: capture.projections.has(layer) };
+            let attended = self.attention[attention].forward(&x, bias, keep, train);
+            attention_scores.extend(attended.scores.map(|scores| (layer, scores)));
+            projections.extend(attended.projections.map(|projections| (layer, projections)));
+            x = self.ffn[ffn].forward(&attended.states, train);
         }
         if let Some(norm) = &self.final_norm {
             x = norm.forward(&x);
@@ -150,6 +151,9 @@ impl Encoder {
         if capture.hidden_states {
             hidden_states.push(x.shallow_clone());
         }
-        Encoded { last_hidden: x, hidden_states, attention_scores }
+        Encoded { last_hidden: x, hidden_states, attention_scores, projections }
     }
 }
+
+#[cfg(test)]
+mod tests;

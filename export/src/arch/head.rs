@@ -269,7 +269,7 @@ impl Model {
         ids: &Tensor,
         mask: &Tensor,
         types: Option<&Tensor>,
-        capture: Capture,
+        capture: &Capture,
         train: bool,
     ) -> ModelOutput {
         let encoded = self.encoder.forward(ids, mask, types, capture, train);

@@ -4,6 +4,7 @@
 //! architecture apart (names in files, the start of a classification head) hangs on its [`Family`].
 
 mod attention;
+mod capture;
 mod config;
 mod embeddings;
 mod encoder;
@@ -13,8 +14,10 @@ mod layout;
 mod presets;
 mod store;
 
+pub use attention::visible_pairs;
+pub use capture::{Capture, Layers, Projections};
 pub use config::{Activation, AttentionPattern, Family, ModelConfig, Sharing};
-pub use encoder::{Capture, Encoded, Encoder};
+pub use encoder::{Encoded, Encoder};
 pub use flops::{ElectraCost, flops};
 pub(crate) use head::{DenseActivation, HeadStart, masked_lm_activation};
 pub use head::{Head, Model, ModelOutput, Pooling};

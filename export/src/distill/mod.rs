@@ -1,7 +1,14 @@
 //! Distillation: what a student learns from its teacher besides the labels.
 
+mod layer_map;
 mod losses;
 mod teacher;
+mod weights;
 
-pub use losses::{DistilWeights, hidden_cosine, soft_target};
+pub use layer_map::LayerMap;
+pub use losses::{
+    Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
+    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
+};
 pub use teacher::TeacherOutputs;
+pub use weights::DistilWeights;

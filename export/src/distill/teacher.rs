@@ -36,7 +36,7 @@ impl TeacherOutputs {
         let _guard = tch::no_grad_guard();
         for indices in in_order_batches(&lengths, BATCH) {
             let batch = Batch::new(examples, indices, pad_id, device);
-            let output = teacher.forward(&batch.ids, &batch.mask, None, Capture::default(), false);
+            let output = teacher.forward(&batch.ids, &batch.mask, None, &Capture::default(), false);
             for (row, &index) in batch.indices.iter().enumerate() {
                 let length = lengths[index] as i64;
                 let states = output.encoded.last_hidden.get(row as i64).narrow(0, 0, length);

@@ -1,6 +1,7 @@
 //! Accuracy, latency and memory, all through the sdk: what is measured is what ships.
 
 mod accuracy;
+mod bootstrap;
 mod calibration;
 mod latency;
 mod machine;
@@ -9,6 +10,7 @@ pub mod metrics;
 mod quality;
 
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
+pub use bootstrap::{Interval, Outcomes, difference, interval, ratio};
 pub use calibration::{Calibrated, Observation, calibrate, calibration_error};
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub use machine::{Machine, Versions, machine, today, versions};

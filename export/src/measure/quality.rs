@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, Model, Overflow, TagOptions, Usage, similarity};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Outcomes;
 use super::accuracy::{CHUNK, Evaluation, classify, evaluate};
 use super::calibration::calibration_error;
 use super::metrics::{Metrics, f1, macro_f1, matthews, pearson, spearman, squad_exact, squad_f1};
@@ -11,7 +12,7 @@ use crate::data::{Example, Question, Rows, TaggedText, entities_of, labels_of};
 use crate::progress::Reporter;
 
 /// How a bundle did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskQuality {
     /// The bundle's task.
     pub task: String,
@@ -28,6 +29,13 @@ pub struct TaskQuality {
     /// Of a model with one right label: right and wrong by label.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
+    /// What each example adds to the headline, for intervals and comparisons.
+    #[serde(skip, default = "no_outcomes")]
+    pub outcomes: Outcomes,
+}
+
+fn no_outcomes() -> Outcomes {
+    Outcomes::Right(Vec::new())
 }
 
 impl TaskQuality {
@@ -40,7 +48,7 @@ impl TaskQuality {
 }
 
 /// Which label was taken for which.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Classes {
     /// Names, in the order of `confusion`.
     pub labels: Vec<String>,
@@ -56,7 +64,7 @@ pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<T
     let manifest = model.bundle().manifest();
     let mut run = Run { model, reporter, used: Used::default() };
     let mut classes = None;
-    let metrics = match rows {
+    let (metrics, outcomes) = match rows {
         Rows::Texts(examples) => {
             if manifest.embedding.is_some() {
                 run.similarities(examples)?
@@ -67,7 +75,7 @@ pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<T
                         let metrics = of_classes(&found);
                         (run.used.truncated, run.used.tokens_dropped) = (found.truncated, found.tokens_dropped);
                         classes = Some(Classes { labels: found.labels, confusion: found.confusion });
-                        metrics
+                        (metrics, Outcomes::Right(found.correct))
                     }
                     limbeck::bundle::Activation::Sigmoid => run.several_labels(examples)?,
                     _ => run.values(examples)?,
@@ -79,7 +87,7 @@ pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<T
     };
     let Used { truncated, tokens_dropped, windowed } = run.used;
     let task = manifest.task.name().to_owned();
-    Ok(TaskQuality { task, examples: rows.len(), metrics, truncated, tokens_dropped, windowed, classes })
+    Ok(TaskQuality { task, examples: rows.len(), metrics, truncated, tokens_dropped, windowed, classes, outcomes })
 }
 
 /// The share of texts that a bundle says are not its business.
@@ -141,11 +149,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn several_labels(&mut self, examples: &[Example]) -> Result<Metrics> {
+    fn several_labels(&mut self, examples: &[Example]) -> Result<(Metrics, Outcomes)> {
         let labels = self.model.bundle().labels().to_vec();
         // Right, guessed and there, by label.
         let mut counts = vec![[0usize; 3]; labels.len()];
-        let mut exact = 0;
+        let (mut exact, mut each) = (0, Vec::new());
         self.each(examples, |run, chunk| {
             for (example, answer) in chunk.iter().zip(classify(run.model, chunk, &ClassifyOptions::new())?) {
                 run.count(&answer.usage);
@@ -158,26 +166,30 @@ impl Run<'_> {
                     truth[index] = true;
                 }
                 exact += usize::from(answer.labels.iter().all(|scored| scored.holds == truth[scored.index]));
+                let mut own = [0; 3];
                 for scored in &answer.labels {
                     let there = truth[scored.index];
-                    let count = &mut counts[scored.index];
-                    count[0] += usize::from(there && scored.holds);
-                    count[1] += usize::from(scored.holds);
-                    count[2] += usize::from(there);
+                    let found = [there && scored.holds, scored.holds, there].map(usize::from);
+                    for (k, one) in found.into_iter().enumerate() {
+                        counts[scored.index][k] += one;
+                        own[k] += one;
+                    }
                 }
+                each.push(own);
             }
             Ok(())
         })?;
         let total = |k: usize| counts.iter().map(|count| count[k]).sum::<usize>();
         let by_label: f64 = counts.iter().map(|&[right, guessed, there]| f1(right, guessed, there)).sum();
-        Ok(named([
+        let metrics = named([
             ("micro_f1", f1(total(0), total(1), total(2))),
             ("macro_f1", by_label / labels.len().max(1) as f64),
             ("all_right", exact as f64 / examples.len().max(1) as f64),
-        ]))
+        ]);
+        Ok((metrics, Outcomes::Counts(each)))
     }
 
-    fn values(&mut self, examples: &[Example]) -> Result<Metrics> {
+    fn values(&mut self, examples: &[Example]) -> Result<(Metrics, Outcomes)> {
         let (mut values, mut truth) = (Vec::new(), Vec::new());
         self.each(examples, |run, chunk| {
             for (example, answer) in chunk.iter().zip(classify(run.model, chunk, &ClassifyOptions::new())?) {
@@ -189,14 +201,15 @@ impl Run<'_> {
         })?;
         let squares: f64 = values.iter().zip(&truth).map(|(value, truth)| (value - truth).powi(2)).sum();
         let error = (squares / values.len().max(1) as f64).sqrt();
-        Ok(named([
+        let metrics = named([
             ("pearson", pearson(&values, &truth)),
             ("spearman", spearman(&values, &truth)),
             ("root_mean_squared_error", error),
-        ]))
+        ]);
+        Ok((metrics, Outcomes::Values(values.into_iter().zip(truth).collect())))
     }
 
-    fn similarities(&mut self, examples: &[Example]) -> Result<Metrics> {
+    fn similarities(&mut self, examples: &[Example]) -> Result<(Metrics, Outcomes)> {
         let (mut cosines, mut truth) = (Vec::new(), Vec::new());
         let options = EmbedOptions::new().overflow(Overflow::AutoWindow);
         self.each(examples, |run, chunk| {
@@ -213,11 +226,12 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        Ok(named([("pearson", pearson(&cosines, &truth)), ("spearman", spearman(&cosines, &truth))]))
+        let metrics = named([("pearson", pearson(&cosines, &truth)), ("spearman", spearman(&cosines, &truth))]);
+        Ok((metrics, Outcomes::Values(cosines.into_iter().zip(truth).collect())))
     }
 
-    fn entities(&mut self, texts: &[TaggedText]) -> Result<Metrics> {
-        let (mut right, mut guessed, mut there) = (0, 0, 0);
+    fn entities(&mut self, texts: &[TaggedText]) -> Result<(Metrics, Outcomes)> {
+        let mut each = Vec::new();
         let options = TagOptions::new().overflow(Overflow::AutoWindow);
         self.each(texts, |run, chunk| {
             let plain: Vec<&str> = chunk.iter().map(|text| text.text.as_str()).collect();
@@ -229,24 +243,25 @@ impl Run<'_> {
                     .map(|(first, last, kind)| (text.words[first].start, text.words[last].end, kind))
                     .collect();
                 let found = answer.entities.iter().map(|e| (e.span.bytes.start, e.span.bytes.end, e.label.as_str()));
-                right += found.filter(|entity| truth.contains(entity)).count();
-                guessed += answer.entities.len();
-                there += truth.len();
+                let right = found.filter(|entity| truth.contains(entity)).count();
+                each.push([right, answer.entities.len(), truth.len()]);
             }
             Ok(())
         })?;
+        let [right, guessed, there] = [0, 1, 2].map(|k| each.iter().map(|count: &[usize; 3]| count[k]).sum());
         let share = |of: usize| right as f64 / of.max(1) as f64;
-        Ok(named([
+        let metrics = named([
             ("entity_f1", f1(right, guessed, there)),
             ("entity_precision", share(guessed)),
             ("entity_recall", share(there)),
-        ]))
+        ]);
+        Ok((metrics, Outcomes::Counts(each)))
     }
 
     /// Where questions may have no answer, none is given when it scores higher (SQuAD 2).
-    fn answers(&mut self, questions: &[Question]) -> Result<Metrics> {
+    fn answers(&mut self, questions: &[Question]) -> Result<(Metrics, Outcomes)> {
         let may_lack = questions.iter().any(|question| question.answers.is_empty());
-        let (mut exact, mut overlap) = (0.0, 0.0);
+        let (mut exact, mut overlaps) = (0.0, Vec::new());
         let options = AnswerOptions::new().top_k(1);
         self.each(questions, |run, chunk| {
             let pairs: Vec<(&str, &str)> = chunk.iter().map(|q| (q.question.as_str(), q.context.as_str())).collect();
@@ -259,11 +274,12 @@ impl Run<'_> {
                     answers => answers.iter().map(|&(start, end)| &question.context[start..end]).collect(),
                 };
                 exact += f64::from(u8::from(right.iter().any(|right| squad_exact(given, right))));
-                overlap += right.iter().map(|right| squad_f1(given, right)).fold(0.0, f64::max);
+                overlaps.push(right.iter().map(|right| squad_f1(given, right)).fold(0.0, f64::max));
             }
             Ok(())
         })?;
         let count = questions.len().max(1) as f64;
-        Ok(named([("exact", exact / count), ("f1", overlap / count)]))
+        let metrics = named([("exact", exact / count), ("f1", overlaps.iter().sum::<f64>() / count)]);
+        Ok((metrics, Outcomes::Shares(overlaps)))
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn make(
             |values: &[u32]| Tensor::from_slice(&values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()).unsqueeze(0);
         let (ids, types) = (row(tokens.get_ids()), row(tokens.get_type_ids()));
         let types = (usage.pairs && config.token_types > 1).then_some(&types);
-        let logits = model.forward(&ids, &ids.ones_like(), types, Capture::default(), false).logits;
+        let logits = model.forward(&ids, &ids.ones_like(), types, &Capture::default(), false).logits;
         let outputs = match usage.head {
             Head::Span => vec![logits.select(2, 0), logits.select(2, 1)],
             _ => vec![logits],

@@ -7,23 +7,47 @@ use anyhow::{Context, Result, bail};
 use limbeck::Model;
 use limbeck::bundle::{Latency, Provenance, Quality};
 
-use super::PreparedData;
-use super::stages::Run;
+use super::run::{Run, Trained};
+use crate::data::{Question, Rows};
 use crate::graph::WeightMode;
-use crate::measure::{BenchResult, Evaluation, evaluate};
+use crate::measure::{BenchResult, Interval, Outcomes, TaskQuality, difference, interval, ratio, task_quality};
 use crate::pack::{Draft, PackOptions, draft};
-use crate::progress::Reporter;
-use crate::report::{Comparison, ModelReport, QuantizationReport};
+use crate::report::{AblationReport, Comparison, ModelReport, QuantizationReport, SeedReport};
 
 /// Fresh processes that time each model; the models take turns, so that a machine that slows down slows
 /// all of them, and the median counts.
 const ROUNDS: usize = 3;
+/// Lengths in tokens that are timed too.
+const LENGTHS: &str = "16,32,64,128,256,512";
+
+/// Trained models of one recipe.
+pub(super) struct Models<'a> {
+    /// The folder of the teacher, if its weights are here.
+    pub teacher: Option<PathBuf>,
+    /// Students and controls in the order of the seeds.
+    pub students: &'a [Trained],
+    pub controls: &'a [Trained],
+    pub ablations: &'a [(String, Vec<Trained>)],
+    pub teacher_sha256: &'a str,
+}
+
+/// What was measured of them.
+pub(super) struct Measured {
+    pub measure: String,
+    pub models: Vec<ModelReport>,
+    pub seeds: Vec<SeedReport>,
+    pub comparison: Comparison,
+    pub quantization: QuantizationReport,
+    pub ablation: Vec<AblationReport>,
+}
 
 struct Candidate {
     name: &'static str,
     file: PathBuf,
     draft: Draft,
-    test: Evaluation,
+    test: TaskQuality,
+    /// One for each seed.
+    outcomes: Vec<Outcomes>,
 }
 
 /// Opens a draft as the bundle it will be.
@@ -31,74 +55,154 @@ fn open(draft: &Draft) -> Result<Model> {
     Ok(Model::builder().open_bytes(draft.to_bytes()?)?)
 }
 
-/// Writes `teacher.limbeck`, `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8).
-///
-/// # Errors
-/// An int8 bundle that loses more on dev than the recipe allows is refused.
-pub(super) fn build_and_measure(
-    run: &Run,
-    data: &PreparedData,
-    teacher_sha256: &str,
-) -> Result<(Vec<ModelReport>, Comparison, QuantizationReport)> {
-    let (recipe, out) = (run.recipe, &run.options.out);
-    let provenance = Provenance {
-        teacher_sha256: teacher_sha256.to_owned(),
-        recipe_sha256: recipe.sha256()?,
-        exporter: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
-    };
-    let make = |name: &'static str, folder: &str, id: String, file: String, weights| -> Result<Candidate> {
+struct Bench<'a> {
+    run: &'a Run<'a>,
+    provenance: Provenance,
+}
+
+impl Bench<'_> {
+    fn draft(&self, folder: &Path, id: String, weights: WeightMode) -> Result<Draft> {
+        let recipe = self.run.recipe;
         let options = PackOptions {
             id,
             version: recipe.version.clone(),
             build: recipe.build,
+            task: Some(recipe.task),
             languages: recipe.languages.clone(),
             max_tokens: Some(recipe.max_tokens),
             weights,
-            provenance: Some(provenance.clone()),
+            provenance: Some(self.provenance.clone()),
             ..PackOptions::default()
         };
-        let mut draft = draft(&out.join(folder), &options)?;
+        draft(folder, &options)
+    }
+
+    fn quality(&self, draft: &Draft, rows: &Rows) -> Result<TaskQuality> {
+        task_quality(&open(draft)?, rows, self.run.reporter)
+    }
+
+    /// Scores of a model folder on test, in fp32.
+    fn outcomes(&self, folder: &Path) -> Result<TaskQuality> {
+        let draft = self.draft(folder, self.run.recipe.id.clone(), WeightMode::Float)?;
+        self.quality(&draft, &self.run.data.split.test)
+    }
+
+    fn candidate(&self, name: &'static str, folder: &Path, id: String, file: String, weights: WeightMode) -> Result<Candidate> {
+        let mut draft = self.draft(folder, id, weights)?;
         let model = open(&draft)?;
         draft.record_self_test(&model)?;
-        let test = evaluate(&model, &data.split.test, run.reporter, name)?;
-        Ok(Candidate { name, file: out.join(file), draft, test })
-    };
-    let id = &recipe.id;
-    let float = WeightMode::Float;
-    let mut candidates = vec![
-        make("teacher", "teacher", format!("{id}-teacher"), "teacher.limbeck".to_owned(), float)?,
-        make("control", "control", format!("{id}-control"), "control.limbeck".to_owned(), float)?,
-        make("student fp32", "student", id.clone(), format!("{id}.fp32.limbeck"), float)?,
-        make("student int8", "student", id.clone(), format!("{id}.limbeck"), WeightMode::DynamicInt8)?,
-    ];
-    let [_, control, fp32, int8] = candidates.as_mut_slice() else { bail!("four models are measured") };
-    let comparison = Comparison::paired(&fp32.test, &control.test);
-    let quantization = quantization(run.reporter, data, fp32, int8, recipe.bundle.max_drop)?;
+        let test = task_quality(&model, &self.run.data.split.test, self.run.reporter)?;
+        let outcomes = vec![test.outcomes.clone()];
+        Ok(Candidate { name, file: self.run.options.out.join(file), draft, test, outcomes })
+    }
+}
 
-    for candidate in &mut candidates {
-        let test = &candidate.test;
+/// Writes `teacher.limbeck`, `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8), of the seed that dev chose.
+///
+/// # Errors
+/// An int8 bundle that loses more on dev than the recipe allows is refused.
+pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> {
+    let recipe = run.recipe;
+    let bench = Bench {
+        run,
+        provenance: Provenance {
+            teacher_sha256: models.teacher_sha256.to_owned(),
+            recipe_sha256: recipe.sha256()?,
+            exporter: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
+        },
+    };
+    let best = (0..models.students.len())
+        .rev()
+        .max_by(|&a, &b| models.students[a].dev().total_cmp(&models.students[b].dev()))
+        .context("no student was trained")?;
+    let id = &recipe.id;
+    let mut candidates = Vec::new();
+    if let Some(folder) = &models.teacher {
+        let id = format!("{id}-teacher");
+        candidates.push(bench.candidate("teacher", folder, id, "teacher.limbeck".to_owned(), WeightMode::Float)?);
+    }
+    let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
+    let control = &models.controls[best].folder;
+    let student = &models.students[best].folder;
+    let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
+    let mut control = named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
+    let mut fp32 = named("student fp32", student, id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
+    let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::DynamicInt8)?;
+    let quantization = quantization(&bench, &fp32, &mut int8)?;
+
+    // The other seeds.
+    let of_all = |trained: &[Trained], own: &TaskQuality| -> Result<Vec<Outcomes>> {
+        let each = trained.iter().enumerate();
+        each.map(|(seed, trained)| Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes }))
+            .collect()
+    };
+    control.outcomes = of_all(models.controls, &control.test)?;
+    fp32.outcomes = of_all(models.students, &fp32.test)?;
+    let (gain, p_value) = difference(&fp32.outcomes, &control.outcomes);
+    let comparison = Comparison::new(gain, p_value, models.students.len());
+    let seeds = recipe
+        .seeds
+        .iter()
+        .enumerate()
+        .map(|(index, &seed)| SeedReport {
+            seed,
+            student: fp32.outcomes[index].score(),
+            student_dev: models.students[index].dev(),
+            control: control.outcomes[index].score(),
+            control_dev: models.controls[index].dev(),
+        })
+        .collect();
+    let mut ablation = Vec::new();
+    for (name, trained) in models.ablations {
+        let outcomes: Vec<Outcomes> =
+            trained.iter().map(|trained| Ok(bench.outcomes(&trained.folder)?.outcomes)).collect::<Result<_>>()?;
+        let (difference, p_value) = difference(&outcomes, &fp32.outcomes);
+        let seeds = outcomes.iter().map(Outcomes::score).collect();
+        ablation.push(AblationReport { name: name.clone(), score: interval(&outcomes), difference, p_value, seeds });
+    }
+    candidates.extend([control, fp32, int8]);
+    let measure = candidates[0].test.headline().0.to_owned();
+    let models = time(run, &mut candidates, teacher.as_ref(), &measure)?;
+    Ok(Measured { measure, models, seeds, comparison, quantization, ablation })
+}
+
+/// Times the models and writes their bundles with all that is known of them.
+fn time(
+    run: &Run,
+    candidates: &mut [Candidate],
+    teacher: Option<&Outcomes>,
+    measure: &str,
+) -> Result<Vec<ModelReport>> {
+    for candidate in candidates.iter_mut() {
+        let Interval { value, low, high } = interval(std::slice::from_ref(&candidate.test.outcomes));
         candidate.draft.manifest.quality = Some(Quality {
-            metric: "accuracy".to_owned(),
+            metric: measure.to_owned(),
             split: "test".to_owned(),
-            value: test.value,
-            low: test.low,
-            high: test.high,
-            examples: test.examples as u64,
+            value,
+            low,
+            high,
+            examples: candidate.test.examples as u64,
         });
         candidate.draft.write(&candidate.file)?;
     }
-    let sentence = median_sentence(data);
+    let text = median_text(&run.data.split.test);
     let mut timings: Vec<Vec<BenchResult>> = candidates.iter().map(|_| Vec::new()).collect();
-    let bar = run.reporter.bar("latency", (ROUNDS * candidates.len()) as u64, 0);
-    for round in 0..ROUNDS {
+    let mut by_length = Vec::new();
+    let bar = run.reporter.bar("latency", ((ROUNDS + 1) * candidates.len()) as u64, 0);
+    let runtime = run.options.runtime.as_deref();
+    for round in 0..=ROUNDS {
         for (i, candidate) in candidates.iter().enumerate() {
-            timings[i].push(measure_in_fresh_process(&candidate.file, sentence, run.options.runtime.as_deref())?);
+            if round == ROUNDS {
+                by_length.push(in_fresh_process(&candidate.file, &["--lengths", LENGTHS, "--runs", "50", "--warm-up", "10"], runtime)?);
+            } else {
+                timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
+            }
             bar.advance((round * candidates.len() + i + 1) as u64, candidate.name);
         }
     }
     bar.finish();
-    let mut models = Vec::new();
-    for (candidate, timings) in candidates.iter_mut().zip(&timings) {
+    let mut reports = Vec::new();
+    for ((candidate, timings), by_length) in candidates.iter_mut().zip(&timings).zip(by_length) {
         let p50 =
             median(timings.iter().filter_map(|t| Some(t.cases.first()?.p50_ms))).context("no latency was measured")?;
         let tokens = timings.first().and_then(|t| t.cases.first()).map_or(0, |c| c.tokens);
@@ -106,54 +210,60 @@ pub(super) fn build_and_measure(
         candidate.draft.manifest.latency =
             Some(Latency { p50_ms: p50, threads: 1, tokens, machine: format!("{} ({})", machine.cpu, machine.os) });
         let file_bytes = candidate.draft.write(&candidate.file)?;
-        models.push(ModelReport {
+        reports.push(ModelReport {
             name: candidate.name.to_owned(),
             file: candidate.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            accuracy: candidate.test.clone(),
+            score: interval(&candidate.outcomes),
+            retention: teacher.map(|teacher| ratio(&candidate.outcomes, teacher)),
+            examples: candidate.test.examples,
+            metrics: candidate.test.metrics.clone(),
+            classes: candidate.test.classes.clone(),
+            truncated: candidate.test.truncated,
             parameters: candidate.draft.manifest.architecture.parameters,
             file_bytes,
             latency_p50_ms: p50,
             latency_tokens: tokens,
+            latency_by_length: by_length.cases,
             peak_memory_mb: median(timings.iter().filter_map(BenchResult::added_memory_mb)),
         });
     }
-    Ok((models, comparison, quantization))
+    Ok(reports)
 }
 
-/// The contract: int8 may cost at most `max_drop` points of accuracy on dev.
-fn quantization(
-    reporter: &Reporter,
-    data: &PreparedData,
-    fp32: &Candidate,
-    int8: &mut Candidate,
-    max_drop: f64,
-) -> Result<QuantizationReport> {
-    let dev = |c: &Candidate| evaluate(&open(&c.draft)?, &data.split.dev, reporter, c.name);
-    let (dev_fp32, dev_int8) = (dev(fp32)?, dev(int8)?);
+/// The contract: int8 may cost at most `max_drop` points on dev.
+fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result<QuantizationReport> {
+    let max_drop = bench.run.recipe.bundle.max_drop;
+    let dev = &bench.run.data.split.dev;
+    let score = |candidate: &Candidate| Ok::<_, anyhow::Error>(bench.quality(&candidate.draft, dev)?.outcomes.score());
+    let (dev_fp32, dev_int8) = (score(fp32)?, score(int8)?);
     let report = QuantizationReport {
         mode: "int8-dynamic".to_owned(),
         max_drop_points: max_drop,
-        dev_drop_points: (dev_fp32.value - dev_int8.value) * 100.0,
-        test_drop_points: (fp32.test.value - int8.test.value) * 100.0,
+        dev_drop_points: (dev_fp32 - dev_int8) * 100.0,
+        test_drop_points: (fp32.test.outcomes.score() - int8.test.outcomes.score()) * 100.0,
     };
     if report.dev_drop_points > max_drop {
         bail!(
-            "int8 costs {:.2} points of accuracy on dev, more than the {max_drop} the recipe allows; \
+            "int8 costs {:.2} points on dev, more than the {max_drop} the recipe allows; \
              the fp32 student is in the folder `student`: ship it with `limbeck pack`, or raise bundle.max_drop",
             report.dev_drop_points
         );
     }
     if let Some(contract) = &mut int8.draft.manifest.quantization {
-        contract.measured_drop = Some(dev_fp32.value - dev_int8.value);
+        contract.measured_drop = Some(dev_fp32 - dev_int8);
     }
     Ok(report)
 }
 
-/// The test sentence of median length in bytes: what an app's call looks like.
-fn median_sentence(data: &PreparedData) -> &str {
-    let mut texts: Vec<&str> = data.split.test.iter().map(|e| e.text.as_str()).collect();
+/// The test text of median length in bytes: what an app's call looks like.
+fn median_text(rows: &Rows) -> &str {
+    let mut texts: Vec<&str> = match rows {
+        Rows::Texts(rows) => rows.iter().map(|row| row.pair.as_deref().unwrap_or(&row.text)).collect(),
+        Rows::Tagged(rows) => rows.iter().map(|row| row.text.as_str()).collect(),
+        Rows::Questions(rows) => rows.iter().map(|Question { context, .. }| context.as_str()).collect(),
+    };
     texts.sort_by_key(|t| (t.len(), *t));
-    texts[texts.len() / 2]
+    texts.get(texts.len() / 2).copied().unwrap_or_default()
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -162,14 +272,18 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Times one sentence on one thread in a process of its own, so that memory and cold start are its own.
+/// Times one text on one thread in a process of its own, so that memory and cold start are its own.
 ///
 /// # Errors
 /// The child's error text.
-pub fn measure_in_fresh_process(bundle: &Path, sentence: &str, runtime: Option<&Path>) -> Result<BenchResult> {
+pub fn measure_in_fresh_process(bundle: &Path, text: &str, runtime: Option<&Path>) -> Result<BenchResult> {
+    in_fresh_process(bundle, &["--runs", "200", "--warm-up", "30", "--text", text], runtime)
+}
+
+fn in_fresh_process(bundle: &Path, options: &[&str], runtime: Option<&Path>) -> Result<BenchResult> {
     let program = std::env::current_exe().context("cannot find the limbeck program itself")?;
     let mut command = Command::new(program);
-    command.arg("bench").arg(bundle).args(["--json", "--runs", "200", "--warm-up", "30", "--text", sentence]);
+    command.arg("bench").arg(bundle).arg("--json").args(options);
     if let Some(runtime) = runtime {
         command.arg("--runtime").arg(runtime);
     }

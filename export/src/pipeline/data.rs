@@ -111,12 +111,13 @@ impl TextSets {
         recipe: &Recipe,
         data: &PreparedData,
         folder: &Path,
-        sources: &augment::Sources,
+        sources: Option<&augment::Sources>,
         reporter: &Reporter,
     ) -> Result<Self> {
         let wanted = |on| recipe.stages.iter().any(|stage| stage.on == on);
         let augmented = match &recipe.augment {
             Some(options) if wanted(Texts::Augmented) => {
+                let sources = sources.context("a stage reads augmented rows; give --masked-lm FOLDER to make them")?;
                 Some(augment::augment(&data.split.train, sources, options, recipe.seeds[0], reporter)?)
             }
             _ => None,

@@ -1,22 +1,28 @@
-//! The whole way of `limbeck distill`: data, teacher, student, control, bundles, measurements, report.
+//! The whole way of `limbeck distill`: data, teachers, students, controls, bundles, measurements, report.
 
 mod bundles;
 mod data;
-mod stages;
+mod lesson;
+mod run;
+mod student;
+mod teacher;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use tch::Device;
 
-use crate::arch::Head;
-use crate::data::{Encoder, some_labels};
-use crate::distill::TeacherOutputs;
+use crate::data::{augment, some_labels};
 use crate::progress::Reporter;
-use crate::recipe::{Recipe, Start};
+use crate::recipe::{LossTerm, Recipe, TeacherSource};
 use crate::report::{Report, StageReport};
 use crate::{checkpoint, files, measure};
+
+use bundles::Models;
+use run::{Run, Trained};
+use student::{Origin, Variant};
+use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
@@ -24,24 +30,30 @@ pub use data::{PreparedData, prepare};
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]
 pub struct DistillOptions {
-    /// Hugging Face folder of the pretrained encoder that becomes the teacher.
-    pub teacher: PathBuf,
+    /// Hugging Face folders of the teachers, or of the encoders that become them; the first one's layers are learned.
+    pub teachers: Vec<PathBuf>,
+    /// Hugging Face folder of the encoder that gives the student its first weights, shape and tokenizer; the first
+    /// teacher's when `None`.
+    pub student: Option<PathBuf>,
     /// Folder that the recipe's file names are relative to.
     pub data: PathBuf,
     /// Folder of the results; a run that was stopped goes on from what it holds.
     pub out: PathBuf,
+    /// Folder where the teachers' outputs are kept.
+    pub cache: PathBuf,
+    /// Hugging Face folder of a masked language model, for augmentation.
+    pub masked_lm: Option<PathBuf>,
     /// Where training runs.
     pub device: Device,
     /// ONNX Runtime library; `None` leaves the search to the sdk.
     pub runtime: Option<PathBuf>,
     /// At most this long between training checkpoints.
     pub checkpoint_every: Duration,
+    /// Train the recipe without each of its parts too.
+    pub ablate: bool,
     /// Source revision to be named in the report.
     pub commit: Option<String>,
 }
-
-/// A teacher must beat the largest class on dev by this many points of 100, or there is nothing to distil.
-const TEACHER_MARGIN: f64 = 2.0;
 
 /// Runs a recipe and writes teacher, student and control folders, bundles and the report into
 /// `options.out`.
@@ -51,95 +63,91 @@ const TEACHER_MARGIN: f64 = 2.0;
 /// continues from there.
 pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -> Result<Report> {
     let started = Instant::now();
+    let first = options.teachers.first().map(PathBuf::as_path);
+    let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;
     let _lock = files::lock_folder(&options.out)?;
     reporter.log_to(&options.out.join("train.log"))?;
     limbeck::runtime::load(options.runtime.as_deref())?;
     let data = prepare(recipe, &options.data)?;
     let summary = &data.report;
+    let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
     reporter.note(&format!(
-        "Data: {} to train on, {} dev, {} test; labels {}; dropped {} duplicates and {} contradictions",
-        summary.train,
-        summary.dev,
-        summary.test,
-        some_labels(&data.labels),
-        summary.duplicates_dropped,
-        summary.contradictions_dropped
+        "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
+        summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
     files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    let teacher_sha256 = checkpoint::weights_sha256(first)?;
+    let sources = augmentation(options)?;
+    let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
+    let run = Run { recipe, options, data: &data, sets: &sets, reporter };
+    lost_tokens(&run, first)?;
 
-    let teacher_sha256 = checkpoint::weights_sha256(&options.teacher)?;
-    let tokenizer = checkpoint::tokenizer_path(&options.teacher)?;
-    let head = Head::Classification { labels: data.labels.len() };
-    tch::manual_seed(recipe.seed as i64);
-    // The teacher comes as an encoder: a head of another task or other labels is not ours to keep.
-    let pretrained = checkpoint::load(&options.teacher, head, options.device)?;
-    let config = pretrained.config.clone();
-    let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
-    let encoded = data.encode(&encoder)?;
-    if encoded.train.truncated > 0 {
-        reporter.note(&format!(
-            "Note: {} training texts are longer than {} tokens and were cut ({} tokens lost)",
-            encoded.train.truncated, recipe.max_tokens, encoded.train.tokens_dropped
-        ));
-    }
-    let run = stages::Run {
-        recipe,
-        options,
-        labels: &data.labels,
-        encoded: &encoded,
-        tokenizer: &tokenizer,
-        identity: files::sha256_hex(format!("{}{}{}", recipe.sha256()?, data.sha256, teacher_sha256).as_bytes()),
-        reporter,
-    };
-
-    reporter.note("Teacher: fine-tuning the encoder on the labels");
-    let teacher_params = pretrained.params;
-    let start_params = match recipe.student.start {
-        Start::Pretrained => Some(teacher_params.deep_clone()),
-        Start::Teacher => None,
-    };
-    let teacher = run.supervised("teacher", &config, &teacher_params, &recipe.teacher)?;
-    let majority = data.majority_on_dev();
-    if (teacher.best_dev - majority) * 100.0 < TEACHER_MARGIN {
-        bail!(
-            "the teacher reaches {:.1}% on dev and the largest class alone {:.1}%: there is nothing to distil; \
-             check the labels with `limbeck check`, or train longer",
-            teacher.best_dev * 100.0,
-            majority * 100.0
-        );
-    }
-
-    reporter.note("Student: distilling");
-    let layer_map = match &recipe.student.layer_map {
-        Some(map) => map.clone(),
-        None => checkpoint::evenly_spaced_layers(config.layers, recipe.student.layers),
-    };
-    let student_config = crate::arch::ModelConfig { layers: recipe.student.layers, ..config.clone() };
-    let origin = start_params.as_ref().unwrap_or(&teacher_params);
-    let start = || checkpoint::student_from_teacher(origin, &config, &student_config, &layer_map, head);
-    let teacher_model = crate::arch::Model::new(&teacher_params, &config, head);
-    let student_params = start()?;
-    let student = match run.finished("student", &student_config, &student_params)? {
-        Some(outcome) => outcome,
-        None => {
-            let outputs = TeacherOutputs::compute(
-                &teacher_model,
-                &encoded.train.examples,
-                config.pad_id,
-                options.device,
-                reporter,
-            )?;
-            run.distilled("student", &student_config, &student_params, &outputs)?
+    let only_answers = recipe.teacher.source == TeacherSource::Answers;
+    ensure!(!only_answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
+    let mut teachers = Vec::new();
+    let mut origin_alone = None;
+    if only_answers {
+        origin_alone = Some(Teacher::untrained(&run, first)?);
+    } else {
+        for (index, folder) in options.teachers.iter().enumerate() {
+            teachers.push(Teacher::make(&run, folder, index)?);
         }
+    }
+    if let Some(folder) = &options.student {
+        origin_alone = Some(Teacher::untrained(&run, folder)?);
+    }
+    let origin = match (&origin_alone, teachers.first()) {
+        (Some(own), _) => Origin::new(run, own, options.student.as_deref().unwrap_or(first), false)?,
+        (None, Some(teacher)) => Origin::new(run, teacher, first, true)?,
+        (None, None) => anyhow::bail!("there is neither a teacher nor a student to start from"),
     };
-    reporter.note("Control: the same student, start and steps, on the labels alone");
-    let control_params = start()?;
-    let control = run.supervised("control", &student_config, &control_params, &recipe.student.train)?;
+
+    let all_seeds = |variant: &Variant| -> Result<Vec<Trained>> {
+        recipe.seeds.iter().map(|&seed| origin.train(variant, &teachers, seed)).collect()
+    };
+    reporter.note("Student: distilling");
+    let students = all_seeds(&Variant::student(recipe))?;
+    reporter.note("Control: the same student and start, on the labels alone");
+    let controls = all_seeds(&Variant::control(recipe))?;
+    let mut ablations = Vec::new();
+    if options.ablate {
+        for (name, variant) in Variant::ablations(recipe) {
+            reporter.note(&format!("Ablation: {name}"));
+            ablations.push((name, all_seeds(&variant)?));
+        }
+    }
 
     reporter.note("Bundles: writing, checking and measuring through the sdk");
-    let (models, comparison, quantization) = bundles::build_and_measure(&run, &data, &teacher_sha256)?;
+    let teacher = teachers.first().map(|teacher| match recipe.teacher.source {
+        TeacherSource::Finished => first.to_owned(),
+        _ => options.out.join(&teacher.name),
+    });
+    let models = Models {
+        teacher,
+        students: &students,
+        controls: &controls,
+        ablations: &ablations,
+        teacher_sha256: &teacher_sha256,
+    };
+    let measured = bundles::build_and_measure(&run, &models)?;
+    let mut stages = Vec::new();
+    for teacher in &teachers {
+        stages.extend(teacher.outcome.clone().map(|outcome| StageReport {
+            name: teacher.name.clone(),
+            scored: true,
+            outcome,
+        }));
+    }
+    for (name, trained) in [("control", &controls[0]), ("student", &students[0])] {
+        for (index, (stage, outcome)) in trained.stages.iter().enumerate() {
+            let alone = trained.stages.len() == 1;
+            let scored = alone || recipe.stages[index].losses.iter().any(LossTerm::reads_head);
+            let name = if alone { name.to_owned() } else { format!("{name}, {stage}") };
+            stages.push(StageReport { name, scored, outcome: outcome.clone() });
+        }
+    }
     let report = Report {
-        schema: 1,
+        schema: 2,
         title: recipe.id.clone(),
         date: measure::today(),
         commit: options.commit.clone().unwrap_or_else(|| "unknown".to_owned()),
@@ -147,19 +155,40 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         versions: measure::versions(),
         recipe_sha256: recipe.sha256()?,
         teacher_sha256,
-        layer_map,
+        task: recipe.task.task().name().to_owned(),
+        measure: measured.measure,
+        layer_map: origin.layer_map.clone(),
         data: *summary,
-        majority_on_dev: majority,
-        models,
-        comparison,
-        quantization,
-        stages: [("teacher", teacher), ("control", control), ("student", student)]
-            .into_iter()
-            .map(|(name, outcome)| StageReport { name: name.to_owned(), outcome })
-            .collect(),
+        chance_on_dev: data.chance_on_dev(),
+        models: measured.models,
+        seeds: measured.seeds,
+        comparison: measured.comparison,
+        quantization: measured.quantization,
+        stages,
+        ablation: measured.ablation,
         wall_seconds: started.elapsed().as_secs_f64(),
     };
     files::write_json(&options.out.join("report.json"), &report)?;
     files::write_bytes(&options.out.join("report.html"), crate::report::html(&report, recipe)?.as_bytes())?;
     Ok(report)
+}
+
+fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
+    let Some(folder) = &options.masked_lm else { return Ok(None) };
+    Ok(Some(augment::Sources::load(folder, augment::VectorsFrom::MaskedLm, options.device)?))
+}
+
+/// Says how much of the training texts a model will not see.
+fn lost_tokens(run: &Run, folder: &std::path::Path) -> Result<()> {
+    let (config, _) = checkpoint::read_shape(folder)?;
+    let tokenizer = checkpoint::tokenizer_path(folder)?;
+    let encoder = crate::data::Encoder::new(&tokenizer, run.recipe.max_tokens, config.vocab_size)?;
+    let encoded = run.data.split.train.encode(run.data.goal, &encoder, &run.data.labels, run.recipe.stride)?;
+    if encoded.truncated > 0 {
+        run.reporter.note(&format!(
+            "Note: {} training texts are longer than {} tokens and were cut ({} tokens lost)",
+            encoded.truncated, run.recipe.max_tokens, encoded.tokens_dropped
+        ));
+    }
+    Ok(())
 }

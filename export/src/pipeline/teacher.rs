@@ -124,6 +124,22 @@ impl Teacher {
         Ok(teacher)
     }
 
+    /// An encoder that is no teacher: what a student starts from.
+    ///
+    /// # Errors
+    /// A folder that cannot be used.
+    pub(super) fn untrained(run: &Run, folder: &Path) -> Result<Self> {
+        let Run { recipe, data, options, .. } = *run;
+        let (config, _) = checkpoint::read_shape(folder)?;
+        let (info, pooling) = head_for(data.goal, &data.labels, &recipe.data.columns.label, folder)?;
+        let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, recipe.max_tokens, config.vocab_size)?;
+        tch::manual_seed(recipe.seeds[0] as i64);
+        let params = load_for(folder, &config, &info, options.device)?;
+        let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
+        let pretrained = Some(params.deep_clone());
+        Ok(Self { name: "encoder".to_owned(), config, info, pooling, params, pretrained, outcome: None, identity, encoder })
+    }
+
     fn dev_score(&self, run: &Run) -> Result<f64> {
         let model = self.model(TeacherState::Task)?;
         let tokens = run.encode(Texts::Train, &self.encoder)?;

@@ -23,7 +23,7 @@ fn cached_decoding_equals_the_full_pass_at_every_length() {
                 let drawn = Input::draw(&config, 3, 40, mask);
                 // Generation goes on at the right: texts of several lengths are padded on the left.
                 let input = if mask { drawn.left_padded() } else { drawn };
-                let full = model.forward(&input.ids, &input.mask, None, Capture::default(), false).logits;
+                let full = model.forward(&input.ids, &input.mask, None, &Capture::default(), false).logits;
                 // A prompt of several tokens, then one at a time; and a start with a single token.
                 for prompt in [1, 2, 7, 40] {
                     let mut past: Vec<(String, Tensor)> = (0..config.layers)

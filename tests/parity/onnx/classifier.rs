@@ -68,7 +68,7 @@ fn fp32_graphs_equal_tch() {
                 }
                 let input = Input::draw(&case.config, batch, length, mask);
                 let types = token_types.then_some(&input.types);
-                let want = model.forward(&input.ids, &input.mask, types, Capture::default(), false);
+                let want = model.forward(&input.ids, &input.mask, types, &Capture::default(), false);
                 let output = graph.run(&input);
                 let difference = largest_difference(&output[LOGITS], &want.logits);
                 assert!(difference <= 1e-4, "logits of {batch} x {length} differ by {difference} ({options:?})");
@@ -110,7 +110,7 @@ fn int8_graphs_stay_close() {
     let (mut error, mut size) = (0.0, 0.0);
     for length in [1, 2, 5, 16, 64, 200, 512] {
         let input = Input::draw(&case.config, 1, length, false);
-        let want = model.forward(&input.ids, &input.mask, None, Capture::default(), false).encoded.last_hidden;
+        let want = model.forward(&input.ids, &input.mask, None, &Capture::default(), false).encoded.last_hidden;
         error += squares(&(&graph.run(&input)[LAST_HIDDEN] - &want));
         size += squares(&want);
     }

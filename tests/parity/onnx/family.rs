@@ -59,7 +59,7 @@ fn compare(what: &str, config: &ModelConfig, head: Head, options: GraphOptions) 
         let inputs = if options.mask { vec![drawn.left_padded(), drawn] } else { vec![drawn] };
         for input in inputs {
             let types = options.token_types.then_some(&input.types);
-            let want = model.forward(&input.ids, &input.mask, types, Capture::default(), false);
+            let want = model.forward(&input.ids, &input.mask, types, &Capture::default(), false);
             let got = graph.run(&input);
             let mut names: Vec<&str> = got.keys().map(String::as_str).collect();
             for (name, want) in expected(head, &want) {
@@ -117,7 +117,7 @@ fn right_padded_first_tokens_equal_tch() {
                 let model = Model::new(&params, &config, head);
                 let mut graph = Graph::new(&arrays(&params), &config, head, options);
                 let input = Input::draw(&config, 4, 21, true);
-                let want = model.forward(&input.ids, &input.mask, None, Capture::default(), false);
+                let want = model.forward(&input.ids, &input.mask, None, &Capture::default(), false);
                 let got = graph.run(&input);
                 for (output, want) in expected(head, &want) {
                     let per_token = output == LAST_HIDDEN || (output == LOGITS && head == Head::Pretraining);
@@ -143,7 +143,7 @@ fn int8_graphs_of_every_architecture_stay_close() {
         let params = draw(&config, head);
         let model = Model::new(&params, &config, head);
         let input = Input::draw(&config, 1, 40, false);
-        let want = model.forward(&input.ids, &input.mask, None, Capture::default(), false).encoded.last_hidden;
+        let want = model.forward(&input.ids, &input.mask, None, &Capture::default(), false).encoded.last_hidden;
         let size = want.norm().double_value(&[]);
         for profile in [Profile::Ort, Profile::Portable] {
             let weights = WeightMode::DynamicInt8;

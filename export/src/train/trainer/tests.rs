@@ -53,7 +53,8 @@ fn run(folder: &Path, stop_before: Option<u64>, checkpoint_every: Duration) -> (
         checkpoint_every,
         stop_before,
     };
-    let forward = |batch: &Batch, train| model.forward(&batch.ids, &batch.mask, None, Capture::default(), train).logits;
+    let forward =
+        |batch: &Batch, train| model.forward(&batch.ids, &batch.mask, None, &Capture::default(), train).logits;
     let outcome = train(
         &stage,
         &Reporter::new(Output::Silent),

@@ -1,0 +1,130 @@
+use serde_json::json;
+use tch::{Device, Kind};
+
+use super::*;
+use crate::arch::{Head, Layers, Model, parameter_layout, visible_pairs};
+use crate::distill::{Padding, attention_distributions, attention_scores, hidden_states, relations};
+
+/// Wide weights, so that attention is far from even.
+fn config(kind: &str) -> ModelConfig {
+    let json = match kind {
+        "gpt2" => {
+            json!({"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 32,
+            "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "initializer_range": 0.3})
+        }
+        _ => json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 32,
+            "type_vocab_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+            "initializer_range": 0.3}),
+    };
+    ModelConfig::from_hf(&json).unwrap()
+}
+
+/// Two texts of 7 and 4 tokens.
+fn batch() -> (Tensor, Tensor) {
+    let ids = Tensor::randint(40, [2, 7], (Kind::Int64, Device::Cpu));
+    let mask = Tensor::from_slice(&[1i64, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]).view([2, 7]);
+    (ids, mask)
+}
+
+fn model(config: &ModelConfig) -> Model {
+    Model::new(&Params::initialise(&parameter_layout(config, Head::None), Device::Cpu), config, Head::None)
+}
+
+fn everything() -> Capture {
+    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All }
+}
+
+fn close(own: &Tensor, want: &Tensor, limit: f64) {
+    let difference = (own - want).abs().max().double_value(&[]);
+    assert!(difference <= limit, "{difference}");
+}
+
+#[test]
+fn only_the_named_layers_are_kept() {
+    let _turn = crate::seeded(61);
+    let _guard = tch::no_grad_guard();
+    let (config, (ids, mask)) = (config("bert"), batch());
+    let model = model(&config);
+    let run = |capture: &Capture| model.forward(&ids, &mask, None, capture, false).encoded;
+    let all = run(&everything());
+    assert_eq!((all.attention_scores.len(), all.projections.len(), all.hidden_states.len()), (3, 3, 4));
+    let some = run(&Capture {
+        attention_scores: Layers::Of(vec![2, 7]),
+        projections: Layers::Of(vec![0, 1]),
+        ..Capture::default()
+    });
+    assert_eq!(some.attention_scores.keys().collect::<Vec<_>>(), [&2]);
+    assert_eq!(some.projections.keys().collect::<Vec<_>>(), [&0, &1]);
+    assert!(some.hidden_states.is_empty());
+    // Fused and plain attention differ by rounding.
+    close(&some.attention_scores[&2], &all.attention_scores[&2], 1e-3);
+    close(&some.projections[&1].value, &all.projections[&1].value, 1e-4);
+    close(&some.last_hidden, &all.last_hidden, 1e-4);
+    // Keeping projections alone leaves the computation as it is, to the bit.
+    let projections = run(&Capture { projections: Layers::All, ..Capture::default() });
+    assert!(projections.attention_scores.is_empty());
+    assert_eq!(projections.last_hidden, run(&Capture::default()).last_hidden);
+}
+
+#[test]
+fn scores_are_products_of_the_kept_queries_and_keys() {
+    let _turn = crate::seeded(62);
+    let _guard = tch::no_grad_guard();
+    for kind in ["bert", "gpt2"] {
+        let (config, (ids, mask)) = (config(kind), batch());
+        let encoded = model(&config).forward(&ids, &mask, None, &everything(), false).encoded;
+        for layer in 0..3 {
+            let Projections { query, key, value } = &encoded.projections[&layer];
+            assert_eq!((query.size(), key.size(), value.size()), (vec![2, 7, 16], vec![2, 7, 16], vec![2, 7, 16]));
+            let heads = |x: &Tensor| x.view([2, 7, 4, 4]).transpose(1, 2);
+            let seen = visible_pairs(&config, &mask, layer).unsqueeze(1);
+            let products = heads(query).matmul(&heads(key).transpose(2, 3)) / 2.0 * &seen;
+            close(&encoded.attention_scores[&layer], &products, 1e-4);
+            // A pair that is seen has a score, and no other.
+            let scored = encoded.attention_scores[&layer].ne(0.0).to_kind(Kind::Float);
+            close(&scored, &seen.expand([2, 4, 7, 7], false), 0.0);
+        }
+    }
+}
+
+#[test]
+fn visible_pairs_are_of_tokens_and_in_causal_models_look_back() {
+    let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 1]).view([2, 3]);
+    let pairs = |kind| Vec::<f32>::try_from(visible_pairs(&config(kind), &mask, 0).view(-1)).unwrap();
+    assert_eq!(pairs("bert"), [1., 1., 0., 1., 1., 0., 0., 0., 0., 1., 1., 1., 1., 1., 1., 1., 1., 1.]);
+    assert_eq!(pairs("gpt2"), [1., 0., 0., 1., 1., 0., 0., 0., 0., 1., 0., 0., 1., 1., 0., 1., 1., 1.]);
+}
+
+#[test]
+fn a_model_that_is_its_own_teacher_has_no_loss_and_another_has() {
+    let _turn = crate::seeded(63);
+    let _guard = tch::no_grad_guard();
+    for kind in ["bert", "gpt2"] {
+        let (config, (ids, mask)) = (config(kind), batch());
+        let (own, other) = (model(&config), model(&config));
+        let run = |model: &Model| model.forward(&ids, &mask, None, &everything(), false).encoded;
+        let losses = |s: &Encoded, t: &Encoded| -> Vec<f64> {
+            let pairs = visible_pairs(&config, &mask, 2);
+            let (scores, teacher_scores) = (&s.attention_scores[&2], &t.attention_scores[&2]);
+            let (values, teacher_values) = (&s.projections[&2].value, &t.projections[&2].value);
+            let one = Tensor::eye(16, (Kind::Float, Device::Cpu));
+            let hidden = |i: usize| {
+                hidden_states(&s.hidden_states[i], &t.hidden_states[i], &mask, Some(&one), Padding::Excluded)
+            };
+            [
+                hidden(0),
+                hidden(3),
+                attention_scores(scores, teacher_scores, &pairs, Padding::Excluded),
+                attention_distributions(scores, teacher_scores, &pairs),
+                relations(values, teacher_values, &pairs, 8),
+            ]
+            .into_iter()
+            .map(|loss| loss.unwrap().double_value(&[]))
+            .collect()
+        };
+        assert_eq!(losses(&run(&own), &run(&own))[..3], [0.0; 3]);
+        assert!(losses(&run(&own), &run(&own))[3..].iter().all(|loss| loss.abs() < 1e-6));
+        assert!(losses(&run(&own), &run(&other)).iter().all(|&loss| loss > 1e-2));
+    }
+}

@@ -1,0 +1,97 @@
+//! Limits that a report must keep, for scripts.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+use super::Report;
+
+/// A limit: `retention=97`, `gain=0.5`, `latency=3`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Requirement {
+    what: What,
+    limit: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// At least so many percent of the teacher's score, of the shipped student.
+    Retention,
+    /// At least such a score in percent.
+    Score,
+    /// At least so many points over the control.
+    Gain,
+    /// At most so many points lost by int8 on test.
+    Drop,
+    /// At most so many milliseconds for the median text.
+    Latency,
+    /// At most so many MB.
+    Size,
+}
+
+const NAMES: [(&str, What); 6] = [
+    ("retention", What::Retention),
+    ("score", What::Score),
+    ("gain", What::Gain),
+    ("drop", What::Drop),
+    ("latency", What::Latency),
+    ("size", What::Size),
+];
+
+impl FromStr for Requirement {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let names = NAMES.map(|(name, _)| name).join(", ");
+        let (name, number) = text.split_once('=').with_context(|| format!("\"{text}\": write NAME=NUMBER ({names})"))?;
+        let Some((_, what)) = NAMES.iter().find(|(known, _)| *known == name) else {
+            bail!("\"{name}\" cannot be required; use {names}");
+        };
+        let limit: f64 = number.parse().with_context(|| format!("\"{number}\" is no number"))?;
+        if !limit.is_finite() {
+            bail!("\"{number}\" is no limit");
+        }
+        Ok(Self { what: *what, limit })
+    }
+}
+
+impl Requirement {
+    /// What is wrong with a report, if it does not keep the limit.
+    pub fn broken_by(&self, report: &Report) -> Option<String> {
+        let shipped = report.models.last()?;
+        let limit = self.limit;
+        let (name, found, unit, at_least) = match self.what {
+            What::Retention => {
+                ("retention", shipped.retention.map_or(f64::NAN, |kept| kept.value * 100.0), "%", true)
+            }
+            What::Score => ("score", shipped.score.value * 100.0, "%", true),
+            What::Gain => ("gain over the control", report.comparison.gain.value * 100.0, " points", true),
+            What::Drop => ("drop by int8", report.quantization.test_drop_points, " points", false),
+            What::Latency => ("latency", shipped.latency_p50_ms, " ms", false),
+            What::Size => ("size", shipped.file_bytes as f64 / 1e6, " MB", false),
+        };
+        let kept = if at_least { found >= limit } else { found <= limit };
+        let word = if at_least { "at least" } else { "at most" };
+        (!kept).then(|| {
+            let found = if found.is_nan() { "unknown".to_owned() } else { format!("{found:.2}{unit}") };
+            format!("the {name} of the {} is {found}, and {word} {limit}{unit} is required", shipped.name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_and_mistakes_named() {
+        let limit: Requirement = "retention=97.5".parse().unwrap();
+        assert_eq!(limit, Requirement { what: What::Retention, limit: 97.5 });
+        for (text, expected) in
+            [("retention", "NAME=NUMBER"), ("speed=3", "retention, score"), ("size=big", "no number"), ("size=nan", "limit")]
+        {
+            let error = text.parse::<Requirement>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
