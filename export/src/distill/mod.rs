@@ -1,7 +1,10 @@
 //! Distillation: what a student learns from its teacher besides the labels.
 
+pub mod cache;
+mod labels_file;
 mod losses;
 mod teacher;
 
+pub use labels_file::{TeacherFile, read_teacher_file};
 pub use losses::{DistilWeights, hidden_cosine, soft_target};
 pub use teacher::TeacherOutputs;
