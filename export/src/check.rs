@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::arch::{Head, count_parameters};
 use crate::checkpoint::{load, tokenizer_path};
-use crate::data::{Encoder, Example};
+use crate::data::{Encoder, Example, Rows};
 use crate::pipeline::prepare;
 use crate::recipe::Recipe;
 
@@ -56,10 +56,12 @@ pub fn check(recipe: &Recipe, teacher: &Path, data: &Path) -> Result<Findings> {
             "data: {} to train on, {} dev, {} test; {} duplicates and {} contradictions dropped",
             report.train, report.dev, report.test, report.duplicates_dropped, report.contradictions_dropped
         ));
-        classes(&prepared.split.train, &prepared.labels, &mut findings);
+        if let Rows::Texts(train) = &prepared.split.train {
+            classes(train, &prepared.labels, &mut findings);
+        }
         findings.facts.push(format!(
             "largest class of dev alone: {:.1}%; the teacher must beat it",
-            prepared.majority_on_dev() * 100.0
+            prepared.chance_on_dev() * 100.0
         ));
     }
     let Some(checkpoint) = checkpoint else { return Ok(findings) };
@@ -95,7 +97,7 @@ pub fn check(recipe: &Recipe, teacher: &Path, data: &Path) -> Result<Findings> {
                 for (name, set) in
                     [("train", &prepared.split.train), ("dev", &prepared.split.dev), ("test", &prepared.split.test)]
                 {
-                    match encoder.encode(set, &prepared.labels) {
+                    match set.encode(prepared.goal, &encoder, &prepared.labels, recipe.stride) {
                         Err(error) => findings.problems.push(format!("{name}: {error:#}")),
                         Ok(encoded) if encoded.truncated as f64 > set.len() as f64 * MANY_CUT => {
                             findings.warnings.push(format!(

@@ -12,6 +12,7 @@ mod split;
 mod tagged;
 mod target;
 
+pub use augment::AugmentOptions;
 pub use batch::{Batch, epoch_batches, in_order_batches};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::{Goal, LabelKind};

@@ -1,14 +1,14 @@
 //! Distillation: what a student learns from its teacher besides the labels.
 
+mod cache;
+mod labels_file;
 mod layer_map;
 mod losses;
-mod teacher;
-mod weights;
 
+pub use cache::{CacheKey, Extent, Field, TeacherCache, rows_sha256};
+pub use labels_file::{TeacherFile, read_teacher_file};
 pub use layer_map::LayerMap;
 pub use losses::{
     Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
     soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
-pub use teacher::TeacherOutputs;
-pub use weights::DistilWeights;

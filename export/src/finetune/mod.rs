@@ -155,7 +155,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         checkpoint_every: options.checkpoint_every,
         stop_before: None,
     };
-    let loss = |batch: &_| Ok(Loss { total: pupil.loss(batch), parts: vec![] });
+    let loss = |batch: &_, _| Ok(Loss { total: pupil.loss(batch), parts: vec![] });
     let outcome =
         train(&stage, reporter, &loss, &|| Ok(pupil.score(&dev_set.examples, config.pad_id, options.device)))?;
     if let Some(pooling) = pooling {

@@ -95,7 +95,7 @@ fn all_relations() -> Vec<Relation> {
 }
 
 /// Vectors of which a relation is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relation {
     /// Q-Q (MiniLMv2).

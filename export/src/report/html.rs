@@ -56,7 +56,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         d.test,
         d.duplicates_dropped,
         d.contradictions_dropped,
-        report.majority_on_dev * 100.0
+        report.chance_on_dev * 100.0
     )?;
     writeln!(page, "<h2>Recipe</h2><pre>{}</pre></html>", escape(&recipe.to_toml()?))?;
     Ok(page)
@@ -67,7 +67,7 @@ fn models(page: &mut String, report: &Report) -> Result<()> {
         "<table><tr><th>model<th>test accuracy<th>95% interval<th>parameters<th>file<th>p50 latency<th>peak memory</tr>",
     );
     for model in &report.models {
-        let a = &model.accuracy;
+        let a = &model.score;
         write!(
             page,
             "<tr><td>{}<td>{:.1}%<td>{:.1} to {:.1}%<td>{:.1} M<td>{:.1} MB<td>{:.2} ms<td>{}</tr>",
@@ -111,13 +111,13 @@ fn stages(page: &mut String, report: &Report) -> Result<()> {
 
 fn confusion(page: &mut String, report: &Report) -> Result<()> {
     let Some(shipped) = report.models.last() else { return Ok(()) };
-    let a = &shipped.accuracy;
+    let Some(classes) = &shipped.classes else { return Ok(()) };
     write!(page, "<h2>Confusion of the {}</h2><table><tr><th>true \\ predicted", escape(&shipped.name))?;
-    for label in &a.labels {
+    for label in &classes.labels {
         write!(page, "<th>{}", escape(label))?;
     }
     page.push_str("</tr>");
-    for (label, row) in a.labels.iter().zip(&a.confusion) {
+    for (label, row) in classes.labels.iter().zip(&classes.confusion) {
         write!(page, "<tr><td>{}", escape(label))?;
         for count in row {
             write!(page, "<td>{count}")?;

@@ -26,8 +26,8 @@ type Drawn = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 fn draw(area: &Area, report: &Report, x: &[f64], label: &str) -> Drawn {
     let fail = |e: DrawingAreaErrorKind<std::io::Error>| e.to_string();
     let percent = |v: f64| v * 100.0;
-    let low = report.models.iter().map(|m| percent(m.accuracy.low)).fold(f64::MAX, f64::min) - 1.0;
-    let high = report.models.iter().map(|m| percent(m.accuracy.high)).fold(f64::MIN, f64::max) + 1.0;
+    let low = report.models.iter().map(|m| percent(m.score.low)).fold(f64::MAX, f64::min) - 1.0;
+    let high = report.models.iter().map(|m| percent(m.score.high)).fold(f64::MIN, f64::max) + 1.0;
     let widest = x.iter().copied().fold(0.0, f64::max) * 1.25;
     let mut chart = ChartBuilder::on(area)
         .margin(12)
@@ -46,7 +46,7 @@ fn draw(area: &Area, report: &Report, x: &[f64], label: &str) -> Drawn {
     for (i, (model, &x)) in report.models.iter().zip(x).enumerate() {
         let colour = Palette99::pick(i).to_rgba();
         let (low, value, high) =
-            (percent(model.accuracy.low), percent(model.accuracy.value), percent(model.accuracy.high));
+            (percent(model.score.low), percent(model.score.value), percent(model.score.high));
         chart.draw_series([PathElement::new(vec![(x, low), (x, high)], colour.stroke_width(2))]).map_err(fail)?;
         chart.draw_series([Circle::new((x, value), 5, colour.filled())]).map_err(fail)?;
         let name = Text::new(model.name.clone(), (x + widest * 0.015, value), ("sans-serif", 13));

@@ -122,7 +122,7 @@ pub struct Stage<'a> {
 pub fn train(
     stage: &Stage,
     reporter: &Reporter,
-    loss: &dyn Fn(&Batch) -> Result<Loss>,
+    loss: &dyn Fn(&Batch, f64) -> Result<Loss>,
     score: &dyn Fn() -> Result<f64>,
 ) -> Result<Outcome> {
     let options = stage.options;
@@ -154,7 +154,7 @@ pub fn train(
             }
             let batch = Batch::new(stage.examples, indices, stage.pad_id, stage.params.device());
             tch::manual_seed(step_seed(stage.seed, progress.step));
-            let loss = loss(&batch)?;
+            let loss = loss(&batch, progress.step as f64 / total as f64)?;
             let value = loss.total.double_value(&[]);
             if !value.is_finite() {
                 bail!(
