@@ -224,3 +224,14 @@ fn highest(values: &[f32], count: usize) -> Vec<u32> {
     ids.truncate(count);
     ids
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_logits_the_first_token_counts() {
+        assert_eq!(highest(&[1.0, 3.0, 2.0, 3.0, 2.0], 3), [1, 3, 2]);
+        assert_eq!(highest(&[1.0, 3.0], 9), [1, 0]);
+    }
+}
