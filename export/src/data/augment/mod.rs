@@ -135,9 +135,7 @@ impl Work<'_> {
         let progress = |done: usize, all: usize| {
             self.bar.advance((first + rows * done / all.max(1)) as u64, "masked words");
         };
-        let found = self.sources.find(texts, self.options, &progress)?;
-        self.bar.advance((first + rows) as u64, "masked words");
-        Ok(found)
+        self.sources.find(texts, self.options, &progress)
     }
 
     fn draw<'w>(&mut self, text: &str, words: &'w [Replaceable], row: usize, side: u64) -> Vec<copies::Copy<'w>> {
