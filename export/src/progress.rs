@@ -162,6 +162,11 @@ impl Bar {
                 let eta = HumanDuration(self.eta(done));
                 eprintln!("  {}: {done}/{}  about {eta} left  {message}", self.name, self.total);
             }
+            None if self.output == Output::JsonLines && (self.due(JSON_EVERY) || done == self.total) => {
+                let eta = self.eta(done).as_secs();
+                let value = json!({"stage": self.name, "done": done, "total": self.total, "eta_seconds": eta});
+                Reporter::new(self.output).event("progress", &value);
+            }
             None => {}
         }
     }

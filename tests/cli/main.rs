@@ -1,6 +1,7 @@
 //! The `limbeck` program from end to end, on a teacher so small that a whole distillation takes seconds.
 
 mod adb;
+mod augment;
 // Not through the crate `limbeck-tests`, which depends on this one.
 #[path = "../support/cache.rs"]
 #[allow(dead_code)]

@@ -2,6 +2,7 @@
 //!
 //! The reference values are committed in `references/`; `README.md` says how they were made.
 
+mod augment;
 mod bundles;
 mod checkpoints;
 mod family;

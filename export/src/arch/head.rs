@@ -299,12 +299,23 @@ impl Model {
                 // ALBERT's order head drops, BERT's next-sentence head does not.
                 let pooled = |pooled: &Tensor| if self.albert { drop(pooled) } else { pooled.shallow_clone() };
                 sentence_logits = pair.map(|(sentence, own)| sentence.forward(&pooled(own)));
-                decoder.forward(&norm.forward(&activate(&dense.forward(hidden), self.masked_lm_activation)))
+                masked_lm(hidden, dense, norm, decoder, self.masked_lm_activation)
             }
             Module::CausalLm(decoder) => decoder.forward(hidden),
         };
         ModelOutput { logits, sentence_logits, pooled, encoded }
     }
+
+    /// The logits `[..., vocabulary]` of a masked-LM head for some of the encoder's `[..., hidden]`: for a few tokens
+    /// of a text without the cost of all. `None` where the model has another head.
+    pub fn masked_lm_logits(&self, hidden: &Tensor) -> Option<Tensor> {
+        let Module::MaskedLm { dense, norm, decoder, .. } = &self.module else { return None };
+        Some(masked_lm(hidden, dense, norm, decoder, self.masked_lm_activation))
+    }
+}
+
+fn masked_lm(hidden: &Tensor, dense: &Linear, norm: &Norm, decoder: &Linear, activation: Activation) -> Tensor {
+    decoder.forward(&norm.forward(&activate(&dense.forward(hidden), activation)))
 }
 
 /// The vectors of each row's last token that is not padding, `[batch, hidden]`.

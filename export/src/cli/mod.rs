@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod adb;
+mod augment;
 mod bench;
 mod calibrate;
 mod check;
@@ -47,6 +48,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Check),
+    Augment(augment::Augment),
     Distill(distill::Distill),
     Finetune(finetune::Finetune),
     Eval(eval::Eval),
@@ -158,6 +160,7 @@ fn print(text: &str) -> Result<()> {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
+        Verb::Augment(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
         Verb::Finetune(verb) => verb.run(),
         Verb::Eval(verb) => verb.run(),

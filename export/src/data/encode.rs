@@ -80,6 +80,11 @@ impl Encoder {
         Ok(Self { tokenizer, max_tokens })
     }
 
+    /// The tokenizer, which neither truncates nor pads.
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// Encodes examples of which each has one label, among `labels`.
     pub fn encode(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
         self.texts(examples, |example| Ok(Target::Class(index_of(labels, &example.label, &example.source)?)))

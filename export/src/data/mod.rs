@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+pub mod augment;
 mod batch;
 mod encode;
 mod goal;

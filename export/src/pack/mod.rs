@@ -10,6 +10,7 @@ use limbeck::bundle as format;
 use limbeck::{BundleWriter, Calibration, Manifest};
 
 pub use task::TaskName;
+pub(crate) use task::mask_id;
 
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};

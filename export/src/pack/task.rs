@@ -199,7 +199,7 @@ fn entailment(labels: &[String]) -> Option<format::EntailmentSpec> {
 }
 
 /// The id of the token that stands for a word to be guessed.
-fn mask_id(folder: &Path) -> Result<u32> {
+pub(crate) fn mask_id(folder: &Path) -> Result<u32> {
     let path = crate::checkpoint::tokenizer_path(folder)?;
     let tokenizer = Tokenizer::from_file(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
     let settings = folder.join("tokenizer_config.json");
