@@ -67,7 +67,7 @@ fn token_mean(values: &Tensor, mask: &Tensor) -> Tensor {
     (values * &keep).sum(values.kind()) / keep.sum(values.kind()).clamp_min(1.0)
 }
 
-/// Log-softmax over the last dimension among what `keep` (Bool, broadcast) keeps. Elsewhere it is 0, for which a KL
+/// Log-softmax over the last dimension of fp32 or fp64 values among what `keep` (Bool, broadcast) keeps. Elsewhere it is 0, for which a KL
 /// divergence has no term.
 fn log_softmax_among(x: &Tensor, keep: &Tensor) -> Tensor {
     let dropped = keep.logical_not();
@@ -95,8 +95,10 @@ fn query_key_pairs(mask: &Tensor, batch: i64, length: i64) -> Result<Tensor> {
 /// `KL(teacher || student)` of the softmax over keys of two `[batch, heads, query, key]` scores among `pairs`, the mean
 /// over heads and over queries that have a key.
 fn mean_divergence(student: &Tensor, teacher: &Tensor, pairs: &Tensor) -> Tensor {
+    // Products of states are in half precision under autocast, which has no room for `lowest`.
+    let (student, teacher) = pair(student, teacher);
     let queries = pairs.any_dim(-1, false).sum(student.kind()).clamp_min(1.0);
-    let total = divergence(&log_softmax_among(student, pairs), &log_softmax_among(teacher, pairs));
+    let total = divergence(&log_softmax_among(&student, pairs), &log_softmax_among(&teacher, pairs));
     total / (queries * student.size()[1] as f64)
 }
 

@@ -57,7 +57,7 @@ mod tests {
             assert!(number(relations(&states, &states, &mask, heads)).abs() < 1e-14);
         }
         // A rotation of every head's space leaves all relations as they are.
-        let (rotation, _) = normal(&[6, 6], 1.0).linalg_qr("reduced");
+        let (rotation, _) = Tensor::linalg_qr(&normal(&[6, 6], 1.0), "reduced");
         let rotated = states.reshape([2, 5, 2, 6]).matmul(&rotation).reshape([2, 5, 12]);
         assert!(number(relations(&rotated, &states, &mask, 2)).abs() < 1e-12);
         assert!(number(relations(&rotated, &states, &mask, 3)) > 1e-3);
@@ -97,6 +97,9 @@ mod tests {
         let _turn = crate::seeded(34);
         let (s, t, mask) = (normal(&[2, 3, 4], 1.0), normal(&[2, 3, 6], 1.0), mask(&[3, 2]));
         check_precision(&s, &t, |s, t| relations(s, t, &mask, 2));
+        let (s, t) = (normal(&[2, 2, 3, 3], 1.0), normal(&[2, 2, 3, 3], 1.0));
+        let pairs = query_key_pairs(&mask, 2, 3).unwrap();
+        check_precision(&s, &t, |s, t| Ok(mean_divergence(s, t, &pairs)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Losses on what the heads give: the teacher's answers in place of labels.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{dimensions, divergence, log_softmax_among, pair, same_shape, shape};
+use super::{divergence, log_softmax_among, pair, same_shape, shape};
 
 /// What a sum over rows and classes is divided by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +71,9 @@ pub fn soft_labels(student: &Tensor, teacher: &Tensor, temperature: f64) -> Resu
 /// SQuAD (`run_squad_w_distillation.py`, which lets padding take part).
 pub fn soft_spans(student: &Tensor, teacher: &Tensor, mask: &Tensor, temperature: f64) -> Result<Tensor> {
     let (student, teacher) = softened(student, teacher, temperature)?;
-    dimensions("student", "span logits", &student, &["batch", "length", "2"])?;
-    let (batch, length) = (student.size()[0], student.size()[1]);
-    shape("student's logits of spans", &student, &[batch, length, 2])?;
+    let &[batch, length, 2] = student.size().as_slice() else {
+        bail!("the student's span logits are {:?}, expected [batch, length, 2]", student.size());
+    };
     shape("mask", mask, &[batch, length])?;
     let keep = mask.ne(0).unsqueeze(1);
     let log = |x: &Tensor| log_softmax_among(&x.transpose(1, 2), &keep);

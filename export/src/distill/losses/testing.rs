@@ -56,6 +56,7 @@ pub fn check_precision(student: &Tensor, teacher: &Tensor, loss: impl Fn(&Tensor
     let half = loss(&single, &cached).unwrap();
     assert_eq!(half.kind(), Kind::Float);
     assert_eq!(half, loss(&single, &cached.to_kind(Kind::Float)).unwrap());
+    assert_eq!(loss(&student.to_kind(Kind::BFloat16), &cached).unwrap().kind(), Kind::Float);
     assert_eq!(loss(student, &cached).unwrap().kind(), Kind::Double);
     near(half.double_value(&[]), number(loss(student, teacher)), 2e-2);
     let (student, teacher) = (student.copy().set_requires_grad(true), teacher.copy().set_requires_grad(true));
