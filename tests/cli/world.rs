@@ -165,12 +165,12 @@ pub fn hash(x: u64) -> u64 {
 const RECIPE: &str = r#"
 id = "tiny"
 max_tokens = 16
-seed = 3
+seeds = [3]
 
 [data]
 files = ["all.csv"]
 
-[teacher]
+[teacher.train]
 epochs = 6
 batch_size = 16
 learning_rate = 3e-3

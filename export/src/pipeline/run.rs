@@ -55,7 +55,6 @@ pub(super) struct Training<'a> {
 /// A model that was trained.
 pub(super) struct Trained {
     pub folder: PathBuf,
-    pub params: Params,
     /// How its stages went, by name.
     pub stages: Vec<(String, Outcome)>,
 }
@@ -86,7 +85,7 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
         from: TeacherState::Task,
         layer_map: Default::default(),
         losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
-        train: options.clone(),
+        train: Some(options.clone()),
     }]
 }
 
@@ -123,7 +122,7 @@ impl Run<'_> {
             let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
             params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
             self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
-            return Ok(Trained { folder: folder.clone(), params: training.params, stages: done.stages });
+            return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
         let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, training.teachers)).collect::<Result<_>>()?;
         let params = with_projections(&training, &needs)?;
@@ -153,7 +152,7 @@ impl Run<'_> {
             files::write_json(&own.join(MARKER), &marker)?;
             discard_checkpoint(&own);
         }
-        Ok(Trained { folder: folder.clone(), params, stages: outcomes })
+        Ok(Trained { folder: folder.clone(), stages: outcomes })
     }
 
     fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {
@@ -190,7 +189,7 @@ impl Run<'_> {
             params,
             examples: &tokens.train,
             pad_id: config.pad_id,
-            options: &stage.train,
+            options: stage.train.as_ref().unwrap_or(&self.recipe.student.train),
             seed,
             identity,
             checkpoint_every: self.options.checkpoint_every,

@@ -6,8 +6,8 @@ use super::stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, Teach
 use crate::distill::{Averaging, LayerMap, Padding};
 use crate::train::TrainOptions;
 
-/// A published way to distil. Each stands for stages, which [`super::Recipe::to_toml`] writes out; what a method says of
-/// training is a factor on the recipe's `student.train`, because papers train for days.
+/// A published way to distil. Each stands for stages, which [`super::Recipe::to_toml`] writes out; they train as the
+/// recipe's `student.train` says, because papers train for days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
@@ -42,7 +42,7 @@ fn labels(weight: f64) -> LossTerm {
 }
 
 impl Method {
-    /// The stages, trained as `train` says; those before the last keep their last weights.
+    /// The stages, trained as `train` says.
     pub fn stages(self, train: &TrainOptions) -> Vec<StageRecipe> {
         let stage = |name: &str, losses: Vec<LossTerm>| StageRecipe {
             name: name.to_owned(),
@@ -50,7 +50,7 @@ impl Method {
             from: TeacherState::Task,
             layer_map: LayerMap::Uniform,
             losses,
-            train: train.clone(),
+            train: Some(train.clone()),
         };
         let prediction = |losses| stage("prediction", losses);
         let layers = |projection, padding| {

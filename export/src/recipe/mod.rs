@@ -186,9 +186,22 @@ impl Recipe {
         if recipe.stages.is_empty() {
             recipe.stages = recipe.method.unwrap_or_default().stages(&recipe.student.train);
         } else if recipe.method.is_some() {
-            bail!("give `method` or `stages`, not both; `limbeck check` writes a method's stages out");
+            bail!("give `method` or `stages`, not both");
         }
         recipe.method = None;
+        for stage in &mut recipe.stages {
+            stage.train.get_or_insert_with(|| recipe.student.train.clone());
+        }
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe with other seeds.
+    ///
+    /// # Errors
+    /// No seed, or one twice.
+    pub fn with_seeds(self, seeds: Vec<u64>) -> Result<Self> {
+        let recipe = Self { seeds, ..self };
         recipe.check()?;
         Ok(recipe)
     }

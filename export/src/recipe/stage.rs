@@ -23,9 +23,9 @@ pub struct StageRecipe {
     pub layer_map: LayerMap,
     /// What is minimised: their weighted sum.
     pub losses: Vec<LossTerm>,
-    /// How it trains. A stage that is not the last keeps its last weights unless it says otherwise.
-    #[serde(default)]
-    pub train: TrainOptions,
+    /// How it trains; as `student.train` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainOptions>,
 }
 
 /// What a stage reads.
@@ -298,6 +298,6 @@ impl StageRecipe {
             !last || self.losses.iter().any(LossTerm::reads_head),
             "the last stage, {name}, does not train the head; give it labels, soft-targets or soft-cross-entropy"
         );
-        self.train.check(&format!("stage {name}"))
+        self.train.as_ref().map_or(Ok(()), |train| train.check(&format!("stage {name}")))
     }
 }
