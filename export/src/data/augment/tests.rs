@@ -1,3 +1,5 @@
+mod marks;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -41,10 +43,14 @@ fn model(folder: &Path, head: Head) {
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 100, "vocab": vocabulary}
     });
-    let config = ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": size,
-        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-        "max_position_embeddings": POSITIONS, "type_vocab_size": 2, "initializer_range": 0.5}))
-    .unwrap();
+    let config = json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": size, "hidden_size": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "type_vocab_size": 2,
+        "max_position_embeddings": POSITIONS, "initializer_range": 0.5});
+    save_random(folder, head, &config, &tokenizer);
+}
+
+fn save_random(folder: &Path, head: Head, config: &Value, tokenizer: &Value) {
+    let config = ModelConfig::from_hf(config).unwrap();
     let params = Params::initialise(&parameter_layout(&config, head), Device::Cpu);
     let source = folder.join("source.json");
     std::fs::write(&source, tokenizer.to_string()).unwrap();
