@@ -181,6 +181,15 @@ fn a_seed_gives_one_result_whatever_the_batch_threads_and_other_rows() {
     assert_ne!(texts(&run(&all, &sources, &options, 2)), texts(&first));
     let fewer = run(&Rows::Texts(rows[..11].to_vec()), &sources, &options, 1);
     assert_eq!(texts(&fewer), &texts(&first)[..fewer.rows.len()]);
+    // Rows with the same text, and the two sides of a pair, draw for themselves.
+    let same = example(&text(8), Some(&text(8)), "a");
+    let twice = run(&Rows::Texts(vec![same.clone(), same.clone()]), &sources, &options, 1);
+    let changed = |row: usize, second: bool| -> Vec<&str> {
+        let own = texts(&twice).iter().zip(&twice.origins).filter(|(_, origin)| **origin == row).map(|(row, _)| row);
+        let sides = own.map(|row| if second { row.pair.as_deref().unwrap_or_default() } else { row.text.as_str() });
+        sides.filter(|side| *side != same.text).collect()
+    };
+    assert!(changed(0, false) != changed(1, false) && changed(0, false) != changed(0, true));
     let hash = |rows: &Rows, options: &AugmentOptions, seed| identity(rows, &sources, options, seed).unwrap();
     let own = hash(&all, &options, 1);
     assert_eq!(own, hash(&all, &options, 1));
