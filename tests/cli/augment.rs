@@ -42,6 +42,8 @@ fn more_rows_for_texts_and_tags() {
     let texts = read("more.conll");
     assert!(texts.starts_with("Oslo\tB-LOC\nfilm\tO\n\nOslo\tB-LOC\n") && texts.matches("Oslo").count() > 1, "{texts}");
 
+    let output = augment("pairs.csv", "pairs.csv", &pairs);
+    assert!(stderr(&output).contains("a name that ends in .jsonl"), "{}", stderr(&output));
     let output = augment("x.conll", "x.json", &["--task", "question-answering"]);
     assert!(stderr(&output).contains("questions cannot be augmented"), "{}", stderr(&output));
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use limbeck_export::data::augment::{
     AugmentOptions, MaskedContext, PairCopies, Sources, VectorsFrom, augment_with_origins, record_path, save,
 };
-use limbeck_export::data::{Goal, Rows};
+use limbeck_export::data::{Format, Goal, Rows};
 use limbeck_export::device::training_device;
 use limbeck_export::pack::TaskName;
 
@@ -121,6 +121,11 @@ impl Augment {
     pub(super) fn run(self) -> Result<ExitCode> {
         let (goal, options) = (self.goal()?, self.options()?);
         ensure!(!self.entities || goal == Goal::Tags, "--entities is for token-classification");
+        ensure!(
+            goal == Goal::Tags || matches!(Format::of(&self.out), Ok(Format::Jsonl)),
+            "--out {}: rows are written as JSONL; give a name that ends in .jsonl",
+            self.out.display()
+        );
         if let Some(threads) = self.threads {
             ensure!(threads > 0, "--threads must be at least 1");
             tch::set_num_threads(threads);

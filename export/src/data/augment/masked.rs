@@ -89,9 +89,9 @@ impl MaskedWords {
         })
     }
 
-    /// The candidates of words of texts, `None` for a word of several tokens. They are the `options.candidates` likeliest
-    /// tokens in its place that are words in the form of its own token (the released code: the likeliest ones, of which
-    /// `##` pieces are dropped; so there may be fewer). `progress` hears of words done and words in all.
+    /// The candidates of words of texts, `None` for a word of several tokens: of the `options.candidates` likeliest tokens
+    /// in its place those that are words in the form of its own token. So there may be fewer, as in the released code,
+    /// which takes the likeliest tokens and then drops `##` pieces. `progress` hears of words done and words in all.
     pub(super) fn candidates(
         &self,
         texts: &[(&str, Vec<Range<usize>>)],

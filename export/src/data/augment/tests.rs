@@ -1,3 +1,5 @@
+mod marks;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -41,10 +43,14 @@ fn model(folder: &Path, head: Head) {
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 100, "vocab": vocabulary}
     });
-    let config = ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": size,
-        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-        "max_position_embeddings": POSITIONS, "type_vocab_size": 2, "initializer_range": 0.5}))
-    .unwrap();
+    let config = json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": size, "hidden_size": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "type_vocab_size": 2,
+        "max_position_embeddings": POSITIONS, "initializer_range": 0.5});
+    save_random(folder, head, &config, &tokenizer);
+}
+
+fn save_random(folder: &Path, head: Head, config: &Value, tokenizer: &Value) {
+    let config = ModelConfig::from_hf(config).unwrap();
     let params = Params::initialise(&parameter_layout(&config, head), Device::Cpu);
     let source = folder.join("source.json");
     std::fs::write(&source, tokenizer.to_string()).unwrap();
@@ -175,6 +181,15 @@ fn a_seed_gives_one_result_whatever_the_batch_threads_and_other_rows() {
     assert_ne!(texts(&run(&all, &sources, &options, 2)), texts(&first));
     let fewer = run(&Rows::Texts(rows[..11].to_vec()), &sources, &options, 1);
     assert_eq!(texts(&fewer), &texts(&first)[..fewer.rows.len()]);
+    // Rows with the same text, and the two sides of a pair, draw for themselves.
+    let same = example(&text(8), Some(&text(8)), "a");
+    let twice = run(&Rows::Texts(vec![same.clone(), same.clone()]), &sources, &options, 1);
+    let changed = |row: usize, second: bool| -> Vec<&str> {
+        let own = texts(&twice).iter().zip(&twice.origins).filter(|(_, origin)| **origin == row).map(|(row, _)| row);
+        let sides = own.map(|row| if second { row.pair.as_deref().unwrap_or_default() } else { row.text.as_str() });
+        sides.filter(|side| *side != same.text).collect()
+    };
+    assert!(changed(0, false) != changed(1, false) && changed(0, false) != changed(0, true));
     let hash = |rows: &Rows, options: &AugmentOptions, seed| identity(rows, &sources, options, seed).unwrap();
     let own = hash(&all, &options, 1);
     assert_eq!(own, hash(&all, &options, 1));
