@@ -62,7 +62,7 @@ fn candidates_are_the_likeliest_words() {
         let place = both.iter().position(|&own| own == mask).unwrap();
         let ids: Vec<i64> = both.iter().map(|&id| i64::from(id)).collect();
         let (ids, types) = (Tensor::from_slice(&ids).unsqueeze(0), Tensor::from_slice(&types).unsqueeze(0));
-        let logits = model.forward(&ids, &ids.ones_like(), Some(&types), Capture::default(), false).logits;
+        let logits = model.forward(&ids, &ids.ones_like(), Some(&types), &Capture::default(), false).logits;
         let (_, best) = logits.get(0).get(place as i64).topk(CANDIDATES as i64, -1, true, true);
         let best: Vec<i64> = Vec::try_from(best).unwrap();
         let expected = words(&tokenizer, best.into_iter().map(|id| id as u32), false);

@@ -72,10 +72,10 @@ fn of_rank(first: &Tensor, second: &Tensor, rank: i64) -> Result<(Tensor, Tensor
     // first^T = Q1 R1 and second^T = Q2 R2: the small R1 R2^T has the singular values of the large product.
     let (q1, r1) = Tensor::f_linalg_qr(&first.tr().to_kind(Kind::Double), "reduced")?;
     let (q2, r2) = Tensor::f_linalg_qr(&second.tr().to_kind(Kind::Double), "reduced")?;
-    let (u, s, vh) = Tensor::f_linalg_svd(&r1.matmul(&r2.tr()), false, "gesdd")?;
+    let (u, s, v) = r1.matmul(&r2.tr()).f_svd(true, true)?;
     let root = s.narrow(0, 0, rank).sqrt().unsqueeze(1);
     let a = &root * q1.matmul(&u.narrow(1, 0, rank)).tr();
-    let b = &root * q2.matmul(&vh.narrow(0, 0, rank).tr()).tr();
+    let b = &root * q2.matmul(&v.narrow(1, 0, rank)).tr();
     Ok((a.to_kind(Kind::Float), b.to_kind(Kind::Float)))
 }
 
@@ -241,7 +241,7 @@ mod tests {
         let _turn = crate::seeded(32);
         let (a, b) = (Tensor::randn([5, 9], F), Tensor::randn([5, 9], F));
         let product = a.tr().matmul(&b);
-        let (_, s, _) = Tensor::linalg_svd(&product, false, "gesdd");
+        let (_, s, _) = product.svd(true, true);
         for rank in [2, 4] {
             let (x, y) = of_rank(&a, &b, rank).unwrap();
             assert_eq!((x.size(), y.size()), (vec![rank, 9], vec![rank, 9]));

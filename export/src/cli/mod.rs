@@ -128,7 +128,12 @@ impl Columns {
 
 /// An error and its causes, leaving out a cause that the words before it already tell.
 fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+    // libtorch adds its own stack to what it says.
+    let said = |cause: &(dyn std::error::Error + 'static)| {
+        let text = cause.to_string();
+        text.split("\nException raised from").next().unwrap_or_default().to_owned()
+    };
+    error.chain().map(said).fold(String::new(), |text, cause| {
         if text.is_empty() {
             cause
         } else if text.contains(&cause) {
@@ -193,5 +198,7 @@ mod tests {
     fn a_cause_is_told_once() {
         let error = anyhow::anyhow!("disk full").context("cannot write x: disk full").context("packing");
         assert_eq!(message(&error), "packing: cannot write x: disk full");
+        let error = anyhow::anyhow!("bad shape\nException raised from f at g.cpp:3\nframe #0: x").context("training");
+        assert_eq!(message(&error), "training: bad shape");
     }
 }
