@@ -5,7 +5,7 @@ mod labels_file;
 mod layer_map;
 mod losses;
 
-pub use cache::{CacheKey, Extent, Field, TeacherCache, rows_sha256};
+pub use cache::{CacheKey, Extent, Field, Outputs, TeacherCache, rows_sha256};
 pub use labels_file::{TeacherFile, read_teacher_file};
 pub use layer_map::LayerMap;
 pub use losses::{

@@ -51,22 +51,23 @@ pub(super) fn bytes_of(kind: Dtype) -> usize {
     if kind == Dtype::F16 { 2 } else { 4 }
 }
 
-/// How the values of one example without padding lie in its padded row: `count` runs of `length` values, which follow
-/// each other in the example, and in the row begin where [`Self::starts`] says.
+/// How the values of one example without padding lie in its padded row: in runs, which follow each other in the example.
 pub(super) struct Runs {
     /// Values in a run.
     pub length: usize,
-    /// Runs.
-    pub count: usize,
-    /// Runs of a head, and values of a head and of a query in the row.
-    head: (usize, usize, usize),
+    count: usize,
+    /// Runs of a head, one a query.
+    queries: usize,
+    /// From a head to the next in the padded row.
+    head_stride: usize,
+    /// From a query to the next in the padded row.
+    query_stride: usize,
 }
 
 impl Runs {
     /// Where each run begins in the padded row.
     pub fn starts(&self) -> impl Iterator<Item = usize> {
-        let (queries, head, query) = self.head;
-        (0..self.count).map(move |run| run / queries * head + run % queries * query)
+        (0..self.count).map(|run| run / self.queries * self.head_stride + run % self.queries * self.query_stride)
     }
 }
 
@@ -101,10 +102,15 @@ impl Extent {
     /// Where an example of `length` tokens lies in a row padded to `longest`.
     pub(super) fn runs(self, length: usize, longest: usize) -> Runs {
         match self {
-            Self::Pair(heads) if length < longest => {
-                Runs { length, count: heads * length, head: (length, longest * longest, longest) }
-            }
-            _ => Runs { length: self.values(length) as usize, count: 1, head: (1, 0, 0) },
+            Self::Pair(heads) if length < longest => Runs {
+                length,
+                count: heads * length,
+                queries: length,
+                head_stride: longest * longest,
+                query_stride: longest,
+            },
+            // Padding only follows.
+            _ => Runs { length: self.values(length) as usize, count: 1, queries: 1, head_stride: 0, query_stride: 0 },
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Computing the shards that are missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use super::shard::{self, Column};
-use super::{Extent, FORMAT, Field, TeacherCache, space};
+use super::{Extent, FORMAT, Field, Outputs, TeacherCache, space};
 use crate::data::in_order_batches;
 use crate::files;
 use crate::progress::Reporter;
@@ -28,17 +28,13 @@ impl TeacherCache {
     /// # Errors
     /// `compute` fails, or gives another shape, NaN or infinity; another process is filling this cache; no disk space,
     /// which is noticed before the teacher runs where the system tells how much is free.
-    pub fn fill(
-        &mut self,
-        compute: &mut dyn FnMut(&[usize]) -> Result<BTreeMap<String, Tensor>>,
-        reporter: &Reporter,
-    ) -> Result<()> {
+    pub fn fill(&mut self, compute: &mut dyn FnMut(&[usize]) -> Result<Outputs>, reporter: &Reporter) -> Result<()> {
         if self.is_complete() {
             return Ok(());
         }
         let _lock = files::lock_folder(&self.folder).context("cannot keep the teacher's outputs")?;
         // Another process may have been at work since this one looked.
-        self.find_shards();
+        self.find_shards(reporter);
         self.remove_leftovers();
         space::require(&self.folder, self.missing_bytes())?;
         files::write_json(
@@ -118,13 +114,7 @@ impl TeacherCache {
     }
 
     /// Takes the padding off a batch of outputs.
-    fn gather(
-        &self,
-        shard: usize,
-        batch: &[usize],
-        outputs: &BTreeMap<String, Tensor>,
-        values: &mut [Vec<f32>],
-    ) -> Result<()> {
+    fn gather(&self, shard: usize, batch: &[usize], outputs: &Outputs, values: &mut [Vec<f32>]) -> Result<()> {
         let lengths = || batch.iter().map(|&example| self.plan.lengths[example]);
         let longest = lengths().max().unwrap_or(0);
         for (field, values) in self.key.fields.iter().zip(values) {

@@ -15,8 +15,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use safetensors::Dtype;
@@ -33,6 +33,9 @@ use crate::progress::Reporter;
 
 /// Changes with the layout of the files: older ones are then left alone.
 const FORMAT: u32 = 1;
+
+/// Tensors by the names of their fields.
+pub type Outputs = BTreeMap<String, Tensor>;
 
 /// All that decides a teacher's outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +132,7 @@ impl TeacherCache {
         let shards = (0..plan.shards()).map(|_| None).collect();
         // 64 bits keep folders apart; the shards carry the whole hash.
         let mut cache = Self { folder: folder.join(&identity[..16]), identity, key, plan, shards };
-        for problem in cache.find_shards() {
+        for problem in cache.find_shards(reporter) {
             reporter.note(&problem);
         }
         Ok(cache)
@@ -155,7 +158,7 @@ impl TeacherCache {
     ///
     /// # Errors
     /// An example or a field that the cache has not, or a shard that [`Self::fill`] has yet to compute.
-    pub fn batch(&self, indices: &[usize], fields: &[&str], device: Device) -> Result<BTreeMap<String, Tensor>> {
+    pub fn batch(&self, indices: &[usize], fields: &[&str], device: Device) -> Result<Outputs> {
         let mut rows = Vec::with_capacity(indices.len());
         for &example in indices {
             let examples = self.plan.lengths.len();
@@ -168,7 +171,7 @@ impl TeacherCache {
         }
         let longest = rows.iter().map(|row| self.plan.lengths[row.example]).max();
         let longest = longest.context("a batch of no examples")?;
-        let mut tensors = BTreeMap::new();
+        let mut tensors = Outputs::new();
         for &name in fields {
             let field = self.key.fields.iter().position(|field| field.name == name).with_context(|| {
                 let names: Vec<&str> = self.key.fields.iter().map(|field| field.name.as_str()).collect();
@@ -222,9 +225,10 @@ impl TeacherCache {
     }
 
     /// Maps and verifies the shards that are not held yet; says which are damaged.
-    fn find_shards(&mut self) -> Vec<String> {
+    fn find_shards(&mut self, reporter: &Reporter) -> Vec<String> {
         let missing: Vec<usize> = (0..self.shards.len()).filter(|&s| self.shards[s].is_none()).collect();
         let missing: Vec<usize> = missing.into_iter().filter(|&s| self.path(s).exists()).collect();
+        let bar = reporter.bar("verify", missing.len() as u64, 0);
         let found = Mutex::new(Vec::new());
         let next = AtomicUsize::new(0);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
@@ -236,12 +240,15 @@ impl TeacherCache {
                             held.verify(&self.key.fields)?;
                             Ok(held)
                         });
-                        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((shard, checked));
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.push((shard, checked));
+                        bar.advance(found.len() as u64, "shards");
                     }
                 });
             }
         });
-        let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        bar.finish();
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.sort_by_key(|(shard, _)| *shard);
         let mut problems = Vec::new();
         for (shard, checked) in found {

@@ -41,10 +41,10 @@ pub(super) fn explain(error: Error, folder: &Path, needed: u64) -> Error {
 fn not_enough(folder: &Path, needed: u64, free: Option<u64>) -> String {
     let free = free.map_or(String::new(), |free| format!(" and {free} are free"));
     format!(
-        "no disk space for the teacher's outputs: {needed} more bytes ({:.1} GB) are needed in {}{free}. Make room (the \
-         folders beside it hold the outputs of other teachers or data), choose another folder, or move this one to a \
-         larger disk and leave a link to it here: what it holds stays valid",
-        needed as f64 / 1e9,
+        "no disk space for the teacher's outputs: {needed} more bytes ({:.1} MB) at least are needed in {}{free}. Make \
+         room (the folders beside it hold the outputs of other teachers or data), choose another folder, or move this \
+         one to a larger disk and leave a link to it here: what it holds stays valid",
+        needed as f64 / 1e6,
         folder.display()
     )
 }
