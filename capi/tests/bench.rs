@@ -330,6 +330,7 @@ fn wrong_options_get_one_clear_line() {
         (&["x.limbeck", "--assert", "peak<=5ms"], "--assert"),
         (&["x.limbeck", "--runs"], "a value is missing"),
         (&["x.limbeck", "--nonsense", "1"], "--nonsense"),
+        (&["x.limbeck", "--nonsense"], "unknown option: --nonsense"),
         (&["x.limbeck", "y.limbeck"], "y.limbeck"),
         (&["--json"], "no bundle"),
         (&["--compare", "a"], "--compare"),
