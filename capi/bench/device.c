@@ -146,7 +146,7 @@ static double battery_power(const struct energy_meter *meter) {
 }
 
 void energy_begin(struct energy_meter *meter, const char *root) {
-    char folder[256], type[32];
+    char folder[256], path[400], type[32];
     DIR *opened;
     struct dirent *entry;
     memset(meter, 0, sizeof *meter);
@@ -156,11 +156,14 @@ void energy_begin(struct energy_meter *meter, const char *root) {
     snprintf(folder, sizeof folder, "%.200s/sys/class/powercap", root);
     opened = opendir(folder);
     while (opened && (entry = readdir(opened)) != NULL && meter->package_count < 8) {
-        const char *colon = strchr(entry->d_name, ':');
         size_t i = meter->package_count;
-        /* Packages, intel-rapl:0, and not their parts, intel-rapl:0:1. */
-        if (!colon || strchr(colon + 1, ':')) continue;
+        /* Packages, intel-rapl:0 (AMD's too), and neither their parts, intel-rapl:0:1, nor
+         * the same counters once more, intel-rapl-mmio:0. */
+        if (strncmp(entry->d_name, "intel-rapl:", 11) != 0 || strchr(entry->d_name + 11, ':')) continue;
         snprintf(meter->packages[i].path, sizeof meter->packages[i].path, "%.230s/%.60s", folder, entry->d_name);
+        /* Nor the whole device, "psys", which holds the packages. */
+        snprintf(path, sizeof path, "%s/name", meter->packages[i].path);
+        if (line_of(path, type, sizeof type) && strncmp(type, "package", 7) != 0) continue;
         if (!counter(meter->packages[i].path, "energy_uj", &meter->packages[i].last)) {
             meter->reason = "RAPL counters are there and cannot be read: that needs root on most systems";
             continue;
@@ -175,7 +178,6 @@ void energy_begin(struct energy_meter *meter, const char *root) {
     snprintf(folder, sizeof folder, "%.200s/sys/class/power_supply", root);
     opened = opendir(folder);
     while (opened && (entry = readdir(opened)) != NULL && !meter->battery[0]) {
-        char path[400];
         if (entry->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%.200s/%.60s/type", folder, entry->d_name);
         if (!line_of(path, type, sizeof type) || strcmp(type, "Battery") != 0) continue;
@@ -189,10 +191,12 @@ void energy_begin(struct energy_meter *meter, const char *root) {
 void energy_sample(struct energy_meter *meter) {
     size_t i;
     for (i = 0; i < meter->package_count; i++) {
-        uint64_t now, last = meter->packages[i].last;
+        uint64_t now, reached, last = meter->packages[i].last;
         if (!counter(meter->packages[i].path, "energy_uj", &now)) continue;
-        /* A counter starts anew when it has reached its range. */
-        meter->joules += (double)(now >= last ? now - last : now + meter->packages[i].range - last) / 1e6;
+        /* A counter starts anew when it has reached its range; where that is not known, what
+         * it counted before is lost. */
+        reached = now < last ? now + meter->packages[i].range : now;
+        if (reached > last) meter->joules += (double)(reached - last) / 1e6;
         meter->packages[i].last = now;
     }
     if (meter->battery[0]) {
@@ -219,12 +223,16 @@ double energy_end(struct energy_meter *meter, double seconds, const char **sourc
 
 const char *device_pin(const unsigned char *cpus, size_t count) {
 #ifdef __linux__
-    cpu_set_t set;
+    cpu_set_t set, had;
     size_t i;
     CPU_ZERO(&set);
     for (i = 0; i < count && i < CPU_SETSIZE; i++)
         if (cpus[i]) CPU_SET(i, &set);
-    return sched_setaffinity(0, sizeof set, &set) == 0 ? NULL : "this machine has none of these processors for us";
+    if (sched_setaffinity(0, sizeof set, &set) != 0) return "this machine has none of these processors for us";
+    /* The system leaves out those that there are not, or are not for us, without a word. */
+    if (sched_getaffinity(0, sizeof had, &had) != 0 || !CPU_EQUAL(&set, &had))
+        return "this machine has not all of these processors for us";
+    return NULL;
 #else
     (void)cpus;
     (void)count;

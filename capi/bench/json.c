@@ -257,7 +257,7 @@ struct json_value *json_read(const char *path, char *problem) {
         value = NULL;
     }
     if (!value)
-        snprintf(problem, 256, "%.180s is no JSON: no %s at byte %lu", path, reader.wrong ? reader.wrong : "value",
+        snprintf(problem, 256, "%.180s is no JSON: %s should be at byte %lu", path, reader.wrong ? reader.wrong : "a value",
                  (unsigned long)(reader.at - reader.begin));
     free(text);
     return value;

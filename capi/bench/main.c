@@ -179,7 +179,10 @@ static int finish(struct report *report) {
         report_json(report, stdout);
     else
         report_table(report, stdout);
-    if (fflush(stdout) != 0) good = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "limbeck-bench: the result cannot be written: %s\n", strerror(errno));
+        good = 0;
+    }
     if (!good) return 1;
     return report_assertions(report, stderr) ? 3 : 0;
 }

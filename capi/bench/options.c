@@ -138,7 +138,7 @@ int options_parse(int argc, char **argv, struct options *options) {
         const char *name = argv[i];
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         const char *end = "";
-        int good = 1;
+        int good = 1, missing = value == NULL;
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
             fputs(HELP, stdout);
             return 1;
@@ -166,7 +166,7 @@ int options_parse(int argc, char **argv, struct options *options) {
             options->compare[1] = argv[++i];
             continue;
         }
-        if (!value) return wrong(name, NULL);
+        if (missing) value = ""; /* what is no option at all is told first */
         if (strcmp(name, "--runtime") == 0)
             options->runtime = value;
         else if (strcmp(name, "--text") == 0)
@@ -195,6 +195,7 @@ int options_parse(int argc, char **argv, struct options *options) {
             good = assertion(value, options);
         else
             return wrong("unknown option", name);
+        if (missing) return wrong(name, NULL);
         if (!good) {
             fprintf(stderr, "limbeck-bench: %s cannot be `%s` (see limbeck-bench --help)\n", name, value);
             return 3;

@@ -117,12 +117,12 @@ pub unsafe extern "C" fn limbeck_nearest(
     error: *mut *mut limbeck_error,
 ) -> limbeck_status {
     let body = || {
+        // SAFETY: `found` is NULL or points to a number, by the header's rules.
+        let found = unsafe { ffi::out(found, "found") }?;
         let floats = count.checked_mul(length).ok_or_else(|| Failure::argument("count times length is too large"))?;
         // SAFETY: pointers are NULL or as their types say, by the header's rules.
-        let (found, query, vectors) = unsafe {
-            let found = ffi::out(found, "found")?;
-            (found, ffi::slice(query, length, "query")?, ffi::slice(vectors, floats, "vectors")?)
-        };
+        let (query, vectors) =
+            unsafe { (ffi::slice(query, length, "query")?, ffi::slice(vectors, floats, "vectors")?) };
         if length == 0 {
             return Err(Failure::argument("length is 0: there are no vectors of no floats"));
         }

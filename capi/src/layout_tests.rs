@@ -1,5 +1,5 @@
 //! The layout of every public struct against `abi/layout.json`, and rule 4 of
-//! the header. LIMBECK_BLESS=1 writes the file anew. tests/c/layout.c asks the C
+//! the header. LIMBECK_BLESS=1 writes the file anew. tests/c_programs.rs asks the C
 //! compiler for the same numbers.
 
 use std::mem::{align_of, offset_of, size_of};

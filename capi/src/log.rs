@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use limbeck_sdk::runtime::{self, LogLevel};
 
@@ -27,9 +27,19 @@ pub const LIMBECK_LOG_FATAL: u32 = 4;
 /// must return, soon: no longjmp and no C++ exception may leave it.
 pub type limbeck_log_function = Option<unsafe extern "C" fn(data: *mut c_void, level: u32, message: limbeck_str)>;
 
-/// Held for reading while the caller's function runs, so that whoever replaces
-/// it can wait until nobody is inside it.
-static INSIDE: RwLock<()> = RwLock::new(());
+/// The number of the function set last. Held for reading while a function runs, so
+/// that whoever replaces it can wait until nobody is inside it.
+static CURRENT: RwLock<u64> = RwLock::new(0);
+
+/// Held while a function is set, so that numbers follow the order in which they are.
+static SETTING: Mutex<u64> = Mutex::new(0);
+
+/// A function of the caller's.
+struct Logger {
+    function: unsafe extern "C" fn(*mut c_void, u32, limbeck_str),
+    data: UserData,
+    number: u64,
+}
 
 thread_local! {
     /// Whether this thread is inside the caller's function.
@@ -56,32 +66,34 @@ pub unsafe extern "C" fn limbeck_set_logger(
         let level = levels.get(lowest as usize).ok_or_else(|| {
             Failure::argument(format!("lowest is {lowest} and must be one of the LIMBECK_LOG_ numbers (0 to 4)"))
         })?;
-        let data = UserData(data);
-        runtime::set_logger(
-            *level,
-            function.map(|function| {
-                let logger = move |level: LogLevel, message: &str| tell(function, &data, level, message);
-                Arc::new(logger) as Arc<_>
-            }),
-        );
-        // Waits for those who began with the function before.
-        drop(INSIDE.write().unwrap_or_else(PoisonError::into_inner));
+        let mut setting = SETTING.lock().unwrap_or_else(PoisonError::into_inner);
+        *setting += 1;
+        let logger = function.map(|function| Logger { function, data: UserData(data), number: *setting });
+        set(*level, logger, *setting);
         Ok(())
     };
     // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
     unsafe { guard(error, body) }
 }
 
-fn tell(
-    function: unsafe extern "C" fn(*mut c_void, u32, limbeck_str),
-    data: &UserData,
-    level: LogLevel,
-    message: &str,
-) {
+/// Messages go to the new function before the old one is waited for, so that none is lost.
+fn set(level: LogLevel, logger: Option<Logger>, number: u64) {
+    let told = logger.map(|logger| Arc::new(move |level: LogLevel, message: &str| tell(&logger, level, message)) as _);
+    runtime::set_logger(level, told);
+    // Waits for those who are inside the function before. Those who were about to call
+    // it find a higher number than its own.
+    *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = number;
+}
+
+fn tell(logger: &Logger, level: LogLevel, message: &str) {
     // A function that itself makes limbeck log holds the lock already; to take it
     // again could wait for a writer that waits for this thread.
-    let nested = LOGGING.replace(true);
-    let inside = (!nested).then(|| INSIDE.read().unwrap_or_else(PoisonError::into_inner));
+    let nested = LOGGING.get();
+    let inside = (!nested).then(|| CURRENT.read().unwrap_or_else(PoisonError::into_inner));
+    if inside.as_ref().is_some_and(|current| **current > logger.number) {
+        return;
+    }
+    LOGGING.set(true);
     let level = match level {
         LogLevel::Verbose => LIMBECK_LOG_VERBOSE,
         LogLevel::Info => LIMBECK_LOG_INFO,
@@ -90,7 +102,40 @@ fn tell(
         _ => LIMBECK_LOG_FATAL,
     };
     // SAFETY: the caller promised a function that takes these, from any thread.
-    unsafe { function(data.0, level, limbeck_str::view(message)) };
-    drop(inside);
+    unsafe { (logger.function)(logger.data.0, level, limbeck_str::view(message)) };
     LOGGING.set(nested);
+    drop(inside);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    unsafe extern "C" fn count(_: *mut c_void, _: u32, _: limbeck_str) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A thread may have been given the function and not have called it yet when it is replaced.
+    #[test]
+    fn who_comes_late_does_not_call_a_function_that_was_replaced() {
+        let calls = |number: u64| {
+            let before = CALLS.load(Ordering::Relaxed);
+            tell(&Logger { function: count, data: UserData(null_mut()), number }, LogLevel::Info, "a message");
+            CALLS.load(Ordering::Relaxed) - before
+        };
+        // SAFETY: a function that takes what it is given, and no error is asked for.
+        assert_eq!(unsafe { limbeck_set_logger(LIMBECK_LOG_FATAL, Some(count), null_mut(), null_mut()) }, 0);
+        let number = *SETTING.lock().unwrap();
+        assert_eq!(calls(number), 1);
+        // The next one, whose number is not known yet, misses nothing.
+        assert_eq!(calls(number + 1), 1);
+        // SAFETY: no function, and no error is asked for.
+        assert_eq!(unsafe { limbeck_set_logger(LIMBECK_LOG_FATAL, None, null_mut(), null_mut()) }, 0);
+        assert_eq!(calls(number), 0);
+    }
 }

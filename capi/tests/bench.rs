@@ -189,10 +189,17 @@ fn counters_of_energy_wrap_and_parts_are_not_counted_twice() {
         (&format!("{rapl}/intel-rapl:0/max_energy_range_uj"), "1000"),
         (&format!("{rapl}/intel-rapl:0:0/energy_uj"), "0"),
         (&format!("{rapl}/intel-rapl:0:0/max_energy_range_uj"), "1000"),
+        (&format!("{rapl}/intel-rapl:0/name"), "package-0\n"),
+        // The whole device, in which the package is, and the package's counter once more.
+        (&format!("{rapl}/intel-rapl:1/energy_uj"), "0"),
+        (&format!("{rapl}/intel-rapl:1/name"), "psys\n"),
+        (&format!("{rapl}/intel-rapl-mmio:0/energy_uj"), "0"),
+        (&format!("{rapl}/intel-rapl-mmio:0/name"), "package-0\n"),
     ]);
     // While the program runs, the package goes on to 950, and then from its range of 1000
-    // over to 50; its part counts as fast.
-    let counters = [0, 1].map(|i| root.path().join(rapl).join(if i == 0 { "intel-rapl:0" } else { "intel-rapl:0:0" }));
+    // over to 50; its part and the others count as fast.
+    let counters = ["intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1", "intel-rapl-mmio:0"]
+        .map(|name| root.path().join(rapl).join(name));
     let mut child = on_bundle(&["--lengths", "8", "--runs", "100000", "--seconds", "8", "--json", "--sysfs-root"])
         .arg(root.path())
         .stdout(Stdio::piped())
@@ -323,6 +330,7 @@ fn wrong_options_get_one_clear_line() {
         (&["x.limbeck", "--assert", "peak<=5ms"], "--assert"),
         (&["x.limbeck", "--runs"], "a value is missing"),
         (&["x.limbeck", "--nonsense", "1"], "--nonsense"),
+        (&["x.limbeck", "--nonsense"], "unknown option: --nonsense"),
         (&["x.limbeck", "y.limbeck"], "y.limbeck"),
         (&["--json"], "no bundle"),
         (&["--compare", "a"], "--compare"),
@@ -344,6 +352,10 @@ fn wrong_options_get_one_clear_line() {
     assert!(String::from_utf8_lossy(&runtime.stderr).starts_with("LIMBECK_RUNTIME_NOT_FOUND"));
     let pinned = on_bundle(&["--cpus", "1000"]).output().unwrap();
     assert!(String::from_utf8_lossy(&pinned.stderr).contains("--cpus"));
+    // One that is there and one that is not: no run on less than was asked for.
+    let pinned = on_bundle(&["--cpus", "0,1000"]).output().unwrap();
+    assert_eq!(pinned.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&pinned.stderr).contains("not all of these processors"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ const PROGRAMS: &[&str] = &[
     "classify",
     "batch",
     "errors",
+    "sizes",
     "texts",
     "threads",
     "cancel",
@@ -122,10 +123,19 @@ fn the_checkers_find_faults_made_on_purpose() {
         let program = compile(&source("control"), library::folder(), checker);
         start(&program, library::folder(), checker, &[fault]).output().unwrap()
     };
-    let mut expected =
-        vec![(Checker::Sanitizers, "leak", "LeakSanitizer"), (Checker::Sanitizers, "use", "heap-use-after-free")];
+    let mut expected = vec![
+        (Checker::Sanitizers, "leak", "LeakSanitizer"),
+        (Checker::Sanitizers, "use", "heap-use-after-free"),
+        (Checker::Sanitizers, "twice", "double-free"),
+    ];
     if support::installed("valgrind") {
-        expected.extend([(Checker::Valgrind, "leak", "definitely lost"), (Checker::Valgrind, "use", "Invalid read")]);
+        expected.extend([
+            (Checker::Valgrind, "leak", "definitely lost"),
+            (Checker::Valgrind, "use", "Invalid read"),
+            (Checker::Valgrind, "twice", "Invalid"),
+            // The library itself is not built with the sanitizers, so only valgrind sees what it reads.
+            (Checker::Valgrind, "call", "Invalid read"),
+        ]);
     }
     for (checker, fault, finding) in expected {
         let clean = run(checker, "none");

@@ -55,7 +55,9 @@ int main(int argc, char **argv) {
     FAILS(LIMBECK_NULL_POINTER, "vectors", limbeck_model_embed(model, "x", 1, NULL, NULL, 0, NULL, &error));
     FAILS(LIMBECK_INVALID_ARGUMENT, "address space",
           limbeck_model_embed_batch(model, texts, (size_t)-1, NULL, all, 7, NULL, &error));
+    found = 9;
     FAILS(LIMBECK_INVALID_ARGUMENT, "too large", limbeck_nearest(all, 2, all, (size_t)-1, 1, indices, NULL, &found, &error));
+    CHECK(found == 0);
     FAILS(LIMBECK_INVALID_ARGUMENT, "length is 0", limbeck_nearest(all, 0, all, 1, 1, indices, NULL, &found, &error));
     FAILS(LIMBECK_NULL_POINTER, "indices", limbeck_nearest(all, 2, all, 3, 1, NULL, NULL, &found, &error));
     options.top_k = 1;

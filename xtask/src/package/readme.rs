@@ -26,6 +26,7 @@ pub fn text(target: &Target, version: &str, profile: &str, glibc: Option<&str>) 
          Built with the profile `{profile}`. Run distilled language models from one bundle, from C and all that speaks it.\n\n\
          | file | what |\n|---|---|\n\
          | `include/limbeck.h` | the interface, C99 and C++11 |\n\
+         | `include/limbeck.hpp` | the same for C++17 |\n\
          | `lib/{}` | the shared library{links} |\n\
          | `lib/liblimbeck.a` | the static library; link it with `{}` |\n\
          | `lib/pkgconfig`, `lib/cmake` | for pkg-config and CMake. The folder may lie anywhere |\n\n\
