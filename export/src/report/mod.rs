@@ -4,6 +4,9 @@ mod html;
 mod plot;
 mod require;
 mod table;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +70,8 @@ pub struct ModelReport {
     pub name: String,
     /// Bundle file.
     pub file: String,
-    /// Score, the mean over seeds where there are several; 95% bootstrap interval over test examples and seeds.
+    /// Score with its 95% bootstrap interval over test examples; of the control and the fp32 student the mean over seeds,
+    /// which are drawn too.
     pub score: Interval,
     /// Score as a share of the teacher's, with its interval; absent without a teacher.
     pub retention: Option<Interval>,
@@ -107,6 +111,20 @@ pub struct SeedReport {
     pub control: f64,
     /// Control on dev.
     pub control_dev: f64,
+}
+
+impl SeedReport {
+    /// How much better the student is than the control, on test.
+    pub fn difference(&self) -> f64 {
+        self.student - self.control
+    }
+}
+
+impl Report {
+    /// The seed whose student is shipped: the best on dev, the first of equals.
+    pub fn shipped_seed(&self) -> Option<&SeedReport> {
+        self.seeds.iter().rev().max_by(|a, b| a.student_dev.total_cmp(&b.student_dev))
+    }
 }
 
 /// A training stage.
@@ -170,7 +188,9 @@ impl Comparison {
         };
         let over = if seeds == 1 { String::new() } else { format!(", mean of {seeds} seeds") };
         let points = gain.value * 100.0;
-        let verdict = if points > 0.0 {
+        let verdict = if points.is_nan() {
+            format!("The student and its control cannot be compared{over}: a score is not a number.")
+        } else if points > 0.0 {
             format!("The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3}).")
         } else if points == 0.0 {
             format!("The distilled student and its control are equally good on test{over}: distillation gained nothing here.")

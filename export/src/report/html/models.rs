@@ -1,0 +1,186 @@
+//! What was measured of the models: scores, seeds, size, latency.
+
+use std::collections::BTreeSet;
+
+use super::element::{Table, escape, figures, legend, paragraph};
+use crate::report::words::{
+    NONE, fixed, is_correlation, mean_and_deviation, measure_name, megabytes, parameters, percent, percent_interval,
+    points, points_interval, score, score_interval, signed,
+};
+use crate::report::{Report, SeedReport, plot};
+
+/// The table of models, how it was made, and the verdict.
+pub(super) fn models(report: &Report) -> String {
+    let measure = &report.measure;
+    let mut table = Table::new([
+        "model",
+        &format!("test {}", measure_name(measure)),
+        "95% interval",
+        "retention",
+        "95% interval",
+        "parameters",
+        "file",
+        "p50 latency",
+        "peak memory",
+        "texts cut",
+    ]);
+    for (index, model) in report.models.iter().enumerate() {
+        let kept = model.retention;
+        let cells = [
+            model.name.clone(),
+            score(measure, model.score.value),
+            score_interval(measure, model.score),
+            kept.map_or(NONE.to_owned(), |kept| percent(kept.value)),
+            kept.map_or(NONE.to_owned(), percent_interval),
+            parameters(model.parameters),
+            megabytes(model.file_bytes),
+            fixed(model.latency_p50_ms, 2, " ms"),
+            model.peak_memory_mb.map_or(NONE.to_owned(), |mb| fixed(mb, 0, " MB")),
+            format!("{} of {}", model.truncated, model.examples),
+        ];
+        if index + 1 == report.models.len() { table.strong(cells) } else { table.row(cells) }
+    }
+    let verdict = format!("<p class=\"note\">{}</p>\n", escape(&report.comparison.verdict));
+    let quantization = &report.quantization;
+    let int8 = format!(
+        "int8 ({}) against fp32: {} points on test, {} on dev, where the recipe allows {} lost. A point is a hundredth of \
+         the measure.",
+        quantization.mode,
+        signed(-quantization.test_drop_points, 2, ""),
+        signed(-quantization.dev_drop_points, 2, ""),
+        fixed(quantization.max_drop_points, 1, "")
+    );
+    [table.html(), paragraph(&how_measured(report)), verdict, paragraph(&int8)].concat()
+}
+
+/// What the columns of the table mean.
+fn how_measured(report: &Report) -> String {
+    let mut text = String::from("All through the sdk, as it ships. ");
+    text += match report.seeds.len() {
+        0 | 1 => "Intervals: bootstrap over test examples. ",
+        _ => {
+            "Control and fp32 student: the mean of all seeds, with a bootstrap over examples and seeds; teacher and int8 \
+             student: of the one model that is in the file, over examples. "
+        }
+    };
+    if report.models.iter().any(|model| model.retention.is_some()) {
+        text += "Retention: score as a share of the teacher's. ";
+    }
+    if let Some(model) = report.models.first() {
+        text += &format!(
+            "Latency: the test text of median length ({} tokens), text in to answer out, one thread, median of 200 calls \
+             in each of three fresh processes. ",
+            model.latency_tokens
+        );
+    }
+    text + "Memory: what the model adds to such a process (ONNX Runtime, the mapped bundle, all they allocate). Texts cut: \
+            those longer than the model takes."
+}
+
+/// Student and control by seed.
+pub(super) fn seeds(report: &Report) -> String {
+    if report.seeds.is_empty() {
+        return String::new();
+    }
+    let measure = &report.measure;
+    let name = measure_name(measure);
+    let gain = report.comparison.gain;
+    let mut table = Table::new([
+        "seed",
+        &format!("student, test {name}"),
+        "control",
+        "difference, points",
+        "student on dev",
+        "control on dev",
+    ]);
+    let shipped = report.shipped_seed().map(|seed| seed.seed);
+    for seed in &report.seeds {
+        let marked = if shipped == Some(seed.seed) && report.seeds.len() > 1 { " (shipped)" } else { "" };
+        table.row([
+            format!("{}{marked}", seed.seed),
+            score(measure, seed.student),
+            score(measure, seed.control),
+            points(seed.difference()),
+            score(measure, seed.student_dev),
+            score(measure, seed.control_dev),
+        ]);
+    }
+    if report.seeds.len() > 1 {
+        let columns: [fn(&SeedReport) -> f64; 5] =
+            [|s| s.student, |s| s.control, SeedReport::difference, |s| s.student_dev, |s| s.control_dev];
+        let sums = columns.map(|of| mean_and_deviation(&report.seeds.iter().map(of).collect::<Vec<_>>()));
+        let mean = |(column, (mean, _)): (usize, &(f64, Option<f64>))| {
+            if column == 2 { points(*mean) } else { score(measure, *mean) }
+        };
+        table.strong(std::iter::once("mean".to_owned()).chain(sums.iter().enumerate().map(mean)));
+        let spread = |(_, deviation): &(f64, Option<f64>)| fixed(deviation.unwrap_or(f64::NAN) * 100.0, 1, "");
+        table.row(std::iter::once("standard deviation, points".to_owned()).chain(sums.iter().map(spread)));
+    }
+    let text = format!(
+        "Both in fp32, from the same start, on the same texts; the control learns from the labels alone. Student less \
+         control: {} points, 95% interval {}, p = {}.",
+        points(gain.value),
+        points_interval(gain),
+        fixed(report.comparison.p_value, 3, "")
+    );
+    ["<h2>Student and control by seed</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
+}
+
+/// The colours of the models in drawings.
+fn names(report: &Report) -> String {
+    legend(report.models.iter().enumerate().map(|(index, model)| (index, model.name.as_str())))
+}
+
+/// Score against size and latency.
+pub(super) fn trade_off(report: &Report) -> String {
+    let drawn = figures([plot::score_by_size(report), plot::score_by_latency(report)]);
+    if drawn.is_empty() {
+        return drawn;
+    }
+    let title = format!("<h2>Size, latency and {}</h2>\n", escape(&measure_name(&report.measure)));
+    [title, names(report), drawn].concat()
+}
+
+/// Latency by length.
+pub(super) fn latency(report: &Report) -> String {
+    let cases = || report.models.iter().flat_map(|model| &model.latency_by_length);
+    let lengths: BTreeSet<usize> = cases().map(|case| case.tokens).collect();
+    if lengths.is_empty() {
+        return String::new();
+    }
+    let header = lengths.iter().map(|tokens| format!("{tokens} tokens"));
+    let mut table = Table::new(std::iter::once("model".to_owned()).chain(header));
+    for model in &report.models {
+        let cell = |tokens: &usize| {
+            let case = model.latency_by_length.iter().find(|case| case.tokens == *tokens);
+            case.map_or(NONE.to_owned(), |case| format!("{} / {}", fixed(case.p50_ms, 2, ""), fixed(case.p90_ms, 2, "")))
+        };
+        table.row(std::iter::once(model.name.clone()).chain(lengths.iter().map(cell)));
+    }
+    let runs = cases().map(|case| case.runs).min().unwrap_or(0);
+    let text = format!("Milliseconds a call, p50 / p90 of {runs} calls, one text a call, one thread.");
+    let title = "<h2>Latency by length</h2>\n".to_owned();
+    let drawn = figures([plot::latency_by_length(report)]);
+    [title, table.html(), paragraph(&text), names(report), drawn].concat()
+}
+
+/// Everything that was measured of the models' answers.
+pub(super) fn metrics(report: &Report) -> String {
+    let names: BTreeSet<&String> = report.models.iter().flat_map(|model| model.metrics.keys()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let models = report.models.iter().map(|model| model.name.clone());
+    let mut table = Table::new(std::iter::once("test".to_owned()).chain(models));
+    for name in names {
+        let cell = |metrics: &crate::measure::metrics::Metrics| {
+            metrics.get(name).map_or(NONE.to_owned(), |value| fixed(*value, 4, ""))
+        };
+        let shown = if is_correlation(name) { format!("{name} correlation") } else { name.replace('_', " ") };
+        table.row(std::iter::once(shown).chain(report.models.iter().map(|model| cell(&model.metrics))));
+    }
+    let several = if report.seeds.len() > 1 { " of the one seed whose models are in the files" } else { "" };
+    let text = format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels;{several}.");
+    let text = text.replace(";.", ".");
+    ["<h2>All measures</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
+}
