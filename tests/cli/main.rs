@@ -6,6 +6,7 @@ mod augment;
 #[path = "../support/cache.rs"]
 #[allow(dead_code)]
 mod cache;
+mod distill;
 mod tasks;
 mod trust;
 mod world;
@@ -32,11 +33,11 @@ fn a_teacher_becomes_a_measured_bundle_that_runs() {
         let file = world.out(model["file"].as_str().unwrap());
         assert_eq!(model["file_bytes"].as_u64().unwrap(), std::fs::metadata(file).unwrap().len());
         assert!(model["latency_p50_ms"].as_f64().unwrap() > 0.0);
-        let confusion = model["accuracy"]["confusion"].as_array().unwrap();
+        let confusion = model["classes"]["confusion"].as_array().unwrap();
         let counted: u64 = confusion.iter().flat_map(|r| r.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
-        assert_eq!(counted, model["accuracy"]["examples"].as_u64().unwrap());
+        assert_eq!(counted, model["examples"].as_u64().unwrap());
     }
-    assert!(models[0]["accuracy"]["value"].as_f64().unwrap() > 0.9, "the task is easy: {}", models[0]["accuracy"]);
+    assert!(models[0]["score"]["value"].as_f64().unwrap() > 0.9, "the task is easy: {}", models[0]["score"]);
     let html = std::fs::read_to_string(world.out("report.html")).unwrap();
     assert!(html.matches("<svg").count() == 2 && !html.contains("http-equiv") && !html.contains("<script"));
 
