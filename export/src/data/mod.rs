@@ -12,7 +12,7 @@ mod split;
 mod tagged;
 mod target;
 
-pub use batch::{Batch, epoch_batches, in_order_batches};
+pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::Goal;
 pub use questions::{Question, read_questions};

@@ -15,7 +15,7 @@ use crate::distill::{TeacherOutputs, hidden_cosine, soft_target};
 use crate::objective::{accuracy, cross_entropy};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
-use crate::train::{Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Alone, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 use crate::{checkpoint, files};
 
 /// What all stages of a run share.
@@ -86,7 +86,7 @@ impl Run<'_> {
         if let Some(outcome) = self.finished(name, config, params)? {
             return Ok(outcome);
         }
-        let model = Model::new(params, config, self.head());
+        let model = Model::new(params, config, self.head()).in_precision(options.precision);
         self.run(name, config, params, &model, options, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
             Ok(Loss { total: cross_entropy(&output.logits, &batch.targets), parts: vec![] })
@@ -101,7 +101,7 @@ impl Run<'_> {
         params: &Params,
         teacher: &TeacherOutputs,
     ) -> Result<Outcome> {
-        let model = Model::new(params, config, self.head());
+        let model = Model::new(params, config, self.head()).in_precision(self.recipe.student.train.precision);
         let weights = self.recipe.distill;
         self.run(name, config, params, &model, &self.recipe.student.train, &|batch| {
             let output = model.forward(&batch.ids, &batch.mask, None, Capture::default(), true);
@@ -139,6 +139,7 @@ impl Run<'_> {
             identity: &self.identity,
             checkpoint_every: self.options.checkpoint_every,
             stop_before: None,
+            group: &Alone,
         };
         let device = self.options.device;
         let outcome = train(&stage, self.reporter, loss, &|| {
