@@ -1,6 +1,6 @@
 //! AdamW and LAMB with decoupled weight decay, global-norm clipping and savable state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -151,10 +151,11 @@ impl Optimizer {
         let OptimizerOptions { clip_norm, .. } = self.options;
         let scale = if clip_norm > 0.0 { ((norm + 1e-6) / clip_norm).max(1.0) } else { 1.0 };
         let scale = Tensor::from(scale as f32).to_device(params.device());
+        let gradients = apart(gradients)?;
         for group in &self.groups {
             let members: Vec<usize> = group.members.iter().copied().filter(|&i| gradients[i].defined()).collect();
             let pick = |tensors: &[Tensor]| members.iter().map(|&i| tensors[i].shallow_clone()).collect::<Vec<_>>();
-            let lists = (pick(&weights), pick(gradients), pick(&self.first), pick(&self.second));
+            let lists = (pick(&weights), pick(&gradients), pick(&self.first), pick(&self.second));
             let rate = learning_rate * group.factor;
             match self.options.kind {
                 OptimizerKind::AdamW => self.adamw(lists, &scale, rate, group.decays)?,
@@ -198,6 +199,23 @@ impl Optimizer {
         self.step = step;
         Ok(())
     }
+}
+
+/// The fused kernel reads gradients in the order of memory and scales them there: each must be contiguous, as the
+/// weights are, and share its memory with no other. Autograd promises neither: the gradient of a sum is one number
+/// seen many times, those of two summands are one tensor.
+fn apart(gradients: &[Tensor]) -> Result<Vec<Tensor>> {
+    let _no_grad = tch::no_grad_guard();
+    let mut seen = HashSet::new();
+    let apart = |gradient: &Tensor| {
+        Ok(match gradient {
+            g if !g.defined() => g.shallow_clone(),
+            g if !g.is_contiguous() => g.f_contiguous()?,
+            g if !seen.insert(g.data_ptr()) => g.copy(),
+            g => g.shallow_clone(),
+        })
+    };
+    gradients.iter().map(apart).collect()
 }
 
 /// Weights, gradients, first and second moments of a group, in one order.

@@ -115,13 +115,13 @@ mod tests {
     use super::*;
     use crate::data::Target;
 
-    fn examples() -> Vec<EncodedExample> {
-        (0..50).map(|i| EncodedExample::new(vec![1; 3 + (i * 7) % 11], Target::Class(0))).collect()
+    fn examples(count: usize) -> Vec<EncodedExample> {
+        (0..count).map(|i| EncodedExample::new(vec![1; 3 + (i * 7) % 11], Target::Class(0))).collect()
     }
 
     #[test]
     fn micro_batches_are_pieces_of_the_large_batch() {
-        let examples = examples();
+        let examples = examples(50);
         let large = TrainOptions { batch_size: 12, epochs: 2, ..Default::default() };
         let small = TrainOptions { batch_size: 4, accumulate: 3, ..large.clone() };
         let (large, small) =
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn positions_count_through_epochs_of_unequal_length() {
-        let examples = examples();
-        let options = TrainOptions { batch_tokens: Some(40), accumulate: 2, epochs: 6, ..Default::default() };
+        let examples = examples(200);
+        let options = TrainOptions { batch_tokens: Some(30), accumulate: 2, epochs: 20, ..Default::default() };
         let plan = Plan::new("s", &examples, &options, 3, 1).unwrap();
-        let counts: Vec<usize> = (0..6).map(|epoch| plan.steps(epoch).len()).collect();
+        let counts: Vec<usize> = (0..20).map(|epoch| plan.steps(epoch).len()).collect();
         assert_eq!(plan.total(), counts.iter().sum::<usize>() as u64);
         assert!(counts.iter().any(|&count| count != counts[0]), "{counts:?} would prove nothing");
         let mut step = 0;
@@ -153,12 +153,12 @@ mod tests {
             }
         }
         let rows = |micro: &Vec<usize>| micro.len() * micro.iter().map(|&i| examples[i].ids.len()).max().unwrap();
-        assert!(plan.steps(0).iter().flatten().all(|micro| rows(micro) <= 40));
+        assert!(plan.steps(0).iter().flatten().all(|micro| rows(micro) <= 30));
     }
 
     #[test]
     fn two_texts_read_apart_fit_the_budget_together() {
-        let mut examples = examples();
+        let mut examples = examples(50);
         for (i, example) in examples.iter_mut().enumerate() {
             example.partner = vec![1; 1 + (i * 5) % 13];
         }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_text_beyond_the_budget_is_named() {
         let options = TrainOptions { batch_tokens: Some(12), ..Default::default() };
-        let error = Plan::new("student", &examples(), &options, 3, 1).err().unwrap().to_string();
+        let error = Plan::new("student", &examples(50), &options, 3, 1).err().unwrap().to_string();
         assert!(error.contains("student: batch_tokens is 12") && error.contains("has 13"), "{error}");
         assert!(Plan::new("s", &[], &options, 3, 1).is_err());
     }

@@ -10,13 +10,13 @@ fn ends_with_the_same_bits(what: &str, options: &TrainOptions) {
     let broken = tempfile::tempdir().unwrap();
     let always = || Conditions { checkpoint_every: Duration::ZERO, ..Default::default() };
     let mut last = 0;
-    for stop in [1, 2, 5, 6, 7, 13, 20].into_iter().filter(|&stop| stop < outcome.steps) {
+    for stop in [1, 7, 13].into_iter().filter(|&stop| stop < outcome.steps) {
         let conditions = Conditions { stop_before: Some(stop), ..always() };
         let error = run(broken.path(), options, &conditions).1.unwrap_err().to_string();
         assert!(error.contains("stopped before"), "{what}: {error}");
         last = stop;
     }
-    assert!(last >= 13, "{what}: too short to be stopped");
+    assert!(last >= 7, "{what}: too short to be stopped");
     let (resumed, second) = run(broken.path(), options, &always());
     let second = second.unwrap();
     assert_eq!(second.resumed_at, last, "{what}");
@@ -27,7 +27,7 @@ fn ends_with_the_same_bits(what: &str, options: &TrainOptions) {
 
 #[test]
 fn with_every_option() {
-    let base = TrainOptions { epochs: 4, ..options() };
+    let base = TrainOptions { epochs: 3, ..options() };
     let lamb = OptimizerOptions { kind: OptimizerKind::Lamb, bias_correction: false, ..Default::default() };
     for (what, options) in [
         ("defaults", base.clone()),
