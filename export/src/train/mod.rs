@@ -20,6 +20,8 @@ pub use optimizer::{Optimizer, OptimizerKind, OptimizerOptions, global_norm};
 pub use options::{Keep, TrainOptions};
 #[cfg(feature = "mpi")]
 pub use parallel::Mpi;
+#[cfg(feature = "nccl")]
+pub use parallel::Nccl;
 pub use parallel::{Alone, Group};
 pub use precision::{Autocast, Precision};
 pub use schedule::{Schedule, linear_warmup_decay};

@@ -3,6 +3,8 @@
 mod bucket;
 #[cfg(feature = "mpi")]
 mod mpi;
+#[cfg(feature = "nccl")]
+mod nccl;
 
 use anyhow::{Context, Result};
 use tch::Tensor;
@@ -10,6 +12,8 @@ use tch::Tensor;
 pub(super) use bucket::mean_gradients;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+#[cfg(feature = "nccl")]
+pub use nccl::Nccl;
 
 /// Processes that train one model together. All make the same calls in the same order, with tensors of the same
 /// shapes and kinds.

@@ -134,7 +134,9 @@ fn process() {
     let own = folder.join(group.rank().to_string());
     std::fs::create_dir(&own).unwrap();
     let options = TrainOptions { batch_size: 8, epochs: 3, learning_rate: 1e-3, ..options() };
-    let conditions = Conditions { dropout: 0.0, group: &group, ..Default::default() };
+    let fails = std::env::var_os("LIMBECK_TEST_FAILS").is_some() && group.rank() == 1;
+    let stop_before = fails.then_some(3);
+    let conditions = Conditions { stop_before, dropout: 0.0, group: &group, ..Default::default() };
     let outcome = run_from(&params, &own, &options, &conditions).unwrap();
     crate::files::write_json(&own.join("history.json"), &outcome.history).unwrap();
     let weights: Vec<_> = params.iter().map(|(name, t)| (name.to_owned(), t.shallow_clone())).collect();
@@ -144,16 +146,29 @@ fn process() {
 }
 
 #[cfg(feature = "mpi")]
+fn mpirun(folder: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "-np", "2"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "train::trainer::tests::parallel::process", "--ignored", "--nocapture"]);
+    command.env("LIMBECK_TEST_FOLDER", folder);
+    command
+}
+
+/// Process 0 waits for process 1, which is no more: `mpirun` ends it, or this test would not end.
+#[cfg(feature = "mpi")]
+#[test]
+fn a_process_that_fails_ends_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = mpirun(folder.path()).env("LIMBECK_TEST_FAILS", "1").output().expect("mpirun is not installed");
+    assert!(!output.status.success());
+    assert!(!folder.path().join("0/history.json").exists());
+}
+
+#[cfg(feature = "mpi")]
 #[test]
 fn two_processes_under_mpirun() {
     let folder = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new("mpirun")
-        .args(["--allow-run-as-root", "--oversubscribe", "-np", "2"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "train::trainer::tests::parallel::process", "--ignored", "--nocapture"])
-        .env("LIMBECK_TEST_FOLDER", folder.path())
-        .output()
-        .expect("mpirun is not installed");
+    let output = mpirun(folder.path()).output().expect("mpirun is not installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let histories: Vec<Vec<EpochRecord>> = (0..2)
         .map(|rank| crate::files::read_json(&folder.path().join(rank.to_string()).join("history.json")).unwrap())
