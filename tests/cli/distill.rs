@@ -109,10 +109,7 @@ fn seeds_and_what_each_part_is_worth() {
     let mean = seeds.iter().map(|s| s["student"].as_f64().unwrap()).sum::<f64>() / 2.0;
     assert!((score(&report, "student fp32") - mean).abs() < 1e-9);
     let names: Vec<&str> = report["ablation"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        ["without soft-targets", "without labels", "without hidden-cosine", "from new weights"]
-    );
+    assert_eq!(names, ["without soft-targets", "without labels", "without hidden-cosine", "from new weights"]);
     assert!(report["ablation"].as_array().unwrap().iter().all(|row| row["seeds"].as_array().unwrap().len() == 2));
     assert!(world.out("student-seed-6/model.safetensors").exists());
     let read = |folder: &str| std::fs::read(world.out(folder).join("model.safetensors")).unwrap();
@@ -207,7 +204,8 @@ fn several_teachers_and_none() {
     let second = other.teacher();
     let two = ["--teacher", second.to_str().unwrap()];
     let made = recipe("texts.csv", "", "", "layers = 1", "");
-    let report = distil(&world, &made.replace("[teacher.train]", "[teacher]\nweights = [3.0, 1.0]\n[teacher.train]"), &two);
+    let report =
+        distil(&world, &made.replace("[teacher.train]", "[teacher]\nweights = [3.0, 1.0]\n[teacher.train]"), &two);
     assert!(score(&report, "student fp32") > 0.85, "{report}");
     assert!(world.out("teacher-2/model.safetensors").exists());
 
@@ -236,9 +234,7 @@ fn mistakes_are_named() {
     let world = World::new();
     std::fs::write(world.data("texts.csv"), texts()).unwrap();
     let plain = |head: &str, student: &str, rest: &str| recipe("texts.csv", head, "", student, rest);
-    let stage = |losses: &str, more: &str| {
-        format!("[[stages]]\nname = \"one\"\n{more}\nlosses = [{losses}]\n")
-    };
+    let stage = |losses: &str, more: &str| format!("[[stages]]\nname = \"one\"\n{more}\nlosses = [{losses}]\n");
     for (made, expected) in [
         (plain("method = \"magic\"", "layers = 1", ""), "unknown variant `magic`"),
         (plain("", "layers = 1", &stage("{ loss = \"hidden-states\" }", "")), "does not train the head"),

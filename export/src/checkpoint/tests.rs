@@ -161,12 +161,8 @@ fn forward(params: &Params, config: &ModelConfig) -> Tensor {
 fn shared_students_start_as_the_mean_of_their_teachers_layers() {
     let _turn = crate::seeded(6);
     let teacher_config = ModelConfig { layers: 4, ..tiny() };
-    let shared = |sharing| ModelConfig {
-        family: Family::Albert,
-        embedding_projection: true,
-        sharing,
-        ..teacher_config.clone()
-    };
+    let shared =
+        |sharing| ModelConfig { family: Family::Albert, embedding_projection: true, sharing, ..teacher_config.clone() };
     let mut teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), Device::Cpu);
     let all = Directions::all(8);
     let start = |teacher: &Params, sharing, head| {
@@ -196,8 +192,7 @@ fn shared_students_start_as_the_mean_of_their_teachers_layers() {
     }
     // Narrower embeddings than hidden states: the token table's own directions.
     let factorized = ModelConfig { embedding_size: 5, ..shared(Sharing::All) };
-    let student =
-        student_from_teacher(&teacher, &teacher_config, &factorized, &[0, 1, 2, 3], TWO, &all).unwrap();
+    let student = student_from_teacher(&teacher, &teacher_config, &factorized, &[0, 1, 2, 3], TWO, &all).unwrap();
     assert_eq!(student.get("embeddings.projection.weight").unwrap().size(), [8, 5]);
     forward(&student, &factorized);
 }
@@ -208,8 +203,7 @@ fn shared_students_start_as_the_mean_of_their_teachers_layers() {
 fn narrower_students_compute_the_teachers_products() {
     let _turn = crate::seeded(7);
     let teacher_config = tiny();
-    let narrow =
-        ModelConfig { hidden_size: 4, embedding_size: 4, attention_heads: 1, intermediate_size: 16, ..tiny() };
+    let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, attention_heads: 1, intermediate_size: 16, ..tiny() };
     let layout = parameter_layout(&teacher_config, TWO);
     let teacher = Params::initialise(&layout, Device::Cpu);
     // Biases of other than 0.
@@ -217,8 +211,7 @@ fn narrower_students_compute_the_teachers_products() {
     let teacher = Params::new(noisy, Device::Cpu);
     let states = Tensor::randn([50, 8], (Kind::Float, Device::Cpu));
     let directions = Directions::principal(&states.tr().matmul(&states), 4).unwrap();
-    let student =
-        student_from_teacher(&teacher, &teacher_config, &narrow, &[0, 1], TWO, &directions).unwrap();
+    let student = student_from_teacher(&teacher, &teacher_config, &narrow, &[0, 1], TWO, &directions).unwrap();
     let z = Tensor::randn([3, 4], (Kind::Float, Device::Cpu));
     let x = z.matmul(&directions.matrix.tr());
     let linear = |params: &Params, name: &str, x: &Tensor| {
@@ -241,8 +234,7 @@ fn narrower_students_compute_the_teachers_products() {
     close(&feed(&student, &z), &feed(&teacher, &x).matmul(&directions.matrix));
     // Fewer units and narrower heads still give a model.
     let narrower = ModelConfig { attention_heads: 2, intermediate_size: 6, ..narrow };
-    let student =
-        student_from_teacher(&teacher, &teacher_config, &narrower, &[0, 1], TWO, &directions).unwrap();
+    let student = student_from_teacher(&teacher, &teacher_config, &narrower, &[0, 1], TWO, &directions).unwrap();
     assert!(forward(&student, &narrower).isfinite().all().int64_value(&[]) == 1);
 }
 

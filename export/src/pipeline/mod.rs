@@ -83,7 +83,10 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     lost_tokens(&run, first)?;
 
     let only_answers = recipe.teacher.source == TeacherSource::Answers;
-    ensure!(!only_answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
+    ensure!(
+        !only_answers || options.teachers.len() == 1,
+        "a teacher's answers as a file stand alone; give one --teacher"
+    );
     let mut teachers = Vec::new();
     let mut origin_alone = None;
     if only_answers {

@@ -251,7 +251,11 @@ impl Recipe {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
             if let Some(term) = stage.losses.iter().find(|term| term.reads_layers() && given) {
-                bail!("stage {}: {} needs the teacher's layers, and there are only its answers", stage.name, term.name());
+                bail!(
+                    "stage {}: {} needs the teacher's layers, and there are only its answers",
+                    stage.name,
+                    term.name()
+                );
             }
         }
         if let Some(augment) = &self.augment {
