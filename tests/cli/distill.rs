@@ -244,7 +244,7 @@ fn mistakes_are_named() {
         (plain("", "layers = 1", &stage("{ loss = \"labels\" }", "on = \"augmented\"")), "[augment]"),
         (plain("method = \"distilbert\"", "layers = 1", &stage("{ loss = \"labels\" }", "")), "not both"),
         (plain("seeds = []", "layers = 1", ""), "seeds must be"),
-        (plain("", "layers = 9", ""), "layer map"),
+        (plain("method = \"tinybert\"", "layers = 9", ""), "cannot give 9 student layers"),
         (plain("", "layers = 1\nhidden_size = 15", ""), "not a multiple of 4 attention heads"),
         (plain("", "layers = 1\nembedding_size = 8", ""), "leave it out, or share layers"),
         (plain("method = \"tinybert\"", "layers = 1\nattention_heads = 2", ""), "compares head with head"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
-use super::teacher::{LOGITS, Lessons, Set, Teacher, Wanted, relation_field};
+use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
 use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
@@ -40,7 +40,7 @@ pub(super) struct Needs {
 impl Needs {
     /// # Errors
     /// A layer map that does not fit, heads that do not.
-    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teachers: &[Teacher]) -> Result<Self> {
+    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
         let mut needs = Self {
             teacher: None,
@@ -53,10 +53,10 @@ impl Needs {
             fields: Vec::new(),
         };
         let mut wanted = Wanted::default();
-        if let Some(teacher) = teachers.first() {
-            let depth = teacher.config.blocks().len();
+        if let Some(teacher) = teacher {
+            let depth = teacher.blocks().len();
             needs.depths.1 = depth;
-            needs.heads = teacher.config.attention_heads;
+            needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
             if stage
                 .losses
@@ -67,9 +67,9 @@ impl Needs {
                 needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
-            let widths = [teacher.config.hidden_size as i64, student.hidden_size as i64];
+            let widths = [teacher.hidden_size as i64, student.hidden_size as i64];
             needs.projections_of(stage, widths);
-            needs.check(stage, student, &teacher.config)?;
+            needs.check(stage, student, teacher)?;
         }
         for term in &stage.losses {
             wanted.merge(&needs.wanted(term));

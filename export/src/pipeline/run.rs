@@ -124,8 +124,10 @@ impl Run<'_> {
             self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
             return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
-        let needs: Vec<Needs> =
-            stages.iter().map(|stage| Needs::of(stage, config, training.teachers)).collect::<Result<_>>()?;
+        let needs: Vec<Needs> = stages
+            .iter()
+            .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
+            .collect::<Result<_>>()?;
         let params = with_projections(&training, &needs)?;
         let mut outcomes = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
