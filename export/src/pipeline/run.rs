@@ -18,7 +18,7 @@ use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
-use crate::train::{Alone, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Group, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
 #[derive(Clone, Copy)]
@@ -28,6 +28,8 @@ pub(super) struct Run<'a> {
     pub data: &'a PreparedData,
     pub sets: &'a TextSets,
     pub reporter: &'a Reporter,
+    /// Who trains together.
+    pub group: &'a dyn Group,
 }
 
 /// A model to be trained.
@@ -90,6 +92,11 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
 }
 
 impl Run<'_> {
+    /// Whether this process writes what all have made.
+    pub(super) fn leads(&self) -> bool {
+        self.group.rank() == 0
+    }
+
     /// What decides the task, whichever model learns it.
     pub(super) fn task_identity(&self) -> Result<String> {
         let Recipe { max_tokens, stride, .. } = self.recipe;
@@ -141,6 +148,9 @@ impl Run<'_> {
             }
             let outcome = self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?;
             outcomes.push((stage.name.clone(), outcome));
+            if !self.leads() {
+                continue;
+            }
             if is_last {
                 if let Some(pooling) = training.pooling {
                     checkpoint::write_pooling(&own, pooling, config.hidden_size)?;
@@ -155,6 +165,8 @@ impl Run<'_> {
             files::write_json(&own.join(MARKER), &marker)?;
             discard_checkpoint(&own);
         }
+        // Nobody looks for what the first process has not written yet.
+        self.group.barrier()?;
         Ok(Trained { folder: folder.clone(), stages: outcomes })
     }
 
@@ -199,7 +211,7 @@ impl Run<'_> {
             identity,
             checkpoint_every: self.options.checkpoint_every,
             stop_before: None,
-            group: &Alone,
+            group: self.group,
         };
         let by_head = stage.losses.iter().any(LossTerm::reads_head);
         let score = || {

@@ -476,7 +476,13 @@ fn cached(
             let types = batch.types.as_ref().filter(|_| teacher.types());
             wanted.gather(&model.forward(&batch.ids, &batch.mask, types, &capture, false))
         };
-        cache.fill(&mut compute, run.reporter)?;
+        if run.leads() {
+            cache.fill(&mut compute, run.reporter)?;
+        }
+        run.group.barrier()?;
+        if !run.leads() {
+            cache = TeacherCache::open(&run.options.cache, &key, &lengths, run.reporter)?;
+        }
         caches.push(cache);
     }
     Ok(caches)
