@@ -268,3 +268,17 @@ fn mistakes_are_named() {
     let output = world.distill(&["--require", "speed=3"]).output().unwrap();
     assert!(stderr(&output).contains("retention, score"), "{}", stderr(&output));
 }
+
+/// A map that is searched is one of the named ones, and said.
+#[test]
+fn a_layer_map_is_searched_on_dev() {
+    let world = World::new();
+    std::fs::write(world.data("texts.csv"), texts()).unwrap();
+    let stages = "[[stages]]\nname = \"layers\"\nlayer_map = \"search\"\nlosses = [{ loss = \"hidden-states\" }]\n\
+                  [[stages]]\nname = \"answers\"\nlosses = [{ loss = \"soft-targets\" }]\n";
+    let report = distil(&world, &recipe("texts.csv", "", "", "layers = 1", stages), &[]);
+    assert!(score(&report, "student fp32") > 0.85, "{report}");
+    let log = std::fs::read_to_string(world.out("train.log")).unwrap();
+    let tried: Vec<&str> = log.lines().filter(|line| line.contains("layer map")).collect();
+    assert!(tried.len() == 2 && tried[0].contains("uniform: dev") && tried[1].contains("first: dev"), "{log}");
+}

@@ -9,8 +9,8 @@ use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
 use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
-    attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations, soft_cross_entropy,
-    soft_labels, soft_spans, soft_targets,
+    LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
+    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
 use crate::objective::{Pupil, mean_squared_error};
 use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
@@ -58,13 +58,11 @@ impl Needs {
             needs.depths.1 = depth;
             needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
-            if stage
-                .losses
-                .iter()
-                .any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. }))
-            {
-                needs.hidden = stage.layer_map.hidden(depth, own).with_context(within)?;
-                needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
+            if stage.losses.iter().any(LossTerm::reads_map) {
+                // Before it is searched, any map tells whether the rest fits.
+                let map = if stage.layer_map == LayerMap::Search { &LayerMap::Uniform } else { &stage.layer_map };
+                needs.hidden = map.hidden(depth, own).with_context(within)?;
+                needs.attention = map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
             let widths = [teacher.hidden_size as i64, student.hidden_size as i64];

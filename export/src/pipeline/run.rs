@@ -14,6 +14,7 @@ use super::teacher::{Lessons, Set, Teacher};
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
 use crate::data::{Batch, Encoder, in_order_batches};
+use crate::distill::LayerMap;
 use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
@@ -146,7 +147,14 @@ impl Run<'_> {
                 outcomes = done.stages;
                 continue;
             }
-            let outcome = self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?;
+            let outcome = if stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map) {
+                let found = self.search_map(&training, index, &params, &own)?;
+                let found = StageRecipe { layer_map: found, ..stage.clone() };
+                let needs = Needs::of(&found, config, training.teachers.first().map(|teacher| &teacher.config))?;
+                self.stage(&training, &found, &needs, &params, &own, &identities[index])?
+            } else {
+                self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?
+            };
             outcomes.push((stage.name.clone(), outcome));
             if !self.leads() {
                 continue;
@@ -168,6 +176,38 @@ impl Run<'_> {
         // Nobody looks for what the first process has not written yet.
         self.group.barrier()?;
         Ok(Trained { folder: folder.clone(), stages: outcomes })
+    }
+
+    /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses
+    /// look at the head: distances to different teacher layers say nothing of each other.
+    fn search_map(&self, training: &Training, index: usize, params: &Params, folder: &Path) -> Result<LayerMap> {
+        let Training { config, stages, .. } = *training;
+        let teacher =
+            training.teachers.first().map(|teacher| &teacher.config).context("a layer map without a teacher")?;
+        let short = |stage: &StageRecipe, map: &LayerMap| {
+            let train = stage.train.clone().unwrap_or_else(|| self.recipe.student.train.clone());
+            let train = Some(TrainOptions { epochs: 1, ..train });
+            StageRecipe { layer_map: map.clone(), train, ..stage.clone() }
+        };
+        let mut best: Option<(f64, LayerMap)> = None;
+        for map in LayerMap::candidates(teacher.blocks().len(), config.blocks().len()) {
+            let trial = params.deep_clone();
+            let folder = folder.join("search").join(map.to_string());
+            let mut dev = f64::NEG_INFINITY;
+            let mut own = vec![short(&stages[index], &map)];
+            own.extend((index + 1 < stages.len()).then(|| short(&stages[stages.len() - 1], &LayerMap::Uniform)));
+            for (step, stage) in own.iter().enumerate() {
+                let needs = Needs::of(stage, config, Some(teacher))?;
+                let identity = files::sha256_hex(&serde_json::to_vec(&(training.identity, &own, step))?);
+                dev = self.stage(training, stage, &needs, &trial, &folder.join(&stage.name), &identity)?.best_dev;
+                discard_checkpoint(&folder.join(&stage.name));
+            }
+            self.reporter.note(&format!("  {}, {}: layer map {map}: dev {dev:.4}", training.name, stages[index].name));
+            if best.as_ref().is_none_or(|(score, _)| dev > *score) {
+                best = Some((dev, map));
+            }
+        }
+        best.map(|(_, map)| map).context("no layer map fits these depths; list the teacher layer of each student layer")
     }
 
     fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {

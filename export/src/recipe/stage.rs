@@ -250,6 +250,11 @@ impl LossTerm {
         matches!(self, LossTerm::Labels { .. } | LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. })
     }
 
+    /// Whether it looks at mapped layers.
+    pub fn reads_map(&self) -> bool {
+        matches!(self, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })
+    }
+
     /// Whether it looks at layers, so that student and teacher must see the same tokens.
     pub fn reads_layers(&self) -> bool {
         !self.reads_head()

@@ -134,8 +134,7 @@ mod tests {
         let mask = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 1, 1, 1]).view([2, 4]);
         let logits = |precision, train| {
             let model = Model::new(&params, &config, Head::CausalLm).in_precision(precision);
-            let capture =
-                Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
+            let capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
             let output = model.forward(&ids, &mask, None, &capture, train);
             assert!(output.encoded.hidden_states.iter().all(|x| x.kind() == Kind::Float));
             assert!(output.encoded.projections.values().all(|x| x.value.kind() == Kind::Float));
