@@ -43,7 +43,8 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
 /// What was measured, when, with and on what.
 fn circumstances(report: &Report) -> String {
     let machine = &report.machine;
-    let features = if machine.features.is_empty() { String::new() } else { format!(", {}", machine.features.join(" ")) };
+    let features =
+        if machine.features.is_empty() { String::new() } else { format!(", {}", machine.features.join(" ")) };
     format!(
         "A student for {}, measured by {} on {} test examples. {}, limbeck {} at {}, ONNX Runtime {}, {} with {} core{} \
          ({}{features}).",
@@ -63,13 +64,13 @@ fn circumstances(report: &Report) -> String {
 
 fn data(report: &Report, recipe: &Recipe) -> String {
     let sets = &report.data;
-    let mut table = Table::new(["set", "examples", "what for"]).left(1);
+    let mut table = Table::new(["set", "what for", "examples"]).left(2);
     for (name, examples, role) in [
         ("train", sets.train, "training"),
         ("dev", sets.dev, "choosing epochs and the seed that ships"),
         ("test", sets.test, "only reported"),
     ] {
-        table.row([name, &examples.to_string(), role]);
+        table.row([name, role, &examples.to_string()]);
     }
     let mut text = format!(
         "Dropped before: {} duplicates and {} rows that contradict others.",
@@ -124,10 +125,5 @@ fn reproduce(report: &Report, recipe: &Recipe) -> String {
     let mut table = Table::new(["SHA-256 of", ""]).left(2);
     table.row(["the recipe below", &report.recipe_sha256]);
     table.row(["the weights of the first teacher's folder", &report.teacher_sha256]);
-    [
-        format!("<h2>How to reproduce</h2>\n<pre>{}</pre>\n", escape(&command)),
-        paragraph(&text),
-        table.html(),
-    ]
-    .concat()
+    [format!("<h2>How to reproduce</h2>\n<pre>{}</pre>\n", escape(&command)), paragraph(&text), table.html()].concat()
 }

@@ -191,9 +191,13 @@ impl Comparison {
         let verdict = if points.is_nan() {
             format!("The student and its control cannot be compared{over}: a score is not a number.")
         } else if points > 0.0 {
-            format!("The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3}).")
+            format!(
+                "The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3})."
+            )
         } else if points == 0.0 {
-            format!("The distilled student and its control are equally good on test{over}: distillation gained nothing here.")
+            format!(
+                "The distilled student and its control are equally good on test{over}: distillation gained nothing here."
+            )
         } else {
             format!(
                 "The distilled student does NOT beat its control: it is {:.1} points behind{over}, {strength} (p = {p_value:.3}). \

@@ -7,7 +7,7 @@ mod scale;
 use super::words::{fixed, is_correlation, measure_name, percent, score, score_interval};
 use super::{ModelReport, Report, StageReport};
 use crate::measure::Interval;
-use crate::train::EpochRecord;
+use crate::train::{EpochRecord, Outcome};
 pub(super) use chart::colour;
 use chart::{Chart, Point, Series};
 use scale::Scale;
@@ -86,6 +86,20 @@ fn lengths(report: &Report) -> Vec<f64> {
     lengths.into_iter().map(|tokens| tokens as f64).collect()
 }
 
+/// Epochs of a stage.
+pub(super) fn epochs(outcome: &Outcome) -> usize {
+    outcome.history.last().map_or(0, |record| record.epoch)
+}
+
+/// The epochs behind a record, a fraction where dev was scored within one.
+fn when(record: &EpochRecord, outcome: &Outcome) -> f64 {
+    match record.step {
+        // A report from before steps were written.
+        0 => record.epoch as f64,
+        step => step as f64 * epochs(outcome) as f64 / outcome.steps.max(1) as f64,
+    }
+}
+
 type OfEpoch<'a> = &'a dyn Fn(&EpochRecord) -> f64;
 
 /// A line a stage by epoch, with the colours of the stages' places.
@@ -97,7 +111,7 @@ fn by_epoch<'a>(
 ) -> Vec<Series> {
     let line = |(colour, stage): (usize, &StageReport)| {
         let points = stage.outcome.history.iter().map(|record| Point {
-            x: record.epoch as f64,
+            x: when(record, &stage.outcome),
             y: value(record),
             interval: None,
             hint: format!("{}, epoch {}: {}", stage.name, record.epoch, say(value(record))),
@@ -108,11 +122,11 @@ fn by_epoch<'a>(
 }
 
 fn training_chart(report: &Report, title: String, series: Vec<Series>, losses: bool) -> Option<String> {
-    let longest = report.stages.iter().map(|stage| stage.outcome.history.len()).max().unwrap_or(0);
+    let longest = report.stages.iter().map(|stage| epochs(&stage.outcome)).max().unwrap_or(0);
     let values = || series.iter().flat_map(|series| &series.points).map(|point| point.y).filter(|y| y.is_finite());
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let chart = Chart {
-        x: Scale { title: "epoch".to_owned(), ticks: (1..=longest).map(|e| e as f64).collect(), ..Scale::default() },
+        x: Scale { title: "epochs".to_owned(), ticks: (0..=longest).map(|e| e as f64).collect(), ..Scale::default() },
         y: Scale { title: title.clone(), log: losses && high > low * WIDE, ..Scale::default() },
         title,
         series,

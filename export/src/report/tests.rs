@@ -39,8 +39,13 @@ fn model(name: &str, value: f64, bytes: u64) -> ModelReport {
 }
 
 fn stage(name: &str, scored: bool, devs: &[f64]) -> StageReport {
-    let history: Vec<EpochRecord> =
-        devs.iter().enumerate().map(|(i, &dev)| EpochRecord { epoch: i + 1, loss: 1.0 / (i + 1) as f64, dev }).collect();
+    let record = |(i, &dev): (usize, &f64)| EpochRecord {
+        epoch: i + 1,
+        step: (i + 1) as u64 * 99 / devs.len() as u64,
+        loss: 1.0 / (i + 1) as f64,
+        dev,
+    };
+    let history: Vec<EpochRecord> = devs.iter().enumerate().map(record).collect();
     let best_dev = devs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let outcome =
         Outcome { best_dev, best_epoch: devs.len(), steps: 99, history, tokens_per_second: 1000.0, resumed_at: 0 };
@@ -170,14 +175,14 @@ fn page(report: &Report) -> String {
     }
     assert!(open.is_empty(), "{open:?} are not closed");
     for wrong in ["http", "<script", "<link", "@import", "url(", "NaN", "inf "] {
-        assert!(!page.contains(wrong), "{wrong} in {page}");
+        assert!(!page.contains(wrong), "{wrong} in the page");
     }
     page
 }
 
 fn has(page: &str, parts: &[&str]) {
     for part in parts {
-        assert!(page.contains(part), "`{part}` is not in {page}");
+        assert!(page.contains(part), "`{part}` is not in the page");
     }
 }
 
@@ -190,26 +195,29 @@ fn a_usual_run_has_all_its_parts() {
     let mut report = with_classes(&["no", "yes"]);
     let page = page(&report);
     has(&page, &["A student for text classification, measured by accuracy on 500 test examples"]);
-    has(&page, &[
-        "<td class=\"left\">student int8</td><td>90.0%</td><td>88.0 to 91.5%</td><td>97.8%</td><td>95.1 to 101.2%</td>",
-        "<td>3.9 M</td><td>15.7 MB</td><td>0.79 ms</td><td>120 MB</td><td>3 of 500</td>",
-        "beats its control by 2.5 points",
-        "-0.50 points on test, -0.25 on dev, where the recipe allows 1.0 lost",
-        "<td class=\"left\">7</td><td>90.5%</td><td>88.0%</td><td>+2.5</td><td>89.5%</td><td>87.0%</td>",
-        "<th>16 tokens</th><th>32 tokens</th><th>64 tokens</th>",
-        "<td class=\"left\">teacher</td><td>1.46 / 1.62</td>",
-        "<td class=\"left\">student, intermediate</td><td>99</td><td>3 of 3</td><td></td><td>5.7500</td><td>1000</td>",
-        "<td class=\"left\">student, prediction</td><td>99</td><td>3 of 3</td><td>89.0%</td>",
-        // Label `yes`: 40 of 42 right, 41 times guessed.
-        "<td class=\"left\">yes</td><td>42</td><td>41</td><td>97.6%</td><td>95.2%</td><td>96.4%</td>",
-        "<td class=\"wrong\" style=\"--share:0.05\">2</td><td class=\"right\" style=\"--share:0.95\">40</td>",
-        "<td class=\"left\">root mean squared error</td><td>1.2500</td>",
-        "largest class of dev alone would score 50.0%",
-        "limbeck distill --recipe recipe.toml --teacher FOLDER --data FOLDER --out FOLDER\n",
-        "layers 0, 2, 5 of the encoder as it came",
-        &report.recipe_sha256,
-        "layers = 3",
-    ]);
+    has(
+        &page,
+        &[
+            "<td class=\"left\">student int8</td><td>90.0%</td><td>88.0 to 91.5%</td><td>97.8%</td><td>95.1 to 101.2%</td>",
+            "<td>3.9 M</td><td>15.7 MB</td><td>0.79 ms</td><td>120 MB</td><td>3</td>",
+            "beats its control by 2.5 points",
+            "-0.50 points on test, -0.25 on dev, where the recipe allows 1.0 lost",
+            "<td class=\"left\">7</td><td>90.5%</td><td>88.0%</td><td>+2.5</td><td>89.5%</td><td>87.0%</td>",
+            "<th>16 tokens</th><th>32 tokens</th><th>64 tokens</th>",
+            "<td class=\"left\">teacher</td><td>1.46 / 1.62</td>",
+            "<td class=\"left\">student, intermediate</td><td>99</td><td>3 of 3</td><td></td><td>5.7500</td><td>1000</td>",
+            "<td class=\"left\">student, prediction</td><td>99</td><td>3 of 3</td><td>89.0%</td>",
+            // Label `yes`: 40 of 42 right, 41 times guessed.
+            "<td class=\"left\">yes</td><td>42</td><td>41</td><td>97.6%</td><td>95.2%</td><td>96.4%</td>",
+            "<td class=\"wrong\" style=\"--share:0.05\">2</td><td class=\"right\" style=\"--share:0.95\">40</td>",
+            "<td class=\"left\">root mean squared error</td><td>1.2500</td>",
+            "largest class of dev alone would score 50.0%",
+            "limbeck distill --recipe recipe.toml --teacher FOLDER --data FOLDER --out FOLDER</pre>",
+            "layers 0, 2, 5 of the encoder as it came",
+            &report.recipe_sha256,
+            "layers = 3",
+        ],
+    );
     assert!(!page.contains("Ablation") && !page.contains("standard deviation"));
     // Size, latency, latency by length, loss, dev, loss on layers.
     assert_eq!(drawings(&page), 6);
@@ -230,22 +238,48 @@ fn stages_without_a_score_stay_out_of_the_scores() {
 }
 
 #[test]
+fn scorings_within_an_epoch_lie_between_epochs() {
+    let across = |report: &Report| {
+        let drawn = plot::dev_score(report).unwrap();
+        let circles: Vec<f64> =
+            drawn.split("cx=\"").skip(1).map(|part| part.split('"').next().unwrap().parse().unwrap()).collect();
+        circles
+    };
+    let mut report = report("text-classification", "accuracy");
+    report.stages = vec![stage("student", true, &[0.8, 0.85, 0.86, 0.87])];
+    let epochs = across(&report);
+    // The same four scorings in two epochs: 24, 49, 74 and 99 of 99 steps.
+    report.stages[0].outcome.history.iter_mut().for_each(|record| record.epoch = record.epoch.div_ceil(2));
+    let halves = across(&report);
+    assert!(epochs.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 0.2), "{epochs:?} {halves:?}");
+    let drawn = plot::dev_score(&report).unwrap();
+    assert!(drawn.contains(">1</text>") && drawn.contains(">2</text>") && !drawn.contains(">3</text>"), "{drawn}");
+    // A report without steps: by epoch.
+    report.stages[0].outcome.history.iter_mut().for_each(|record| record.step = 0);
+    let old = across(&report);
+    assert!(old[0] == old[1] && old[1] < old[2]);
+}
+
+#[test]
 fn seeds_and_ablations_are_shown() {
     let report = with_seeds_and_ablation();
     assert_eq!(report.shipped_seed().unwrap().seed, 2);
     let page = page(&report);
-    has(&page, &[
-        "<td class=\"left\">2 (shipped)</td><td>92.0%</td><td>87.0%</td><td>+5.0</td>",
-        "<td class=\"left\">mean</td><td>90.5%</td><td>88.0%</td><td>+2.5</td>",
-        "<td class=\"left\">standard deviation, points</td><td>1.3</td><td>1.0</td><td>2.3</td>",
-        "mean of 3 seeds",
-        "<td class=\"left\">from new weights</td><td>78.5%</td><td>76.5 to 80.0%</td><td>-12.0</td><td>-13.2 to -11.1</td>\
+    has(
+        &page,
+        &[
+            "<td class=\"left\">2 (shipped)</td><td>92.0%</td><td>87.0%</td><td>+5.0</td>",
+            "<td class=\"left\">mean</td><td>90.5%</td><td>88.0%</td><td>+2.5</td>",
+            "<td class=\"left\">standard deviation, points</td><td>1.3</td><td>1.0</td><td>2.3</td>",
+            "mean of 3 seeds",
+            "<td class=\"left\">from new weights</td><td>78.5%</td><td>76.5 to 80.0%</td><td>-12.0</td><td>-13.2 to -11.1</td>\
          <td>0.250</td><td>89.0%, 90.0%, 88.5%</td>",
-        // The control is the ablation that lacks the teacher: the gain with the other sign.
-        "<td class=\"left\">labels alone (control)</td><td>88.0%</td><td>86.0 to 89.5%</td><td>-2.5</td><td>-4.6 to -0.4</td>",
-        "from new weights: -12.0 (-13.2 to -11.1)</title>",
-        "--out FOLDER --ablate\n",
-    ]);
+            // The control is the ablation that lacks the teacher: the gain with the other sign.
+            "<td class=\"left\">labels alone (control)</td><td>88.0%</td><td>86.0 to 89.5%</td><td>-2.5</td><td>-4.6 to -0.4</td>",
+            "from new weights: -12.0 (-13.2 to -11.1)</title>",
+            "--out FOLDER --ablate</pre>",
+        ],
+    );
     assert_eq!(drawings(&page), 7);
 }
 
@@ -271,15 +305,22 @@ fn large_matrices_become_a_list() {
     assert!(few.contains("class=\"matrix\"") && !few.contains("most frequent"));
     let many = page(&with_classes(&names));
     assert!(!many.contains("class=\"matrix\"") && many.contains("<details>"));
-    has(&many, &[
-        "The 20 most frequent of 60 confusions of two labels; 1830 test examples were given a wrong label.",
-        "<td class=\"left\">label 59</td><td class=\"left\">label 0</td><td>60</td><td>60.0%</td>",
-        "<td class=\"left\">label 40</td><td class=\"left\">label 41</td><td>41</td>",
-    ]);
+    has(
+        &many,
+        &[
+            "The 20 most frequent of 60 confusions of two labels; 1830 test examples were given a wrong label.",
+            "<td class=\"left\">label 59</td><td class=\"left\">label 0</td><td>60</td><td>60.0%</td>",
+            "<td class=\"left\">label 40</td><td class=\"left\">label 41</td><td>41</td>",
+        ],
+    );
     assert!(!many.contains("<td class=\"left\">label 39</td><td class=\"left\">label 40</td>"));
     let mut right = with_classes(&names);
     let classes = right.models.last_mut().unwrap().classes.as_mut().unwrap();
-    classes.confusion.iter_mut().enumerate().for_each(|(k, row)| row.iter_mut().enumerate().for_each(|(j, n)| *n *= usize::from(j == k)));
+    classes
+        .confusion
+        .iter_mut()
+        .enumerate()
+        .for_each(|(k, row)| row.iter_mut().enumerate().for_each(|(j, n)| *n *= usize::from(j == k)));
     has(&page(&right), &["No label was taken for another."]);
 }
 
@@ -291,7 +332,10 @@ fn labels_are_text_and_not_html() {
     report.title = "a&b".to_owned();
     report.machine.cpu = "<cpu>".to_owned();
     let page = page(&report);
-    has(&page, &["&lt;b&gt;", "&quot;a&quot; &amp; b&lt;/td&gt;", "&lt;i&gt;", "&lt;cpu&gt;", "limbeck: a&amp;b</title>"]);
+    has(
+        &page,
+        &["&lt;b&gt;", "&quot;a&quot; &amp; b&lt;/td&gt;", "&lt;i&gt;", "&lt;cpu&gt;", "limbeck: a&amp;b</title>"],
+    );
     for wrong in ["<b>", "<i></i><i>", "<teacher>", "<cpu>"] {
         assert!(!page.contains(wrong), "{wrong}");
     }
@@ -301,7 +345,10 @@ fn labels_are_text_and_not_html() {
 fn what_is_missing_is_left_out() {
     let mut report = bare();
     let first = page(&report);
-    has(&first, &["cannot be compared", "<td class=\"left\">student int8</td><td>-</td><td>-</td><td>-</td><td>-</td>"]);
+    has(
+        &first,
+        &["cannot be compared", "<td class=\"left\">student int8</td><td>-</td><td>-</td><td>-</td><td>-</td>"],
+    );
     // One epoch whose loss is a number.
     assert_eq!(drawings(&first), 1);
     report.stages[0].outcome.history.clear();
@@ -340,9 +387,9 @@ fn terminal_tables_fit_a_terminal() {
     let table = with_seeds_and_ablation().table();
     for line in [
         "student int8           90.0%  88.0 to 91.5%      97.8%       3.9 M  15.7 MB      0.79 ms       120 MB\n",
-        "mean                                     90.5%    88.0%        +2.5           89.5%           87.0%\n",
+        "mean                                 90.5%    88.0%        +2.5           89.5%           87.0%\n",
         "deviation, points",
-        "from new weights                                       78.5%               -12.0  -13.2 to -11.1  0.250\n",
+        "from new weights                                        78.5%               -12.0  -13.2 to -11.1  0.250\n",
     ] {
         assert!(table.contains(line), "`{line}` is not in\n{table}");
     }

@@ -71,11 +71,7 @@ fn range(low: &str, high: &str) -> String {
 
 /// A number of parameters.
 pub(super) fn parameters(count: u64) -> String {
-    if count >= 1_000_000 {
-        fixed(count as f64 / 1e6, 1, " M")
-    } else {
-        fixed(count as f64 / 1e3, 1, " k")
-    }
+    if count >= 1_000_000 { fixed(count as f64 / 1e6, 1, " M") } else { fixed(count as f64 / 1e3, 1, " k") }
 }
 
 /// Bytes in MB of 10^6.
@@ -98,16 +94,31 @@ mod tests {
     #[test]
     fn numbers_are_written_as_people_read_them() {
         let interval = Interval { value: 0.9, low: 0.881, high: 0.919 };
-        assert_eq!((score("accuracy", 0.9), score_interval("accuracy", interval)), ("90.0%".into(), "88.1 to 91.9%".into()));
-        assert_eq!((score("spearman", 0.9), score_interval("spearman", interval)), ("0.900".into(), "0.881 to 0.919".into()));
+        assert_eq!(
+            (score("accuracy", 0.9), score_interval("accuracy", interval)),
+            ("90.0%".into(), "88.1 to 91.9%".into())
+        );
+        assert_eq!(
+            (score("spearman", 0.9), score_interval("spearman", interval)),
+            ("0.900".into(), "0.881 to 0.919".into())
+        );
         assert_eq!(points_interval(Interval { value: 0.0, low: -0.0123, high: 0.0 }), "-1.2 to +0.0");
-        assert_eq!((points(-0.0001), points(-0.0), fixed(-0.004, 2, "%")), ("+0.0".into(), "+0.0".into(), "0.00%".into()));
+        assert_eq!(
+            (points(-0.0001), points(-0.0), fixed(-0.004, 2, "%")),
+            ("+0.0".into(), "+0.0".into(), "0.00%".into())
+        );
         for nothing in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert_eq!((points(nothing), percent(nothing), fixed(nothing, 1, " ms")), ("-".into(), "-".into(), "-".into()));
+            assert_eq!(
+                (points(nothing), percent(nothing), fixed(nothing, 1, " ms")),
+                ("-".into(), "-".into(), "-".into())
+            );
             assert_eq!(percent_interval(Interval { value: 1.0, low: 0.5, high: nothing }), "-");
         }
         assert_eq!((parameters(14_350_874), parameters(4_400)), ("14.4 M".into(), "4.4 k".into()));
-        assert_eq!(["entity_f1", "f1", "spearman", "accuracy"].map(measure_name), ["entity F1", "word F1", "Spearman", "accuracy"]);
+        assert_eq!(
+            ["entity_f1", "f1", "spearman", "accuracy"].map(measure_name),
+            ["entity F1", "word F1", "Spearman", "accuracy"]
+        );
         assert_eq!(mean_and_deviation(&[1.0, 3.0]), (2.0, Some(2f64.sqrt())));
         assert_eq!(mean_and_deviation(&[1.5]), (1.5, None));
     }

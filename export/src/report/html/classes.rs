@@ -62,7 +62,8 @@ fn by_label(classes: &Classes) -> String {
 
 /// Cells are the darker the larger their share of the true label's examples.
 fn matrix(classes: &Classes) -> String {
-    let mut html = String::from("<div class=\"wide\"><table class=\"matrix\"><thead><tr><th class=\"left\">true, predicted</th>");
+    let mut html =
+        String::from("<div class=\"wide\"><table class=\"matrix\"><thead><tr><th class=\"left\">true, predicted</th>");
     for label in &classes.labels {
         html += &format!("<th>{}</th>", escape(label));
     }

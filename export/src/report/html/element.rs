@@ -12,16 +12,14 @@ pub(super) fn paragraph(text: &str) -> String {
 
 /// A table of plain text. Cells are to the right but the first `left` of a row.
 pub(super) struct Table {
-    html: String,
+    header: Vec<String>,
+    body: String,
     left: usize,
 }
 
 impl Table {
     pub(super) fn new<T: AsRef<str>>(header: impl IntoIterator<Item = T>) -> Self {
-        let mut table = Self { html: "<div class=\"wide\"><table><thead>".to_owned(), left: 1 };
-        table.push("th", "", header);
-        table.html += "</thead><tbody>";
-        table
+        Self { header: header.into_iter().map(|cell| cell.as_ref().to_owned()).collect(), body: String::new(), left: 1 }
     }
 
     /// With more than the first column to the left.
@@ -30,25 +28,26 @@ impl Table {
     }
 
     pub(super) fn row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.push("td", "", cells);
+        self.body += &self.tagged("td", "", cells);
     }
 
     /// A row that stands out.
     pub(super) fn strong<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.push("td", " class=\"strong\"", cells);
+        self.body += &self.tagged("td", " class=\"strong\"", cells);
     }
 
-    fn push<T: AsRef<str>>(&mut self, tag: &str, class: &str, cells: impl IntoIterator<Item = T>) {
-        self.html += &format!("<tr{class}>");
+    fn tagged<T: AsRef<str>>(&self, tag: &str, class: &str, cells: impl IntoIterator<Item = T>) -> String {
+        let mut html = format!("<tr{class}>");
         for (column, cell) in cells.into_iter().enumerate() {
             let side = if column < self.left { " class=\"left\"" } else { "" };
-            self.html += &format!("<{tag}{side}>{}</{tag}>", escape(cell.as_ref()));
+            html += &format!("<{tag}{side}>{}</{tag}>", escape(cell.as_ref()));
         }
-        self.html += "</tr>\n";
+        html + "</tr>\n"
     }
 
     pub(super) fn html(self) -> String {
-        self.html + "</tbody></table></div>\n"
+        let header = self.tagged("th", "", &self.header);
+        format!("<div class=\"wide\"><table><thead>{header}</thead><tbody>{}</tbody></table></div>\n", self.body)
     }
 }
 

@@ -36,14 +36,14 @@ pub(super) fn models(report: &Report) -> String {
             megabytes(model.file_bytes),
             fixed(model.latency_p50_ms, 2, " ms"),
             model.peak_memory_mb.map_or(NONE.to_owned(), |mb| fixed(mb, 0, " MB")),
-            format!("{} of {}", model.truncated, model.examples),
+            model.truncated.to_string(),
         ];
         if index + 1 == report.models.len() { table.strong(cells) } else { table.row(cells) }
     }
     let verdict = format!("<p class=\"note\">{}</p>\n", escape(&report.comparison.verdict));
     let quantization = &report.quantization;
     let int8 = format!(
-        "int8 ({}) against fp32: {} points on test, {} on dev, where the recipe allows {} lost. A point is a hundredth of \
+        "{} against fp32: {} points on test, {} on dev, where the recipe allows {} lost. A point is a hundredth of \
          the measure.",
         quantization.mode,
         signed(-quantization.test_drop_points, 2, ""),
@@ -153,7 +153,9 @@ pub(super) fn latency(report: &Report) -> String {
     for model in &report.models {
         let cell = |tokens: &usize| {
             let case = model.latency_by_length.iter().find(|case| case.tokens == *tokens);
-            case.map_or(NONE.to_owned(), |case| format!("{} / {}", fixed(case.p50_ms, 2, ""), fixed(case.p90_ms, 2, "")))
+            case.map_or(NONE.to_owned(), |case| {
+                format!("{} / {}", fixed(case.p50_ms, 2, ""), fixed(case.p90_ms, 2, ""))
+            })
         };
         table.row(std::iter::once(model.name.clone()).chain(lengths.iter().map(cell)));
     }
@@ -171,7 +173,7 @@ pub(super) fn metrics(report: &Report) -> String {
         return String::new();
     }
     let models = report.models.iter().map(|model| model.name.clone());
-    let mut table = Table::new(std::iter::once("test".to_owned()).chain(models));
+    let mut table = Table::new(std::iter::once("measure, on test".to_owned()).chain(models));
     for name in names {
         let cell = |metrics: &crate::measure::metrics::Metrics| {
             metrics.get(name).map_or(NONE.to_owned(), |value| fixed(*value, 4, ""))
@@ -180,7 +182,8 @@ pub(super) fn metrics(report: &Report) -> String {
         table.row(std::iter::once(shown).chain(report.models.iter().map(|model| cell(&model.metrics))));
     }
     let several = if report.seeds.len() > 1 { " of the one seed whose models are in the files" } else { "" };
-    let text = format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels;{several}.");
+    let text =
+        format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels;{several}.");
     let text = text.replace(";.", ".");
     ["<h2>All measures</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
 }

@@ -45,7 +45,7 @@ fn table(report: &Report) -> String {
         table.row([
             name.clone(),
             outcome.steps.to_string(),
-            format!("{} of {}", outcome.best_epoch, outcome.history.len()),
+            format!("{} of {}", outcome.best_epoch, plot::epochs(outcome)),
             if *scored { score(&report.measure, best) } else { String::new() },
             if *scored { String::new() } else { fixed(-best, 4, "") },
             fixed(outcome.tokens_per_second, 0, ""),
@@ -61,12 +61,14 @@ pub(super) fn ablation(report: &Report) -> String {
     }
     let measure = &report.measure;
     let test = format!("test {}", measure_name(measure));
-    let mut table = Table::new(["ablation", &test, "95% interval", "difference, points", "95% interval", "p", "by seed"]);
+    let mut table =
+        Table::new(["ablation", &test, "95% interval", "difference, points", "95% interval", "p", "by seed"]);
     let Interval { value, low, high } = report.comparison.gain;
     let without_teacher = Interval { value: -value, low: -high, high: -low };
     const CONTROL: &str = "labels alone (control)";
     let mut drawn: Vec<(&str, Interval)> = vec![(CONTROL, without_teacher)];
-    let each = |scores: &mut dyn Iterator<Item = f64>| scores.map(|one| score(measure, one)).collect::<Vec<_>>().join(", ");
+    let each =
+        |scores: &mut dyn Iterator<Item = f64>| scores.map(|one| score(measure, one)).collect::<Vec<_>>().join(", ");
     if let Some(control) = report.models.iter().find(|model| model.name == "control") {
         table.row([
             CONTROL.to_owned(),

@@ -62,9 +62,13 @@ impl Chart {
         let x = self.x.fit(points().map(|point| point.x))?;
         let y = self.y.fit(points().map(|point| point.y).chain(ends))?;
         let place = |point: &Point| {
-            (LEFT + x.share(point.x) * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y.share(point.y) * (HEIGHT - TOP - BOTTOM))
+            (
+                LEFT + x.share(point.x) * (WIDTH - LEFT - RIGHT),
+                HEIGHT - BOTTOM - y.share(point.y) * (HEIGHT - TOP - BOTTOM),
+            )
         };
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(&self.title));
+        let mut svg =
+            format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(&self.title));
         svg += &self.frame(&x, &y);
         // Points of different series in one place stand side by side.
         let mut taken: Vec<f64> = Vec::new();

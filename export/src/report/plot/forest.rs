@@ -41,7 +41,12 @@ pub(super) fn forest(title: &str, rows: &[(&str, Interval)]) -> Option<String> {
             true => name.chars().take(LONGEST - 1).chain(['\u{2026}']).collect(),
             false => (*name).to_owned(),
         };
-        svg += &format!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", left - 10.0, middle + 4.0, escape(&shown));
+        svg += &format!(
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            left - 10.0,
+            middle + 4.0,
+            escape(&shown)
+        );
         let Interval { value, low, high } = *interval;
         if !value.is_finite() {
             continue;

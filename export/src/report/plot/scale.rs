@@ -21,7 +21,7 @@ pub(super) struct Fitted {
 }
 
 /// Numbers on an axis, about.
-const TICKS: f64 = 5.0;
+const TICKS: f64 = 7.0;
 /// Numbers on an axis, at most.
 const MOST: usize = 12;
 
@@ -82,7 +82,11 @@ impl Fitted {
         let step = 10f64.powf(power) * [1.0, 2.0, 5.0].into_iter().find(|&round| factor <= round).unwrap_or(10.0);
         let decimals = -step.log10().floor() as i32;
         let first = (self.low / step).ceil();
-        (0..MOST).map(|i| (first + i as f64) * step).take_while(within).map(|value| (value, number(value, decimals))).collect()
+        (0..MOST)
+            .map(|i| (first + i as f64) * step)
+            .take_while(within)
+            .map(|value| (value, number(value, decimals)))
+            .collect()
     }
 }
 
@@ -106,8 +110,8 @@ mod tests {
         assert_eq!(texts(Scale::default(), &[86.1, 93.5]), ["86", "88", "90", "92"]);
         assert_eq!(texts(Scale { from_zero: true, ..Scale::default() }, &[15.7, 91.5]), ["0", "20", "40", "60", "80"]);
         assert_eq!(texts(Scale::default(), &[-0.3, 0.7]), ["-0.2", "0.0", "0.2", "0.4", "0.6"]);
-        assert_eq!(texts(Scale { log: true, ..Scale::default() }, &[0.81, 17.4]), ["1", "2", "5", "10"]);
-        assert_eq!(texts(Scale { log: true, ..Scale::default() }, &[0.012, 40.0]), ["0.1", "1", "10"]);
+        assert_eq!(texts(Scale { log: true, ..Scale::default() }, &[0.81, 17.4]), ["1", "2", "5", "10", "20"]);
+        assert_eq!(texts(Scale { log: true, ..Scale::default() }, &[0.012, 40.0]), ["0.01", "0.1", "1", "10"]);
         let own = Scale { log: true, ticks: vec![16.0, 32.0, 64.0], ..Scale::default() };
         assert_eq!(texts(own, &[16.0, 64.0]), ["16", "32", "64"]);
         let many = Scale { ticks: (1..=50).map(f64::from).collect(), ..Scale::default() };
@@ -117,7 +121,9 @@ mod tests {
     #[test]
     fn what_cannot_be_placed_has_no_axis_and_one_number_has() {
         let fit = |values: &[f64]| Scale::default().fit(values.iter().copied());
-        assert!(fit(&[]).is_none() && fit(&[f64::NAN, f64::INFINITY]).is_none() && fit(&[-f64::MAX, f64::MAX]).is_none());
+        assert!(
+            fit(&[]).is_none() && fit(&[f64::NAN, f64::INFINITY]).is_none() && fit(&[-f64::MAX, f64::MAX]).is_none()
+        );
         for one in [0.0, 0.9, -7.0, 1e-12, 1e12] {
             let fitted = fit(&[one, f64::NAN]).unwrap();
             assert!((fitted.share(one) - 0.5).abs() < 0.01 && !fitted.ticks().is_empty(), "{one}");
