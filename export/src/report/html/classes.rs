@@ -73,7 +73,11 @@ fn matrix(classes: &Classes) -> String {
         for predicted in 0..classes.labels.len() {
             let found = count(classes, truth, predicted);
             let part = share(found, examples(classes, truth));
-            let class = if truth == predicted { "right" } else { "wrong" };
+            let class = match found {
+                0 => "none",
+                _ if truth == predicted => "right",
+                _ => "wrong",
+            };
             let shade = if part > 0.0 { format!(" style=\"--share:{part:.2}\"") } else { String::new() };
             html += &format!("<td class=\"{class}\"{shade}>{found}</td>");
         }
