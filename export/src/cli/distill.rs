@@ -99,13 +99,10 @@ impl Distill {
         } else {
             let out = options.out.display();
             super::print(&format!(
-                "\n{}\n{}\nint8 against fp32: {:+.2} points on test, {:+.2} on dev (allowed: {:.1} lost).\n\
-                 Report: {out}/report.html and {out}/report.json\nBundle: {out}/{}.limbeck\n",
+                "\n{}\n{}\n{}\nReport: {out}/report.html and {out}/report.json\nBundle: {out}/{}.limbeck\n",
                 report.table(),
                 report.comparison.verdict,
-                -report.quantization.test_drop_points,
-                -report.quantization.dev_drop_points,
-                report.quantization.max_drop_points,
+                report.quantization.in_words(),
                 recipe.id
             ))?;
         }

@@ -298,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_of_the_documentation_is_one() {
+        let page = include_str!("../../../docs/distillation.md");
+        let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let recipe = Recipe::parse(text).unwrap();
+        assert_eq!((recipe.stages.len(), recipe.student.hidden_size), (2, Some(312)));
+        for method in [
+            Method::Distilbert,
+            Method::Tinybert,
+            Method::Minilm,
+            Method::Minilmv2,
+            Method::Xtremedistil,
+            Method::AlbertShared,
+        ] {
+            for stage in method.stages(&recipe.student.train) {
+                assert!(page.contains(&format!("*{}*", stage.name)), "{}", stage.name);
+                for loss in &stage.losses {
+                    assert!(page.contains(&format!("| `{}` | ", loss.name())), "{}", loss.name());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (change, expected) in [
             (("layers = 3", "layers = 0"), "student.layers"),

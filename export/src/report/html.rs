@@ -49,7 +49,10 @@ fn circumstances(report: &Report) -> String {
         "A student for {}, measured by {} on {} test examples. {}, limbeck {} at {}, ONNX Runtime {}, {} with {} core{} \
          ({}{features}).",
         report.task.replace('-', " "),
-        measure_name(&report.measure),
+        match report.measure.as_str() {
+            "spearman" => "Spearman's rank correlation".to_owned(),
+            other => measure_name(other),
+        },
         report.data.test,
         report.date,
         report.versions.limbeck,

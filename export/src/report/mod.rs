@@ -167,6 +167,18 @@ pub struct QuantizationReport {
     pub test_drop_points: f64,
 }
 
+impl QuantizationReport {
+    /// What int8 costs, and may cost.
+    pub fn in_words(&self) -> String {
+        format!(
+            "int8 against fp32: {} points on test, {} on dev (allowed: {} lost).",
+            words::signed(-self.test_drop_points, 2, ""),
+            words::signed(-self.dev_drop_points, 2, ""),
+            words::fixed(self.max_drop_points, 1, "")
+        )
+    }
+}
+
 /// The distilled student against the control, on the same test examples and seeds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::element::{Table, escape, figures, legend, paragraph};
 use crate::report::words::{
     NONE, fixed, is_correlation, mean_and_deviation, measure_name, megabytes, parameters, percent, percent_interval,
-    points, points_interval, score, score_interval, signed,
+    points, points_interval, score, score_interval,
 };
 use crate::report::{Report, SeedReport, plot};
 
@@ -41,15 +41,7 @@ pub(super) fn models(report: &Report) -> String {
         if index + 1 == report.models.len() { table.strong(cells) } else { table.row(cells) }
     }
     let verdict = format!("<p class=\"note\">{}</p>\n", escape(&report.comparison.verdict));
-    let quantization = &report.quantization;
-    let int8 = format!(
-        "{} against fp32: {} points on test, {} on dev, where the recipe allows {} lost. A point is a hundredth of \
-         the measure.",
-        quantization.mode,
-        signed(-quantization.test_drop_points, 2, ""),
-        signed(-quantization.dev_drop_points, 2, ""),
-        fixed(quantization.max_drop_points, 1, "")
-    );
+    let int8 = format!("{} A point is a hundredth of the measure.", report.quantization.in_words());
     [table.html(), paragraph(&how_measured(report)), verdict, paragraph(&int8)].concat()
 }
 

@@ -28,7 +28,11 @@ pub(super) fn training(report: &Report) -> String {
     html += &table(report);
     let first = if report.seeds.len() > 1 { " Of several seeds these are the first one's." } else { "" };
     let text = "Dev chose the epoch of each stage. Losses of different stages are not comparable.";
-    html + &paragraph(&format!("{text}{first}"))
+    let windows = match report.measure.as_str() {
+        "f1" => " On dev, F1 is of the model's tokens, window by window; on test of the words of whole answers.",
+        _ => "",
+    };
+    html + &paragraph(&format!("{text}{windows}{first}"))
 }
 
 fn table(report: &Report) -> String {
