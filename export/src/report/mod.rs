@@ -194,7 +194,7 @@ impl Comparison {
     /// Puts a difference into words.
     pub fn new(gain: Interval, p_value: f64, seeds: usize) -> Self {
         let strength = if p_value < 0.05 {
-            "more than chance would explain (p < 0.05)"
+            "more than chance would explain"
         } else {
             "within what chance can do on a test set of this size"
         };

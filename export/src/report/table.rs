@@ -66,7 +66,7 @@ impl Report {
         let mut text = aligned(&rows);
         if self.seeds.len() > 1 {
             text.push('\n');
-            text += &aligned(&self.seed_rows(&test));
+            text += &aligned(&self.seed_rows());
         }
         if !self.ablation.is_empty() {
             let mut rows = vec![owned(&["ablation", &test, "against the recipe", "95% interval", "p"])];
@@ -85,13 +85,17 @@ impl Report {
         text
     }
 
-    fn seed_rows(&self, test: &str) -> Vec<Vec<String>> {
-        let student = format!("student, {test}");
+    /// Student and control by seed, with a header; of several seeds, mean and sample standard deviation too.
+    pub(super) fn seed_rows(&self) -> Vec<Vec<String>> {
+        let student = format!("student, test {}", measure_name(&self.measure));
         let mut rows = vec![owned(&["seed", &student, "control", "difference", "student on dev", "control on dev"])];
         let show = |value: f64| score(&self.measure, value);
+        let several = self.seeds.len() > 1;
+        let shipped = self.shipped_seed().map(|seed| seed.seed).filter(|_| several);
         for seed in &self.seeds {
+            let mark = if shipped == Some(seed.seed) { " (shipped)" } else { "" };
             rows.push(vec![
-                seed.seed.to_string(),
+                format!("{}{mark}", seed.seed),
                 show(seed.student),
                 show(seed.control),
                 points(seed.difference()),
@@ -99,13 +103,15 @@ impl Report {
                 show(seed.control_dev),
             ]);
         }
-        let columns: [fn(&SeedReport) -> f64; 5] =
-            [|s| s.student, |s| s.control, SeedReport::difference, |s| s.student_dev, |s| s.control_dev];
-        let sums = columns.map(|of| mean_and_deviation(&self.seeds.iter().map(of).collect::<Vec<_>>()));
-        let mean = |(index, &(mean, _)): (usize, &(f64, _))| if index == 2 { points(mean) } else { show(mean) };
-        rows.push(std::iter::once("mean".to_owned()).chain(sums.iter().enumerate().map(mean)).collect());
-        let spread = |&(_, deviation): &(f64, Option<f64>)| fixed(deviation.unwrap_or(f64::NAN) * 100.0, 1, "");
-        rows.push(std::iter::once("deviation, points".to_owned()).chain(sums.iter().map(spread)).collect());
+        if several {
+            let columns: [fn(&SeedReport) -> f64; 5] =
+                [|s| s.student, |s| s.control, SeedReport::difference, |s| s.student_dev, |s| s.control_dev];
+            let sums = columns.map(|of| mean_and_deviation(&self.seeds.iter().map(of).collect::<Vec<_>>()));
+            let mean = |(index, &(mean, _)): (usize, &(f64, _))| if index == 2 { points(mean) } else { show(mean) };
+            rows.push(std::iter::once("mean".to_owned()).chain(sums.iter().enumerate().map(mean)).collect());
+            let spread = |&(_, deviation): &(f64, Option<f64>)| fixed(deviation.unwrap_or(f64::NAN) * 100.0, 1, "");
+            rows.push(std::iter::once("deviation, points".to_owned()).chain(sums.iter().map(spread)).collect());
+        }
         rows
     }
 }

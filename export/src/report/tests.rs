@@ -218,7 +218,7 @@ fn a_usual_run_has_all_its_parts() {
             "layers = 3",
         ],
     );
-    assert!(!page.contains("Ablation") && !page.contains("standard deviation"));
+    assert!(!page.contains("Ablation") && !page.contains("deviation, points"));
     // Size, latency, latency by length, loss, dev, loss on layers.
     assert_eq!(drawings(&page), 6);
     report.stages.remove(2);
@@ -270,7 +270,7 @@ fn seeds_and_ablations_are_shown() {
         &[
             "<td class=\"left\">2 (shipped)</td><td>92.0%</td><td>87.0%</td><td>+5.0</td>",
             "<td class=\"left\">mean</td><td>90.5%</td><td>88.0%</td><td>+2.5</td>",
-            "<td class=\"left\">standard deviation, points</td><td>1.3</td><td>1.0</td><td>2.3</td>",
+            "<td class=\"left\">deviation, points</td><td>1.3</td><td>1.0</td><td>2.3</td>",
             "mean of 3 seeds",
             "<td class=\"left\">from new weights</td><td>78.5%</td><td>76.5 to 80.0%</td><td>-12.0</td><td>-13.2 to -11.1</td>\
          <td>0.250</td><td>89.0%, 90.0%, 88.5%</td>",

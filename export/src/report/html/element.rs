@@ -57,6 +57,11 @@ pub(super) fn figures(drawings: impl IntoIterator<Item = Option<String>>) -> Str
     if drawn.is_empty() { drawn } else { format!("<div class=\"figures\">\n{drawn}</div>\n") }
 }
 
+/// One wide drawing, if there is one.
+pub(super) fn wide_figure(drawing: Option<String>) -> String {
+    drawing.map_or(String::new(), |svg| format!("<figure class=\"one\">{svg}</figure>\n"))
+}
+
 /// What the colours of a drawing stand for.
 pub(super) fn legend<'a>(names: impl IntoIterator<Item = (usize, &'a str)>) -> String {
     let entry = |(series, name)| {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::element::{Table, escape, figures, legend, paragraph};
 use crate::report::words::{
-    NONE, fixed, is_correlation, mean_and_deviation, measure_name, megabytes, parameters, percent, percent_interval,
-    points, points_interval, score, score_interval,
+    NONE, fixed, is_correlation, measure_name, megabytes, parameters, percent, percent_interval, points,
+    points_interval, score, score_interval,
 };
-use crate::report::{Report, SeedReport, plot};
+use crate::report::{Report, plot};
 
 /// The table of models, how it was made, and the verdict.
 pub(super) fn models(report: &Report) -> String {
@@ -74,39 +74,11 @@ pub(super) fn seeds(report: &Report) -> String {
     if report.seeds.is_empty() {
         return String::new();
     }
-    let measure = &report.measure;
-    let name = measure_name(measure);
     let gain = report.comparison.gain;
-    let mut table = Table::new([
-        "seed",
-        &format!("student, test {name}"),
-        "control",
-        "difference, points",
-        "student on dev",
-        "control on dev",
-    ]);
-    let shipped = report.shipped_seed().map(|seed| seed.seed);
-    for seed in &report.seeds {
-        let marked = if shipped == Some(seed.seed) && report.seeds.len() > 1 { " (shipped)" } else { "" };
-        table.row([
-            format!("{}{marked}", seed.seed),
-            score(measure, seed.student),
-            score(measure, seed.control),
-            points(seed.difference()),
-            score(measure, seed.student_dev),
-            score(measure, seed.control_dev),
-        ]);
-    }
-    if report.seeds.len() > 1 {
-        let columns: [fn(&SeedReport) -> f64; 5] =
-            [|s| s.student, |s| s.control, SeedReport::difference, |s| s.student_dev, |s| s.control_dev];
-        let sums = columns.map(|of| mean_and_deviation(&report.seeds.iter().map(of).collect::<Vec<_>>()));
-        let mean = |(column, (mean, _)): (usize, &(f64, Option<f64>))| {
-            if column == 2 { points(*mean) } else { score(measure, *mean) }
-        };
-        table.strong(std::iter::once("mean".to_owned()).chain(sums.iter().enumerate().map(mean)));
-        let spread = |(_, deviation): &(f64, Option<f64>)| fixed(deviation.unwrap_or(f64::NAN) * 100.0, 1, "");
-        table.row(std::iter::once("standard deviation, points".to_owned()).chain(sums.iter().map(spread)));
+    let mut rows = report.seed_rows().into_iter();
+    let mut table = Table::new(rows.next().unwrap_or_default());
+    for row in rows {
+        if row.first().is_some_and(|name| name == "mean") { table.strong(row) } else { table.row(row) }
     }
     let text = format!(
         "Both in fp32, from the same start, on the same texts; the control learns from the labels alone. Student less \
@@ -173,9 +145,8 @@ pub(super) fn metrics(report: &Report) -> String {
         let shown = if is_correlation(name) { format!("{name} correlation") } else { name.replace('_', " ") };
         table.row(std::iter::once(shown).chain(report.models.iter().map(|model| cell(&model.metrics))));
     }
-    let several = if report.seeds.len() > 1 { " of the one seed whose models are in the files" } else { "" };
+    let several = if report.seeds.len() > 1 { " Of several seeds: the models that are in the files." } else { "" };
     let text =
-        format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels;{several}.");
-    let text = text.replace(";.", ".");
+        format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels.{several}");
     ["<h2>All measures</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
 }

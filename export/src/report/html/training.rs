@@ -1,6 +1,6 @@
 //! How training went, and what was found by leaving something out.
 
-use super::element::{Table, figures, legend, paragraph};
+use super::element::{Table, figures, legend, paragraph, wide_figure};
 use crate::measure::Interval;
 use crate::report::words::{fixed, measure_name, points, points_interval, score, score_interval};
 use crate::report::{Report, StageReport, plot};
@@ -99,6 +99,6 @@ pub(super) fn ablation(report: &Report) -> String {
     let text = "The same student and seeds, in fp32, with one thing left out; left of 0 is worse than the whole recipe. p: \
                 two-sided chance of such a difference or a larger one of the other sign; with many rows some are small by chance.";
     let title = "<h2>Ablation</h2>\n".to_owned();
-    let drawn = figures([plot::ablation(report, &drawn)]).replace("class=\"figures\"", "class=\"figures one\"");
+    let drawn = wide_figure(plot::ablation(report, &drawn));
     [title, drawn, table.html(), paragraph(text)].concat()
 }
