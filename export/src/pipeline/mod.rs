@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use tch::Device;
 
 use crate::data::{augment, some_labels};
+use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, TeacherSource};
 use crate::report::{Report, StageReport};
@@ -90,7 +91,12 @@ pub fn distill_together(
         None
     };
     limbeck::runtime::load(options.runtime.as_deref())?;
-    let data = prepare(recipe, &options.data)?;
+    let mut data = prepare(recipe, &options.data)?;
+    if recipe.teacher.source == TeacherSource::Finished {
+        // The same labels in a finished teacher's order are its own.
+        let (_, own) = checkpoint::read_shape(first)?;
+        data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
+    }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
     reporter.note(&format!(

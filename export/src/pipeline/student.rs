@@ -92,6 +92,12 @@ impl Variant {
 impl<'a> Origin<'a> {
     pub(super) fn new(run: Run<'a>, from: &'a Teacher, folder: &Path, is_teacher: bool) -> Result<Self> {
         let recipe = run.recipe;
+        ensure!(
+            is_teacher || recipe.student.start != Start::Teacher,
+            "student.start = \"teacher\" takes the teacher's layers, and the student is to be made from {}; use \
+             \"pretrained\" or \"random\"",
+            folder.display()
+        );
         let config = recipe.student.config(&from.config)?;
         let layer_map = match &recipe.student.layer_map {
             Some(map) => map.clone(),
