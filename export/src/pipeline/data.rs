@@ -37,16 +37,9 @@ pub struct PreparedData {
 pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     let goal = recipe.goal()?;
     let mut hashes = String::new();
-    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
     let mut read = |name: &str| -> Result<Rows> {
-        let path = folder.join(name);
-        let mut rows = Rows::read(&path, goal, &columns)?;
-        hashes.push_str(&files::sha256_file(&path)?);
-        // The stratum is the file as the recipe names it, so that the split does not depend on where
-        // the data folder lies.
-        if let Rows::Texts(examples) = &mut rows {
-            examples.iter_mut().for_each(|e| e.source = name.to_owned());
-        }
+        let rows = read_file(recipe, goal, folder, name)?;
+        hashes.push_str(&files::sha256_file(&folder.join(name))?);
         Ok(rows)
     };
     let (split, report) = if recipe.data.files.is_empty() {
@@ -76,6 +69,20 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     };
     let labels = split.train.labels(goal)?;
     Ok(PreparedData { split, report, goal, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
+}
+
+/// The rows of one of the recipe's files.
+///
+/// # Errors
+/// A file that is missing or broken.
+pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) -> Result<Rows> {
+    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
+    let mut rows = Rows::read(&folder.join(name), goal, &columns)?;
+    // The stratum is the file as the recipe names it, so that the split does not depend on where the data folder lies.
+    if let Rows::Texts(examples) = &mut rows {
+        examples.iter_mut().for_each(|e| e.source = name.to_owned());
+    }
+    Ok(rows)
 }
 
 impl PreparedData {

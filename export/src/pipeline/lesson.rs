@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
-use super::teacher::{LOGITS, Lessons, Set, Teacher, Wanted, relation_field};
+use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
 use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
@@ -20,7 +20,7 @@ const HIDDEN: &str = "distill.hidden.weight";
 const EMBEDDINGS: &str = "distill.embeddings.weight";
 
 /// What a stage's losses need of student and teacher.
-pub(super) struct Needs {
+pub(crate) struct Needs {
     teacher: Option<Wanted>,
     capture: Capture,
     /// The teacher's hidden state for each of the student's, 0 for the embeddings' output.
@@ -38,9 +38,11 @@ pub(super) struct Needs {
 }
 
 impl Needs {
+    /// `teacher` is the first one's shape, if there is one.
+    ///
     /// # Errors
     /// A layer map that does not fit, heads that do not.
-    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teachers: &[Teacher]) -> Result<Self> {
+    pub(crate) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
         let mut needs = Self {
             teacher: None,
@@ -53,19 +55,19 @@ impl Needs {
             fields: Vec::new(),
         };
         let mut wanted = Wanted::default();
-        if let Some(teacher) = teachers.first() {
-            let depth = teacher.config.blocks().len();
+        if let Some(teacher) = teacher {
+            let depth = teacher.blocks().len();
             needs.depths.1 = depth;
-            needs.heads = teacher.config.attention_heads;
+            needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
             if stage.losses.iter().any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })) {
                 needs.hidden = stage.layer_map.hidden(depth, own).with_context(within)?;
                 needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
-            let widths = [teacher.config.hidden_size as i64, student.hidden_size as i64];
+            let widths = [teacher.hidden_size as i64, student.hidden_size as i64];
             needs.projections_of(stage, widths);
-            needs.check(stage, student, &teacher.config)?;
+            needs.check(stage, student, teacher)?;
         }
         for term in &stage.losses {
             wanted.merge(&needs.wanted(term));

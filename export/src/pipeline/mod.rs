@@ -26,6 +26,9 @@ use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
+pub(crate) use data::read_file;
+pub(crate) use lesson::Needs;
+pub(crate) use teacher::{MARGIN, above_chance, answer_weights, made_for};
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]

@@ -124,7 +124,8 @@ impl Run<'_> {
             self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
             return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
-        let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, training.teachers)).collect::<Result<_>>()?;
+        let first = training.teachers.first().map(|teacher| &teacher.config);
+        let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, first)).collect::<Result<_>>()?;
         let params = with_projections(&training, &needs)?;
         let model = Model::new(&params, config, info.head);
         let mut outcomes = Vec::new();
