@@ -1,20 +1,34 @@
 //! What can be known before an hour of training is lost.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod agreement;
+mod cost;
+mod data;
+mod duplicates;
+mod labels;
+mod lengths;
+mod models;
+mod near;
+mod recipe;
+mod teacher;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod tokenizer;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 use tch::Device;
 
-use crate::arch::{Head, count_parameters};
-use crate::checkpoint::{load, tokenizer_path};
-use crate::data::{Encoder, Example, Rows};
-use crate::pipeline::prepare;
-use crate::recipe::Recipe;
+use crate::data::Rows;
+use crate::progress::{Bar, Reporter};
+use crate::recipe::{Recipe, TeacherSource};
 
 /// The result of [`check`].
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     /// What will be trained on what.
     pub facts: Vec<String>,
@@ -24,110 +38,134 @@ pub struct Findings {
     pub problems: Vec<String>,
 }
 
-/// Below this share of all training rows a class is called rare.
-const RARE: f64 = 0.02;
-/// More texts cut than this share is worth a warning.
-const MANY_CUT: f64 = 0.01;
+impl Findings {
+    fn fact(&mut self, text: impl Into<String>) {
+        self.facts.push(text.into());
+    }
 
-/// Looks at recipe, data and teacher without training. Each finding names the thing and the fix.
+    fn warning(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    /// Several parts of a recipe may stumble over the same thing; it is said once.
+    fn problem(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.problems.contains(&text) {
+            self.problems.push(text);
+        }
+    }
+
+    /// A warning from `from` of `total` on, a fact below, nothing for none.
+    fn weigh(&mut self, count: usize, total: usize, from: f64, text: impl FnOnce() -> String) {
+        if count == 0 {
+            return;
+        }
+        let list = if count as f64 >= total as f64 * from { &mut self.warnings } else { &mut self.facts };
+        list.push(text());
+    }
+}
+
+/// What `limbeck check` is told besides the recipe; as [`crate::pipeline::DistillOptions`].
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// Hugging Face folders of the teachers, or of the encoders that become them.
+    pub teachers: Vec<PathBuf>,
+    /// Hugging Face folder of the encoder that the student is made from; the first teacher's when `None`.
+    pub student: Option<PathBuf>,
+    /// Folder that the recipe's file names are relative to.
+    pub data: PathBuf,
+    /// Where teachers are tried and steps are timed.
+    pub device: Device,
+}
+
+/// Looks at recipe, data and models without training. Each finding names the thing and the fix.
 ///
 /// # Errors
 /// Only what keeps the check itself from going on; a broken teacher or data file is a finding.
-pub fn check(recipe: &Recipe, teacher: &Path, data: &Path) -> Result<Findings> {
+pub fn check(recipe: &Recipe, options: &CheckOptions, reporter: &Reporter) -> Result<Findings> {
+    let goal = recipe.goal()?;
     let mut findings = Findings::default();
-    let prepared = match prepare(recipe, data) {
-        Ok(prepared) => Some(prepared),
-        Err(error) => {
-            findings.problems.push(format!("data: {error:#}"));
-            None
-        }
+    let mut data = data::check(recipe, goal, &options.data, reporter, &mut findings);
+    let finished = recipe.teacher.source == TeacherSource::Finished;
+    let models = models::open(recipe, options, data.prepared.as_mut(), &mut findings);
+    let texts = match &data.prepared {
+        Some(prepared) => texts::measure(recipe, prepared, &models, reporter, &mut findings),
+        None => Vec::new(),
     };
-    let labels = prepared.as_ref().map_or(2, |p| p.labels.len());
-    let checkpoint = match load(teacher, Head::Classification { labels }, Device::Cpu) {
-        Ok(checkpoint) => Some(checkpoint),
-        Err(error) => {
-            findings.problems.push(format!("teacher: {error:#}"));
-            None
-        }
-    };
-    if let Some(prepared) = &prepared {
-        let report = &prepared.report;
-        findings.facts.push(format!(
-            "data: {} to train on, {} dev, {} test; {} duplicates and {} contradictions dropped",
-            report.train, report.dev, report.test, report.duplicates_dropped, report.contradictions_dropped
-        ));
-        if let Rows::Texts(train) = &prepared.split.train {
-            classes(train, &prepared.labels, &mut findings);
-        }
-        findings.facts.push(format!(
-            "largest class of dev alone: {:.1}%; the teacher must beat it",
-            prepared.chance_on_dev() * 100.0
-        ));
-    }
-    let Some(checkpoint) = checkpoint else { return Ok(findings) };
-    let config = &checkpoint.config;
-    findings.facts.push(format!(
-        "teacher: {}, {} layers x {}, {} parameters in the encoder",
-        config.family.name(),
-        config.layers,
-        config.hidden_size,
-        count_parameters(config, Head::None).encoder
-    ));
-    if recipe.student.layers > config.layers {
-        findings
-            .problems
-            .push(format!("student.layers is {}, but the teacher has only {}", recipe.student.layers, config.layers));
-    }
-    if let Some(beyond) = recipe.student.layer_map.iter().flatten().find(|&&l| l >= config.layers) {
-        findings
-            .problems
-            .push(format!("student.layer_map names layer {beyond}; the teacher ends at {}", config.layers - 1));
-    }
-    if recipe.max_tokens > config.max_positions() {
-        findings.problems.push(format!(
-            "max_tokens is {}, but the teacher has {} positions",
-            recipe.max_tokens,
-            config.max_positions()
-        ));
-    }
-    match tokenizer_path(teacher).and_then(|path| Encoder::new(&path, recipe.max_tokens, config.vocab_size)) {
-        Err(error) => findings.problems.push(format!("tokenizer: {error:#}")),
-        Ok(encoder) => {
-            if let Some(prepared) = &prepared {
-                for (name, set) in
-                    [("train", &prepared.split.train), ("dev", &prepared.split.dev), ("test", &prepared.split.test)]
-                {
-                    match set.encode(prepared.goal, &encoder, &prepared.labels, recipe.stride) {
-                        Err(error) => findings.problems.push(format!("{name}: {error:#}")),
-                        Ok(encoded) if encoded.truncated as f64 > set.len() as f64 * MANY_CUT => {
-                            findings.warnings.push(format!(
-                                "{name}: {} of {} texts are longer than {} tokens and lose {} tokens; raise max_tokens",
-                                encoded.truncated,
-                                set.len(),
-                                recipe.max_tokens,
-                                encoded.tokens_dropped
-                            ));
-                        }
-                        Ok(_) => {}
-                    }
+    if let Some(prepared) = &data.prepared {
+        lengths::check(recipe, &models, &texts, &mut findings);
+        tokenizer::check(recipe, prepared, &models, &texts, data.by_case, &mut findings);
+        match recipe.teacher.source {
+            TeacherSource::Answers => teacher::answers(recipe, prepared, &options.data, &mut findings),
+            _ => {
+                for opened in &models.teachers {
+                    teacher::check(recipe, prepared, opened, finished, options.device, reporter, &mut findings);
                 }
             }
         }
     }
+    let planned = recipe::check(recipe, goal, options, &models, &mut findings);
+    if let Some(prepared) = &data.prepared {
+        cost::check(recipe, prepared, &models, &texts, planned, options.device, &mut findings);
+    }
     Ok(findings)
 }
 
-fn classes(train: &[Example], labels: &[String], findings: &mut Findings) {
-    let mut counts: BTreeMap<&str, usize> = labels.iter().map(|l| (l.as_str(), 0)).collect();
-    for example in train {
-        *counts.entry(&example.label).or_default() += 1;
+/// A bar that appears only where there is something to wait for.
+struct Late<'a> {
+    reporter: &'a Reporter,
+    name: &'static str,
+    total: usize,
+    started: Instant,
+    bar: OnceCell<Bar>,
+}
+
+/// How long work goes on without a bar.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl<'a> Late<'a> {
+    fn new(reporter: &'a Reporter, name: &'static str, total: usize) -> Self {
+        Self { reporter, name, total, started: Instant::now(), bar: OnceCell::new() }
     }
-    findings
-        .facts
-        .push(format!("labels: {}", counts.iter().map(|(l, n)| format!("{l} {n}")).collect::<Vec<_>>().join(", ")));
-    if labels.len() <= 20 {
-        for (label, count) in counts.into_iter().filter(|&(_, n)| (n as f64) < train.len() as f64 * RARE) {
-            findings.warnings.push(format!("label \"{label}\" has only {count} training rows"));
+
+    fn advance(&self, done: usize) {
+        if self.started.elapsed() >= PATIENCE {
+            let bar = self.bar.get_or_init(|| self.reporter.bar(self.name, self.total as u64, done as u64));
+            bar.advance(done as u64, "");
         }
     }
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish();
+        }
+    }
+}
+
+/// At most `count` of the rows, evenly spaced.
+fn some_rows(rows: &Rows, count: usize) -> Rows {
+    fn pick<T: Clone>(rows: &[T], count: usize) -> Vec<T> {
+        let count = count.min(rows.len());
+        (0..count).map(|index| rows[index * rows.len() / count].clone()).collect()
+    }
+    match rows {
+        Rows::Texts(rows) => Rows::Texts(pick(rows, count)),
+        Rows::Tagged(rows) => Rows::Tagged(pick(rows, count)),
+        Rows::Questions(rows) => Rows::Questions(pick(rows, count)),
+    }
+}
+
+/// The beginning of a text, in quotes.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start: String = line.chars().take(SHOWN).collect();
+    if start.len() < line.len() { format!("\"{start}...\"") } else { format!("\"{start}\"") }
+}
+
+/// `part` of `total` in percent.
+fn percent(part: usize, total: usize) -> String {
+    format!("{:.1}%", part as f64 * 100.0 / total.max(1) as f64)
 }

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::data::{
     EncodedExample, Encoder, Encoding, Fractions, Goal, Rows, Split, SplitReport, Target, augment, hold_out, read_text,
 };
+use crate::checkpoint::HeadInfo;
 use crate::files;
+use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Texts};
 
@@ -24,7 +26,7 @@ pub struct PreparedData {
     pub report: SplitReport,
     /// What is learned.
     pub goal: Goal,
-    /// Labels in logit order (sorted).
+    /// Labels in logit order (sorted, or as a finished teacher has them).
     pub labels: Vec<String>,
     /// SHA-256 over the files' hashes.
     pub sha256: String,
@@ -86,6 +88,12 @@ pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) 
 }
 
 impl PreparedData {
+    /// Takes the order of the labels from a teacher that has the very same ones: its logits stand in that order.
+    pub(crate) fn order_labels_as(&mut self, teacher: Option<&HeadInfo>) -> Result<()> {
+        self.labels = labels_for(&self.split.train, self.goal, teacher)?;
+        Ok(())
+    }
+
     /// What the largest class of dev alone would score; for other goals than one right label, 0.
     pub fn chance_on_dev(&self) -> f64 {
         let Rows::Texts(rows) = &self.split.dev else { return 0.0 };
@@ -112,6 +120,21 @@ pub(super) struct Tokens {
     pub dev: Vec<EncodedExample>,
 }
 
+/// The recipe's plain texts, to train on and to look at.
+///
+/// # Errors
+/// A file that cannot be read; too few lines.
+pub(crate) fn read_corpus(recipe: &Recipe, folder: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let mut lines = Vec::new();
+    for name in &recipe.data.corpus {
+        let text = read_text(&folder.join(name))?;
+        lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
+    ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
+    Ok((train, dev))
+}
+
 impl TextSets {
     /// Reads the corpus and augments the training rows, if a stage wants them.
     pub(super) fn new(
@@ -130,14 +153,7 @@ impl TextSets {
             _ => None,
         };
         let corpus = if wanted(Texts::Corpus) {
-            let mut lines = Vec::new();
-            for name in &recipe.data.corpus {
-                let text = read_text(&folder.join(name))?;
-                lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
-            }
-            let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
-            ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
-            Some((train, dev))
+            Some(read_corpus(recipe, folder)?)
         } else {
             None
         };

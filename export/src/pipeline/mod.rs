@@ -26,7 +26,7 @@ use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
-pub(crate) use data::read_file;
+pub(crate) use data::{read_corpus, read_file};
 pub(crate) use lesson::Needs;
 pub(crate) use teacher::{MARGIN, above_chance, answer_weights, made_for};
 
@@ -71,7 +71,10 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     let _lock = files::lock_folder(&options.out)?;
     reporter.log_to(&options.out.join("train.log"))?;
     limbeck::runtime::load(options.runtime.as_deref())?;
-    let data = prepare(recipe, &options.data)?;
+    let mut data = prepare(recipe, &options.data)?;
+    if recipe.teacher.source == TeacherSource::Finished {
+        data.order_labels_as(checkpoint::read_shape(first)?.1.ok().as_ref())?;
+    }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
     reporter.note(&format!(
