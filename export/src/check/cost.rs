@@ -60,21 +60,20 @@ pub(super) fn check(
     if trains_teacher
         && let Some(teacher) = models.teachers.first()
         && let Some(params) = &teacher.params
-        && let Ok(Some(rate)) = tokens_per_second(recipe, data, teacher, &teacher.config, params, recipe.teacher.train.batch_size)
+        && let Ok(Some(rate)) =
+            tokens_per_second(recipe, data, teacher, &teacher.config, params, recipe.teacher.train.batch_size)
     {
         times.push(format!("{} for the teacher", duration(tokens as f64 / rate)));
     }
-    let params =
-        params.unwrap_or_else(|| Params::initialise(&parameter_layout(&config, origin.info.head), device));
+    let params = params.unwrap_or_else(|| Params::initialise(&parameter_layout(&config, origin.info.head), device));
     if let Ok(Some(rate)) = tokens_per_second(recipe, data, origin, &config, &params, recipe.student.train.batch_size) {
         times.push(format!("{} for the student on its labels", duration(tokens as f64 / rate)));
     }
     let measured = match times.is_empty() {
         true => String::new(),
-        false => format!(
-            ", about {} here (by a few steps forward and back, without the optimizer)",
-            times.join(" and ")
-        ),
+        false => {
+            format!(", about {} here (by a few steps forward and back, without the optimizer)", times.join(" and "))
+        }
     };
     findings.fact(format!("an epoch of the training rows: {tokens} tokens{measured}"));
 }

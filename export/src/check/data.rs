@@ -27,13 +27,7 @@ pub(super) struct Data {
     pub by_case: usize,
 }
 
-pub(super) fn check(
-    recipe: &Recipe,
-    goal: Goal,
-    folder: &Path,
-    reporter: &Reporter,
-    findings: &mut Findings,
-) -> Data {
+pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Reporter, findings: &mut Findings) -> Data {
     let mut data = Data { prepared: None, by_case: 0 };
     columns(recipe, findings);
     let mut parts = Vec::new();
@@ -76,8 +70,9 @@ fn columns(recipe: &Recipe, findings: &mut Findings) {
     let task = recipe.task.task().name().to_owned();
     let pair = &recipe.data.columns.pair;
     match (recipe.task, pair) {
-        (TaskName::PairClassification | TaskName::SentenceEmbedding, None) => findings
-            .problem(format!("data.columns.pair is missing: {task} needs two texts a row; name the second one's column")),
+        (TaskName::PairClassification | TaskName::SentenceEmbedding, None) => findings.problem(format!(
+            "data.columns.pair is missing: {task} needs two texts a row; name the second one's column"
+        )),
         (TaskName::TextClassification, Some(pair)) => findings.problem(format!(
             "data.columns.pair is \"{pair}\", but {task} reads no second text; leave it out, or take task = \
              \"pair-classification\""

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::data::{Part, UNSPLIT};
-use super::{Findings, percent, shown};
+use super::{Findings, counted, percent, shown};
 use crate::data::{Goal, Rows, normalised};
 
 /// From this share of the rows on, what is twice is worth a warning.
@@ -30,7 +30,9 @@ impl Found {
     }
 
     fn say(&self, parts: &[Part]) -> String {
-        let one = |(earlier, row): &(Place, Place)| format!("{} and {}", place(parts, *earlier), place(parts, *row));
+        let one = |(earlier, row): &(Place, Place)| {
+            format!("{} ({} and {})", text(parts, *row), place(parts, *earlier), place(parts, *row))
+        };
         self.first.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }
@@ -83,7 +85,7 @@ pub(super) fn check(parts: &[Part], goal: Goal, findings: &mut Findings) -> usiz
                 _ => "; they count several times in the score: remove them",
             };
             let share = percent(found.count, rows(role));
-            format!("{role}: {} rows ({share}) repeat others{fix}: {}", found.count, found.say(parts))
+            format!("{role}: {} of the set ({share}) repeated{fix}: {}", counted(found.count, "row"), found.say(parts))
         });
     }
     for (one, other) in [("train", "dev"), ("train", "test"), ("dev", "test")] {
@@ -92,17 +94,32 @@ pub(super) fn check(parts: &[Part], goal: Goal, findings: &mut Findings) -> usiz
             "train" => "distill leaves them out of train",
             _ => "what chooses must not be what reports: remove them from one",
         };
-        findings.warning(format!("{one} and {other} share {} texts; {fix}: {}", found.count, found.say(parts)));
+        findings.warning(format!(
+            "{one} and {other} share {}; {fix}: {}",
+            counted(found.count, "text"),
+            found.say(parts)
+        ));
     }
     let all = parts.iter().map(|part| part.rows.len()).sum();
     findings.weigh(other_label.count, all, MANY, || {
-        let fix = if roles == [UNSPLIT] && goal == Goal::Class { "; all of them are dropped" } else { "; keep the right one" };
+        let fix = if roles == [UNSPLIT] && goal == Goal::Class {
+            "; all of them are dropped"
+        } else {
+            "; keep the right one"
+        };
         let one = |(earlier, row): &(Place, Place)| {
             let label = |place: &Place| label(&parts[place.0].rows, place.1).unwrap_or_default();
-            format!("{} is {} and {}", place(parts, *row), shown(&label(earlier)), shown(&label(row)))
+            let (first, second) = (shown(&label(earlier)), shown(&label(row)));
+            format!(
+                "{} is {first} ({}) and {second} ({})",
+                text(parts, *row),
+                place(parts, *earlier),
+                place(parts, *row)
+            )
         };
         let first: Vec<_> = other_label.first.iter().map(one).collect();
-        format!("{} rows have the text of another with another label{fix}: {}", other_label.count, first.join("; "))
+        let rows = counted(other_label.count, "row");
+        format!("{rows} with the text of another and another label{fix}: {}", first.join("; "))
     });
     swapped(parts, &keys, findings);
     contexts(parts, findings);
@@ -129,13 +146,13 @@ fn swapped(parts: &[Part], keys: &[Vec<String>], findings: &mut Findings) {
     }
     findings.weigh(apart.count, all, 0.0, || {
         format!(
-            "{} pairs stand in two sets with their texts swapped, which distill does not see; remove them from train: {}",
-            apart.count,
+            "{} of two sets, with the texts swapped, which distill does not see; remove them from one: {}",
+            counted(apart.count, "pair"),
             apart.say(parts)
         )
     });
     findings.weigh(inside.count, all, f64::INFINITY, || {
-        format!("{} pairs stand twice in a set, with their texts swapped: {}", inside.count, inside.say(parts))
+        format!("{} twice in a set, with the texts swapped: {}", counted(inside.count, "pair"), inside.say(parts))
     });
 }
 
@@ -175,23 +192,32 @@ fn label(rows: &Rows, row: usize) -> Option<String> {
 /// The text but for its white space.
 fn raw(rows: &Rows, row: usize) -> Vec<&str> {
     match rows {
-        Rows::Texts(rows) => rows[row].text.split_whitespace().chain(rows[row].pair.iter().flat_map(|p| p.split_whitespace())).collect(),
+        Rows::Texts(rows) => {
+            rows[row].text.split_whitespace().chain(rows[row].pair.iter().flat_map(|p| p.split_whitespace())).collect()
+        }
         Rows::Tagged(rows) => rows[row].text.split_whitespace().collect(),
         Rows::Questions(rows) => rows[row].question.split_whitespace().collect(),
     }
 }
 
+/// What a row says, shortened.
+fn text(parts: &[Part], (part, row): Place) -> String {
+    match &parts[part].rows {
+        Rows::Texts(rows) => match &rows[row].pair {
+            None => shown(&rows[row].text),
+            Some(pair) => format!("{} + {}", shown(&rows[row].text), shown(pair)),
+        },
+        Rows::Tagged(rows) => shown(&rows[row].text),
+        Rows::Questions(rows) => shown(&rows[row].question),
+    }
+}
+
+/// Where it stands: the file, and the line or the question where that is known.
 fn place(parts: &[Part], (part, row): Place) -> String {
     let Part { file, rows, .. } = &parts[part];
     match rows {
-        Rows::Texts(rows) => match &rows[row].pair {
-            None => format!("{} ({file})", shown(&rows[row].text)),
-            Some(pair) => format!("{} + {} ({file})", shown(&rows[row].text), shown(pair)),
-        },
-        Rows::Tagged(rows) => {
-            let line = rows[row].source.rsplit(", ").next().unwrap_or_default();
-            format!("{} ({file}, {line})", shown(&rows[row].text))
-        }
-        Rows::Questions(rows) => format!("{} ({file}, question {})", shown(&rows[row].question), rows[row].id),
+        Rows::Texts(_) => file.clone(),
+        Rows::Tagged(rows) => format!("{file} {}", rows[row].source.rsplit(", ").next().unwrap_or_default()),
+        Rows::Questions(rows) => format!("{file} question {}", rows[row].id),
     }
 }

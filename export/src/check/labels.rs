@@ -31,11 +31,7 @@ pub(super) fn check(data: &PreparedData, recipe: &Recipe, findings: &mut Finding
         Goal::Answers => {
             let Rows::Questions(questions) = &data.split.train else { return };
             let without = questions.iter().filter(|question| question.answers.is_empty()).count();
-            findings.fact(format!(
-                "answers: {} of {} training questions have none in their text",
-                without,
-                questions.len()
-            ));
+            findings.fact(format!("answers: {without} of {} training questions have none", questions.len()));
         }
     }
     match (&data.split.train, data.goal) {
@@ -51,7 +47,9 @@ pub(super) fn check(data: &PreparedData, recipe: &Recipe, findings: &mut Finding
             let open = open.filter(|open| *open).count();
             findings.fact(format!("entities: {all} to train on"));
             findings.weigh(open, all, 0.05, || {
-                format!("tags: {open} of {all} entities begin with I- instead of B- (an older scheme); write them with B-")
+                format!(
+                    "tags: {open} of {all} entities begin with I- instead of B- (an older scheme); write them with B-"
+                )
             });
         }
         _ => {}
@@ -77,7 +75,9 @@ pub(super) fn label_counts(rows: &Rows, goal: Goal) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     let mut add = |label| *counts.entry(label).or_default() += 1;
     match rows {
-        Rows::Texts(rows) if goal == Goal::Labels => rows.iter().flat_map(|row| labels_of(&row.label)).for_each(&mut add),
+        Rows::Texts(rows) if goal == Goal::Labels => {
+            rows.iter().flat_map(|row| labels_of(&row.label)).for_each(&mut add)
+        }
         Rows::Texts(rows) => rows.iter().map(|row| row.label.as_str()).for_each(&mut add),
         Rows::Tagged(rows) => rows.iter().flat_map(|row| &row.words).map(|word| word.tag.as_str()).for_each(&mut add),
         Rows::Questions(_) => {}
@@ -232,7 +232,9 @@ fn numbers(set: &str, rows: &Rows, goal: Goal, findings: &mut Findings) {
         return findings.problem(format!("{set}: all numbers are {low}; there is nothing to learn or to compare"));
     }
     if distinct.len() == 2 && goal == Goal::Value && set == "train" {
-        findings.warning(format!("{set}: only two numbers, {low} and {high}: these look like names; labels = \"one\" learns them so"));
+        findings.warning(format!(
+            "{set}: only two numbers, {low} and {high}: these look like names; labels = \"one\" learns them so"
+        ));
     }
     match goal {
         Goal::Similarity { highest } => {

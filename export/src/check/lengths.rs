@@ -68,13 +68,15 @@ fn cut(set: &Set, by: &str, max_tokens: usize, positions: usize, findings: &mut 
     findings.weigh(long.len(), sorted.len(), MANY, || {
         let enough = enough(&sorted);
         let fix = match enough <= positions {
-            _ if long.len() as f64 * 100.0 < sorted.len() as f64 => "fewer than 1%".to_owned(),
-            true => format!("max_tokens = {enough} would cut fewer than 1%"),
-            false => format!("for fewer than 1% it takes {enough}, more than the model's {positions}: shorten the texts"),
+            _ if long.len() as f64 * 100.0 < sorted.len() as f64 => String::new(),
+            true => format!("; max_tokens = {enough} would cut fewer than 1%"),
+            false => {
+                format!("; for fewer than 1% it takes {enough}, more than the model's {positions}: shorten the texts")
+            }
         };
         format!(
             "{}{by}: {} of {} texts ({}) are longer than max_tokens = {max_tokens} and lose {lost} of {} tokens \
-             ({}){words}; {fix}",
+             ({}){words}{fix}",
             set.name,
             long.len(),
             sorted.len(),

@@ -167,5 +167,11 @@ fn shown(text: &str) -> String {
 
 /// `part` of `total` in percent.
 fn percent(part: usize, total: usize) -> String {
-    format!("{:.1}%", part as f64 * 100.0 / total.max(1) as f64)
+    let share = part as f64 * 100.0 / total.max(1) as f64;
+    if part > 0 && share < 0.05 { "<0.1%".to_owned() } else { format!("{share:.1}%") }
+}
+
+/// A number with what is counted, which takes an s.
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -105,9 +105,7 @@ fn read(
     let mut noted = |error: anyhow::Error| findings.problem(format!("{role}: {error:#}"));
     let (config, own) = checkpoint::read_shape(folder).map_err(&mut noted).ok()?;
     let info = match data {
-        Some(data) => {
-            head_for(data.goal, &data.labels, &recipe.data.columns.label, folder).map_err(&mut noted).ok()?.0
-        }
+        Some(data) => head_for(data.goal, &data.labels, &recipe.data.columns.label, folder).map_err(&mut noted).ok()?.0,
         // Which labels there are is not known; the encoder can be looked at all the same.
         None => HeadInfo::new(Head::Classification { labels: 2 }),
     };
@@ -141,7 +139,8 @@ fn read(
     ));
     let positions = config.max_positions();
     if recipe.max_tokens > positions {
-        findings.problem(format!("max_tokens is {}, but {name} has {positions} positions; lower it", recipe.max_tokens));
+        findings
+            .problem(format!("max_tokens is {}, but {name} has {positions} positions; lower it", recipe.max_tokens));
     }
     Some(Opened { name, folder: folder.to_owned(), config, own, info, params, has_head, encoder, tokenizer })
 }

@@ -58,7 +58,8 @@ pub(super) fn check(
         return;
     }
     if !opened.has_head && !matches!(data.goal, Goal::Similarity { .. }) {
-        return findings.problem(format!("{name}: its file has no weights for its head; take teacher.source = \"finetune\""));
+        return findings
+            .problem(format!("{name}: its file has no weights for its head; take teacher.source = \"finetune\""));
     }
     let tried = match try_out(recipe, data, opened, device, reporter) {
         Ok(Some(tried)) => tried,
@@ -80,7 +81,8 @@ pub(super) fn check(
             better.gain, better.order
         )),
         (Err(_), better) => {
-            let order = better.map(|better| format!("; by its answers they should be {} ({})", better.order, better.gain));
+            let order =
+                better.map(|better| format!("; by its answers they should be {} ({})", better.order, better.gain));
             findings.problem(format!(
                 "{name}: its labels are not called as the data's{}{}; write the data's names as id2label in its \
                  config.json, or rename the data's (data.columns.rename)",
@@ -177,7 +179,8 @@ fn agreement(
         let integers = |tensor: tch::Tensor| Vec::<i64>::try_from(tensor.reshape([-1])).unwrap_or_default();
         let likeliest = integers(logits.argmax(-1, false));
         let length = batch.ids.size()[1] as usize;
-        let above = if pupil.goal == Goal::Labels { integers(logits.gt(0.0).to_kind(tch::Kind::Int64)) } else { vec![] };
+        let above =
+            if pupil.goal == Goal::Labels { integers(logits.gt(0.0).to_kind(tch::Kind::Int64)) } else { vec![] };
         for (row, &index) in batch.indices.iter().enumerate() {
             match &examples[index].target {
                 Target::Class(right) => agreement.add(&[*right], &[likeliest[row] as usize]),
@@ -240,7 +243,8 @@ fn named(labels: &[String]) -> String {
 pub(super) fn answers(recipe: &Recipe, data: &PreparedData, folder: &Path, findings: &mut Findings) {
     let Some(file) = &recipe.teacher.answers else { return };
     let (Rows::Texts(rows), Goal::Class) = (&data.split.train, data.goal) else {
-        return findings.problem("a teacher's answers as a file are for rows with one label each; take another teacher.source");
+        return findings
+            .problem("a teacher's answers as a file are for rows with one label each; take another teacher.source");
     };
     let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
     let given = match read_teacher_file(&folder.join(file), &texts, &data.labels) {

@@ -106,7 +106,8 @@ fn case(opened: &Opened, data: &PreparedData, by_case: usize, findings: &mut Fin
 fn special(opened: &Opened, findings: &mut Findings) {
     let Some(encoder) = &opened.encoder else { return };
     let (tokenizer, name, config) = (encoder.tokenizer(), &opened.name, &opened.config);
-    let ids = |special: bool| tokenizer.encode("a", special).map(|tokens| tokens.get_ids().to_vec()).unwrap_or_default();
+    let ids =
+        |special: bool| tokenizer.encode("a", special).map(|tokens| tokens.get_ids().to_vec()).unwrap_or_default();
     let (bare, whole) = (ids(false), ids(true));
     let around = whole.len() > bare.len() + 1 && whole.first() != bare.first() && whole.last() != bare.last();
     if !around && config.family != Family::Gpt2 {
@@ -136,9 +137,7 @@ fn special(opened: &Opened, findings: &mut Findings) {
 /// Whether two texts that are read together can be told apart.
 fn types(models: &Models, data: &PreparedData, texts: &[Measured], findings: &mut Findings) {
     let together = match &data.split.train {
-        Rows::Texts(rows) => {
-            !matches!(data.goal, Goal::Similarity { .. }) && rows.iter().any(|row| row.pair.is_some())
-        }
+        Rows::Texts(rows) => !matches!(data.goal, Goal::Similarity { .. }) && rows.iter().any(|row| row.pair.is_some()),
         Rows::Tagged(_) => false,
         Rows::Questions(_) => true,
     };
@@ -190,10 +189,17 @@ fn alike(recipe: &Recipe, goal: Goal, models: &Models, texts: &[Measured], findi
             .stages
             .iter()
             .flat_map(|stage| {
-                stage.losses.iter().filter(|term| by_token(term)).map(|term| format!("{} ({})", term.name(), stage.name))
+                stage
+                    .losses
+                    .iter()
+                    .filter(|term| by_token(term))
+                    .map(|term| format!("{} ({})", term.name(), stage.name))
             })
             .collect();
-        let what = format!("the tokenizer of {} cuts texts into other tokens than the student's ({})", teacher.name, origin.name);
+        let what = format!(
+            "the tokenizer of {} cuts texts into other tokens than the student's ({})",
+            teacher.name, origin.name
+        );
         if broken.is_empty() {
             findings.fact(format!("{what}; the recipe's losses compare whole texts and do not mind"));
         } else {
