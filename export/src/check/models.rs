@@ -9,7 +9,7 @@ use crate::arch::{Head, ModelConfig, Params, count_parameters};
 use crate::checkpoint::{self, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
-use crate::finetune::{head_for, load_for};
+use crate::finetune::{head_for, labels_for, load_for};
 use crate::pipeline::PreparedData;
 use crate::recipe::{Recipe, TeacherSource};
 
@@ -70,12 +70,13 @@ pub(super) fn open(
 ) -> Models {
     let answers = recipe.teacher.source == TeacherSource::Answers;
     let first = options.teachers.first();
+    // As distill does: the same labels in a finished teacher's order are its own.
     if recipe.teacher.source == TeacherSource::Finished
         && let (Some(data), Some(first)) = (data.as_deref_mut(), first)
         && let Ok((_, own)) = checkpoint::read_shape(first)
-        && let Err(error) = data.order_labels_as(own.ok().as_ref())
+        && let Ok(labels) = labels_for(&data.split.train, data.goal, own.ok().as_ref())
     {
-        findings.problem(format!("data: {error:#}"));
+        data.labels = labels;
     }
     let data = data.as_deref();
     if first.is_none() {

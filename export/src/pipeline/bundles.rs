@@ -17,8 +17,8 @@ use crate::report::{AblationReport, Comparison, ModelReport, QuantizationReport,
 /// Fresh processes that time each model; the models take turns, so that a machine that slows down slows
 /// all of them, and the median counts.
 const ROUNDS: usize = 3;
-/// Lengths in tokens that are timed too.
-const LENGTHS: &str = "16,32,64,128,256,512";
+/// Lengths in tokens that are timed too, as far as the model takes them; its own maximum always.
+const LENGTHS: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
 /// Trained models of one recipe.
 pub(super) struct Models<'a> {
@@ -87,7 +87,14 @@ impl Bench<'_> {
         self.quality(&draft, &self.run.data.split.test)
     }
 
-    fn candidate(&self, name: &'static str, folder: &Path, id: String, file: String, weights: WeightMode) -> Result<Candidate> {
+    fn candidate(
+        &self,
+        name: &'static str,
+        folder: &Path,
+        id: String,
+        file: String,
+        weights: WeightMode,
+    ) -> Result<Candidate> {
         let mut draft = self.draft(folder, id, weights)?;
         let model = open(&draft)?;
         draft.record_self_test(&model)?;
@@ -125,7 +132,8 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let control = &models.controls[best].folder;
     let student = &models.students[best].folder;
     let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
-    let mut control = named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
+    let mut control =
+        named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
     let mut fp32 = named("student fp32", student, id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
     let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::DynamicInt8)?;
     let quantization = quantization(&bench, &fp32, &mut int8)?;
@@ -133,8 +141,10 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     // The other seeds.
     let of_all = |trained: &[Trained], own: &TaskQuality| -> Result<Vec<Outcomes>> {
         let each = trained.iter().enumerate();
-        each.map(|(seed, trained)| Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes }))
-            .collect()
+        each.map(|(seed, trained)| {
+            Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes })
+        })
+        .collect()
     };
     control.outcomes = of_all(models.controls, &control.test)?;
     fp32.outcomes = of_all(models.students, &fp32.test)?;
@@ -188,12 +198,22 @@ fn time(
     let text = median_text(&run.data.split.test);
     let mut timings: Vec<Vec<BenchResult>> = candidates.iter().map(|_| Vec::new()).collect();
     let mut by_length = Vec::new();
+    let most = run.recipe.max_tokens;
+    let mut lengths: Vec<String> = LENGTHS.iter().filter(|&&length| length < most).map(ToString::to_string).collect();
+    lengths.push(most.to_string());
+    let lengths = lengths.join(",");
     let bar = run.reporter.bar("latency", ((ROUNDS + 1) * candidates.len()) as u64, 0);
     let runtime = run.options.runtime.as_deref();
     for round in 0..=ROUNDS {
         for (i, candidate) in candidates.iter().enumerate() {
             if round == ROUNDS {
-                by_length.push(in_fresh_process(&candidate.file, &["--lengths", LENGTHS, "--runs", "50", "--warm-up", "10"], runtime)?);
+                let options = ["--lengths", &lengths, "--runs", "50", "--warm-up", "10"];
+                let measured = in_fresh_process(&candidate.file, &options, runtime);
+                // Texts of a length are made up, which some tokenizers do not allow.
+                by_length.push(measured.map(|measured| measured.cases).unwrap_or_else(|error| {
+                    run.reporter.note(&format!("  {}: no latency by length: {error:#}", candidate.name));
+                    Vec::new()
+                }));
             } else {
                 timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
             }
@@ -223,7 +243,7 @@ fn time(
             file_bytes,
             latency_p50_ms: p50,
             latency_tokens: tokens,
-            latency_by_length: by_length.cases,
+            latency_by_length: by_length,
             peak_memory_mb: median(timings.iter().filter_map(BenchResult::added_memory_mb)),
         });
     }

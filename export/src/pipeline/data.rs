@@ -7,9 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::data::{
     EncodedExample, Encoder, Encoding, Fractions, Goal, Rows, Split, SplitReport, Target, augment, hold_out, read_text,
 };
-use crate::checkpoint::HeadInfo;
 use crate::files;
-use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Texts};
 
@@ -88,12 +86,6 @@ pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) 
 }
 
 impl PreparedData {
-    /// Takes the order of the labels from a teacher that has the very same ones: its logits stand in that order.
-    pub(crate) fn order_labels_as(&mut self, teacher: Option<&HeadInfo>) -> Result<()> {
-        self.labels = labels_for(&self.split.train, self.goal, teacher)?;
-        Ok(())
-    }
-
     /// What the largest class of dev alone would score; for other goals than one right label, 0.
     pub fn chance_on_dev(&self) -> f64 {
         let Rows::Texts(rows) = &self.split.dev else { return 0.0 };

@@ -9,8 +9,8 @@ use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
 use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
-    attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations, soft_cross_entropy,
-    soft_labels, soft_spans, soft_targets,
+    LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
+    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
 use crate::objective::{Pupil, mean_squared_error};
 use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
@@ -60,9 +60,11 @@ impl Needs {
             needs.depths.1 = depth;
             needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
-            if stage.losses.iter().any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })) {
-                needs.hidden = stage.layer_map.hidden(depth, own).with_context(within)?;
-                needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
+            if stage.losses.iter().any(LossTerm::reads_map) {
+                // Before it is searched, any map tells whether the rest fits.
+                let map = if stage.layer_map == LayerMap::Search { &LayerMap::Uniform } else { &stage.layer_map };
+                needs.hidden = map.hidden(depth, own).with_context(within)?;
+                needs.attention = map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
             let widths = [teacher.hidden_size as i64, student.hidden_size as i64];
@@ -216,9 +218,7 @@ impl Lesson<'_> {
         let mut sides = Vec::new();
         for (index, (own, mask)) in given.sides.iter().zip(masks).enumerate() {
             let teacher = match self.lessons {
-                Some(lessons) => {
-                    lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?
-                }
+                Some(lessons) => lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?,
                 None => BTreeMap::new(),
             };
             sides.push(Side { own, teacher, mask });
@@ -228,9 +228,7 @@ impl Lesson<'_> {
         for term in &self.stage.losses {
             let value = match term {
                 LossTerm::Labels { .. } => self.pupil.loss_of(&given.logits, batch),
-                LossTerm::SoftTargets { temperature, .. } => {
-                    self.soft(&given.logits, &sides, temperature.at(done))?
-                }
+                LossTerm::SoftTargets { temperature, .. } => self.soft(&given.logits, &sides, temperature.at(done))?,
                 LossTerm::SoftCrossEntropy { temperature, averaging, .. } => {
                     let (own, teacher) = self.rows(&given.logits, &sides)?;
                     soft_cross_entropy(&own, &teacher, temperature.at(done), *averaging)?
@@ -300,14 +298,12 @@ impl Lesson<'_> {
             LossTerm::HiddenStates { padding, .. } => {
                 // The paper sums over layers.
                 let pairs = needs.hidden.iter().enumerate().skip(1);
-                sum(
-                    pairs
-                        .map(|(index, from)| {
-                            let teacher = side.teacher(&format!("hidden.{from}"))?;
-                            hidden_states(state(index)?, teacher, mask, projection(HIDDEN), *padding)
-                        })
-                        .collect::<Result<_>>()?,
-                )
+                sum(pairs
+                    .map(|(index, from)| {
+                        let teacher = side.teacher(&format!("hidden.{from}"))?;
+                        hidden_states(state(index)?, teacher, mask, projection(HIDDEN), *padding)
+                    })
+                    .collect::<Result<_>>()?)
             }
             LossTerm::Embeddings { padding, projection: which, .. } => {
                 let map = if *which == Projection::Shared { projection(HIDDEN) } else { projection(EMBEDDINGS) };
@@ -315,22 +311,22 @@ impl Lesson<'_> {
             }
             LossTerm::AttentionScores { padding, .. } => {
                 let pairs = needs.attention.iter().enumerate();
-                sum(
-                    pairs
-                        .map(|(layer, from)| {
-                            let scores = own.attention_scores.get(&layer).context("the student's scores are not there")?;
-                            attention_scores(scores, side.teacher(&format!("scores.{from}"))?, mask, *padding)
-                        })
-                        .collect::<Result<_>>()?,
-                )
+                sum(pairs
+                    .map(|(layer, from)| {
+                        let scores = own.attention_scores.get(&layer).context("the student's scores are not there")?;
+                        attention_scores(scores, side.teacher(&format!("scores.{from}"))?, mask, *padding)
+                    })
+                    .collect::<Result<_>>()?)
             }
             LossTerm::AttentionDistributions { .. } => {
-                let scores = own.attention_scores.get(&(needs.depths.0 - 1)).context("the student's scores are not there")?;
+                let scores =
+                    own.attention_scores.get(&(needs.depths.0 - 1)).context("the student's scores are not there")?;
                 attention_distributions(scores, side.teacher(&format!("scores.{teacher_last}"))?, mask)
             }
             LossTerm::Relations { of, heads, teacher_layer, .. } => {
                 let layer = teacher_layer.unwrap_or(teacher_last);
-                let all = own.projections.get(&(needs.depths.0 - 1)).context("the student's projections are not there")?;
+                let all =
+                    own.projections.get(&(needs.depths.0 - 1)).context("the student's projections are not there")?;
                 let heads = heads.unwrap_or(needs.heads);
                 mean(
                     of.iter()

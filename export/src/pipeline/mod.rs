@@ -7,19 +7,22 @@ mod run;
 mod student;
 mod teacher;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::Device;
 
 use crate::data::{augment, some_labels};
+use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, TeacherSource};
 use crate::report::{Report, StageReport};
+use crate::train::{Alone, Group};
 use crate::{checkpoint, files, measure};
 
 use bundles::Models;
+use lesson::Needs;
 use run::{Run, Trained};
 use student::{Origin, Variant};
 use teacher::Teacher;
@@ -65,15 +68,37 @@ pub struct DistillOptions {
 /// Whatever a stage finds wrong, with the stage named. What was finished stays, and the next run
 /// continues from there.
 pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -> Result<Report> {
+    distill_together(recipe, options, &Alone, reporter)?.context("a process alone leads")
+}
+
+/// [`distill`] in several processes that share `options.out` and the work of each step. The first one measures and gives
+/// the report; the others give `None`.
+///
+/// # Errors
+/// As [`distill`]. A process that fails must end, so that those who wait for it are ended.
+pub fn distill_together(
+    recipe: &Recipe,
+    options: &DistillOptions,
+    group: &dyn Group,
+    reporter: &Reporter,
+) -> Result<Option<Report>> {
     let started = Instant::now();
     let first = options.teachers.first().map(PathBuf::as_path);
     let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;
-    let _lock = files::lock_folder(&options.out)?;
-    reporter.log_to(&options.out.join("train.log"))?;
+    let leads = group.rank() == 0;
+    let _lock = if leads {
+        let lock = files::lock_folder(&options.out)?;
+        reporter.log_to(&options.out.join("train.log"))?;
+        Some(lock)
+    } else {
+        None
+    };
     limbeck::runtime::load(options.runtime.as_deref())?;
     let mut data = prepare(recipe, &options.data)?;
     if recipe.teacher.source == TeacherSource::Finished {
-        data.order_labels_as(checkpoint::read_shape(first)?.1.ok().as_ref())?;
+        // The same labels in a finished teacher's order are its own.
+        let (_, own) = checkpoint::read_shape(first)?;
+        data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
     }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
@@ -81,15 +106,21 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
-    files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    if leads {
+        files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
     let sources = augmentation(options)?;
     let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
-    let run = Run { recipe, options, data: &data, sets: &sets, reporter };
+    let run = Run { recipe, options, data: &data, sets: &sets, reporter, group };
+    fits(&run, first)?;
     lost_tokens(&run, first)?;
 
     let only_answers = recipe.teacher.source == TeacherSource::Answers;
-    ensure!(!only_answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
+    ensure!(
+        !only_answers || options.teachers.len() == 1,
+        "a teacher's answers as a file stand alone; give one --teacher"
+    );
     let mut teachers = Vec::new();
     let mut origin_alone = None;
     if only_answers {
@@ -123,6 +154,9 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         }
     }
 
+    if !leads {
+        return Ok(None);
+    }
     reporter.note("Bundles: writing, checking and measuring through the sdk");
     let teacher = teachers.first().map(|teacher| match recipe.teacher.source {
         TeacherSource::Finished => first.to_owned(),
@@ -176,7 +210,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     };
     files::write_json(&options.out.join("report.json"), &report)?;
     files::write_bytes(&options.out.join("report.html"), crate::report::html(&report, recipe)?.as_bytes())?;
-    Ok(report)
+    Ok(Some(report))
 }
 
 fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
@@ -184,8 +218,21 @@ fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
     Ok(Some(augment::Sources::load(folder, augment::VectorsFrom::MaskedLm, options.device)?))
 }
 
+/// Refuses, before anything is trained, a student that cannot be built and stages that do not fit it and its teacher.
+fn fits(run: &Run, first: &Path) -> Result<()> {
+    let (teacher, _) = checkpoint::read_shape(first)?;
+    let student = match &run.options.student {
+        Some(folder) => run.recipe.student.config(&checkpoint::read_shape(folder)?.0)?,
+        None => run.recipe.student.config(&teacher)?,
+    };
+    for stage in &run.recipe.stages {
+        Needs::of(stage, &student, Some(&teacher))?;
+    }
+    Ok(())
+}
+
 /// Says how much of the training texts a model will not see.
-fn lost_tokens(run: &Run, folder: &std::path::Path) -> Result<()> {
+fn lost_tokens(run: &Run, folder: &Path) -> Result<()> {
     let (config, _) = checkpoint::read_shape(folder)?;
     let tokenizer = checkpoint::tokenizer_path(folder)?;
     let encoder = crate::data::Encoder::new(&tokenizer, run.recipe.max_tokens, config.vocab_size)?;

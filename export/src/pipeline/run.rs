@@ -14,11 +14,12 @@ use super::teacher::{Lessons, Set, Teacher};
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
 use crate::data::{Batch, Encoder, in_order_batches};
+use crate::distill::LayerMap;
 use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
-use crate::train::{Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Group, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
 #[derive(Clone, Copy)]
@@ -28,6 +29,8 @@ pub(super) struct Run<'a> {
     pub data: &'a PreparedData,
     pub sets: &'a TextSets,
     pub reporter: &'a Reporter,
+    /// Who trains together.
+    pub group: &'a dyn Group,
 }
 
 /// A model to be trained.
@@ -90,6 +93,11 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
 }
 
 impl Run<'_> {
+    /// Whether this process writes what all have made.
+    pub(super) fn leads(&self) -> bool {
+        self.group.rank() == 0
+    }
+
     /// What decides the task, whichever model learns it.
     pub(super) fn task_identity(&self) -> Result<String> {
         let Recipe { max_tokens, stride, .. } = self.recipe;
@@ -124,10 +132,11 @@ impl Run<'_> {
             self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
             return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
-        let first = training.teachers.first().map(|teacher| &teacher.config);
-        let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, first)).collect::<Result<_>>()?;
+        let needs: Vec<Needs> = stages
+            .iter()
+            .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
+            .collect::<Result<_>>()?;
         let params = with_projections(&training, &needs)?;
-        let model = Model::new(&params, config, info.head);
         let mut outcomes = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
@@ -138,63 +147,111 @@ impl Run<'_> {
                 outcomes = done.stages;
                 continue;
             }
-            let outcome = self.stage(&training, stage, &needs[index], &params, &model, &own, &identities[index])?;
+            let outcome = if stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map) {
+                let found = self.search_map(&training, index, &params, &own)?;
+                let found = StageRecipe { layer_map: found, ..stage.clone() };
+                let needs = Needs::of(&found, config, training.teachers.first().map(|teacher| &teacher.config))?;
+                self.stage(&training, &found, &needs, &params, &own, &identities[index])?
+            } else {
+                self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?
+            };
             outcomes.push((stage.name.clone(), outcome));
+            if !self.leads() {
+                continue;
+            }
             if is_last {
                 if let Some(pooling) = training.pooling {
                     checkpoint::write_pooling(&own, pooling, config.hidden_size)?;
                 }
                 checkpoint::save(&own, config, info, &params, training.tokenizer)?;
             } else {
-                let tensors: Vec<_> = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+                let tensors: Vec<_> =
+                    params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
                 checkpoint::write_tensors(&own.join(WEIGHTS), &tensors, &BTreeMap::new())?;
             }
             let marker = Finished { identity: identities[index].clone(), stages: outcomes.clone() };
             files::write_json(&own.join(MARKER), &marker)?;
             discard_checkpoint(&own);
         }
+        // Nobody looks for what the first process has not written yet.
+        self.group.barrier()?;
         Ok(Trained { folder: folder.clone(), stages: outcomes })
+    }
+
+    /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses
+    /// look at the head: distances to different teacher layers say nothing of each other.
+    fn search_map(&self, training: &Training, index: usize, params: &Params, folder: &Path) -> Result<LayerMap> {
+        let Training { config, stages, .. } = *training;
+        let teacher =
+            training.teachers.first().map(|teacher| &teacher.config).context("a layer map without a teacher")?;
+        let short = |stage: &StageRecipe, map: &LayerMap| {
+            let train = stage.train.clone().unwrap_or_else(|| self.recipe.student.train.clone());
+            let train = Some(TrainOptions { epochs: 1, ..train });
+            StageRecipe { layer_map: map.clone(), train, ..stage.clone() }
+        };
+        let mut best: Option<(f64, LayerMap)> = None;
+        for map in LayerMap::candidates(teacher.blocks().len(), config.blocks().len()) {
+            let trial = params.deep_clone();
+            let folder = folder.join("search").join(map.to_string());
+            let mut dev = f64::NEG_INFINITY;
+            let mut own = vec![short(&stages[index], &map)];
+            own.extend((index + 1 < stages.len()).then(|| short(&stages[stages.len() - 1], &LayerMap::Uniform)));
+            for (step, stage) in own.iter().enumerate() {
+                let needs = Needs::of(stage, config, Some(teacher))?;
+                let identity = files::sha256_hex(&serde_json::to_vec(&(training.identity, &own, step))?);
+                dev = self.stage(training, stage, &needs, &trial, &folder.join(&stage.name), &identity)?.best_dev;
+                discard_checkpoint(&folder.join(&stage.name));
+            }
+            self.reporter.note(&format!("  {}, {}: layer map {map}: dev {dev:.4}", training.name, stages[index].name));
+            if best.as_ref().is_none_or(|(score, _)| dev > *score) {
+                best = Some((dev, map));
+            }
+        }
+        best.map(|(_, map)| map).context("no layer map fits these depths; list the teacher layer of each student layer")
     }
 
     fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {
         (on == Texts::Augmented).then_some(self.recipe.augment.as_ref()).flatten()
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn stage(
         &self,
         training: &Training,
         stage: &StageRecipe,
         needs: &Needs,
         params: &Params,
-        model: &Model,
         folder: &Path,
         identity: &str,
     ) -> Result<Outcome> {
-        let Training { config, encoder, seed, .. } = *training;
+        let Training { config, info, encoder, seed, .. } = *training;
+        let options = stage.train.as_ref().unwrap_or(&self.recipe.student.train);
         let device = self.options.device;
         let tokens = self.encode(stage.on, encoder)?;
         let lessons = match needs.teacher() {
-            Some(wanted) => {
-                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?)
-            }
+            Some(wanted) => Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?),
             None => None,
         };
+        let model = Model::new(params, config, info.head).in_precision(options.precision);
         let pupil =
-            Pupil { model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
+            Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
         let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), params };
-        let title = if training.stages.len() == 1 { training.name.to_owned() } else { format!("{}, {}", training.name, stage.name) };
+        let title = if training.stages.len() == 1 {
+            training.name.to_owned()
+        } else {
+            format!("{}, {}", training.name, stage.name)
+        };
         let setting = Stage {
             name: &title,
             folder,
             params,
             examples: &tokens.train,
             pad_id: config.pad_id,
-            options: stage.train.as_ref().unwrap_or(&self.recipe.student.train),
+            options,
             seed,
             identity,
             checkpoint_every: self.options.checkpoint_every,
             stop_before: None,
+            group: self.group,
         };
         let by_head = stage.losses.iter().any(LossTerm::reads_head);
         let score = || {

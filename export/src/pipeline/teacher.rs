@@ -12,12 +12,12 @@ use crate::arch::{Capture, Head, Layers, Model, ModelConfig, ModelOutput, Params
 use crate::checkpoint::{self, HeadInfo, SentencePooling};
 use crate::data::{Batch, EncodedExample, Encoder, Goal, Rows};
 use crate::distill::{CacheKey, Extent, Field, TeacherCache, read_teacher_file, rows_sha256};
+use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Relation, TeacherSource, TeacherState, Texts};
 use crate::train::Outcome;
-use crate::files;
 
 /// A teacher whose weights are here.
 pub(super) struct Teacher {
@@ -93,8 +93,7 @@ impl Teacher {
             &recipe.teacher.train,
             recipe.seeds[0],
         ))?);
-        let mut teacher =
-            Self { name, config, info, pooling, params, pretrained, outcome: None, identity, encoder };
+        let mut teacher = Self { name, config, info, pooling, params, pretrained, outcome: None, identity, encoder };
         reporter.note(&format!("Teacher: fine-tuning {} on the labels", folder.display()));
         let trained = run.train(Training {
             name: &teacher.name,
@@ -129,7 +128,17 @@ impl Teacher {
         let params = load_for(folder, &config, &info, options.device)?;
         let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
         let pretrained = Some(params.deep_clone());
-        Ok(Self { name: "encoder".to_owned(), config, info, pooling, params, pretrained, outcome: None, identity, encoder })
+        Ok(Self {
+            name: "encoder".to_owned(),
+            config,
+            info,
+            pooling,
+            params,
+            pretrained,
+            outcome: None,
+            identity,
+            encoder,
+        })
     }
 
     fn dev_score(&self, run: &Run) -> Result<f64> {
@@ -323,7 +332,8 @@ impl Lessons {
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
         for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
-            let wanted = if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
+            let wanted =
+                if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
             if wanted == Wanted::default() {
                 continue;
             }
@@ -460,7 +470,11 @@ fn cached(
             .collect();
         let rows = own.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
-            teacher: format!("{}-{}", teacher.identity, if state == TeacherState::Task { "task" } else { "pretrained" }),
+            teacher: format!(
+                "{}-{}",
+                teacher.identity,
+                if state == TeacherState::Task { "task" } else { "pretrained" }
+            ),
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,
@@ -474,7 +488,13 @@ fn cached(
             let types = batch.types.as_ref().filter(|_| teacher.types());
             wanted.gather(&model.forward(&batch.ids, &batch.mask, types, &capture, false))
         };
-        cache.fill(&mut compute, run.reporter)?;
+        if run.leads() {
+            cache.fill(&mut compute, run.reporter)?;
+        }
+        run.group.barrier()?;
+        if !run.leads() {
+            cache = TeacherCache::open(&run.options.cache, &key, &lengths, run.reporter)?;
+        }
         caches.push(cache);
     }
     Ok(caches)
@@ -511,4 +531,3 @@ pub(super) fn second_moment(
     bar.finish();
     Ok(sum)
 }
-

@@ -250,6 +250,11 @@ impl LossTerm {
         matches!(self, LossTerm::Labels { .. } | LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. })
     }
 
+    /// Whether it looks at mapped layers.
+    pub fn reads_map(&self) -> bool {
+        matches!(self, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })
+    }
+
     /// Whether it looks at layers, so that student and teacher must see the same tokens.
     pub fn reads_layers(&self) -> bool {
         !self.reads_head()
@@ -271,10 +276,7 @@ impl StageRecipe {
                 "stage {name}: the weight of {loss} must be 0 or more"
             );
             some |= weights.iter().any(|weight| *weight > 0.0);
-            ensure!(
-                self.losses[..index].iter().all(|before| before.name() != loss),
-                "stage {name} has {loss} twice"
-            );
+            ensure!(self.losses[..index].iter().all(|before| before.name() != loss), "stage {name} has {loss} twice");
             if let LossTerm::SoftTargets { temperature, .. } | LossTerm::SoftCrossEntropy { temperature, .. } = term {
                 ensure!(
                     temperature.ends().iter().all(|t| *t > 0.0 && t.is_finite()),

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::Report;
+use crate::train::{EpochRecord, Outcome};
 
 /// Accuracy against size and against latency, side by side; intervals as bars.
 pub(super) fn size_and_latency(report: &Report) -> Result<String> {
@@ -45,8 +46,7 @@ fn draw(area: &Area, report: &Report, x: &[f64], label: &str) -> Drawn {
         .map_err(fail)?;
     for (i, (model, &x)) in report.models.iter().zip(x).enumerate() {
         let colour = Palette99::pick(i).to_rgba();
-        let (low, value, high) =
-            (percent(model.score.low), percent(model.score.value), percent(model.score.high));
+        let (low, value, high) = (percent(model.score.low), percent(model.score.value), percent(model.score.high));
         chart.draw_series([PathElement::new(vec![(x, low), (x, high)], colour.stroke_width(2))]).map_err(fail)?;
         chart.draw_series([Circle::new((x, value), 5, colour.filled())]).map_err(fail)?;
         let name = Text::new(model.name.clone(), (x + widest * 0.015, value), ("sans-serif", 13));
@@ -69,12 +69,13 @@ pub(super) fn training(report: &Report) -> Result<String> {
     Ok(svg)
 }
 
-fn curves(area: &Area, report: &Report, label: &str, value: fn(&crate::train::EpochRecord) -> f64) -> Drawn {
+fn curves(area: &Area, report: &Report, label: &str, value: fn(&EpochRecord) -> f64) -> Drawn {
     let fail = |e: DrawingAreaErrorKind<std::io::Error>| e.to_string();
     let values = || report.stages.iter().flat_map(|s| s.outcome.history.iter().map(value));
     let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
     let margin = ((high - low) * 0.08).max(1e-3);
-    let epochs = report.stages.iter().map(|s| s.outcome.history.len()).max().unwrap_or(1) as f64;
+    let last = |outcome: &Outcome| outcome.history.last().map_or(1, |e| e.epoch) as f64;
+    let epochs = report.stages.iter().map(|s| last(&s.outcome)).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(40)
@@ -91,7 +92,10 @@ fn curves(area: &Area, report: &Report, label: &str, value: fn(&crate::train::Ep
         .map_err(fail)?;
     for (i, stage) in report.stages.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
-        let points: Vec<(f64, f64)> = stage.outcome.history.iter().map(|e| (e.epoch as f64, value(e))).collect();
+        let outcome = &stage.outcome;
+        // Dev may be scored within epochs.
+        let at = |e: &EpochRecord| e.step as f64 * last(outcome) / outcome.steps.max(1) as f64;
+        let points: Vec<(f64, f64)> = outcome.history.iter().map(|e| (at(e), value(e))).collect();
         chart
             .draw_series(LineSeries::new(points, colour.stroke_width(2)))
             .map_err(fail)?
