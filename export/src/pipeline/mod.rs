@@ -22,7 +22,6 @@ use crate::train::{Alone, Group};
 use crate::{checkpoint, files, measure};
 
 use bundles::Models;
-use lesson::Needs;
 use run::{Run, Trained};
 use student::{Origin, Variant};
 use teacher::Teacher;

@@ -146,7 +146,7 @@ fn similarities_must_fit_their_highest() {
     let findings = found(5.0);
     assert!(findings.warnings.is_empty() && findings.problems.is_empty(), "{findings:#?}");
     assert_found(&found(1.0).warnings, &["train: no similarity is above 1, but highest = 5"]);
-    assert_found(&found(10.0).problems, &["16 of 80 similarities are above highest = 5", "say highest = 10"]);
+    assert_found(&found(10.0).problems, &["32 of 80 similarities are above highest = 5", "say highest = 10"]);
 }
 
 #[test]
