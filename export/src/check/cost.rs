@@ -44,10 +44,10 @@ pub(super) fn check(
     let Some(train) = of(texts, origin).and_then(|measured| measured.sets.first()) else { return };
     let (tokens, rows) = (train.seen.iter().sum::<usize>(), data.split.train.len());
     let mut size = |what: &str, options: &TrainOptions| {
-        if options.batch_size > rows {
+        let step = options.batch_size * options.accumulate;
+        if options.batch_tokens.is_none() && step > rows {
             findings.warning(format!(
-                "{what}: batch_size {} is more than the {rows} training rows; an epoch is one step",
-                options.batch_size
+                "{what}: a step of {step} rows (batch_size times accumulate) is more than the {rows} training rows"
             ));
         }
     };
@@ -60,13 +60,12 @@ pub(super) fn check(
     if trains_teacher
         && let Some(teacher) = models.teachers.first()
         && let Some(params) = &teacher.params
-        && let Ok(Some(rate)) =
-            tokens_per_second(recipe, data, teacher, &teacher.config, params, recipe.teacher.train.batch_size)
+        && let Ok(Some(rate)) = tokens_per_second(recipe, data, teacher, &teacher.config, params, &recipe.teacher.train)
     {
         times.push(format!("{} for the teacher", duration(tokens as f64 / rate)));
     }
     let params = params.unwrap_or_else(|| Params::initialise(&parameter_layout(&config, origin.info.head), device));
-    if let Ok(Some(rate)) = tokens_per_second(recipe, data, origin, &config, &params, recipe.student.train.batch_size) {
+    if let Ok(Some(rate)) = tokens_per_second(recipe, data, origin, &config, &params, &recipe.student.train) {
         times.push(format!("{} for the student on its labels", duration(tokens as f64 / rate)));
     }
     let measured = match times.is_empty() {
@@ -86,19 +85,20 @@ fn tokens_per_second(
     from: &Opened,
     config: &ModelConfig,
     params: &Params,
-    batch_size: usize,
+    options: &TrainOptions,
 ) -> Result<Option<f64>> {
     let Some(encoder) = &from.encoder else { return Ok(None) };
     if recipe.max_tokens > config.max_positions() {
         return Ok(None);
     }
-    let some = some_rows(&data.split.train, batch_size * (STEPS + 1));
+    let some = some_rows(&data.split.train, options.batch_size * (STEPS + 1));
     let mut examples = some.encode(data.goal, encoder, &data.labels, recipe.stride)?.examples;
     // As a batch of like lengths is.
     examples.sort_by_key(|example| example.ids.len());
     let longest = examples.last().map_or(1, |example| example.ids.len().max(example.partner.len()));
     let most = (STEP / (3 * flops(config, longest)).max(1)) as usize;
-    let rows = batch_size.min(most.max(1)).min(examples.len());
+    let batch_size = options.batch_tokens.map_or(options.batch_size, |tokens| tokens / longest);
+    let rows = batch_size.min(most).clamp(1, examples.len().max(1));
     params.set_requires_grad(true);
     let model = Model::new(params, config, from.info.head);
     let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: config.token_types > 1 };

@@ -31,7 +31,9 @@ impl Found {
 
     fn say(&self, parts: &[Part]) -> String {
         let one = |(earlier, row): &(Place, Place)| {
-            format!("{} ({} and {})", text(parts, *row), place(parts, *earlier), place(parts, *row))
+            let (first, second) = (place(parts, *earlier), place(parts, *row));
+            let places = if first == second { first } else { format!("{first} and {second}") };
+            format!("{} ({places})", text(parts, *row))
         };
         self.first.iter().map(one).collect::<Vec<_>>().join("; ")
     }

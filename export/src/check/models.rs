@@ -131,8 +131,9 @@ fn read(
         encoder.map_err(|error| noted(error.context("tokenizer"))).ok()
     });
     let tokenizer = path.and_then(|path| files::sha256_file(&path).ok()).unwrap_or_default();
+    let what = if role == "student" { "student made from" } else { role };
     findings.fact(format!(
-        "{role}: {name}, {}, {} layers x {}, {} parameters in the encoder",
+        "{what}: {name}, {}, {} layers x {}, {} parameters in the encoder",
         config.family.name(),
         config.blocks().len(),
         config.hidden_size,

@@ -59,8 +59,7 @@ pub(super) fn check(split: &Split, reporter: &Reporter, findings: &mut Findings)
             let first: Vec<_> =
                 pairs.iter().take(3).map(|&(a, b)| difference(&texts[a], &texts[b])).collect();
             format!(
-                "{} of {}, {} of those compared, nearly the same as one of {}, which flatters the score; remove them from \
-                 one: {}",
+                "{} of {}, {} of those compared, with a near twin in {}, which flatters the score; remove them from one: {}",
                 counted(with.len(), "text"),
                 names[other],
                 percent(with.len(), all),

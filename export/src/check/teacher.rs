@@ -9,7 +9,7 @@ use tch::Device;
 use super::agreement::Agreement;
 use super::models::Opened;
 use super::{Findings, Late, some_rows};
-use crate::arch::{Capture, Model};
+use crate::arch::{Capture, Head, Model};
 use crate::checkpoint::HeadInfo;
 use crate::data::{Batch, EncodedExample, Goal, Rows, Target, in_order_batches, some_labels};
 use crate::distill::read_teacher_file;
@@ -18,8 +18,9 @@ use crate::pipeline::{MARGIN, PreparedData, above_chance, made_for};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
 
-/// Rows of dev that a teacher is tried on at most, and those that show how long it takes.
+/// Rows of dev that a teacher is tried on, at most and however long it takes, and those that show how long that is.
 const MOST: usize = 512;
+const LEAST: usize = 64;
 const PROBE: usize = 16;
 const LIMIT: Duration = Duration::from_secs(8);
 /// Another order of the labels must agree better by this share, and by more than chance, to be believed.
@@ -50,6 +51,9 @@ pub(super) fn check(
     let Some(own) = &opened.own else {
         return findings.problem(format!("{name} has no head that limbeck knows; take teacher.source = \"finetune\""));
     };
+    if own.head == Head::None && info.head.name() != "embedding" {
+        return findings.problem(format!("{name} is an encoder without a head; take teacher.source = \"finetune\""));
+    }
     let fits = made_for(own, info, &opened.folder);
     if !same_head(own, info) {
         if let Err(error) = fits {
@@ -87,7 +91,10 @@ pub(super) fn check(
                 "{name}: its labels are not called as the data's{}{}; write the data's names as id2label in its \
                  config.json, or rename the data's (data.columns.rename)",
                 strangers(own, info),
-                order.unwrap_or_else(|| format!("; by its answers they are, in this order, {}", named(&data.labels)))
+                order.unwrap_or_else(|| format!(
+                    "; by its answers they are, in this order, {}",
+                    some_labels(&data.labels)
+                ))
             ));
         }
     }
@@ -98,7 +105,7 @@ pub(super) fn check(
 
 /// Whether the logits are of one kind and number.
 fn same_head(own: &HeadInfo, info: &HeadInfo) -> bool {
-    own.head == info.head || matches!(info.head, crate::arch::Head::Embedding { .. })
+    own.head == info.head || matches!(info.head, Head::Embedding { .. })
 }
 
 /// The labels that only one side has.
@@ -147,17 +154,20 @@ fn try_out(
         Ok((rows.len(), examples))
     };
     let _guard = tch::no_grad_guard();
+    let named = matches!(data.goal, Goal::Class | Goal::Labels | Goal::Tags) && data.labels.len() <= MOST_LABELS;
+    // Named answers are looked at one by one after the score, which takes as long again.
+    let passes = if named { 2.0 } else { 1.0 };
     let (count, probe) = encode(PROBE)?;
+    // The first pass also wakes the threads.
+    pupil.score(&probe[..1.min(probe.len())], opened.config.pad_id, device);
     let started = Instant::now();
     pupil.score(&probe, opened.config.pad_id, device);
     let each = started.elapsed().as_secs_f64() / count.max(1) as f64;
-    // All rows go through the model twice: for the score, and for what it says.
-    let most = (LIMIT.as_secs_f64() / 2.0 / each.max(1e-9)) as usize;
-    let (rows, examples) = encode(most.clamp(PROBE, MOST))?;
+    let most = (LIMIT.as_secs_f64() / passes / each.max(1e-9)) as usize;
+    let (rows, examples) = encode(most.clamp(LEAST, MOST))?;
     let bar = Late::new(reporter, "teacher", 2 * examples.len());
     let score = pupil.score(&examples, opened.config.pad_id, device);
     bar.advance(examples.len());
-    let named = matches!(data.goal, Goal::Class | Goal::Labels | Goal::Tags) && data.labels.len() <= MOST_LABELS;
     let agreement = named.then(|| agreement(&pupil, &examples, data.labels.len(), opened.config.pad_id, device, &bar));
     Ok(Some(Tried { rows, score, agreement }))
 }
@@ -233,10 +243,6 @@ fn better_order(agreement: &Agreement, data: &PreparedData) -> Option<Better> {
         },
         gain: format!("{:.1}% right instead of {:.1}%", after * 100.0, before * 100.0),
     })
-}
-
-fn named(labels: &[String]) -> String {
-    some_labels(labels)
 }
 
 /// A teacher that is only a file: whether it can be read, and how well it agrees with the labels.

@@ -117,8 +117,9 @@ fn special(opened: &Opened, findings: &mut Findings) {
             config.family.name()
         ));
     }
-    let pad = ["[PAD]", "<pad>"].iter().find_map(|token| tokenizer.token_to_id(token));
-    if let Some(pad) = pad.filter(|pad| *pad as usize != config.pad_id) {
+    // Some vocabularies hold both names.
+    let pads: Vec<u32> = ["[PAD]", "<pad>"].iter().filter_map(|token| tokenizer.token_to_id(token)).collect();
+    if let Some(pad) = pads.first().filter(|_| pads.iter().all(|pad| *pad as usize != config.pad_id)) {
         findings.warning(format!(
             "tokenizer of {name}: its padding token is {pad}, the model's {} (pad_token_id of config.json); is it this \
              model's tokenizer?",

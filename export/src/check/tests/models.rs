@@ -141,7 +141,7 @@ fn finished_teachers_are_tried() {
     assert_found(&findings.problems, &["was not made for this task", "only the teacher has neutral"]);
     assert_found(
         &world.check(&finished, &["model"], None).problems,
-        &["model was not made for this task", "none head"],
+        &["model is an encoder without a head", "finetune"],
     );
     let findings = world.check(RECIPE, &["named"], None);
     assert!(findings.problems.is_empty(), "an encoder may have any head: {findings:#?}");
@@ -219,7 +219,7 @@ fn recipes_that_cannot_be_built_are_refused_by_the_part() {
     let large = RECIPE.replace("layers = 1", "layers = 1\n[student.train]\nbatch_size = 500");
     assert_found(
         &world.check(&large, &["model"], None).warnings,
-        &["student.train: batch_size 500 is more than the 160"],
+        &["student.train: a step of 500 rows", "more than the 160"],
     );
     // A family that has no layers to share.
     let config = with(
