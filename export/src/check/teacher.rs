@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tch::Device;
 
 use super::agreement::Agreement;
+use super::labels::label_counts;
 use super::models::Opened;
 use super::{Findings, Late, some_rows};
 use crate::arch::{Capture, Head, Model};
@@ -20,7 +21,7 @@ use crate::recipe::Recipe;
 
 /// Rows of dev that a teacher is tried on, at most and however long it takes, and those that show how long that is.
 const MOST: usize = 512;
-const LEAST: usize = 64;
+const LEAST: usize = 32;
 const PROBE: usize = 16;
 const LIMIT: Duration = Duration::from_secs(8);
 /// Another order of the labels must agree better by this share, and by more than chance, to be believed.
@@ -98,8 +99,13 @@ pub(super) fn check(
             ));
         }
     }
-    if let Err(error) = above_chance(name, data.goal, tried.score, data.chance_on_dev()) {
-        findings.problem(format!("{error:#}"));
+    if let Err(error) = above_chance(name, data.goal, tried.score, tried.chance) {
+        // On a part of dev a weak teacher may fall short of the margin by chance.
+        if tried.rows < data.split.dev.len() && tried.score > tried.chance {
+            findings.warning(format!("{error:#}, by {} of {} rows", tried.rows, data.split.dev.len()));
+        } else {
+            findings.problem(format!("{error:#}"));
+        }
     }
 }
 
@@ -132,6 +138,8 @@ fn strangers(own: &HeadInfo, info: &HeadInfo) -> String {
 struct Tried {
     rows: usize,
     score: f64,
+    /// What the largest class of these rows alone would score; 0 for other goals than one label.
+    chance: f64,
     agreement: Option<Agreement>,
 }
 
@@ -148,28 +156,30 @@ fn try_out(
     }
     let model = Model::new(params, &opened.config, opened.info.head);
     let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: opened.types() };
-    let encode = |count: usize| -> Result<(usize, Vec<EncodedExample>)> {
+    let encode = |count: usize| -> Result<(Rows, Vec<EncodedExample>)> {
         let rows = some_rows(&data.split.dev, count);
         let examples = rows.encode(data.goal, encoder, &data.labels, recipe.stride).context("dev")?.examples;
-        Ok((rows.len(), examples))
+        Ok((rows, examples))
     };
     let _guard = tch::no_grad_guard();
     let named = matches!(data.goal, Goal::Class | Goal::Labels | Goal::Tags) && data.labels.len() <= MOST_LABELS;
     // Named answers are looked at one by one after the score, which takes as long again.
     let passes = if named { 2.0 } else { 1.0 };
-    let (count, probe) = encode(PROBE)?;
+    let (few, probe) = encode(PROBE)?;
     // The first pass also wakes the threads.
     pupil.score(&probe[..1.min(probe.len())], opened.config.pad_id, device);
     let started = Instant::now();
     pupil.score(&probe, opened.config.pad_id, device);
-    let each = started.elapsed().as_secs_f64() / count.max(1) as f64;
+    let each = started.elapsed().as_secs_f64() / few.len().max(1) as f64;
     let most = (LIMIT.as_secs_f64() / passes / each.max(1e-9)) as usize;
     let (rows, examples) = encode(most.clamp(LEAST, MOST))?;
     let bar = Late::new(reporter, "teacher", 2 * examples.len());
     let score = pupil.score(&examples, opened.config.pad_id, device);
     bar.advance(examples.len());
     let agreement = named.then(|| agreement(&pupil, &examples, data.labels.len(), opened.config.pad_id, device, &bar));
-    Ok(Some(Tried { rows, score, agreement }))
+    let largest = label_counts(&rows, data.goal).into_values().max().unwrap_or(0);
+    let chance = if data.goal == Goal::Class { largest as f64 / rows.len().max(1) as f64 } else { 0.0 };
+    Ok(Some(Tried { rows: rows.len(), score, chance, agreement }))
 }
 
 fn agreement(
