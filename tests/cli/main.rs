@@ -6,6 +6,7 @@ mod augment;
 #[path = "../support/cache.rs"]
 #[allow(dead_code)]
 mod cache;
+mod check;
 mod distill;
 mod tasks;
 mod trust;

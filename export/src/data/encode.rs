@@ -81,7 +81,7 @@ impl Encoder {
     }
 
     /// The tokenizer, which neither truncates nor pads.
-    pub(super) fn tokenizer(&self) -> &Tokenizer {
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
@@ -221,9 +221,16 @@ impl Encoder {
     /// # Errors
     /// A question that leaves no room for a text.
     pub fn encode_questions(&self, questions: &[Question], stride: usize) -> Result<Encoding> {
+        let examples = self.question_windows(questions, stride)?.into_iter().flatten().collect();
+        Ok(Encoding { examples, ..Encoding::default() })
+    }
+
+    /// [`Self::encode_questions`], each question's windows by themselves.
+    pub(crate) fn question_windows(&self, questions: &[Question], stride: usize) -> Result<Vec<Vec<EncodedExample>>> {
         let cutting = self.cutting(TruncationStrategy::OnlySecond, stride)?;
-        let mut encoding = Encoding::default();
+        let mut all = Vec::with_capacity(questions.len());
         for question in questions {
+            let mut windows = Vec::new();
             let own = self.tokenizer.encode(question.question.as_str(), false).map_err(library)?.len();
             // Two or three special tokens, the overlap, and at least one token to go on.
             ensure!(
@@ -257,10 +264,11 @@ impl Encoder {
                 let (start, end) = found.unwrap_or((0, 0));
                 let target = Target::Span { start, end };
                 let types = wide(window.get_type_ids());
-                encoding.examples.push(EncodedExample { types, ..EncodedExample::new(wide(window.get_ids()), target) });
+                windows.push(EncodedExample { types, ..EncodedExample::new(wide(window.get_ids()), target) });
             }
+            all.push(windows);
         }
-        Ok(encoding)
+        Ok(all)
     }
 }
 

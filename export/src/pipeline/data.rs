@@ -24,7 +24,7 @@ pub struct PreparedData {
     pub report: SplitReport,
     /// What is learned.
     pub goal: Goal,
-    /// Labels in logit order (sorted).
+    /// Labels in logit order (sorted, or as a finished teacher has them).
     pub labels: Vec<String>,
     /// SHA-256 over the files' hashes.
     pub sha256: String,
@@ -37,16 +37,9 @@ pub struct PreparedData {
 pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     let goal = recipe.goal()?;
     let mut hashes = String::new();
-    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
     let mut read = |name: &str| -> Result<Rows> {
-        let path = folder.join(name);
-        let mut rows = Rows::read(&path, goal, &columns)?;
-        hashes.push_str(&files::sha256_file(&path)?);
-        // The stratum is the file as the recipe names it, so that the split does not depend on where
-        // the data folder lies.
-        if let Rows::Texts(examples) = &mut rows {
-            examples.iter_mut().for_each(|e| e.source = name.to_owned());
-        }
+        let rows = read_file(recipe, goal, folder, name)?;
+        hashes.push_str(&files::sha256_file(&folder.join(name))?);
         Ok(rows)
     };
     let (split, report) = if recipe.data.files.is_empty() {
@@ -78,6 +71,20 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     Ok(PreparedData { split, report, goal, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
 }
 
+/// The rows of one of the recipe's files.
+///
+/// # Errors
+/// A file that is missing or broken.
+pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) -> Result<Rows> {
+    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
+    let mut rows = Rows::read(&folder.join(name), goal, &columns)?;
+    // The stratum is the file as the recipe names it, so that the split does not depend on where the data folder lies.
+    if let Rows::Texts(examples) = &mut rows {
+        examples.iter_mut().for_each(|e| e.source = name.to_owned());
+    }
+    Ok(rows)
+}
+
 impl PreparedData {
     /// What the largest class of dev alone would score; for other goals than one right label, 0.
     pub fn chance_on_dev(&self) -> f64 {
@@ -105,6 +112,21 @@ pub(super) struct Tokens {
     pub dev: Vec<EncodedExample>,
 }
 
+/// The recipe's plain texts, to train on and to look at.
+///
+/// # Errors
+/// A file that cannot be read; too few lines.
+pub(crate) fn read_corpus(recipe: &Recipe, folder: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let mut lines = Vec::new();
+    for name in &recipe.data.corpus {
+        let text = read_text(&folder.join(name))?;
+        lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
+    ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
+    Ok((train, dev))
+}
+
 impl TextSets {
     /// Reads the corpus and augments the training rows, if a stage wants them.
     pub(super) fn new(
@@ -123,14 +145,7 @@ impl TextSets {
             _ => None,
         };
         let corpus = if wanted(Texts::Corpus) {
-            let mut lines = Vec::new();
-            for name in &recipe.data.corpus {
-                let text = read_text(&folder.join(name))?;
-                lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
-            }
-            let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
-            ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
-            Some((train, dev))
+            Some(read_corpus(recipe, folder)?)
         } else {
             None
         };

@@ -20,7 +20,7 @@ const HIDDEN: &str = "distill.hidden.weight";
 const EMBEDDINGS: &str = "distill.embeddings.weight";
 
 /// What a stage's losses need of student and teacher.
-pub(super) struct Needs {
+pub(crate) struct Needs {
     teacher: Option<Wanted>,
     capture: Capture,
     /// The teacher's hidden state for each of the student's, 0 for the embeddings' output.
@@ -38,9 +38,11 @@ pub(super) struct Needs {
 }
 
 impl Needs {
+    /// `teacher` is the first one's shape, if there is one.
+    ///
     /// # Errors
     /// A layer map that does not fit, heads that do not.
-    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
+    pub(crate) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
         let mut needs = Self {
             teacher: None,

@@ -22,13 +22,15 @@ use crate::train::{Alone, Group};
 use crate::{checkpoint, files, measure};
 
 use bundles::Models;
-use lesson::Needs;
 use run::{Run, Trained};
 use student::{Origin, Variant};
 use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
+pub(crate) use data::{read_corpus, read_file};
+pub(crate) use lesson::Needs;
+pub(crate) use teacher::{MARGIN, above_chance, answer_weights, made_for};
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]

@@ -74,15 +74,7 @@ impl Teacher {
         );
         if recipe.teacher.source == TeacherSource::Finished {
             let own = own.with_context(|| format!("{} has no head", folder.display()))?;
-            ensure!(
-                own.head == info.head && own.labels == info.labels || matches!(info.head, Head::Embedding { .. }),
-                "{} was not made for this task: it has a {} head{}, the data need a {} head{}",
-                folder.display(),
-                own.head.name(),
-                some(&own.labels),
-                info.head.name(),
-                some(&info.labels)
-            );
+            made_for(&own, &info, folder)?;
             let params = checkpoint::load(folder, info.head, options.device)?.params;
             let identity = files::sha256_hex(format!("finished {weights} {}", run.task_identity()?).as_bytes());
             let teacher =
@@ -156,25 +148,41 @@ impl Teacher {
         Ok(tch::no_grad(|| pupil.score(&tokens.dev, self.config.pad_id, run.options.device)))
     }
 
-    /// A teacher must beat what needs no model, or there is nothing to distil.
     fn check(&self, run: &Run, dev: f64) -> Result<()> {
-        let chance = run.data.chance_on_dev();
-        let what = if run.data.goal == Goal::Class { "the largest class alone" } else { "chance" };
-        ensure!(
-            (dev - chance) * 100.0 >= MARGIN,
-            "{}: {} {:.1} on dev, and {what} {:.1}: there is nothing to distil; check the labels with `limbeck check`, or \
-             train longer",
-            self.name,
-            run.data.goal.measure(),
-            dev * 100.0,
-            chance * 100.0
-        );
-        Ok(())
+        above_chance(&self.name, run.data.goal, dev, run.data.chance_on_dev())
+            .map_err(|error| anyhow::anyhow!("{error}; check the labels with `limbeck check`, or train longer"))
     }
 }
 
 /// A teacher must beat chance on dev by this many points of 100.
-const MARGIN: f64 = 2.0;
+pub(crate) const MARGIN: f64 = 2.0;
+
+/// A teacher must beat what needs no model, or there is nothing to distil.
+pub(crate) fn above_chance(name: &str, goal: Goal, dev: f64, chance: f64) -> Result<()> {
+    let what = if goal == Goal::Class { "the largest class alone" } else { "chance" };
+    ensure!(
+        (dev - chance) * 100.0 >= MARGIN,
+        "{name}: {} {:.1} on dev, and {what} {:.1}: there is nothing to distil",
+        goal.measure(),
+        dev * 100.0,
+        chance * 100.0
+    );
+    Ok(())
+}
+
+/// Refuses a finished teacher with another head, other labels, or the labels in another order.
+pub(crate) fn made_for(own: &HeadInfo, info: &HeadInfo, folder: &Path) -> Result<()> {
+    ensure!(
+        own.head == info.head && own.labels == info.labels || matches!(info.head, Head::Embedding { .. }),
+        "{} was not made for this task: it has a {} head{}, the data need a {} head{}",
+        folder.display(),
+        own.head.name(),
+        some(&own.labels),
+        info.head.name(),
+        some(&info.labels)
+    );
+    Ok(())
+}
 
 fn some(labels: &Option<Vec<String>>) -> String {
     labels.as_ref().map_or(String::new(), |labels| format!(" for {}", crate::data::some_labels(labels)))
@@ -322,7 +330,7 @@ impl Lessons {
             return Self::from_file(run, &run.options.data.join(answers), student);
         }
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
-        let weights = weights(run.recipe, teachers.len())?;
+        let weights = answer_weights(run.recipe, teachers.len())?;
         for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
             let wanted =
                 if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
@@ -418,7 +426,11 @@ impl Lessons {
     }
 }
 
-fn weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64>> {
+/// How much each teacher's answers count; they add up to 1.
+///
+/// # Errors
+/// Weights for another number of teachers.
+pub(crate) fn answer_weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64>> {
     let given = &recipe.teacher.weights;
     ensure!(
         given.is_empty() || given.len() == teachers,
