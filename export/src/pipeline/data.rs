@@ -144,11 +144,7 @@ impl TextSets {
             }
             _ => None,
         };
-        let corpus = if wanted(Texts::Corpus) {
-            Some(read_corpus(recipe, folder)?)
-        } else {
-            None
-        };
+        let corpus = if wanted(Texts::Corpus) { Some(read_corpus(recipe, folder)?) } else { None };
         Ok(Self { augmented, corpus })
     }
 
