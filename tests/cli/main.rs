@@ -7,6 +7,7 @@ mod augment;
 #[allow(dead_code)]
 mod cache;
 mod distill;
+mod general;
 mod tasks;
 mod trust;
 mod world;

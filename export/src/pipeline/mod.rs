@@ -3,6 +3,7 @@
 mod bundles;
 mod data;
 mod lesson;
+mod masked;
 mod run;
 mod student;
 mod teacher;
