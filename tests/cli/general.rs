@@ -47,15 +47,18 @@ fn stage<'a>(report: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn by_distilberts_triple_loss() {
-    for student in ["layers = 1", NARROW, "layers = 2\nsharing = \"all\"\nembedding_size = 16"] {
+    let narrow = format!("{NARROW}\nsharing = \"all\"\nembedding_size = 8");
+    for student in ["layers = 1", narrow.as_str()] {
         let world = world();
-        let report = distil(&world, &of_method("distilbert-general", student), &[]);
+        // The new head of a narrow student takes its time.
+        let made = of_method("distilbert-general", student).replace("epochs = 4", "epochs = 12");
+        let report = distil(&world, &made, &[]);
         assert!(score(&report, "student fp32") > 0.85, "{report}");
         let general = stage(&report, "student, general");
         // Chosen by the loss on masked lines that are held out, which are masked the same way each time.
         assert!(general["scored"] == false && general["best_dev"].as_f64().unwrap() < 0.0, "{general}");
         let history = general["history"].as_array().unwrap();
-        assert!(history[0]["dev"].as_f64() < history[3]["dev"].as_f64(), "{general}");
+        assert!(history[0]["dev"].as_f64() < history[11]["dev"].as_f64(), "{general}");
         let log = std::fs::read_to_string(world.out("train.log")).unwrap();
         let told = "303 lines, 1 of them longer than the model reads, gave 302 sequences; left out: 1 of fewer than 6";
         assert!(log.contains(told) && log.contains("1 of which 50% or more are unknown"), "{log}");
@@ -118,10 +121,12 @@ fn a_killed_run_masks_the_same_tokens() {
     let output = start(&whole).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let broken = made();
-    let resume = broken.out("student/stages/general/resume.safetensors");
-    let changed = || std::fs::metadata(&resume).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut under_way = 0;
-    for pause in [0, 10, 30] {
+    // The stage twice, and once the one after it, which goes on from its result.
+    let general = "student/stages/general/resume.safetensors";
+    for (file, pause) in [(general, 0), (general, 20), ("student/resume.safetensors", 5)] {
+        let resume = broken.out(file);
+        let changed = || std::fs::metadata(&resume).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let before = changed();
         let mut child = start(&broken);
         while changed() == before && child.try_wait().unwrap().is_none() {
@@ -130,13 +135,14 @@ fn a_killed_run_masks_the_same_tokens() {
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
         child.wait().unwrap();
-        under_way += u64::from(resume.exists());
+        under_way += u64::from(file == general && resume.exists());
     }
     assert!(under_way >= 1, "no kill met the stage under way");
     let last = start(&broken).wait_with_output().unwrap();
     assert!(last.status.success(), "{}", stderr(&last));
     assert!(weights(&broken) == weights(&whole), "other weights after {under_way} kills");
-    assert!(std::fs::read_to_string(broken.out("train.log")).unwrap().contains("general: going on from step"));
+    let log = std::fs::read_to_string(broken.out("train.log")).unwrap();
+    assert!(log.contains("general: going on from step") && log.contains("general: done before"), "{log}");
 }
 
 #[test]

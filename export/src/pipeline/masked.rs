@@ -15,7 +15,7 @@ use super::run::Training;
 use super::teacher::{Set, Wanted};
 use crate::arch::{Capture, Head, Model, ModelOutput, Params, parameter_layout};
 use crate::checkpoint;
-use crate::data::{Batch, EncodedExample, Masked, Masker, Masking};
+use crate::data::{Batch, Masked, Masker, Masking};
 use crate::distill::kept_rows;
 use crate::objective::IGNORED;
 use crate::pack::mask_id;
@@ -124,9 +124,9 @@ impl<'a> MaskedText<'a> {
     pub(super) fn read(&self, batch: &Batch, set: Set, capture: &Capture, train: bool) -> Result<Reading> {
         let (examples, seed) = match set {
             Set::Train => (&self.tokens.train, drawn_seed()),
-            Set::Dev => (&self.tokens.dev, DEV_SEED ^ batch.indices.first().map_or(0, |&first| first as u64) << 32),
+            Set::Dev => (&self.tokens.dev, DEV_SEED ^ (batch.indices.first().map_or(0, |&first| first as u64) << 32)),
         };
-        let rows: Vec<&[i64]> = batch.indices.iter().map(|&index| ids(&examples[index])).collect();
+        let rows: Vec<&[i64]> = batch.indices.iter().map(|&index| examples[index].ids.as_slice()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let Masked { ids, targets } = self.masker.mask(&rows, self.pad_id, &mut rng, batch.ids.device());
         let own = self.student.forward(&ids, &batch.mask, None, capture, train);
@@ -139,10 +139,6 @@ impl<'a> MaskedText<'a> {
         };
         Ok(Reading { own, teacher, targets })
     }
-}
-
-fn ids(example: &EncodedExample) -> &[i64] {
-    &example.ids
 }
 
 fn drawn_seed() -> u64 {
