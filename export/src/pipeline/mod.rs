@@ -16,9 +16,9 @@ use tch::Device;
 
 use crate::data::{augment, some_labels};
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, TeacherSource};
+use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherSource};
 use crate::report::{Report, StageReport};
-use crate::{checkpoint, files, measure};
+use crate::{checkpoint, files, measure, pack};
 
 use bundles::Models;
 use lesson::Needs;
@@ -193,6 +193,9 @@ fn fits(run: &Run, first: &Path) -> Result<()> {
     };
     for stage in &run.recipe.stages {
         Needs::of(stage, &student, Some(&teacher))?;
+    }
+    if run.recipe.stages.iter().any(StageRecipe::masks) {
+        pack::mask_id(run.options.student.as_deref().unwrap_or(first))?;
     }
     Ok(())
 }
