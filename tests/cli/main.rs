@@ -8,6 +8,7 @@ mod augment;
 mod cache;
 mod check;
 mod distill;
+mod general;
 mod tasks;
 mod trust;
 mod world;

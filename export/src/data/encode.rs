@@ -45,11 +45,11 @@ pub struct Encoder {
     max_tokens: usize,
 }
 
-fn library(error: tokenizers::Error) -> anyhow::Error {
+pub(super) fn library(error: tokenizers::Error) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
-fn wide(ids: &[u32]) -> Vec<i64> {
+pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
     ids.iter().map(|&id| i64::from(id)).collect()
 }
 
@@ -80,6 +80,11 @@ impl Encoder {
         Ok(Self { tokenizer, max_tokens })
     }
 
+    /// Longest text in tokens, special tokens included.
+    pub(super) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// The tokenizer, which neither truncates nor pads.
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -88,16 +93,6 @@ impl Encoder {
     /// Encodes examples of which each has one label, among `labels`.
     pub fn encode(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
         self.texts(examples, |example| Ok(Target::Class(index_of(labels, &example.label, &example.source)?)))
-    }
-
-    /// Encodes texts that stand for themselves; their target is class 0 and means nothing.
-    pub fn encode_plain(&self, texts: &[String]) -> Result<Encoding> {
-        let mut encoding = Encoding::default();
-        for text in texts {
-            let ids = self.one(text, "the corpus", &mut encoding)?;
-            encoding.examples.push(EncodedExample::new(ids, Target::Class(0)));
-        }
-        Ok(encoding)
     }
 
     /// Encodes examples of which each has any number of labels, among `labels`.
@@ -273,4 +268,4 @@ impl Encoder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::data::{
-    EncodedExample, Encoder, Encoding, Fractions, Goal, Rows, Split, SplitReport, Target, augment, hold_out, read_text,
+    CorpusCount, CorpusFilter, EncodedExample, Encoder, Fractions, Goal, Rows, Split, SplitReport, augment, hold_out,
+    read_text,
 };
 use crate::files;
 use crate::progress::Reporter;
@@ -103,6 +104,9 @@ pub(super) struct TextSets {
     augmented: Option<Rows>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
+    filter: CorpusFilter,
+    /// SHA-256 over those of the corpus's files.
+    pub corpus_sha256: Option<String>,
 }
 
 /// A set in tokens.
@@ -110,6 +114,8 @@ pub(super) struct TextSets {
 pub(super) struct Tokens {
     pub train: Vec<EncodedExample>,
     pub dev: Vec<EncodedExample>,
+    /// Of a corpus, what became of its lines.
+    pub count: Option<CorpusCount>,
 }
 
 /// The recipe's plain texts, to train on and to look at.
@@ -144,8 +150,14 @@ impl TextSets {
             }
             _ => None,
         };
-        let corpus = if wanted(Texts::Corpus) { Some(read_corpus(recipe, folder)?) } else { None };
-        Ok(Self { augmented, corpus })
+        let (mut corpus, mut corpus_sha256) = (None, None);
+        if wanted(Texts::Corpus) {
+            corpus = Some(read_corpus(recipe, folder)?);
+            let hashes = recipe.data.corpus.iter().map(|name| files::sha256_file(&folder.join(name)));
+            corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
+        }
+        let filter = recipe.data.corpus_filter.unwrap_or_default();
+        Ok(Self { augmented, corpus, filter, corpus_sha256 })
     }
 
     /// One of the sets, tokenized.
@@ -153,19 +165,39 @@ impl TextSets {
         let rows = |rows: &Rows| rows.encode(data.goal, encoder, &data.labels, stride);
         let dev = || Ok::<_, anyhow::Error>(rows(&data.split.dev)?.examples);
         Ok(match (on, &self.augmented, &self.corpus) {
-            (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()? },
-            (Texts::Augmented, Some(augmented), _) => Tokens { train: rows(augmented)?.examples, dev: dev()? },
+            (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()?, count: None },
+            (Texts::Augmented, Some(augmented), _) => {
+                Tokens { train: rows(augmented)?.examples, dev: dev()?, count: None }
+            }
             (Texts::Corpus, _, Some((train, own_dev))) => {
-                Tokens { train: plain(encoder, train)?, dev: plain(encoder, own_dev)? }
+                let (train, count) = encoder.encode_corpus(train, &self.filter)?;
+                let (dev, more) = encoder.encode_corpus(own_dev, &self.filter)?;
+                let count = count.with(more);
+                ensure!(
+                    !train.is_empty() && !dev.is_empty(),
+                    "too little of the corpus is left: {}; lower data.corpus_filter.min_tokens, or give more lines",
+                    told(&count, &self.filter)
+                );
+                Tokens { train, dev, count: Some(count) }
             }
             _ => bail!("a stage reads texts that were not made"),
         })
     }
 }
 
-fn plain(encoder: &Encoder, lines: &[String]) -> Result<Vec<EncodedExample>> {
-    let Encoding { examples, .. } = encoder.encode_plain(lines)?;
-    // Nothing looks at the target.
-    debug_assert!(examples.iter().all(|example| example.target == Target::Class(0)));
-    Ok(examples)
+impl TextSets {
+    /// What became of the lines of a corpus.
+    pub(super) fn told(&self, count: &CorpusCount) -> String {
+        told(count, &self.filter)
+    }
+}
+
+fn told(count: &CorpusCount, filter: &CorpusFilter) -> String {
+    let CorpusCount { lines, long, short, unknown, used } = count;
+    format!(
+        "{lines} lines, {long} of them longer than the model reads, gave {used} sequences; left out: {short} of fewer than \
+         {} tokens, {unknown} of which {}% or more are unknown",
+        filter.min_tokens,
+        filter.unknown_below * 100.0
+    )
 }

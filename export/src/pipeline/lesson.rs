@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
+use super::masked::{MaskedText, Reading, guessed, is_of_student, masked_lm};
 use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
-use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
+use crate::arch::{Capture, Head, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
     LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
     soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
-use crate::objective::{Pupil, mean_squared_error};
+use crate::objective::{Given, Pupil, mean_squared_error};
 use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
 use crate::train::Loss;
 
@@ -35,6 +36,8 @@ pub(crate) struct Needs {
     projections: Vec<(&'static str, [i64; 2])>,
     /// All fields that are read, by name.
     fields: Vec<String>,
+    /// Whether masked text is read, with masked-LM heads.
+    masks: bool,
 }
 
 impl Needs {
@@ -53,6 +56,7 @@ impl Needs {
             heads: 0,
             projections: Vec::new(),
             fields: Vec::new(),
+            masks: stage.masks(),
         };
         let mut wanted = Wanted::default();
         if let Some(teacher) = teacher {
@@ -89,11 +93,16 @@ impl Needs {
         self.projections.iter().copied()
     }
 
+    /// Whether a parameter that only helps to train is trained in this stage.
+    pub(super) fn trains(&self, name: &str) -> bool {
+        self.masks && is_of_student(name) || self.projections.iter().any(|(own, _)| *own == name)
+    }
+
     fn wanted(&self, term: &LossTerm) -> Wanted {
         let last = self.depths.1.saturating_sub(1);
         match term {
-            LossTerm::Labels { .. } => Wanted::default(),
-            LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. } => {
+            LossTerm::Labels { .. } | LossTerm::MaskedLm { .. } => Wanted::default(),
+            LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. } | LossTerm::MaskedLmSoftTargets { .. } => {
                 Wanted { logits: true, ..Wanted::default() }
             }
             LossTerm::HiddenCosine { .. } => Wanted { hidden: vec![self.depths.1], ..Wanted::default() },
@@ -152,6 +161,18 @@ impl Needs {
                     student.attention_heads,
                     teacher.attention_heads
                 ),
+                LossTerm::MaskedLm { .. } => Head::MaskedLm.check(student)?,
+                LossTerm::MaskedLmSoftTargets { .. } => {
+                    Head::MaskedLm.check(student)?;
+                    ensure!(
+                        student.vocab_size == teacher.vocab_size,
+                        "stage {name}: {} compares token with token, and the student has a vocabulary of {}, the teacher \
+                         of {}",
+                        term.name(),
+                        student.vocab_size,
+                        teacher.vocab_size
+                    );
+                }
                 LossTerm::Relations { heads, teacher_layer, .. } => {
                     let heads = heads.unwrap_or(teacher.attention_heads);
                     ensure!(
@@ -193,6 +214,8 @@ pub(super) struct Lesson<'a> {
     pub stage: &'a StageRecipe,
     pub needs: &'a Needs,
     pub lessons: Option<&'a Lessons>,
+    /// In place of them, where both read masked text.
+    pub masked: Option<&'a MaskedText<'a>>,
     /// The student's, with the maps to the teacher's width.
     pub params: &'a Params,
 }
@@ -213,16 +236,26 @@ impl Side<'_> {
 impl Lesson<'_> {
     /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on.
     pub(super) fn loss(&self, batch: &Batch, set: Set, done: f64, train: bool) -> Result<Loss> {
-        let given = self.pupil.forward(batch, &self.needs.capture, train);
+        let (given, mut live) = match self.masked {
+            None => (self.pupil.forward(batch, &self.needs.capture, train), None),
+            Some(masked) => {
+                let Reading { own, teacher, targets } = masked.read(batch, set, &self.needs.capture, train)?;
+                (Given { logits: own.logits.shallow_clone(), sides: vec![own] }, Some((teacher, targets)))
+            }
+        };
         let masks = std::iter::once(&batch.mask).chain(batch.partner.iter().map(|(_, mask)| mask));
         let mut sides = Vec::new();
         for (index, (own, mask)) in given.sides.iter().zip(masks).enumerate() {
-            let teacher = match self.lessons {
-                Some(lessons) => lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?,
-                None => BTreeMap::new(),
+            let teacher = match (&mut live, self.lessons) {
+                (Some((teacher, _)), _) => std::mem::take(teacher),
+                (None, Some(lessons)) => {
+                    lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?
+                }
+                (None, None) => BTreeMap::new(),
             };
             sides.push(Side { own, teacher, mask });
         }
+        let targets = || live.as_ref().map(|(_, targets)| targets).context("the text is not masked");
         let mut total: Option<Tensor> = None;
         let mut parts = Vec::new();
         for term in &self.stage.losses {
@@ -232,6 +265,13 @@ impl Lesson<'_> {
                 LossTerm::SoftCrossEntropy { temperature, averaging, .. } => {
                     let (own, teacher) = self.rows(&given.logits, &sides)?;
                     soft_cross_entropy(&own, &teacher, temperature.at(done), *averaging)?
+                }
+                LossTerm::MaskedLm { .. } => masked_lm(&given.logits, targets()?)?,
+                LossTerm::MaskedLmSoftTargets { temperature, restrict_to_mask, .. } => {
+                    let side = sides.first().context("a batch without texts")?;
+                    let rows = if *restrict_to_mask { guessed(targets()?) } else { side.mask.shallow_clone() };
+                    let (own, teacher) = (kept_rows(&given.logits, &rows)?, kept_rows(side.teacher(LOGITS)?, &rows)?);
+                    soft_targets(&own, &teacher, temperature.at(done))?
                 }
                 layers => {
                     let each = sides.iter().map(|side| self.of_layers(layers, side)).collect::<Result<Vec<_>>>()?;

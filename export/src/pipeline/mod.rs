@@ -3,6 +3,7 @@
 mod bundles;
 mod data;
 mod lesson;
+mod masked;
 mod run;
 mod student;
 mod teacher;
@@ -16,10 +17,10 @@ use tch::Device;
 use crate::data::{augment, some_labels};
 use crate::finetune::labels_for;
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, TeacherSource};
+use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherSource};
 use crate::report::{Report, StageReport};
 use crate::train::{Alone, Group};
-use crate::{checkpoint, files, measure};
+use crate::{checkpoint, files, measure, pack};
 
 use bundles::Models;
 use run::{Run, Trained};
@@ -226,6 +227,9 @@ fn fits(run: &Run, first: &Path) -> Result<()> {
     };
     for stage in &run.recipe.stages {
         Needs::of(stage, &student, Some(&teacher))?;
+    }
+    if run.recipe.stages.iter().any(StageRecipe::masks) {
+        pack::mask_id(run.options.student.as_deref().unwrap_or(first))?;
     }
     Ok(())
 }

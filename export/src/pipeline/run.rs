@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 use super::DistillOptions;
 use super::data::{PreparedData, TextSets, Tokens};
 use super::lesson::{Lesson, Needs};
+use super::masked::{MaskedText, student_names};
 use super::teacher::{Lessons, Set, Teacher};
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
@@ -46,6 +47,8 @@ pub(super) struct Training<'a> {
     pub pooling: Option<SentencePooling>,
     /// First weights, trained in place.
     pub params: Params,
+    /// Its masked-LM head for stages on masked text, by names of such a head; empty without such stages.
+    pub masked_lm: BTreeMap<String, Tensor>,
     /// How its hidden states lie in the teacher's, where they are narrower and that is known.
     pub directions: Option<&'a Directions>,
     pub tokenizer: &'a Path,
@@ -87,6 +90,7 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
         on: Texts::Train,
         from: TeacherState::Task,
         layer_map: Default::default(),
+        masking: None,
         losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
         train: Some(options.clone()),
     }]
@@ -120,7 +124,8 @@ impl Run<'_> {
         let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
-            let parts = (&identity, stage, teachers, self.augmentation(stage.on), &self.recipe.teacher.weights);
+            let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
+            let parts = (&identity, stage, teachers, self.augmentation(stage.on), corpus, &self.recipe.teacher.weights);
             identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
             identities.push(identity.clone());
         }
@@ -136,11 +141,15 @@ impl Run<'_> {
             .iter()
             .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
             .collect::<Result<_>>()?;
-        let params = with_projections(&training, &needs)?;
+        let params = with_helpers(&training, &needs);
         let mut outcomes = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
             let own = if is_last { folder.clone() } else { folder.join("stages").join(&stage.name) };
+            // Maps and heads of the stages before are dropped.
+            let helps = |name: &str| needs[index..].iter().any(|needs| needs.trains(name));
+            let kept = params.iter().filter(|(name, _)| !name.starts_with(HELPER) || helps(name));
+            let params = Params::handles(kept, params.device());
             if !is_last && let Some(done) = finished(&own, &identities[index]) {
                 params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
                 self.reporter.note(&format!("  {name}, {}: done before", stage.name));
@@ -227,14 +236,26 @@ impl Run<'_> {
         let options = stage.train.as_ref().unwrap_or(&self.recipe.student.train);
         let device = self.options.device;
         let tokens = self.encode(stage.on, encoder)?;
+        if let Some(count) = &tokens.count {
+            self.reporter.note(&format!("  {}, corpus: {}", stage.name, self.sets.told(count)));
+        }
+        let masked = match stage.masks() {
+            true => {
+                let masking = stage.masking.unwrap_or_default();
+                Some(MaskedText::new(training, masking, needs, params, &tokens, options.precision)?)
+            }
+            false => None,
+        };
         let lessons = match needs.teacher() {
-            Some(wanted) => Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?),
-            None => None,
+            Some(wanted) if masked.is_none() => {
+                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?)
+            }
+            _ => None,
         };
         let model = Model::new(params, config, info.head).in_precision(options.precision);
         let pupil =
             Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
-        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), params };
+        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), masked: masked.as_ref(), params };
         let title = if training.stages.len() == 1 {
             training.name.to_owned()
         } else {
@@ -255,10 +276,11 @@ impl Run<'_> {
         };
         let by_head = stage.losses.iter().any(LossTerm::reads_head);
         let score = || {
-            if by_head || !lessons.as_ref().is_some_and(Lessons::has_dev) {
+            if by_head || masked.is_none() && !lessons.as_ref().is_some_and(Lessons::has_dev) {
                 return Ok(pupil.score(&tokens.dev, config.pad_id, device));
             }
-            // The head is not trained yet: how like the teacher the layers are on dev; higher is better.
+            // The head is not trained yet: how like the teacher the layers, or guesses of masked words, are on dev; higher
+            // is better.
             let lengths: Vec<usize> = tokens.dev.iter().map(|example| example.ids.len()).collect();
             let (mut sum, mut count) = (0.0, 0.0);
             for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
@@ -278,8 +300,11 @@ fn finished(folder: &Path, identity: &str) -> Option<Finished> {
     (marker.identity == identity).then_some(marker)
 }
 
-/// The model's parameters and the maps from its width to the teacher's that its stages learn.
-fn with_projections(training: &Training, needs: &[Needs]) -> Result<Params> {
+/// What stands before the names of parameters that only help to train.
+const HELPER: &str = "distill.";
+
+/// The model's parameters, the maps from its width to the teacher's that its stages learn, and its masked-LM head.
+fn with_helpers(training: &Training, needs: &[Needs]) -> Params {
     let params = &training.params;
     let mut tensors: BTreeMap<String, Tensor> =
         params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
@@ -293,5 +318,6 @@ fn with_projections(training: &Training, needs: &[Needs]) -> Result<Params> {
         };
         tensors.insert(name.to_owned(), start);
     }
-    Ok(Params::new(tensors, params.device()))
+    tensors.extend(student_names(&training.masked_lm));
+    Params::new(tensors, params.device())
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tch::{Device, Kind, Tensor};
 
 use super::data::Tokens;
+use super::masked::masked_lm_of;
 use super::run::{Run, Training, on_labels};
 use crate::arch::{Capture, Head, Layers, Model, ModelConfig, ModelOutput, Params};
 use crate::checkpoint::{self, HeadInfo, SentencePooling};
@@ -16,7 +17,7 @@ use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
 use crate::progress::Reporter;
-use crate::recipe::{Recipe, Relation, TeacherSource, TeacherState, Texts};
+use crate::recipe::{Recipe, Relation, StageRecipe, TeacherSource, TeacherState, Texts};
 use crate::train::Outcome;
 
 /// A teacher whose weights are here.
@@ -29,6 +30,8 @@ pub(super) struct Teacher {
     pub params: Params,
     /// The encoder before it was fine-tuned, with a head that was never trained.
     pub pretrained: Option<Params>,
+    /// The masked language model that the encoder came as, where a stage reads masked text.
+    pub masked_lm: Option<Params>,
     /// How its fine-tuning went.
     pub outcome: Option<Outcome>,
     /// Hash of all that decides its weights.
@@ -45,9 +48,9 @@ impl Teacher {
     fn model(&self, state: TeacherState) -> Result<Model> {
         let params = match state {
             TeacherState::Task => &self.params,
-            TeacherState::Pretrained => self.pretrained.as_ref().context(
-                "a stage learns from the pretrained encoder, but the teacher came finished; use from = \"task\"",
-            )?,
+            TeacherState::Pretrained => {
+                self.pretrained.as_ref().context("there are no weights from before the teacher was fine-tuned")?
+            }
         };
         Ok(Model::new(params, &self.config, self.info.head))
     }
@@ -77,15 +80,34 @@ impl Teacher {
             made_for(&own, &info, folder)?;
             let params = checkpoint::load(folder, info.head, options.device)?.params;
             let identity = files::sha256_hex(format!("finished {weights} {}", run.task_identity()?).as_bytes());
-            let teacher =
-                Self { name, config, info, pooling, params, pretrained: None, outcome: None, identity, encoder };
+            let teacher = Self {
+                name,
+                config,
+                info,
+                pooling,
+                params,
+                pretrained: None,
+                masked_lm: None,
+                outcome: None,
+                identity,
+                encoder,
+            };
             teacher.check(run, teacher.dev_score(run)?)?;
             return Ok(teacher);
         }
         tch::manual_seed(recipe.seeds[0] as i64);
         // The teacher comes as an encoder: a head of another task or other labels is not ours to keep.
         let params = load_for(folder, &config, &info, options.device)?;
-        let pretrained = Some(params.deep_clone());
+        let pretrained = params.deep_clone();
+        // Layers and masked words are the first teacher's.
+        let masks = index == 0 && recipe.stages.iter().any(StageRecipe::masks);
+        let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
+        ensure!(
+            !masks || masked_lm.is_some(),
+            "{} has no masked-LM head, which losses of masked language models learn from; give a masked language model, \
+             such as bert-base-uncased",
+            folder.display()
+        );
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             "finetune",
             &weights,
@@ -93,7 +115,18 @@ impl Teacher {
             &recipe.teacher.train,
             recipe.seeds[0],
         ))?);
-        let mut teacher = Self { name, config, info, pooling, params, pretrained, outcome: None, identity, encoder };
+        let mut teacher = Self {
+            name,
+            config,
+            info,
+            pooling,
+            params,
+            pretrained: Some(pretrained),
+            masked_lm,
+            outcome: None,
+            identity,
+            encoder,
+        };
         reporter.note(&format!("Teacher: fine-tuning {} on the labels", folder.display()));
         let trained = run.train(Training {
             name: &teacher.name,
@@ -103,6 +136,7 @@ impl Teacher {
             info: &teacher.info,
             pooling: teacher.pooling,
             params: Params::shared(&teacher.params),
+            masked_lm: BTreeMap::new(),
             directions: None,
             tokenizer: &tokenizer,
             encoder: &teacher.encoder,
@@ -127,14 +161,17 @@ impl Teacher {
         tch::manual_seed(recipe.seeds[0] as i64);
         let params = load_for(folder, &config, &info, options.device)?;
         let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
-        let pretrained = Some(params.deep_clone());
+        let pretrained = params.deep_clone();
+        let masks = recipe.stages.iter().any(StageRecipe::masks);
+        let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
         Ok(Self {
             name: "encoder".to_owned(),
             config,
             info,
             pooling,
             params,
-            pretrained,
+            pretrained: Some(pretrained),
+            masked_lm,
             outcome: None,
             identity,
             encoder,
@@ -262,7 +299,7 @@ impl Wanted {
     }
 
     /// The fields of one side of a batch.
-    fn gather(&self, output: &ModelOutput) -> Result<BTreeMap<String, Tensor>> {
+    pub(super) fn gather(&self, output: &ModelOutput) -> Result<BTreeMap<String, Tensor>> {
         let mut found = BTreeMap::new();
         if self.logits {
             // A number is one logit already.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{AugmentOptions, Fractions, Goal, LabelKind, Schema};
+use crate::data::{AugmentOptions, CorpusFilter, Fractions, Goal, LabelKind, Schema};
 use crate::pack::TaskName;
 use crate::train::TrainOptions;
 
@@ -93,6 +93,9 @@ pub struct Data {
     /// Plain text, a passage a line, for stages on `corpus`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corpus: Vec<String>,
+    /// Which sequences of the corpus are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus_filter: Option<CorpusFilter>,
     /// Columns and labels.
     #[serde(default)]
     pub columns: Schema,
@@ -191,6 +194,12 @@ impl Recipe {
         recipe.method = None;
         for stage in &mut recipe.stages {
             stage.train.get_or_insert_with(|| recipe.student.train.clone());
+            if stage.masks() {
+                stage.masking.get_or_insert_default();
+            }
+        }
+        if !recipe.data.corpus.is_empty() {
+            recipe.data.corpus_filter.get_or_insert_default();
         }
         recipe.check()?;
         Ok(recipe)
@@ -250,12 +259,14 @@ impl Recipe {
             if stage.on == Texts::Augmented && self.augment.is_none() {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
-            if let Some(term) = stage.losses.iter().find(|term| term.reads_layers() && given) {
+            if stage.from == TeacherState::Pretrained && self.teacher.source == TeacherSource::Finished {
                 bail!(
-                    "stage {}: {} needs the teacher's layers, and there are only its answers",
-                    stage.name,
-                    term.name()
+                    "stage {} learns from the pretrained encoder, but the teacher comes finished; use from = \"task\"",
+                    stage.name
                 );
+            }
+            if let Some(term) = stage.losses.iter().find(|term| !term.reads_head() && given) {
+                bail!("stage {}: {} needs the teacher itself, and there are only its answers", stage.name, term.name());
             }
         }
         if let Some(augment) = &self.augment {
