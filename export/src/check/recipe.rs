@@ -6,7 +6,7 @@ use crate::arch::{ModelConfig, Params};
 use crate::checkpoint::{Directions, evenly_spaced_layers, student_from_teacher};
 use crate::data::Goal;
 use crate::pipeline::{Needs, answer_weights, read_corpus};
-use crate::recipe::{LossTerm, Recipe, StageRecipe, Start, TeacherSource, TeacherState, Texts};
+use crate::recipe::{Recipe, StageRecipe, Start, TeacherSource, Texts};
 
 /// A student that can be built.
 pub(super) struct Planned {
@@ -32,21 +32,6 @@ pub(super) fn check(
     }
     for stage in &recipe.stages {
         texts(recipe, stage, goal, options, findings);
-        let soft = stage.losses.iter().any(|term| matches!(term, LossTerm::SoftCrossEntropy { .. }));
-        if soft && !matches!(goal, Goal::Class | Goal::Tags) {
-            findings.problem(format!(
-                "stage {}: soft-cross-entropy is for one label a text or token, not for {}; use soft-targets",
-                stage.name,
-                goal.measure()
-            ));
-        }
-        if stage.from == TeacherState::Pretrained && source == TeacherSource::Finished {
-            findings.problem(format!(
-                "stage {} learns from the pretrained encoder (from = \"pretrained\"), but the teacher comes finished; use \
-                 from = \"task\", or teacher.source = \"finetune\"",
-                stage.name
-            ));
-        }
     }
     let origin = models.origin()?;
     let config = student(recipe, origin).map_err(|error| findings.problem(format!("student: {error:#}"))).ok()?;

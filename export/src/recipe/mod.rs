@@ -259,6 +259,14 @@ impl Recipe {
             if stage.on == Texts::Augmented && self.augment.is_none() {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
+            let soft = stage.losses.iter().any(|term| matches!(term, LossTerm::SoftCrossEntropy { .. }));
+            if soft && !matches!(self.goal()?, Goal::Class | Goal::Tags) {
+                bail!(
+                    "stage {}: soft-cross-entropy is for one label a text or token, not for {}; use soft-targets",
+                    stage.name,
+                    self.goal()?.measure()
+                );
+            }
             if stage.from == TeacherState::Pretrained && self.teacher.source == TeacherSource::Finished {
                 bail!(
                     "stage {} learns from the pretrained encoder, but the teacher comes finished; use from = \"task\"",
@@ -348,6 +356,18 @@ mod tests {
             ),
             (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft\" }]"), "soft"),
             (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = []"), "no losses"),
+            (
+                ("id = \"x\"", "id = \"x\"\nlabels = \"number\"\nmethod = \"tinybert\""),
+                "soft-cross-entropy is for one label",
+            ),
+            (
+                (
+                    "layers = 3",
+                    "layers = 3\n[teacher]\nsource = \"finished\"\n[[stages]]\nname = \"a\"\nfrom = \"pretrained\"\n\
+                     losses = [{ loss = \"hidden-cosine\" }]\n[[stages]]\nname = \"b\"\nlosses = [{ loss = \"labels\" }]",
+                ),
+                "comes finished",
+            ),
             (("id = \"x\"", "id = \"x\"\nseeds = [1, 1]"), "each once"),
         ] {
             let text = MINIMAL.replace(change.0, change.1);
