@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
+use super::lessons::{Lessons, Set};
 use super::masked::{MaskedText, Reading, guessed, is_of_student, masked_lm};
-use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
+use super::wanted::{LOGITS, Wanted, relation_field};
 use crate::arch::{Capture, Head, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{

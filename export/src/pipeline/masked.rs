@@ -11,8 +11,9 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use super::data::Tokens;
 use super::lesson::Needs;
+use super::lessons::Set;
 use super::run::Training;
-use super::teacher::{Set, Wanted};
+use super::wanted::Wanted;
 use crate::arch::{Capture, Head, Model, ModelOutput, Params, parameter_layout};
 use crate::checkpoint;
 use crate::data::{Batch, Masked, Masker, Masking};

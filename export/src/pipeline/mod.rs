@@ -3,10 +3,12 @@
 mod bundles;
 mod data;
 mod lesson;
+mod lessons;
 mod masked;
 mod run;
 mod student;
 mod teacher;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,7 +33,8 @@ pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
 pub(crate) use data::{read_corpus, read_file};
 pub(crate) use lesson::Needs;
-pub(crate) use teacher::{MARGIN, above_chance, answer_weights, made_for};
+pub(crate) use lessons::answer_weights;
+pub(crate) use teacher::{MARGIN, above_chance, made_for};
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]

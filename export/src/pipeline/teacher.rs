@@ -1,23 +1,21 @@
-//! The teachers: fine-tuned here, ready-made, or only their answers; and what they give for a stage's texts.
+//! The teachers: fine-tuned here, ready-made, or only their answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
 
-use super::data::Tokens;
 use super::masked::masked_lm_of;
 use super::run::{Run, Training, on_labels};
-use crate::arch::{Capture, Head, Layers, Model, ModelConfig, ModelOutput, Params};
+use crate::arch::{Capture, Head, Model, ModelConfig, Params};
 use crate::checkpoint::{self, HeadInfo, SentencePooling};
-use crate::data::{Batch, EncodedExample, Encoder, Goal, Rows};
-use crate::distill::{CacheKey, Extent, Field, TeacherCache, read_teacher_file, rows_sha256};
+use crate::data::{Batch, EncodedExample, Encoder, Goal};
 use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
 use crate::progress::Reporter;
-use crate::recipe::{Recipe, Relation, StageRecipe, TeacherSource, TeacherState, Texts};
+use crate::recipe::{StageRecipe, TeacherSource, TeacherState, Texts};
 use crate::train::Outcome;
 
 /// A teacher whose weights are here.
@@ -45,7 +43,7 @@ impl Teacher {
         self.config.token_types > 1
     }
 
-    fn model(&self, state: TeacherState) -> Result<Model> {
+    pub(super) fn model(&self, state: TeacherState) -> Result<Model> {
         let params = match state {
             TeacherState::Task => &self.params,
             TeacherState::Pretrained => {
@@ -223,318 +221,6 @@ pub(crate) fn made_for(own: &HeadInfo, info: &HeadInfo, folder: &Path) -> Result
 
 fn some(labels: &Option<Vec<String>>) -> String {
     labels.as_ref().map_or(String::new(), |labels| format!(" for {}", crate::data::some_labels(labels)))
-}
-
-/// What the losses of a stage, or of several, need of a teacher.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub logits: bool,
-    /// Hidden states, 0 for the embeddings' output.
-    pub hidden: Vec<usize>,
-    /// Attention scores by layer.
-    pub scores: Vec<usize>,
-    /// Queries, keys or values by layer.
-    pub relations: Vec<(Relation, usize)>,
-}
-
-/// The name of a field of queries, keys or values.
-pub(super) fn relation_field(relation: Relation, layer: usize) -> String {
-    match relation {
-        Relation::Query => format!("query.{layer}"),
-        Relation::Key => format!("key.{layer}"),
-        Relation::Value => format!("value.{layer}"),
-    }
-}
-
-impl Wanted {
-    /// Adds what another stage needs.
-    pub(super) fn merge(&mut self, other: &Wanted) {
-        self.logits |= other.logits;
-        self.hidden.extend(&other.hidden);
-        self.scores.extend(&other.scores);
-        self.relations.extend(&other.relations);
-        self.hidden.sort_unstable();
-        self.hidden.dedup();
-        self.scores.sort_unstable();
-        self.scores.dedup();
-        self.relations.sort_unstable();
-        self.relations.dedup();
-    }
-
-    /// Whether layers are needed, which one teacher alone can give.
-    pub(super) fn layers(&self) -> bool {
-        !(self.hidden.is_empty() && self.scores.is_empty() && self.relations.is_empty())
-    }
-
-    pub(super) fn capture(&self) -> Capture {
-        let of = |layers: Vec<usize>| if layers.is_empty() { Layers::None } else { Layers::Of(layers) };
-        Capture {
-            hidden_states: !self.hidden.is_empty(),
-            attention_scores: of(self.scores.clone()),
-            projections: of(self.relations.iter().map(|(_, layer)| *layer).collect()),
-        }
-    }
-
-    fn fields(&self, config: &ModelConfig, goal: Goal, labels: usize) -> Vec<Field> {
-        let width = config.hidden_size;
-        let mut fields = Vec::new();
-        if self.logits {
-            fields.push(Field::new(
-                LOGITS,
-                match goal {
-                    Goal::Class | Goal::Labels => Extent::Text(labels),
-                    Goal::Value => Extent::Text(1),
-                    Goal::Tags => Extent::Token(labels),
-                    Goal::Answers => Extent::Token(2),
-                    Goal::Similarity { .. } => Extent::Text(width),
-                },
-            ));
-        }
-        fields.extend(self.hidden.iter().map(|state| Field::new(format!("hidden.{state}"), Extent::Token(width))));
-        let heads = config.attention_heads;
-        fields.extend(self.scores.iter().map(|layer| Field::new(format!("scores.{layer}"), Extent::Pair(heads))));
-        let relations = self.relations.iter();
-        fields.extend(relations.map(|&(of, layer)| Field::new(relation_field(of, layer), Extent::Token(width))));
-        fields
-    }
-
-    /// The fields of one side of a batch.
-    pub(super) fn gather(&self, output: &ModelOutput) -> Result<BTreeMap<String, Tensor>> {
-        let mut found = BTreeMap::new();
-        if self.logits {
-            // A number is one logit already.
-            found.insert(LOGITS.to_owned(), output.logits.shallow_clone());
-        }
-        let encoded = &output.encoded;
-        for &state in &self.hidden {
-            let tensor = encoded.hidden_states.get(state).with_context(|| format!("no hidden state {state}"))?;
-            found.insert(format!("hidden.{state}"), tensor.shallow_clone());
-        }
-        for &layer in &self.scores {
-            let tensor = encoded.attention_scores.get(&layer).with_context(|| format!("no scores of layer {layer}"))?;
-            found.insert(format!("scores.{layer}"), tensor.shallow_clone());
-        }
-        for &(of, layer) in &self.relations {
-            let all = encoded.projections.get(&layer).with_context(|| format!("no projections of layer {layer}"))?;
-            let tensor = match of {
-                Relation::Query => &all.query,
-                Relation::Key => &all.key,
-                Relation::Value => &all.value,
-            };
-            found.insert(relation_field(of, layer), tensor.shallow_clone());
-        }
-        Ok(found)
-    }
-}
-
-/// The field of what the head gives; of embeddings, the vectors.
-pub(super) const LOGITS: &str = "logits";
-
-/// What one teacher gives for a set of examples.
-enum Outputs {
-    /// By side: of pairs that are read apart there are two.
-    Cached(Vec<TeacherCache>),
-    /// `[examples, labels]`, from a file.
-    Answers(Tensor),
-}
-
-/// What all teachers give for the training texts and for dev.
-pub(super) struct Lessons {
-    /// By teacher, with the weight of its answers (which add up to 1).
-    train: Vec<(f64, Outputs)>,
-    dev: Vec<(f64, Outputs)>,
-    goal: Goal,
-}
-
-/// Which texts a batch comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Set {
-    Train,
-    Dev,
-}
-
-impl Lessons {
-    /// Computes, or finds on disk, what `wanted` names for a stage's texts.
-    pub(super) fn learn(
-        run: &Run,
-        teachers: &[Teacher],
-        on: Texts,
-        state: TeacherState,
-        wanted: &Wanted,
-        student: &Tokens,
-    ) -> Result<Self> {
-        if let Some(answers) = &run.recipe.teacher.answers {
-            return Self::from_file(run, &run.options.data.join(answers), student);
-        }
-        let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
-        let weights = answer_weights(run.recipe, teachers.len())?;
-        for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
-            let wanted =
-                if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
-            if wanted == Wanted::default() {
-                continue;
-            }
-            let tokens = run.encode(on, &teacher.encoder)?;
-            let by_token = wanted.layers() || matches!(run.data.goal, Goal::Tags | Goal::Answers);
-            if by_token {
-                ensure!(
-                    same_lengths(&tokens.train, &student.train) && same_lengths(&tokens.dev, &student.dev),
-                    "{} cuts texts into other tokens than the student: only its answers to whole texts can be learned; \
-                     leave the losses on layers out, or give the student the teacher's tokenizer",
-                    teacher.name
-                );
-            }
-            let model = teacher.model(state)?;
-            let make = |examples: &[EncodedExample]| cached(run, teacher, &model, state, &wanted, examples);
-            lessons.train.push((weight, Outputs::Cached(make(&tokens.train)?)));
-            lessons.dev.push((weight, Outputs::Cached(make(&tokens.dev)?)));
-        }
-        Ok(lessons)
-    }
-
-    fn from_file(run: &Run, path: &Path, student: &Tokens) -> Result<Self> {
-        let Rows::Texts(rows) = &run.data.split.train else {
-            bail!("a teacher's answers as a file are for classification; this is {}", run.recipe.task.task().name())
-        };
-        ensure!(run.data.goal == Goal::Class, "a teacher's answers as a file are for rows with one label each");
-        let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
-        let file = read_teacher_file(path, &texts, &run.data.labels)?;
-        ensure!(student.train.len() == texts.len(), "a teacher's answers as a file cannot be used on augmented rows");
-        run.reporter.note(&format!("Teacher: answers to {} of {} rows", file.matched, texts.len()));
-        Ok(Self { train: vec![(1.0, Outputs::Answers(file.logits))], dev: Vec::new(), goal: run.data.goal })
-    }
-
-    /// Whether dev can be compared with the teacher too.
-    pub(super) fn has_dev(&self) -> bool {
-        !self.dev.is_empty()
-    }
-
-    /// The fields of one side of a batch, padded as its longest text; of several teachers the weighted mean of what
-    /// their heads give, and of embeddings their vectors one after the other, so that cosines are weighted means.
-    pub(super) fn batch(
-        &self,
-        set: Set,
-        indices: &[usize],
-        side: usize,
-        fields: &[String],
-        device: Device,
-    ) -> Result<BTreeMap<String, Tensor>> {
-        let teachers = if set == Set::Train { &self.train } else { &self.dev };
-        let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
-        for (index, (weight, outputs)) in teachers.iter().enumerate() {
-            // Layers are the first teacher's.
-            let asked: Vec<&str> =
-                fields.iter().map(String::as_str).filter(|name| index == 0 || *name == LOGITS).collect();
-            let found = match outputs {
-                Outputs::Cached(sides) => {
-                    let cache = sides.get(side).context("the teacher has no such side")?;
-                    cache.batch(indices, &asked, device)?
-                }
-                Outputs::Answers(logits) => {
-                    let rows: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-                    let rows = logits.index_select(0, &Tensor::from_slice(&rows)).to_device(device);
-                    BTreeMap::from([(LOGITS.to_owned(), rows)])
-                }
-            };
-            for (name, tensor) in found {
-                let several = teachers.len() > 1 && name == LOGITS;
-                let tensor = match (several, self.goal) {
-                    (false, _) => tensor,
-                    (true, Goal::Similarity { .. }) => {
-                        let norms = tensor.norm_scalaropt_dim(2.0, [1i64].as_slice(), true).clamp_min(1e-12);
-                        tensor / norms * weight.sqrt()
-                    }
-                    (true, _) => tensor * *weight,
-                };
-                match all.remove(&name) {
-                    None => all.insert(name, tensor),
-                    Some(sum) => {
-                        let joined = if matches!(self.goal, Goal::Similarity { .. }) {
-                            Tensor::cat(&[sum, tensor], 1)
-                        } else {
-                            sum + tensor
-                        };
-                        all.insert(name, joined)
-                    }
-                };
-            }
-        }
-        Ok(all)
-    }
-}
-
-/// How much each teacher's answers count; they add up to 1.
-///
-/// # Errors
-/// Weights for another number of teachers.
-pub(crate) fn answer_weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64>> {
-    let given = &recipe.teacher.weights;
-    ensure!(
-        given.is_empty() || given.len() == teachers,
-        "teacher.weights has {} numbers for {teachers} teachers",
-        given.len()
-    );
-    let weights = if given.is_empty() { vec![1.0; teachers] } else { given.clone() };
-    let sum: f64 = weights.iter().sum();
-    Ok(weights.into_iter().map(|weight| weight / sum).collect())
-}
-
-fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
-    first.len() == second.len()
-        && first.iter().zip(second).all(|(a, b)| a.ids.len() == b.ids.len() && a.partner.len() == b.partner.len())
-}
-
-/// A teacher's outputs for examples, by side.
-fn cached(
-    run: &Run,
-    teacher: &Teacher,
-    model: &Model,
-    state: TeacherState,
-    wanted: &Wanted,
-    examples: &[EncodedExample],
-) -> Result<Vec<TeacherCache>> {
-    let device = run.options.device;
-    let labels = run.data.labels.len();
-    let sides = if examples.iter().any(|example| !example.partner.is_empty()) { 2 } else { 1 };
-    let mut caches = Vec::new();
-    for side in 0..sides {
-        let own: Vec<EncodedExample> = examples
-            .iter()
-            .map(|example| match side {
-                0 => EncodedExample { partner: Vec::new(), ..example.clone() },
-                _ => EncodedExample::new(example.partner.clone(), example.target.clone()),
-            })
-            .collect();
-        let rows = own.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
-        let key = CacheKey {
-            teacher: format!(
-                "{}-{}",
-                teacher.identity,
-                if state == TeacherState::Task { "task" } else { "pretrained" }
-            ),
-            data: rows_sha256(rows),
-            augmentation: None,
-            max_tokens: run.recipe.max_tokens,
-            fields: wanted.fields(&teacher.config, run.data.goal, labels),
-        };
-        let lengths: Vec<usize> = own.iter().map(|example| example.ids.len()).collect();
-        let mut cache = TeacherCache::open(&run.options.cache, &key, &lengths, run.reporter)?;
-        let capture = wanted.capture();
-        let mut compute = |indices: &[usize]| {
-            let batch = Batch::new(&own, indices.to_vec(), teacher.config.pad_id, device);
-            let types = batch.types.as_ref().filter(|_| teacher.types());
-            wanted.gather(&model.forward(&batch.ids, &batch.mask, types, &capture, false))
-        };
-        if run.leads() {
-            cache.fill(&mut compute, run.reporter)?;
-        }
-        run.group.barrier()?;
-        if !run.leads() {
-            cache = TeacherCache::open(&run.options.cache, &key, &lengths, run.reporter)?;
-        }
-        caches.push(cache);
-    }
-    Ok(caches)
 }
 
 /// The second moment of a teacher's hidden states, embeddings and all layers, over some texts: `[H, H]`, fp64.
