@@ -1,19 +1,13 @@
 //! The plots of a report, as SVG.
 
 mod chart;
-mod forest;
-mod scale;
 
-use super::words::{fixed, is_correlation, measure_name, percent, score, score_interval};
+use super::words::{fixed, is_correlation, measure_name, percent, points, points_interval, score, score_interval};
 use super::{ModelReport, Report, StageReport};
 use crate::measure::Interval;
 use crate::train::{EpochRecord, Outcome};
 pub(super) use chart::colour;
 use chart::{Chart, Point, Series};
-use scale::Scale;
-
-/// Losses that differ by more than this factor are drawn in powers.
-const WIDE: f64 = 20.0;
 
 /// A score as axes have it: in percent, a correlation as it is.
 fn shown(measure: &str, value: f64) -> f64 {
@@ -37,16 +31,10 @@ fn scores_by(report: &Report, title: &str, of: fn(&ModelReport) -> f64) -> Optio
             interval: Some((shown(measure, low), shown(measure, high))),
             hint,
         };
-        Series { colour, points: vec![point], joined: false, dashed: false }
+        Series { colour, points: vec![point], dashed: false }
     });
-    let y = Scale { title: score_title("test", measure), ..Scale::default() };
-    let chart = Chart {
-        title: format!("{} against {title}", y.title),
-        x: Scale { title: title.to_owned(), from_zero: true, ..Scale::default() },
-        y,
-        series: series.collect(),
-    };
-    chart.svg()
+    let (x, y) = (title.to_owned(), score_title("test", measure));
+    Chart { x, y, zero: true, series: series.collect(), ..Chart::default() }.svg()
 }
 
 /// Score against the size of the file.
@@ -59,7 +47,7 @@ pub(super) fn score_by_latency(report: &Report) -> Option<String> {
     scores_by(report, "p50 latency, ms", |model| model.latency_p50_ms)
 }
 
-/// Latency against length, both in powers, a line a model.
+/// Latency against length, a line a model.
 pub(super) fn latency_by_length(report: &Report) -> Option<String> {
     let series = report.models.iter().enumerate().map(|(colour, model)| {
         let points = model.latency_by_length.iter().map(|case| Point {
@@ -68,22 +56,10 @@ pub(super) fn latency_by_length(report: &Report) -> Option<String> {
             interval: None,
             hint: format!("{}, {} tokens: {}", model.name, case.tokens, fixed(case.p50_ms, 2, " ms")),
         });
-        Series { colour, points: points.collect(), joined: true, dashed: false }
+        Series { colour, points: points.collect(), dashed: false }
     });
-    let chart = Chart {
-        title: "p50 latency by length".to_owned(),
-        x: Scale { title: "tokens".to_owned(), log: true, ticks: lengths(report), ..Scale::default() },
-        y: Scale { title: "p50 latency, ms".to_owned(), log: true, ..Scale::default() },
-        series: series.collect(),
-    };
-    chart.svg()
-}
-
-/// The lengths that any model was timed at.
-fn lengths(report: &Report) -> Vec<f64> {
-    let cases = report.models.iter().flat_map(|model| &model.latency_by_length);
-    let lengths: std::collections::BTreeSet<usize> = cases.map(|case| case.tokens).collect();
-    lengths.into_iter().map(|tokens| tokens as f64).collect()
+    let (x, y) = ("tokens".to_owned(), "p50 latency, ms".to_owned());
+    Chart { x, y, joined: true, log: true, series: series.collect(), ..Chart::default() }.svg()
 }
 
 /// Epochs of a stage.
@@ -116,22 +92,13 @@ fn by_epoch<'a>(
             interval: None,
             hint: format!("{}, epoch {}: {}", stage.name, record.epoch, say(value(record))),
         });
-        Series { colour, points: points.collect(), joined: true, dashed }
+        Series { colour, points: points.collect(), dashed }
     };
     stages.map(line).collect()
 }
 
-fn training_chart(report: &Report, title: String, series: Vec<Series>, losses: bool) -> Option<String> {
-    let longest = report.stages.iter().map(|stage| epochs(&stage.outcome)).max().unwrap_or(0);
-    let values = || series.iter().flat_map(|series| &series.points).map(|point| point.y).filter(|y| y.is_finite());
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-    let chart = Chart {
-        x: Scale { title: "epochs".to_owned(), ticks: (0..=longest).map(|e| e as f64).collect(), ..Scale::default() },
-        y: Scale { title: title.clone(), log: losses && high > low * WIDE, ..Scale::default() },
-        title,
-        series,
-    };
-    chart.svg()
+fn training_chart(y: String, series: Vec<Series>, log: bool) -> Option<String> {
+    Chart { x: "epochs".to_owned(), y, joined: true, log, series, ..Chart::default() }.svg()
 }
 
 fn stages(report: &Report, scored: bool) -> impl Iterator<Item = (usize, &StageReport)> {
@@ -141,7 +108,7 @@ fn stages(report: &Report, scored: bool) -> impl Iterator<Item = (usize, &StageR
 /// Training loss of the stages that train the head.
 pub(super) fn training_loss(report: &Report) -> Option<String> {
     let series = by_epoch(stages(report, true), false, &|e| e.loss, &|loss| fixed(loss, 4, ""));
-    training_chart(report, "training loss".to_owned(), series, true)
+    training_chart("training loss".to_owned(), series, true)
 }
 
 /// Their score on dev.
@@ -149,7 +116,7 @@ pub(super) fn dev_score(report: &Report) -> Option<String> {
     let measure = &report.measure;
     let say = |value: f64| if is_correlation(measure) { fixed(value, 3, "") } else { percent(value / 100.0) };
     let series = by_epoch(stages(report, true), false, &|e| shown(measure, e.dev), &say);
-    training_chart(report, score_title("dev", measure), series, false)
+    training_chart(score_title("dev", measure), series, false)
 }
 
 /// Of the stages on layers alone, the loss in training and, dashed, on dev.
@@ -157,10 +124,28 @@ pub(super) fn layer_losses(report: &Report) -> Option<String> {
     let say = |loss: f64| fixed(loss, 4, "");
     let mut series = by_epoch(stages(report, false), false, &|e| e.loss, &say);
     series.extend(by_epoch(stages(report, false), true, &|e| -e.dev, &|loss| format!("{} on dev", say(loss))));
-    training_chart(report, "loss on layers".to_owned(), series, true)
+    training_chart("loss on layers".to_owned(), series, true)
 }
 
-/// What each ablation costs, around 0.
+/// Letters of a row's name that are drawn.
+const LETTERS: usize = 46;
+
+/// What each ablation costs in points, a row each, around 0.
 pub(super) fn ablation(report: &Report, rows: &[(&str, Interval)]) -> Option<String> {
-    forest::forest(&format!("test {} against the recipe, points", measure_name(&report.measure)), rows)
+    let shown = rows
+        .iter()
+        .map(|(name, _)| match name.char_indices().nth(LETTERS) {
+            Some(_) => name.chars().take(LETTERS - 1).chain(['\u{2026}']).collect(),
+            None => (*name).to_owned(),
+        })
+        .collect();
+    let points = rows.iter().enumerate().map(|(row, (name, interval))| Point {
+        x: interval.value * 100.0,
+        y: -(row as f64),
+        interval: Some((interval.low * 100.0, interval.high * 100.0)),
+        hint: format!("{name}: {} ({})", points(interval.value), points_interval(*interval)),
+    });
+    let x = format!("test {} against the recipe, points", measure_name(&report.measure));
+    let series = vec![Series { colour: 0, points: points.collect(), dashed: false }];
+    Chart { x, zero: true, rows: shown, series, ..Chart::default() }.svg()
 }

@@ -65,7 +65,7 @@ pub(super) fn wide_figure(drawing: Option<String>) -> String {
 /// What the colours of a drawing stand for.
 pub(super) fn legend<'a>(names: impl IntoIterator<Item = (usize, &'a str)>) -> String {
     let entry = |(series, name)| {
-        format!("<span class=\"{}\"><i></i></span>{} ", crate::report::plot::colour(series), escape(name))
+        format!("<span style=\"color:{}\"><i></i></span>{} ", crate::report::plot::colour(series), escape(name))
     };
     format!("<p class=\"legend\">{}</p>\n", names.into_iter().map(entry).collect::<String>())
 }
