@@ -4,6 +4,8 @@ mod bundles;
 mod data;
 mod lesson;
 mod run;
+#[doc(hidden)]
+pub mod speed;
 mod student;
 mod teacher;
 

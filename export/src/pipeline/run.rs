@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::DistillOptions;
 use super::data::{PreparedData, TextSets, Tokens};
 use super::lesson::{Lesson, Needs};
-use super::teacher::{Lessons, Set, Teacher};
+use super::teacher::{Lessons, Set, Source, Teacher};
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
 use crate::data::{Batch, Encoder, in_order_batches};
@@ -175,7 +175,7 @@ impl Run<'_> {
         let tokens = self.encode(stage.on, encoder)?;
         let lessons = match needs.teacher() {
             Some(wanted) => {
-                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?)
+                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens, Source::Cache)?)
             }
             None => None,
         };
