@@ -1,7 +1,7 @@
 //! Compiles the libtorch shim and makes the `limbeck` binary find its engines from any folder.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=shim/torch_shim.cc");
@@ -10,9 +10,24 @@ fn main() {
     // torch-sys says where it found libtorch's libraries; the headers lie beside them.
     let libraries = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys did not say where libtorch is");
     let root = Path::new(&libraries).parent().expect("libtorch's lib folder has no parent");
-    let mut shim = cxx_build::bridge("src/train/shim.rs");
+    let nccl = env::var_os("CARGO_FEATURE_NCCL").is_some();
+    let bridges = ["src/train/shim.rs", "src/train/parallel/nccl.rs"];
+    let mut shim = cxx_build::bridges(&bridges[..if nccl { 2 } else { 1 }]);
     shim.file("shim/torch_shim.cc").std("c++17").warnings(false).include(root.join("include"));
+    if nccl {
+        println!("cargo:rerun-if-changed=shim/nccl.cc");
+        println!("cargo:rerun-if-changed=shim/nccl.h");
+        shim.file("shim/nccl.cc").define("USE_C10D_NCCL", None).include(root.join("include/torch/csrc/api/include"));
+        shim.includes(cuda_headers(root));
+    }
     shim.compile("limbeck-torch-shim");
+    if nccl {
+        println!("cargo:rustc-link-search=native={libraries}");
+        println!("cargo:rustc-link-lib=dylib=torch_cuda");
+        println!("cargo:rustc-link-lib=dylib=c10_cuda");
+        // What libtorch_cuda itself needs is found when the program starts.
+        println!("cargo:rustc-link-arg=-Wl,--allow-shlib-undefined");
+    }
     if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("unix") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{libraries}");
     }
@@ -20,4 +35,14 @@ fn main() {
     if let Ok(library) = env::var("LIMBECK_ORT_DYLIB") {
         println!("cargo:rustc-env=LIMBECK_ORT_DYLIB={library}");
     }
+}
+
+/// Folders of the headers of CUDA and NCCL: of `CUDA_HOME` and `NCCL_HOME`, else of the wheels beside torch's.
+fn cuda_headers(torch: &Path) -> Vec<PathBuf> {
+    let beside = torch.parent().map(|folder| folder.join("nvidia")).unwrap_or_default();
+    let homes = [("CUDA_HOME", beside.join("cu13")), ("NCCL_HOME", beside.join("nccl"))].map(|(name, wheel)| {
+        println!("cargo:rerun-if-env-changed={name}");
+        env::var_os(name).map_or(wheel, PathBuf::from)
+    });
+    homes.into_iter().map(|home| home.join("include")).filter(|folder| folder.is_dir()).collect()
 }

@@ -1,11 +1,16 @@
 #include "limbeck-export/shim/torch_shim.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/stack.h>
 
 #include <optional>
 #include <vector>
+
+#include "limbeck-export/src/train/shim.rs.h"
 
 namespace limbeck::shim {
 namespace {
@@ -21,6 +26,8 @@ std::vector<at::Tensor> tensors_at(rust::Slice<const std::size_t> addresses) {
   return tensors;
 }
 
+at::DeviceType device_of(bool cuda) { return cuda ? at::kCUDA : at::kCPU; }
+
 }  // namespace
 
 void fused_adamw(rust::Slice<const std::size_t> parameters, rust::Slice<const std::size_t> gradients,
@@ -33,6 +40,29 @@ void fused_adamw(rust::Slice<const std::size_t> parameters, rust::Slice<const st
   at::_fused_adamw_(weights, tensors_at(gradients), tensors_at(first_moments), tensors_at(second_moments), {}, steps,
                     learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false,
                     std::optional<at::Tensor>(tensor_at(grad_scale)), std::nullopt);
+}
+
+void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result) {
+  at::NoGradGuard no_grad;
+  const auto norms = at::_foreach_norm(tensors_at(tensors));
+  *reinterpret_cast<at::Tensor *>(result) = at::stack(norms).square().sum().sqrt();
+}
+
+AutocastState autocast_bf16(bool cuda) {
+  const auto device = device_of(cuda);
+  const AutocastState before{cuda, at::autocast::is_autocast_enabled(device),
+                             static_cast<std::int8_t>(at::autocast::get_autocast_dtype(device))};
+  at::autocast::set_autocast_dtype(device, at::kBFloat16);
+  at::autocast::set_autocast_enabled(device, true);
+  at::autocast::increment_nesting();
+  return before;
+}
+
+void autocast_restore(AutocastState before) noexcept {
+  const auto device = device_of(before.cuda);
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(device, before.enabled);
+  at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(before.kind));
 }
 
 }  // namespace limbeck::shim

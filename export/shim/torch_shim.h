@@ -8,11 +8,23 @@
 
 namespace limbeck::shim {
 
+struct AutocastState;
+
 // One fused AdamW step (decoupled weight decay, bias correction, no AMSGrad) over lists of equal
 // length. `grad_scale` is a scalar tensor that divides the gradients first. Throws on bad tensors.
 void fused_adamw(rust::Slice<const std::size_t> parameters, rust::Slice<const std::size_t> gradients,
                  rust::Slice<const std::size_t> first_moments, rust::Slice<const std::size_t> second_moments,
                  std::size_t step, std::size_t grad_scale, double learning_rate, double beta1, double beta2,
                  double weight_decay, double epsilon);
+
+// Root of the sum of squares over all values of at least one tensor, into `result`: no value is
+// read back from the device. Throws on bad tensors.
+void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result);
+
+// Switches the calling thread's autocast on, to bf16, for CUDA or the CPU. Gives what was set.
+AutocastState autocast_bf16(bool cuda);
+
+// Undoes the latest autocast_bf16 of the calling thread; the casts that the outermost one kept go.
+void autocast_restore(AutocastState before) noexcept;
 
 }  // namespace limbeck::shim

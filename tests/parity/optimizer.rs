@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use limbeck_export::arch::Params;
-use limbeck_export::train::{AdamW, AdamWOptions, linear_warmup_decay};
+use limbeck_export::train::{Optimizer, OptimizerOptions, linear_warmup_decay};
 use tch::{Device, Tensor};
 
 use crate::reference::{close, json, tensors};
@@ -18,8 +18,8 @@ fn twelve_steps_equal_torch() {
         names.iter().map(|name| (name.to_string(), values.get(&format!("start.{name}")).copy())).collect();
     let params = Params::new(start, Device::Cpu);
     let options =
-        AdamWOptions { weight_decay: number("weight_decay"), clip_norm: number("clip_norm"), ..Default::default() };
-    let mut optimizer = AdamW::new(&params, options);
+        OptimizerOptions { weight_decay: number("weight_decay"), clip_norm: number("clip_norm"), ..Default::default() };
+    let mut optimizer = Optimizer::new(&params, options, 1.0);
     let (steps, warmup) = (number("steps") as u64, number("warmup") as u64);
     let (mut clipped, mut whole) = (0, 0);
     for step in 0..steps {

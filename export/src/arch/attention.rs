@@ -48,7 +48,8 @@ fn distances(length: i64, device: Device) -> Tensor {
 /// What is added to the scores of one layer, and what its captured scores keep.
 pub(super) struct Bias {
     /// `[batch or 1, heads or 1, query or 1, key]`: the relative position bias where there is one, and the lowest
-    /// finite fp32 where a key may not be seen.
+    /// finite bf16 where a key may not be seen: that of fp32 would be minus infinity there, and a row of nothing else
+    /// has no softmax.
     added: Tensor,
     /// The relative position bias alone.
     relative: Option<Tensor>,
@@ -65,7 +66,7 @@ impl Bias {
         relative: Option<&Tensor>,
     ) -> Self {
         let seen = visible(mask, causal, band);
-        let hidden = (&seen - 1.0) * f64::from(f32::MAX);
+        let hidden = (&seen - 1.0) * f64::from(half::bf16::MAX);
         Self {
             added: match relative {
                 // Not a sum: the lowest value must stay finite.

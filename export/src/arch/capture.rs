@@ -48,3 +48,11 @@ pub struct Projections {
     /// What is taken.
     pub value: Tensor,
 }
+
+impl Projections {
+    /// All in fp32, for the losses.
+    pub(super) fn float(self) -> Self {
+        let [query, key, value] = [self.query, self.key, self.value].map(|x| x.to_kind(tch::Kind::Float));
+        Self { query, key, value }
+    }
+}

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::embeddings::{Linear, Norm};
 use super::{Activation, Capture, Encoded, Encoder, Family, ModelConfig, Params};
+use crate::train::Precision;
 
 /// How one vector is made of a text's token vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +230,7 @@ pub struct Model {
     masked_lm_activation: Activation,
     dropout: f64,
     albert: bool,
+    precision: Precision,
 }
 
 /// What a model's forward pass gives.
@@ -259,11 +261,17 @@ impl Model {
             masked_lm_activation: masked_lm_activation(config),
             dropout: config.head_dropout,
             albert: config.family == Family::Albert,
+            precision: Precision::Fp32,
         }
     }
 
+    /// The same model with its training passes in this precision. Whatever it is, outputs are fp32, and so are losses.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// `ids` and `mask` (1 token, 0 pad) are `[batch, length]` int64, `types` likewise or all 0;
-    /// `train` switches dropout on.
+    /// `train` switches dropout on, and the precision of training.
     pub fn forward(
         &self,
         ids: &Tensor,
@@ -272,6 +280,15 @@ impl Model {
         capture: &Capture,
         train: bool,
     ) -> ModelOutput {
+        let precision = if train { self.precision } else { Precision::Fp32 };
+        match precision.enter(ids.device()) {
+            // A device without autocast was refused when training began.
+            Ok(None) | Err(_) => self.run(ids, mask, types, capture, train),
+            Ok(Some(_autocast)) => self.run(ids, mask, types, capture, train).float(),
+        }
+    }
+
+    fn run(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, capture: &Capture, train: bool) -> ModelOutput {
         let encoded = self.encoder.forward(ids, mask, types, capture, train);
         let hidden = &encoded.last_hidden;
         let drop = |x: &Tensor| x.dropout(self.dropout, train);
@@ -316,6 +333,24 @@ impl Model {
 
 fn masked_lm(hidden: &Tensor, dense: &Linear, norm: &Norm, decoder: &Linear, activation: Activation) -> Tensor {
     decoder.forward(&norm.forward(&activate(&dense.forward(hidden), activation)))
+}
+
+impl ModelOutput {
+    /// All in fp32, for the losses.
+    fn float(self) -> Self {
+        let float = |x: Tensor| x.to_kind(Kind::Float);
+        Self {
+            logits: float(self.logits),
+            sentence_logits: self.sentence_logits.map(float),
+            pooled: self.pooled.map(float),
+            encoded: Encoded {
+                last_hidden: float(self.encoded.last_hidden),
+                hidden_states: self.encoded.hidden_states.into_iter().map(float).collect(),
+                attention_scores: self.encoded.attention_scores.into_iter().map(|(at, x)| (at, float(x))).collect(),
+                projections: self.encoded.projections.into_iter().map(|(at, x)| (at, x.float())).collect(),
+            },
+        }
+    }
 }
 
 /// The vectors of each row's last token that is not padding, `[batch, hidden]`.

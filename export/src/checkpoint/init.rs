@@ -43,13 +43,15 @@ pub fn student_from_teacher(
         bail!("the layer map names teacher layer {beyond}; the teacher has layers 0 to {}", depth - 1);
     }
     let own;
-    let embedding = if student_config.embedding_size < student_config.hidden_size && !teacher_config.embedding_projection {
-        own = table_directions(teacher, student_config.embedding_size)?;
-        &own
-    } else {
-        directions
-    };
-    let narrowing = Narrowing { params: teacher, teacher: teacher_config, student: student_config, directions, embedding };
+    let embedding =
+        if student_config.embedding_size < student_config.hidden_size && !teacher_config.embedding_projection {
+            own = table_directions(teacher, student_config.embedding_size)?;
+            &own
+        } else {
+            directions
+        };
+    let narrowing =
+        Narrowing { params: teacher, teacher: teacher_config, student: student_config, directions, embedding };
     let same_width = student_config.hidden_size == teacher_config.hidden_size
         && student_config.attention_heads == teacher_config.attention_heads
         && student_config.intermediate_size == teacher_config.intermediate_size;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 use super::*;
+use crate::arch::{Capture, Family, Model, Sharing};
 
 fn tiny() -> ModelConfig {
     ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 20, "hidden_size": 8,
@@ -136,14 +137,105 @@ fn students_start_as_the_mapped_teacher_layers() {
     let student_config = ModelConfig { layers: 6, ..tiny() };
     let teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), Device::Cpu);
     let map = evenly_spaced_layers(12, 6);
-    let student = student_from_teacher(&teacher, &teacher_config, &student_config, &map, TWO).unwrap();
+    let all = Directions::all(8);
+    let student = student_from_teacher(&teacher, &teacher_config, &student_config, &map, TWO, &all).unwrap();
     for (i, from) in [0, 2, 4, 7, 9, 11].into_iter().enumerate() {
         let name = |layer| format!("encoder.attention.{layer}.query.weight");
         assert_eq!(student.get(&name(i)), teacher.get(&name(from)));
     }
     let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, ..student_config };
-    assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &map, TWO).is_err());
-    assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &[12; 6], TWO).is_err());
+    // Directions of another width.
+    assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &map, TWO, &all).is_err());
+    assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &[12; 6], TWO, &all).is_err());
+    assert!(student_from_teacher(&teacher, &teacher_config, &narrow, &[0; 5], TWO, &all).is_err());
+}
+
+fn forward(params: &Params, config: &ModelConfig) -> Tensor {
+    let ids = Tensor::from_slice(&[2i64, 5, 9, 11, 3, 2, 7, 3, 0, 0]).view([2, 5]);
+    let mask = Tensor::from_slice(&[1i64, 1, 1, 1, 1, 1, 1, 1, 0, 0]).view([2, 5]);
+    tch::no_grad(|| Model::new(params, config, TWO).forward(&ids, &mask, None, &Capture::default(), false).logits)
+}
+
+/// An ALBERT whose teacher's layers are all the same computes what the teacher does.
+#[test]
+fn shared_students_start_as_the_mean_of_their_teachers_layers() {
+    let _turn = crate::seeded(6);
+    let teacher_config = ModelConfig { layers: 4, ..tiny() };
+    let shared =
+        |sharing| ModelConfig { family: Family::Albert, embedding_projection: true, sharing, ..teacher_config.clone() };
+    let mut teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), Device::Cpu);
+    let all = Directions::all(8);
+    let start = |teacher: &Params, sharing, head| {
+        student_from_teacher(teacher, &teacher_config, &shared(sharing), &[0, 1, 2, 3], head, &all).unwrap()
+    };
+    let student = start(&teacher, Sharing::All, TWO);
+    let name = |layer| format!("encoder.ffn.{layer}.up.weight");
+    let sum = (0..4).map(|layer| teacher.get(&name(layer)).unwrap().copy()).reduce(|a, b| a + b).unwrap();
+    let difference: Tensor = student.get(&name(0)).unwrap() - sum / 4.0;
+    assert!(difference.abs().max().double_value(&[]) < 1e-6);
+    let ffn_alone = start(&teacher, Sharing::Ffn, TWO);
+    assert_eq!(ffn_alone.get("encoder.attention.3.key.weight"), teacher.get("encoder.attention.3.key.weight"));
+
+    let same = teacher
+        .iter()
+        .map(|(name, tensor)| {
+            let first = name.split('.').map(|part| if part.parse::<usize>().is_ok() { "0" } else { part });
+            let first = first.collect::<Vec<_>>().join(".");
+            (name.to_owned(), teacher.get(&first).unwrap_or(tensor).copy())
+        })
+        .collect();
+    teacher = Params::new(same, Device::Cpu);
+    for sharing in [Sharing::All, Sharing::Attention, Sharing::Ffn] {
+        let student = start(&teacher, sharing, TWO);
+        let difference = forward(&student, &shared(sharing)) - forward(&teacher, &teacher_config);
+        assert!(difference.abs().max().double_value(&[]) < 1e-5, "{sharing:?}");
+    }
+    // Narrower embeddings than hidden states: the token table's own directions.
+    let factorized = ModelConfig { embedding_size: 5, ..shared(Sharing::All) };
+    let student = student_from_teacher(&teacher, &teacher_config, &factorized, &[0, 1, 2, 3], TWO, &all).unwrap();
+    assert_eq!(student.get("embeddings.projection.weight").unwrap().size(), [8, 5]);
+    assert!(forward(&student, &factorized).isfinite().all().int64_value(&[]) == 1);
+}
+
+/// A student as wide as its teacher whose directions are turned gives another model of the right shapes; one whose
+/// heads are as wide as the teacher's computes the teacher's scores on the directions it has.
+#[test]
+fn narrower_students_compute_the_teachers_products() {
+    let _turn = crate::seeded(7);
+    let teacher_config = tiny();
+    let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, attention_heads: 1, intermediate_size: 16, ..tiny() };
+    let layout = parameter_layout(&teacher_config, TWO);
+    let teacher = Params::initialise(&layout, Device::Cpu);
+    // Biases of other than 0.
+    let noisy = teacher.iter().map(|(n, t)| (n.to_owned(), t + Tensor::randn_like(t) * 0.1)).collect();
+    let teacher = Params::new(noisy, Device::Cpu);
+    let states = Tensor::randn([50, 8], (Kind::Float, Device::Cpu));
+    let directions = Directions::principal(&states.tr().matmul(&states), 4).unwrap();
+    let student = student_from_teacher(&teacher, &teacher_config, &narrow, &[0, 1], TWO, &directions).unwrap();
+    let z = Tensor::randn([3, 4], (Kind::Float, Device::Cpu));
+    let x = z.matmul(&directions.matrix.tr());
+    let linear = |params: &Params, name: &str, x: &Tensor| {
+        let part = |part: &str| params.get(&format!("{name}.{part}")).unwrap();
+        x.linear(part("weight"), Some(part("bias")))
+    };
+    let close = |a: &Tensor, b: &Tensor| {
+        let difference = (a - b).abs().max().double_value(&[]);
+        assert!(difference < 1e-4, "{difference}");
+    };
+    // The student's one head is the teacher's first.
+    let scores = |params: &Params, x: &Tensor| {
+        let of = |name: &str| linear(params, &format!("encoder.attention.0.{name}"), x).narrow(1, 0, 4);
+        of("query").matmul(&of("key").tr())
+    };
+    close(&scores(&student, &z), &scores(&teacher, &x));
+    let feed = |params: &Params, x: &Tensor| {
+        linear(params, "encoder.ffn.1.down", &linear(params, "encoder.ffn.1.up", x).gelu("none"))
+    };
+    close(&feed(&student, &z), &feed(&teacher, &x).matmul(&directions.matrix));
+    // Fewer units and narrower heads still give a model.
+    let narrower = ModelConfig { attention_heads: 2, intermediate_size: 6, ..narrow };
+    let student = student_from_teacher(&teacher, &teacher_config, &narrower, &[0, 1], TWO, &directions).unwrap();
+    assert!(forward(&student, &narrower).isfinite().all().int64_value(&[]) == 1);
 }
 
 /// BERT names the heads of texts and of tokens alike.

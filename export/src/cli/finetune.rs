@@ -8,7 +8,7 @@ use limbeck_export::data::{Goal, LabelKind};
 use limbeck_export::device::training_device;
 use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune};
 use limbeck_export::pack::TaskName;
-use limbeck_export::train::{AdamWOptions, TrainOptions};
+use limbeck_export::train::{OptimizerOptions, TrainOptions};
 
 use super::Columns;
 
@@ -107,7 +107,7 @@ impl Finetune {
             tch::set_num_threads(threads);
         }
         let schema = self.columns.schema_for(goal, &self.task.task())?;
-        let optimizer = AdamWOptions { weight_decay: self.weight_decay, ..AdamWOptions::default() };
+        let optimizer = OptimizerOptions { weight_decay: self.weight_decay, ..OptimizerOptions::default() };
         let options = FinetuneOptions {
             task: self.task,
             goal,
@@ -124,6 +124,7 @@ impl Finetune {
                 learning_rate: self.learning_rate,
                 warmup: self.warmup,
                 optimizer,
+                ..TrainOptions::default()
             },
             seed: self.seed,
             out: self.out,
@@ -140,11 +141,7 @@ impl Finetune {
             super::print(&format!(
                 "{out}: {measure} {:.4} on dev (epoch {} of {})\n\
                  Next: limbeck pack {out} -o {out}.limbeck --task {} --max-tokens {}\n",
-                outcome.best_dev,
-                outcome.best_epoch,
-                outcome.history.len(),
-                done.task,
-                done.max_tokens
+                outcome.best_dev, outcome.best_epoch, done.options.epochs, done.task, done.max_tokens
             ))?;
         }
         Ok(ExitCode::SUCCESS)

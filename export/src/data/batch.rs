@@ -70,19 +70,60 @@ fn padded(rows: &[&[i64]], pad: usize, device: Device) -> (Tensor, Tensor) {
     (tensor(&values), tensor(&mask))
 }
 
-/// The batches of one epoch as lists of indices: a function of the arguments only, which is what makes
-/// a resumed run repeat the interrupted one.
-pub fn epoch_batches(lengths: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+/// The order of one epoch, and what its other random choices come from: a function of the arguments only, which is
+/// what makes a resumed run repeat the interrupted one.
+fn shuffled(count: usize, seed: u64, epoch: usize) -> (Vec<usize>, ChaCha8Rng) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (epoch as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut rng);
+    (order, rng)
+}
+
+/// The batches of one epoch as lists of indices, by seed and epoch.
+pub fn epoch_batches(lengths: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+    let (mut order, mut rng) = shuffled(lengths.len(), seed, epoch);
     let mut batches = Vec::new();
-    for pool in order.chunks_mut(batch_size * BATCHES_PER_POOL) {
+    for pool in order.chunks_mut(batch_size.saturating_mul(BATCHES_PER_POOL)) {
         pool.sort_by_key(|&i| lengths[i]);
         batches.extend(pool.chunks(batch_size).map(<[usize]>::to_vec));
     }
     batches.shuffle(&mut rng);
     batches
+}
+
+/// The batches of one epoch, each of as many examples as fit so that rows times the longest stay within `budget`
+/// tokens; an example longer than that is a batch of its own. By seed and epoch, as [`epoch_batches`]; their number
+/// differs from epoch to epoch.
+pub fn token_batches(lengths: &[usize], budget: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+    let (order, mut rng) = shuffled(lengths.len(), seed, epoch);
+    let (mut batches, mut pool, mut held) = (Vec::new(), Vec::new(), 0);
+    for i in order {
+        pool.push(i);
+        held += lengths[i];
+        if held >= budget.saturating_mul(BATCHES_PER_POOL) {
+            // What does not fill a batch waits for the next pool.
+            pool = fill(pool, lengths, budget, &mut batches);
+            held = pool.iter().map(|&i| lengths[i]).sum();
+        }
+    }
+    let last = fill(pool, lengths, budget, &mut batches);
+    batches.extend((!last.is_empty()).then_some(last));
+    batches.shuffle(&mut rng);
+    batches
+}
+
+/// Cuts a pool into full batches and gives what is left.
+fn fill(mut pool: Vec<usize>, lengths: &[usize], budget: usize, batches: &mut Vec<Vec<usize>>) -> Vec<usize> {
+    pool.sort_by_key(|&i| lengths[i]);
+    let mut batch = Vec::new();
+    for i in pool {
+        // Sorted, so the newest is the longest.
+        if !batch.is_empty() && (batch.len() + 1).saturating_mul(lengths[i]) > budget {
+            batches.push(std::mem::take(&mut batch));
+        }
+        batch.push(i);
+    }
+    batch
 }
 
 /// Batches for evaluation: all examples, shortest first.
@@ -109,6 +150,30 @@ mod tests {
         assert_eq!(batches, epoch_batches(&lengths, 16, 1, 0));
         assert_ne!(batches, epoch_batches(&lengths, 16, 1, 1));
         assert_ne!(batches, epoch_batches(&lengths, 16, 2, 0));
+    }
+
+    #[test]
+    fn batches_are_filled_with_tokens() {
+        let lengths: Vec<usize> = (0..1000).map(|i| 5 + (i * 37) % 60).collect();
+        let batches = token_batches(&lengths, 512, 1, 0);
+        let mut seen: Vec<usize> = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+        let longest = |b: &Vec<usize>| b.iter().map(|&i| lengths[i]).max().unwrap();
+        assert!(batches.iter().all(|b| b.len() * longest(b) <= 512));
+        let padded: usize = batches.iter().map(|b| b.len() * longest(b)).sum();
+        let real: usize = lengths.iter().sum();
+        assert!((padded as f64) < real as f64 * 1.15, "{padded} padded for {real} tokens");
+        assert!((batches.len() as f64) < real as f64 / 512.0 * 1.25, "{} batches", batches.len());
+        assert_eq!(batches, token_batches(&lengths, 512, 1, 0));
+        assert_ne!(batches, token_batches(&lengths, 512, 1, 1));
+        assert_ne!(batches, token_batches(&lengths, 512, 2, 0));
+        // Whatever the budget, no example is lost; one that is too long is alone.
+        let alone = token_batches(&lengths, 10, 1, 0);
+        assert_eq!(alone.concat().len(), 1000);
+        assert!(alone.iter().all(|b| b.len() == 1 || b.len() * longest(b) <= 10));
+        assert_eq!(token_batches(&lengths, usize::MAX, 1, 0).len(), 1);
+        assert!(token_batches(&[], 10, 1, 0).is_empty());
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Goal {
                 ensure!(highest > 0.0 && highest.is_finite(), "the label of texts that mean the same must be above 0");
                 Goal::Similarity { highest }
             }
-            TaskName::FillMask => bail!("masked language models cannot be trained on labels"),
+            TaskName::FillMask => bail!("masked language models cannot be fine-tuned on labels"),
         })
     }
 

@@ -14,7 +14,7 @@ mod tagged;
 mod target;
 
 pub use augment::AugmentOptions;
-pub use batch::{Batch, epoch_batches, in_order_batches};
+pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::{Goal, LabelKind};
 pub use questions::{Question, read_questions};

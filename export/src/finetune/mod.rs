@@ -16,7 +16,7 @@ use crate::measure::{Machine, machine, today};
 use crate::objective::Pupil;
 use crate::pack::{self, TaskName};
 use crate::progress::Reporter;
-use crate::train::{Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Alone, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What `limbeck finetune` is told.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         ));
     }
     let (config, params) = start(options, config, &info, &layers)?;
-    let model = Model::new(&params, &config, info.head);
+    let model = Model::new(&params, &config, info.head).in_precision(options.options.precision);
     let pupil = Pupil { model: &model, goal: options.goal, labels: &labels, types: config.token_types > 1 };
     let stage = Stage {
         name: "finetune",
@@ -154,6 +154,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         identity: &identity,
         checkpoint_every: options.checkpoint_every,
         stop_before: None,
+        group: &Alone,
     };
     let loss = |batch: &_, _| Ok(Loss { total: pupil.loss(batch), parts: vec![] });
     let outcome =

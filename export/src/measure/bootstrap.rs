@@ -77,9 +77,8 @@ const SEED: u64 = 0x11E8_BECC;
 /// examples at once (Efron 1993, chapter 13; both are drawn with replacement, the same examples for each seed).
 pub fn interval(seeds: &[Outcomes]) -> Interval {
     let value = mean(seeds.iter().map(Outcomes::score));
-    let (low, high) = percentiles(draws(seeds, |chosen, indices| {
-        mean(chosen.iter().map(|&seed| seeds[seed].score_of(indices)))
-    }));
+    let (low, high) =
+        percentiles(draws(seeds, |chosen, indices| mean(chosen.iter().map(|&seed| seeds[seed].score_of(indices)))));
     Interval { value, low, high }
 }
 
@@ -88,7 +87,8 @@ pub fn interval(seeds: &[Outcomes]) -> Interval {
 pub fn difference(first: &[Outcomes], second: &[Outcomes]) -> (Interval, f64) {
     let value = mean(first.iter().map(Outcomes::score)) - mean(second.iter().map(Outcomes::score));
     let drawn = draws(first, |chosen, indices| {
-        let of = |models: &[Outcomes]| mean(chosen.iter().filter_map(|&seed| Some(models.get(seed)?.score_of(indices))));
+        let of =
+            |models: &[Outcomes]| mean(chosen.iter().filter_map(|&seed| Some(models.get(seed)?.score_of(indices))));
         of(first) - of(second)
     });
     let others = drawn.iter().filter(|&&d| if value >= 0.0 { d <= 0.0 } else { d >= 0.0 }).count();

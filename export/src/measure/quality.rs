@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, Model, Overflow, TagOptions, Usage, similarity};
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::Outcomes;
 use super::accuracy::{CHUNK, Evaluation, classify, evaluate};
+use super::bootstrap::Outcomes;
 use super::calibration::calibration_error;
 use super::metrics::{Metrics, f1, macro_f1, matthews, pearson, spearman, squad_exact, squad_f1};
 use crate::data::{Example, Question, Rows, TaggedText, entities_of, labels_of};

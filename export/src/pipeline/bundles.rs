@@ -87,7 +87,14 @@ impl Bench<'_> {
         self.quality(&draft, &self.run.data.split.test)
     }
 
-    fn candidate(&self, name: &'static str, folder: &Path, id: String, file: String, weights: WeightMode) -> Result<Candidate> {
+    fn candidate(
+        &self,
+        name: &'static str,
+        folder: &Path,
+        id: String,
+        file: String,
+        weights: WeightMode,
+    ) -> Result<Candidate> {
         let mut draft = self.draft(folder, id, weights)?;
         let model = open(&draft)?;
         draft.record_self_test(&model)?;
@@ -125,7 +132,8 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let control = &models.controls[best].folder;
     let student = &models.students[best].folder;
     let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
-    let mut control = named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
+    let mut control =
+        named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
     let mut fp32 = named("student fp32", student, id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
     let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::DynamicInt8)?;
     let quantization = quantization(&bench, &fp32, &mut int8)?;
@@ -133,8 +141,10 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     // The other seeds.
     let of_all = |trained: &[Trained], own: &TaskQuality| -> Result<Vec<Outcomes>> {
         let each = trained.iter().enumerate();
-        each.map(|(seed, trained)| Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes }))
-            .collect()
+        each.map(|(seed, trained)| {
+            Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes })
+        })
+        .collect()
     };
     control.outcomes = of_all(models.controls, &control.test)?;
     fp32.outcomes = of_all(models.students, &fp32.test)?;
@@ -193,7 +203,11 @@ fn time(
     for round in 0..=ROUNDS {
         for (i, candidate) in candidates.iter().enumerate() {
             if round == ROUNDS {
-                by_length.push(in_fresh_process(&candidate.file, &["--lengths", LENGTHS, "--runs", "50", "--warm-up", "10"], runtime)?);
+                by_length.push(in_fresh_process(
+                    &candidate.file,
+                    &["--lengths", LENGTHS, "--runs", "50", "--warm-up", "10"],
+                    runtime,
+                )?);
             } else {
                 timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
-use super::teacher::{LOGITS, Lessons, Set, Teacher, Wanted, relation_field};
+use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
 use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
@@ -40,7 +40,7 @@ pub(super) struct Needs {
 impl Needs {
     /// # Errors
     /// A layer map that does not fit, heads that do not.
-    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teachers: &[Teacher]) -> Result<Self> {
+    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
         let mut needs = Self {
             teacher: None,
@@ -53,19 +53,23 @@ impl Needs {
             fields: Vec::new(),
         };
         let mut wanted = Wanted::default();
-        if let Some(teacher) = teachers.first() {
-            let depth = teacher.config.blocks().len();
+        if let Some(teacher) = teacher {
+            let depth = teacher.blocks().len();
             needs.depths.1 = depth;
-            needs.heads = teacher.config.attention_heads;
+            needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
-            if stage.losses.iter().any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })) {
+            if stage
+                .losses
+                .iter()
+                .any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. }))
+            {
                 needs.hidden = stage.layer_map.hidden(depth, own).with_context(within)?;
                 needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
-            let widths = [teacher.config.hidden_size as i64, student.hidden_size as i64];
+            let widths = [teacher.hidden_size as i64, student.hidden_size as i64];
             needs.projections_of(stage, widths);
-            needs.check(stage, student, &teacher.config)?;
+            needs.check(stage, student, teacher)?;
         }
         for term in &stage.losses {
             wanted.merge(&needs.wanted(term));
@@ -214,9 +218,7 @@ impl Lesson<'_> {
         let mut sides = Vec::new();
         for (index, (own, mask)) in given.sides.iter().zip(masks).enumerate() {
             let teacher = match self.lessons {
-                Some(lessons) => {
-                    lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?
-                }
+                Some(lessons) => lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?,
                 None => BTreeMap::new(),
             };
             sides.push(Side { own, teacher, mask });
@@ -226,9 +228,7 @@ impl Lesson<'_> {
         for term in &self.stage.losses {
             let value = match term {
                 LossTerm::Labels { .. } => self.pupil.loss_of(&given.logits, batch),
-                LossTerm::SoftTargets { temperature, .. } => {
-                    self.soft(&given.logits, &sides, temperature.at(done))?
-                }
+                LossTerm::SoftTargets { temperature, .. } => self.soft(&given.logits, &sides, temperature.at(done))?,
                 LossTerm::SoftCrossEntropy { temperature, averaging, .. } => {
                     let (own, teacher) = self.rows(&given.logits, &sides)?;
                     soft_cross_entropy(&own, &teacher, temperature.at(done), *averaging)?
@@ -298,14 +298,12 @@ impl Lesson<'_> {
             LossTerm::HiddenStates { padding, .. } => {
                 // The paper sums over layers.
                 let pairs = needs.hidden.iter().enumerate().skip(1);
-                sum(
-                    pairs
-                        .map(|(index, from)| {
-                            let teacher = side.teacher(&format!("hidden.{from}"))?;
-                            hidden_states(state(index)?, teacher, mask, projection(HIDDEN), *padding)
-                        })
-                        .collect::<Result<_>>()?,
-                )
+                sum(pairs
+                    .map(|(index, from)| {
+                        let teacher = side.teacher(&format!("hidden.{from}"))?;
+                        hidden_states(state(index)?, teacher, mask, projection(HIDDEN), *padding)
+                    })
+                    .collect::<Result<_>>()?)
             }
             LossTerm::Embeddings { padding, projection: which, .. } => {
                 let map = if *which == Projection::Shared { projection(HIDDEN) } else { projection(EMBEDDINGS) };
@@ -313,22 +311,22 @@ impl Lesson<'_> {
             }
             LossTerm::AttentionScores { padding, .. } => {
                 let pairs = needs.attention.iter().enumerate();
-                sum(
-                    pairs
-                        .map(|(layer, from)| {
-                            let scores = own.attention_scores.get(&layer).context("the student's scores are not there")?;
-                            attention_scores(scores, side.teacher(&format!("scores.{from}"))?, mask, *padding)
-                        })
-                        .collect::<Result<_>>()?,
-                )
+                sum(pairs
+                    .map(|(layer, from)| {
+                        let scores = own.attention_scores.get(&layer).context("the student's scores are not there")?;
+                        attention_scores(scores, side.teacher(&format!("scores.{from}"))?, mask, *padding)
+                    })
+                    .collect::<Result<_>>()?)
             }
             LossTerm::AttentionDistributions { .. } => {
-                let scores = own.attention_scores.get(&(needs.depths.0 - 1)).context("the student's scores are not there")?;
+                let scores =
+                    own.attention_scores.get(&(needs.depths.0 - 1)).context("the student's scores are not there")?;
                 attention_distributions(scores, side.teacher(&format!("scores.{teacher_last}"))?, mask)
             }
             LossTerm::Relations { of, heads, teacher_layer, .. } => {
                 let layer = teacher_layer.unwrap_or(teacher_last);
-                let all = own.projections.get(&(needs.depths.0 - 1)).context("the student's projections are not there")?;
+                let all =
+                    own.projections.get(&(needs.depths.0 - 1)).context("the student's projections are not there")?;
                 let heads = heads.unwrap_or(needs.heads);
                 mean(
                     of.iter()

@@ -9,7 +9,7 @@ pub mod speed;
 mod student;
 mod teacher;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -22,6 +22,7 @@ use crate::report::{Report, StageReport};
 use crate::{checkpoint, files, measure};
 
 use bundles::Models;
+use lesson::Needs;
 use run::{Run, Trained};
 use student::{Origin, Variant};
 use teacher::Teacher;
@@ -82,10 +83,14 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     let sources = augmentation(options)?;
     let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
     let run = Run { recipe, options, data: &data, sets: &sets, reporter };
+    fits(&run, first)?;
     lost_tokens(&run, first)?;
 
     let only_answers = recipe.teacher.source == TeacherSource::Answers;
-    ensure!(!only_answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
+    ensure!(
+        !only_answers || options.teachers.len() == 1,
+        "a teacher's answers as a file stand alone; give one --teacher"
+    );
     let mut teachers = Vec::new();
     let mut origin_alone = None;
     if only_answers {
@@ -180,8 +185,21 @@ fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
     Ok(Some(augment::Sources::load(folder, augment::VectorsFrom::MaskedLm, options.device)?))
 }
 
+/// Refuses, before anything is trained, a student that cannot be built and stages that do not fit it and its teacher.
+fn fits(run: &Run, first: &Path) -> Result<()> {
+    let (teacher, _) = checkpoint::read_shape(first)?;
+    let student = match &run.options.student {
+        Some(folder) => run.recipe.student.config(&checkpoint::read_shape(folder)?.0)?,
+        None => run.recipe.student.config(&teacher)?,
+    };
+    for stage in &run.recipe.stages {
+        Needs::of(stage, &student, Some(&teacher))?;
+    }
+    Ok(())
+}
+
 /// Says how much of the training texts a model will not see.
-fn lost_tokens(run: &Run, folder: &std::path::Path) -> Result<()> {
+fn lost_tokens(run: &Run, folder: &Path) -> Result<()> {
     let (config, _) = checkpoint::read_shape(folder)?;
     let tokenizer = checkpoint::tokenizer_path(folder)?;
     let encoder = crate::data::Encoder::new(&tokenizer, run.recipe.max_tokens, config.vocab_size)?;

@@ -18,7 +18,7 @@ use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
-use crate::train::{Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Alone, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
 #[derive(Clone, Copy)]
@@ -124,9 +124,11 @@ impl Run<'_> {
             self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
             return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
-        let needs: Vec<Needs> = stages.iter().map(|stage| Needs::of(stage, config, training.teachers)).collect::<Result<_>>()?;
+        let needs: Vec<Needs> = stages
+            .iter()
+            .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
+            .collect::<Result<_>>()?;
         let params = with_projections(&training, &needs)?;
-        let model = Model::new(&params, config, info.head);
         let mut outcomes = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
@@ -137,7 +139,7 @@ impl Run<'_> {
                 outcomes = done.stages;
                 continue;
             }
-            let outcome = self.stage(&training, stage, &needs[index], &params, &model, &own, &identities[index])?;
+            let outcome = self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?;
             outcomes.push((stage.name.clone(), outcome));
             if is_last {
                 if let Some(pooling) = training.pooling {
@@ -145,7 +147,8 @@ impl Run<'_> {
                 }
                 checkpoint::save(&own, config, info, &params, training.tokenizer)?;
             } else {
-                let tensors: Vec<_> = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+                let tensors: Vec<_> =
+                    params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
                 checkpoint::write_tensors(&own.join(WEIGHTS), &tensors, &BTreeMap::new())?;
             }
             let marker = Finished { identity: identities[index].clone(), stages: outcomes.clone() };
@@ -159,18 +162,17 @@ impl Run<'_> {
         (on == Texts::Augmented).then_some(self.recipe.augment.as_ref()).flatten()
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn stage(
         &self,
         training: &Training,
         stage: &StageRecipe,
         needs: &Needs,
         params: &Params,
-        model: &Model,
         folder: &Path,
         identity: &str,
     ) -> Result<Outcome> {
-        let Training { config, encoder, seed, .. } = *training;
+        let Training { config, info, encoder, seed, .. } = *training;
+        let options = stage.train.as_ref().unwrap_or(&self.recipe.student.train);
         let device = self.options.device;
         let tokens = self.encode(stage.on, encoder)?;
         let lessons = match needs.teacher() {
@@ -179,21 +181,27 @@ impl Run<'_> {
             }
             None => None,
         };
+        let model = Model::new(params, config, info.head).in_precision(options.precision);
         let pupil =
-            Pupil { model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
+            Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
         let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), params };
-        let title = if training.stages.len() == 1 { training.name.to_owned() } else { format!("{}, {}", training.name, stage.name) };
+        let title = if training.stages.len() == 1 {
+            training.name.to_owned()
+        } else {
+            format!("{}, {}", training.name, stage.name)
+        };
         let setting = Stage {
             name: &title,
             folder,
             params,
             examples: &tokens.train,
             pad_id: config.pad_id,
-            options: stage.train.as_ref().unwrap_or(&self.recipe.student.train),
+            options,
             seed,
             identity,
             checkpoint_every: self.options.checkpoint_every,
             stop_before: None,
+            group: &Alone,
         };
         let by_head = stage.losses.iter().any(LossTerm::reads_head);
         let score = || {

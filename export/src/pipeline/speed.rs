@@ -21,7 +21,7 @@ use crate::data::Encoder;
 use crate::objective::Pupil;
 use crate::progress::{Output, Reporter};
 use crate::recipe::Recipe;
-use crate::train::{Stage, train};
+use crate::train::{Alone, Stage, train};
 
 /// What is trained.
 pub struct Setting {
@@ -103,7 +103,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
             (rate, rate, rate, rate);
     }
     let params = with_maps(&student.params, &setting.student)?;
-    let needs = Needs::of(stage, &student.config, &teachers)?;
+    let needs = Needs::of(stage, &student.config, Some(&teachers[0].config))?;
     for (name, shape) in needs.projections() {
         let found = params.get(name).map(tch::Tensor::size);
         ensure!(found.as_deref() == Some(&shape), "distill.safetensors has no `{name}` of {shape:?}, but {found:?}");
@@ -130,6 +130,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         identity: "speed",
         checkpoint_every: Duration::MAX,
         stop_before: None,
+        group: &Alone,
     };
     let steps = RefCell::new(Vec::<(TimedStep, Instant)>::new());
     let end_of_step = || {

@@ -47,11 +47,7 @@ impl Variant {
 
     /// The same student, start and training, on the labels alone.
     pub(super) fn control(recipe: &Recipe) -> Self {
-        Self {
-            folder: "control".to_owned(),
-            stages: on_labels(&recipe.student.train),
-            start: recipe.student.start,
-        }
+        Self { folder: "control".to_owned(), stages: on_labels(&recipe.student.train), start: recipe.student.start }
     }
 
     /// The recipe with each loss left out in turn, without each stage before the last, and from new weights.
@@ -130,13 +126,8 @@ impl<'a> Origin<'a> {
         } else {
             let tokens = self.run.encode(Texts::Train, &self.encoder)?;
             let examples = &tokens.train[..tokens.train.len().min(STATES_OF)];
-            let moment = second_moment(
-                self.weights(start)?,
-                self.from,
-                examples,
-                self.run.options.device,
-                self.run.reporter,
-            )?;
+            let moment =
+                second_moment(self.weights(start)?, self.from, examples, self.run.options.device, self.run.reporter)?;
             let directions = Directions::principal(&moment, self.config.hidden_size)?;
             self.run.reporter.note(&format!(
                 "Student: {} of {} directions of the encoder's hidden states, which hold {:.1}% of their energy",
@@ -158,14 +149,8 @@ impl<'a> Origin<'a> {
         }
         let weights = self.weights(start)?;
         let directions = self.directions(start)?;
-        let params = checkpoint::student_from_teacher(
-            weights,
-            &self.from.config,
-            config,
-            &self.layer_map,
-            head,
-            directions,
-        )?;
+        let params =
+            checkpoint::student_from_teacher(weights, &self.from.config, config, &self.layer_map, head, directions)?;
         if start == Start::Teacher || self.run.recipe.teacher.source == TeacherSource::Finished {
             return Ok(params);
         }
@@ -185,11 +170,8 @@ impl<'a> Origin<'a> {
     /// Those of its stages.
     pub(super) fn train(&self, variant: &Variant, teachers: &[Teacher], seed: u64) -> Result<Trained> {
         let recipe = self.run.recipe;
-        let folder = if seed == recipe.seeds[0] {
-            variant.folder.clone()
-        } else {
-            format!("{}-seed-{seed}", variant.folder)
-        };
+        let folder =
+            if seed == recipe.seeds[0] { variant.folder.clone() } else { format!("{}-seed-{seed}", variant.folder) };
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             &self.from.identity,
             self.run.task_identity()?,

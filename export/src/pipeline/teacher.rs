@@ -12,12 +12,12 @@ use crate::arch::{Capture, Head, Layers, Model, ModelConfig, ModelOutput, Params
 use crate::checkpoint::{self, HeadInfo, SentencePooling};
 use crate::data::{Batch, EncodedExample, Encoder, Goal, Rows};
 use crate::distill::{CacheKey, Extent, Field, TeacherCache, read_teacher_file, rows_sha256};
+use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Relation, TeacherSource, TeacherState, Texts};
 use crate::train::Outcome;
-use crate::files;
 
 /// A teacher whose weights are here.
 pub(super) struct Teacher {
@@ -101,8 +101,7 @@ impl Teacher {
             &recipe.teacher.train,
             recipe.seeds[0],
         ))?);
-        let mut teacher =
-            Self { name, config, info, pooling, params, pretrained, outcome: None, identity, encoder };
+        let mut teacher = Self { name, config, info, pooling, params, pretrained, outcome: None, identity, encoder };
         reporter.note(&format!("Teacher: fine-tuning {} on the labels", folder.display()));
         let trained = run.train(Training {
             name: &teacher.name,
@@ -137,7 +136,17 @@ impl Teacher {
         let params = load_for(folder, &config, &info, options.device)?;
         let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
         let pretrained = Some(params.deep_clone());
-        Ok(Self { name: "encoder".to_owned(), config, info, pooling, params, pretrained, outcome: None, identity, encoder })
+        Ok(Self {
+            name: "encoder".to_owned(),
+            config,
+            info,
+            pooling,
+            params,
+            pretrained,
+            outcome: None,
+            identity,
+            encoder,
+        })
     }
 
     fn dev_score(&self, run: &Run) -> Result<f64> {
@@ -327,7 +336,8 @@ impl Lessons {
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = weights(run.recipe, teachers.len())?;
         for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
-            let wanted = if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
+            let wanted =
+                if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
             if wanted == Wanted::default() {
                 continue;
             }
@@ -513,7 +523,11 @@ fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> 
     for side in sides {
         let rows = side.examples.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
-            teacher: format!("{}-{}", teacher.identity, if state == TeacherState::Task { "task" } else { "pretrained" }),
+            teacher: format!(
+                "{}-{}",
+                teacher.identity,
+                if state == TeacherState::Task { "task" } else { "pretrained" }
+            ),
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,
@@ -558,4 +572,3 @@ pub(super) fn second_moment(
     bar.finish();
     Ok(sum)
 }
-

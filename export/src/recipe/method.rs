@@ -60,12 +60,8 @@ impl Method {
                 LossTerm::Embeddings { weight: constant(1.0), projection, padding },
             ]
         };
-        let relations = |of: Vec<Relation>, heads| LossTerm::Relations {
-            weight: constant(1.0),
-            of,
-            heads,
-            teacher_layer: None,
-        };
+        let relations =
+            |of: Vec<Relation>, heads| LossTerm::Relations { weight: constant(1.0), of, heads, teacher_layer: None };
         let hidden = || LossTerm::HiddenStates {
             weight: constant(1.0),
             projection: Projection::Separate,

@@ -251,7 +251,11 @@ impl Recipe {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
             if let Some(term) = stage.losses.iter().find(|term| term.reads_layers() && given) {
-                bail!("stage {}: {} needs the teacher's layers, and there are only its answers", stage.name, term.name());
+                bail!(
+                    "stage {}: {} needs the teacher's layers, and there are only its answers",
+                    stage.name,
+                    term.name()
+                );
             }
         }
         if let Some(augment) = &self.augment {
@@ -301,7 +305,16 @@ mod tests {
             (("id = \"x\"", "id = \"x\"\nsede = 3"), "sede"),
             (("files = [\"a.csv\"]", "train = \"a.csv\""), "`train`, `dev` and `test`"),
             (("files = [\"a.csv\"]", ""), "data"),
-            (("[student]", "[distill]\ntemperature = 0.0\n[student]"), "temperature"),
+            (
+                (
+                    "layers = 3",
+                    "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft-targets\", temperature = 0.0 }]",
+                ),
+                "temperature",
+            ),
+            (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft\" }]"), "soft"),
+            (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = []"), "no losses"),
+            (("id = \"x\"", "id = \"x\"\nseeds = [1, 1]"), "each once"),
         ] {
             let text = MINIMAL.replace(change.0, change.1);
             let folder = tempfile::tempdir().unwrap();

@@ -271,10 +271,7 @@ impl StageRecipe {
                 "stage {name}: the weight of {loss} must be 0 or more"
             );
             some |= weights.iter().any(|weight| *weight > 0.0);
-            ensure!(
-                self.losses[..index].iter().all(|before| before.name() != loss),
-                "stage {name} has {loss} twice"
-            );
+            ensure!(self.losses[..index].iter().all(|before| before.name() != loss), "stage {name} has {loss} twice");
             if let LossTerm::SoftTargets { temperature, .. } | LossTerm::SoftCrossEntropy { temperature, .. } = term {
                 ensure!(
                     temperature.ends().iter().all(|t| *t > 0.0 && t.is_finite()),

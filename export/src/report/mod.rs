@@ -171,9 +171,13 @@ impl Comparison {
         let over = if seeds == 1 { String::new() } else { format!(", mean of {seeds} seeds") };
         let points = gain.value * 100.0;
         let verdict = if points > 0.0 {
-            format!("The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3}).")
+            format!(
+                "The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3})."
+            )
         } else if points == 0.0 {
-            format!("The distilled student and its control are equally good on test{over}: distillation gained nothing here.")
+            format!(
+                "The distilled student and its control are equally good on test{over}: distillation gained nothing here."
+            )
         } else {
             format!(
                 "The distilled student does NOT beat its control: it is {:.1} points behind{over}, {strength} (p = {p_value:.3}). \

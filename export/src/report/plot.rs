@@ -45,8 +45,7 @@ fn draw(area: &Area, report: &Report, x: &[f64], label: &str) -> Drawn {
         .map_err(fail)?;
     for (i, (model, &x)) in report.models.iter().zip(x).enumerate() {
         let colour = Palette99::pick(i).to_rgba();
-        let (low, value, high) =
-            (percent(model.score.low), percent(model.score.value), percent(model.score.high));
+        let (low, value, high) = (percent(model.score.low), percent(model.score.value), percent(model.score.high));
         chart.draw_series([PathElement::new(vec![(x, low), (x, high)], colour.stroke_width(2))]).map_err(fail)?;
         chart.draw_series([Circle::new((x, value), 5, colour.filled())]).map_err(fail)?;
         let name = Text::new(model.name.clone(), (x + widest * 0.015, value), ("sans-serif", 13));

@@ -43,7 +43,8 @@ impl FromStr for Requirement {
 
     fn from_str(text: &str) -> Result<Self> {
         let names = NAMES.map(|(name, _)| name).join(", ");
-        let (name, number) = text.split_once('=').with_context(|| format!("\"{text}\": write NAME=NUMBER ({names})"))?;
+        let (name, number) =
+            text.split_once('=').with_context(|| format!("\"{text}\": write NAME=NUMBER ({names})"))?;
         let Some((_, what)) = NAMES.iter().find(|(known, _)| *known == name) else {
             bail!("\"{name}\" cannot be required; use {names}");
         };
@@ -61,9 +62,7 @@ impl Requirement {
         let shipped = report.models.last()?;
         let limit = self.limit;
         let (name, found, unit, at_least) = match self.what {
-            What::Retention => {
-                ("retention", shipped.retention.map_or(f64::NAN, |kept| kept.value * 100.0), "%", true)
-            }
+            What::Retention => ("retention", shipped.retention.map_or(f64::NAN, |kept| kept.value * 100.0), "%", true),
             What::Score => ("score", shipped.score.value * 100.0, "%", true),
             What::Gain => ("gain over the control", report.comparison.gain.value * 100.0, " points", true),
             What::Drop => ("drop by int8", report.quantization.test_drop_points, " points", false),
@@ -87,9 +86,12 @@ mod tests {
     fn limits_are_read_and_mistakes_named() {
         let limit: Requirement = "retention=97.5".parse().unwrap();
         assert_eq!(limit, Requirement { what: What::Retention, limit: 97.5 });
-        for (text, expected) in
-            [("retention", "NAME=NUMBER"), ("speed=3", "retention, score"), ("size=big", "no number"), ("size=nan", "limit")]
-        {
+        for (text, expected) in [
+            ("retention", "NAME=NUMBER"),
+            ("speed=3", "retention, score"),
+            ("size=big", "no number"),
+            ("size=nan", "limit"),
+        ] {
             let error = text.parse::<Requirement>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }

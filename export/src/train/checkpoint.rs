@@ -7,8 +7,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::optimizer::AdamW;
-use super::trainer::EpochRecord;
+use super::EpochRecord;
 use crate::arch::Params;
 use crate::checkpoint::{read_tensors, write_tensors};
 use crate::files;
@@ -41,35 +40,31 @@ impl StageFiles {
         Self { resume: folder.join("resume.safetensors"), best: folder.join("best.safetensors") }
     }
 
-    /// One file holds weights, moments and progress, replaced in one rename: a kill at any moment leaves
+    /// One file holds weights, moments, averages and progress, replaced in one rename: a kill at any moment leaves
     /// a whole checkpoint.
-    pub(super) fn save(&self, progress: &Progress, params: &Params, optimizer: &AdamW) -> Result<()> {
-        let mut tensors: Vec<(String, Tensor)> =
-            params.iter().map(|(n, t)| (format!("weight.{n}"), t.shallow_clone())).collect();
-        tensors.extend(optimizer.state());
+    pub(super) fn save(&self, progress: &Progress, tensors: &[(String, Tensor)]) -> Result<()> {
         let metadata = BTreeMap::from([(KEY.to_owned(), serde_json::to_string(progress)?)]);
-        write_tensors(&self.resume, &tensors, &metadata)
+        write_tensors(&self.resume, tensors, &metadata)
     }
 
-    /// Goes back to the last checkpoint, if there is one of this very run.
-    pub(super) fn load(&self, fingerprint: &str, params: &Params, optimizer: &mut AdamW) -> Result<Option<Progress>> {
+    /// The last checkpoint, if there is one of this very run. `with_best` says that the run keeps its best weights in
+    /// a file, without which the checkpoint is of no use.
+    pub(super) fn load(
+        &self,
+        fingerprint: &str,
+        with_best: bool,
+    ) -> Result<Option<(Progress, BTreeMap<String, Tensor>)>> {
         if !self.resume.is_file() {
             return Ok(None);
         }
         let progress = self.read_progress().with_context(|| {
             format!("cannot resume from {}; delete it to start this stage again", self.resume.display())
         })?;
-        if progress.fingerprint != fingerprint || (progress.best.is_some() && !self.best.is_file()) {
+        let lost = with_best && progress.best.is_some() && !self.best.is_file();
+        if progress.fingerprint != fingerprint || lost {
             return Ok(None);
         }
-        let tensors = read_tensors(&self.resume)?;
-        let weights = tensors
-            .iter()
-            .filter_map(|(n, t)| Some((n.strip_prefix("weight.")?.to_owned(), t.shallow_clone())))
-            .collect();
-        params.copy_from(&weights)?;
-        optimizer.restore(&tensors, progress.step)?;
-        Ok(Some(progress))
+        Ok(Some((progress, read_tensors(&self.resume)?)))
     }
 
     fn read_progress(&self) -> Result<Progress> {
@@ -79,9 +74,8 @@ impl StageFiles {
         Ok(serde_json::from_str(text)?)
     }
 
-    pub(super) fn save_best(&self, params: &Params) -> Result<()> {
-        let tensors: Vec<_> = params.iter().map(|(n, t)| (n.to_owned(), t.shallow_clone())).collect();
-        write_tensors(&self.best, &tensors, &BTreeMap::new())
+    pub(super) fn save_best(&self, weights: &[(String, Tensor)]) -> Result<()> {
+        write_tensors(&self.best, weights, &BTreeMap::new())
     }
 
     pub(super) fn load_best(&self, params: &Params) -> Result<()> {

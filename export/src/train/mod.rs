@@ -1,12 +1,30 @@
 //! The training loop: optimizer, schedule, checkpoints that resume to the bit, choice on dev.
 
+mod average;
 mod checkpoint;
+mod gradient;
+mod lamb;
+mod layers;
 mod optimizer;
+mod options;
+mod parallel;
+mod plan;
+mod precision;
 mod schedule;
 mod shim;
+mod stage;
 mod trainer;
 
-pub use optimizer::{AdamW, AdamWOptions, global_norm};
-pub use schedule::linear_warmup_decay;
-pub(crate) use trainer::TrainStep;
-pub use trainer::{EpochRecord, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+pub use layers::layer_factors;
+pub use optimizer::{Optimizer, OptimizerKind, OptimizerOptions, global_norm};
+pub use options::{Keep, TrainOptions};
+#[cfg(feature = "mpi")]
+pub use parallel::Mpi;
+#[cfg(feature = "nccl")]
+pub use parallel::Nccl;
+pub use parallel::{Alone, Group};
+pub use precision::{Autocast, Precision};
+pub use schedule::{Schedule, linear_warmup_decay};
+pub(crate) use stage::TrainStep;
+pub use stage::{EpochRecord, Loss, Outcome, Stage};
+pub use trainer::{discard_checkpoint, train};

@@ -1,18 +1,20 @@
-//! AdamW (Loshchilov 2019) with decoupled weight decay, global-norm clipping and savable state.
+//! AdamW and LAMB with decoupled weight decay, global-norm clipping and savable state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::shim;
+use super::{lamb, layer_factors, shim};
 use crate::arch::Params;
 
-/// Settings of [`AdamW`].
+/// Settings of [`Optimizer`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdamWOptions {
+pub struct OptimizerOptions {
+    /// The rule of a step.
+    pub kind: OptimizerKind,
     /// First-moment decay.
     pub beta1: f64,
     /// Second-moment decay.
@@ -21,50 +23,110 @@ pub struct AdamWOptions {
     pub epsilon: f64,
     /// Decoupled decay of weights; biases and LayerNorm are never decayed.
     pub weight_decay: f64,
+    /// Moments are divided by how much they lack of their average yet (Kingma 2015, section 3). BERT's AdamW and
+    /// ALBERT's LAMB leave that out.
+    pub bias_correction: bool,
     /// Gradients are scaled down to this global norm; 0 switches clipping off.
     pub clip_norm: f64,
 }
 
-impl Default for AdamWOptions {
+/// The rule of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Loshchilov 2019.
+    #[default]
+    AdamW,
+    /// You 2020: AdamW whose update of each tensor is scaled to the tensor's own norm, for large batches.
+    Lamb,
+}
+
+impl Default for OptimizerOptions {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, clip_norm: 1.0 }
+        Self {
+            kind: OptimizerKind::AdamW,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            bias_correction: true,
+            clip_norm: 1.0,
+        }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
-    Decay,
-    NoDecay,
+impl OptimizerOptions {
+    pub(super) fn check(&self, stage: &str) -> Result<()> {
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            ensure!((0.0..1.0).contains(&beta), "{stage}: optimizer.{name} must be from 0 to below 1");
+        }
+        ensure!(
+            self.epsilon > 0.0 && self.epsilon.is_finite(),
+            "{stage}: optimizer.epsilon must be above 0, as 1e-8 is"
+        );
+        for (name, value) in [("weight_decay", self.weight_decay), ("clip_norm", self.clip_norm)] {
+            ensure!(value >= 0.0 && value.is_finite(), "{stage}: optimizer.{name} must be at least 0");
+        }
+        Ok(())
+    }
 }
 
-fn group_of(name: &str) -> Group {
-    if name.ends_with(".bias") || name.ends_with("norm.weight") { Group::NoDecay } else { Group::Decay }
+/// Parameters that are treated alike.
+struct Group {
+    members: Vec<usize>,
+    /// Whether weight decay and LAMB's trust ratio apply.
+    decays: bool,
+    /// On the learning rate.
+    factor: f64,
 }
 
-/// The optimizer's state; names and order are those of the parameters.
-pub struct AdamW {
-    options: AdamWOptions,
-    first: BTreeMap<String, Tensor>,
-    second: BTreeMap<String, Tensor>,
+fn decays(name: &str) -> bool {
+    !(name.ends_with(".bias") || name.ends_with("norm.weight"))
+}
+
+/// The optimizer's state; order is that of the parameters.
+pub struct Optimizer {
+    options: OptimizerOptions,
+    names: Vec<String>,
+    groups: Vec<Group>,
+    first: Vec<Tensor>,
+    second: Vec<Tensor>,
     step: u64,
 }
 
-/// Root of the sum of squares over all gradients that are defined, a scalar tensor.
-pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Tensor {
-    let squares: Vec<Tensor> = gradients.into_iter().filter(|g| g.defined()).map(|g| g.norm().square()).collect();
-    if squares.is_empty() { Tensor::from(0f32) } else { Tensor::stack(&squares, 0).sum(Kind::Float).sqrt() }
+/// Root of the sum of squares over all gradients that are defined, a scalar tensor of theirs.
+///
+/// # Errors
+/// A libtorch error.
+pub fn global_norm(gradients: &[Tensor]) -> Result<Tensor> {
+    let defined: Vec<Tensor> = gradients.iter().filter(|g| g.defined()).map(Tensor::shallow_clone).collect();
+    shim::global_norm(&defined)
 }
 
-impl AdamW {
-    /// Zero moments for every parameter.
-    pub fn new(params: &Params, options: AdamWOptions) -> Self {
-        let zeros = || params.iter().map(|(n, t)| (n.to_owned(), t.detach().zeros_like())).collect();
-        Self { options, first: zeros(), second: zeros(), step: 0 }
+impl Optimizer {
+    /// Zero moments for every parameter. `layer_decay` is that of [`layer_factors`].
+    pub fn new(params: &Params, options: OptimizerOptions, layer_decay: f64) -> Self {
+        let names: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
+        let mut groups: Vec<Group> = Vec::new();
+        for (index, factor) in layer_factors(names.iter().map(String::as_str), layer_decay).into_iter().enumerate() {
+            let decays = decays(&names[index]);
+            match groups.iter_mut().find(|group| group.decays == decays && group.factor == factor) {
+                Some(group) => group.members.push(index),
+                None => groups.push(Group { members: vec![index], decays, factor }),
+            }
+        }
+        let zeros = || params.iter().map(|(_, tensor)| tensor.detach().zeros_like()).collect();
+        Self { options, groups, first: zeros(), second: zeros(), names, step: 0 }
     }
 
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// For a process whose state came from another.
+    pub(super) fn set_steps(&mut self, steps: u64) {
+        self.step = steps;
     }
 
     /// Updates `params` in place. `gradients` are in the order of `params`; a parameter whose gradient
@@ -73,55 +135,91 @@ impl AdamW {
     /// Returns the global norm before clipping.
     ///
     /// # Errors
-    /// A libtorch error, such as out of memory.
+    /// A global norm that is not finite: then nothing was changed. Gradients of other parameters; a libtorch error,
+    /// such as out of memory.
     pub fn step(&mut self, params: &Params, gradients: &[Tensor], learning_rate: f64) -> Result<f64> {
-        self.step += 1;
-        let norm = global_norm(gradients);
-        let norm_value = norm.double_value(&[]);
-        let clip = self.options.clip_norm;
-        let scale = if clip > 0.0 { ((norm_value + 1e-6) / clip).max(1.0) } else { 1.0 };
-        let device = params.device();
-        let scale = Tensor::from(scale as f32).to_device(device);
-        let count = Tensor::from(self.step as f32).to_device(device);
-        for group in [Group::Decay, Group::NoDecay] {
-            let (mut p, mut g, mut m, mut v) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for ((name, tensor), gradient) in params.iter().zip(gradients) {
-                if group_of(name) == group && gradient.defined() {
-                    p.push(tensor.detach());
-                    g.push(gradient.shallow_clone());
-                    m.push(self.first[name].shallow_clone());
-                    v.push(self.second[name].shallow_clone());
-                }
-            }
-            let weight_decay = if group == Group::Decay { self.options.weight_decay } else { 0.0 };
-            let AdamWOptions { beta1, beta2, epsilon, .. } = self.options;
-            let step = shim::Step { learning_rate, beta1, beta2, weight_decay, epsilon };
-            shim::fused_adamw(&p, &g, (&m, &v), &count, &scale, step)?;
+        let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.detach()).collect();
+        let known = self.names.iter().map(String::as_str).eq(params.iter().map(|(name, _)| name));
+        ensure!(known && gradients.len() == weights.len(), "the optimizer was made for other parameters");
+        for ((name, weight), gradient) in self.names.iter().zip(&weights).zip(gradients) {
+            let fits = !gradient.defined() || gradient.size() == weight.size();
+            ensure!(fits, "the gradient of `{name}` has shape {:?}, not {:?}", gradient.size(), weight.size());
         }
-        Ok(norm_value)
+        let norm = global_norm(gradients)?.double_value(&[]);
+        ensure!(norm.is_finite(), "the gradient norm is {norm}");
+        self.step += 1;
+        let OptimizerOptions { clip_norm, .. } = self.options;
+        let scale = if clip_norm > 0.0 { ((norm + 1e-6) / clip_norm).max(1.0) } else { 1.0 };
+        let scale = Tensor::from(scale as f32).to_device(params.device());
+        let gradients = apart(gradients)?;
+        for group in &self.groups {
+            let members: Vec<usize> = group.members.iter().copied().filter(|&i| gradients[i].defined()).collect();
+            let pick = |tensors: &[Tensor]| members.iter().map(|&i| tensors[i].shallow_clone()).collect::<Vec<_>>();
+            let lists = (pick(&weights), pick(&gradients), pick(&self.first), pick(&self.second));
+            let rate = learning_rate * group.factor;
+            match self.options.kind {
+                OptimizerKind::AdamW => self.adamw(lists, &scale, rate, group.decays)?,
+                OptimizerKind::Lamb => lamb::step(lists, &scale, self.step, rate, group.decays, &self.options)?,
+            }
+        }
+        Ok(norm)
+    }
+
+    fn adamw(&self, (p, g, m, v): Lists, scale: &Tensor, learning_rate: f64, decays: bool) -> Result<()> {
+        let OptimizerOptions { beta1, beta2, epsilon, weight_decay, bias_correction, .. } = self.options;
+        // The kernel corrects by 1 - beta^count, which is exactly 1 at infinity.
+        let count = if bias_correction { self.step as f32 } else { f32::INFINITY };
+        let count = Tensor::from(count).to_device(scale.device());
+        let weight_decay = if decays { weight_decay } else { 0.0 };
+        let step = shim::Step { learning_rate, beta1, beta2, weight_decay, epsilon };
+        shim::fused_adamw(&p, &g, (&m, &v), &count, scale, step)
     }
 
     /// State as named tensors: `first.NAME`, `second.NAME`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        [("first", &self.first), ("second", &self.second)]
-            .into_iter()
-            .flat_map(|(prefix, map)| map.iter().map(move |(n, t)| (format!("{prefix}.{n}"), t.shallow_clone())))
-            .collect()
+        self.moments().map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
     }
 
-    /// Restores what [`AdamW::state`] gave.
+    fn moments(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        [("first", &self.first), ("second", &self.second)].into_iter().flat_map(|(prefix, tensors)| {
+            self.names.iter().zip(tensors).map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor))
+        })
+    }
+
+    /// Restores what [`Optimizer::state`] gave after `step` steps.
     ///
     /// # Errors
-    /// A missing tensor.
+    /// A missing tensor, or one of another shape.
     pub fn restore(&mut self, state: &BTreeMap<String, Tensor>, step: u64) -> Result<()> {
-        for (prefix, map) in [("first", &self.first), ("second", &self.second)] {
-            for (name, tensor) in map {
-                let key = format!("{prefix}.{name}");
-                let value = state.get(&key).with_context(|| format!("the checkpoint has no `{key}`"))?;
-                tch::no_grad(|| tensor.shallow_clone().f_copy_(value))?;
-            }
+        for (key, tensor) in self.moments() {
+            let value = state.get(&key).with_context(|| format!("the checkpoint has no `{key}`"))?;
+            ensure!(value.size() == tensor.size(), "`{key}` of the checkpoint has shape {:?}", value.size());
+            tch::no_grad(|| tensor.shallow_clone().f_copy_(value))?;
         }
         self.step = step;
         Ok(())
     }
 }
+
+/// The fused kernel reads gradients in the order of memory and scales them there: each must be contiguous, as the
+/// weights are, and share its memory with no other. Autograd promises neither: the gradient of a sum is one number
+/// seen many times, those of two summands are one tensor.
+fn apart(gradients: &[Tensor]) -> Result<Vec<Tensor>> {
+    let _no_grad = tch::no_grad_guard();
+    let mut seen = HashSet::new();
+    let apart = |gradient: &Tensor| {
+        Ok(match gradient {
+            g if !g.defined() => g.shallow_clone(),
+            g if !g.is_contiguous() => g.f_contiguous()?,
+            g if !seen.insert(g.data_ptr()) => g.copy(),
+            g => g.shallow_clone(),
+        })
+    };
+    gradients.iter().map(apart).collect()
+}
+
+/// Weights, gradients, first and second moments of a group, in one order.
+pub(super) type Lists = (Vec<Tensor>, Vec<Tensor>, Vec<Tensor>, Vec<Tensor>);
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,16 @@
 
 #[cxx::bridge(namespace = "limbeck::shim")]
 mod ffi {
+    /// What autocast was set to, for one kind of device.
+    #[derive(Clone, Copy, Debug)]
+    struct AutocastState {
+        /// CUDA, else CPU.
+        cuda: bool,
+        enabled: bool,
+        /// An `at::ScalarType`.
+        kind: i8,
+    }
+
     unsafe extern "C++" {
         include!("limbeck-export/shim/torch_shim.h");
 
@@ -21,14 +31,28 @@ mod ffi {
             weight_decay: f64,
             epsilon: f64,
         ) -> Result<()>;
+
+        /// # Safety
+        /// Every address must be that of a live `at::Tensor`; `result` is assigned to.
+        unsafe fn global_norm(tensors: &[usize], result: usize) -> Result<()>;
+
+        fn autocast_bf16(cuda: bool) -> Result<AutocastState>;
+
+        fn autocast_restore(before: AutocastState);
     }
 }
 
-use anyhow::{Result, ensure};
-use tch::Tensor;
+use anyhow::{Result, bail, ensure};
+use tch::{Device, Tensor};
+
+pub(super) use ffi::AutocastState;
 
 fn addresses(tensors: &[Tensor]) -> Vec<usize> {
     tensors.iter().map(|t| t.as_ptr() as usize).collect()
+}
+
+fn named(error: cxx::Exception) -> anyhow::Error {
+    anyhow::anyhow!("libtorch: {error}")
 }
 
 /// Numbers of one fused AdamW step.
@@ -74,5 +98,31 @@ pub(super) fn fused_adamw(
             step.epsilon,
         )
     }
-    .map_err(|error| anyhow::anyhow!("libtorch: {error}"))
+    .map_err(named)
+}
+
+/// Root of the sum of squares over all values of all tensors, a scalar tensor on their device; without a tensor 0.
+pub(super) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
+    if tensors.is_empty() {
+        return Ok(Tensor::from(0f32));
+    }
+    let mut result = Tensor::new();
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `result` is ours alone.
+    unsafe { ffi::global_norm(&addresses(tensors), result.as_mut_ptr() as usize) }.map_err(named)?;
+    Ok(result)
+}
+
+/// Switches this thread's autocast to bf16 on; gives what was set before, for [`autocast_restore`].
+pub(super) fn autocast_bf16(device: Device) -> Result<AutocastState> {
+    let cuda = match device {
+        Device::Cpu => false,
+        Device::Cuda(_) => true,
+        other => bail!("precision = \"bf16\" is for CPU and CUDA, not {other:?}"),
+    };
+    ffi::autocast_bf16(cuda).map_err(named)
+}
+
+/// Undoes the latest [`autocast_bf16`] that is not undone.
+pub(super) fn autocast_restore(before: AutocastState) {
+    ffi::autocast_restore(before);
 }

@@ -1,124 +1,34 @@
-//! One training stage, from first step to the weights that dev chose.
+//! One training stage, from first step to the weights that are kept.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail, ensure};
 use tch::Tensor;
 
+use super::average::Average;
 use super::checkpoint::{Progress, StageFiles, fingerprint};
-use super::optimizer::{AdamW, AdamWOptions};
-use super::schedule::linear_warmup_decay;
-use crate::arch::Params;
-use crate::data::{Batch, EncodedExample, epoch_batches};
+use super::gradient::gradient;
+use super::optimizer::Optimizer;
+use super::parallel::{broadcast_bytes, broadcast_number};
+use super::plan::Plan;
+use super::{EpochRecord, Keep, Loss, Outcome, Stage, TrainStep};
+use crate::data::Batch;
 use crate::progress::Reporter;
 
-/// Settings of a stage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainOptions {
-    /// Passes over the training set.
-    pub epochs: usize,
-    /// Examples a step.
-    pub batch_size: usize,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Share of all steps that warm up.
-    pub warmup: f64,
-    /// The optimizer.
-    pub optimizer: AdamWOptions,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self { epochs: 3, batch_size: 32, learning_rate: 5e-5, warmup: 0.1, optimizer: AdamWOptions::default() }
-    }
-}
-
-impl TrainOptions {
-    /// Refuses settings that cannot train.
-    pub fn check(&self, stage: &str) -> Result<()> {
-        if self.epochs == 0 || self.batch_size == 0 {
-            bail!("{stage}: epochs and batch_size must be at least 1");
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite() && (0.0..1.0).contains(&self.warmup)) {
-            bail!("{stage}: learning_rate must be above 0 and warmup from 0 to below 1");
-        }
-        Ok(())
-    }
-}
-
-/// A loss and what it is made of.
-pub struct Loss {
-    /// The scalar that is minimised.
-    pub total: Tensor,
-    /// Unweighted scalars by name, for the log.
-    pub parts: Vec<(&'static str, Tensor)>,
-}
-
-/// One finished epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 1.
-    pub epoch: usize,
-    /// Mean training loss.
-    pub loss: f64,
-    /// Score on dev, higher is better.
-    pub dev: f64,
-}
-
-/// How a stage went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Score of the weights that were kept.
-    pub best_dev: f64,
-    /// Their epoch, from 1.
-    pub best_epoch: usize,
-    /// Optimizer steps.
-    pub steps: u64,
-    /// All epochs.
-    pub history: Vec<EpochRecord>,
-    /// Tokens of text (without padding) a second, of this process's share.
-    pub tokens_per_second: f64,
-    /// The step from which this process went on, 0 for a fresh run.
-    pub resumed_at: u64,
-}
-
-/// What is trained, on what.
-pub struct Stage<'a> {
-    /// Name for messages: `teacher`, `student`, `control`.
-    pub name: &'a str,
-    /// Where `resume.safetensors` and `best.safetensors` live while the stage runs.
-    pub folder: &'a Path,
-    /// Weights, updated in place.
-    pub params: &'a Params,
-    /// Training set.
-    pub examples: &'a [EncodedExample],
-    /// Padding token.
-    pub pad_id: usize,
-    /// Settings.
-    pub options: &'a TrainOptions,
-    /// Seed of order and dropout.
-    pub seed: u64,
-    /// Anything else that decides the result (data hash, teacher hash, loss settings): part of the
-    /// fingerprint by which a checkpoint is recognised.
-    pub identity: &'a str,
-    /// At most this long between checkpoints.
-    pub checkpoint_every: Duration,
-    /// For tests of resuming: give up, as if killed, before this step.
-    pub stop_before: Option<u64>,
-}
-
 /// Runs a stage. `loss` maps a batch to a loss in training mode; `score` rates the current weights on dev.
-/// On return `params` hold the best weights by dev (the earliest of equals); the checkpoint stays until
-/// [`discard_checkpoint`], so that a kill between the last step and saving the result loses little.
+/// On return `params` hold the weights that [`Keep`] says; the checkpoint stays until [`discard_checkpoint`], so that
+/// a kill between the last step and saving the result loses little.
 ///
 /// Every random number of a step comes from the seed and the step's number, so a run that is killed at any
 /// moment and started again ends with the same bits on a CPU.
 ///
+/// With `precision = "bf16"`, `loss` must run the model in it
+/// ([`Model::in_precision`](crate::arch::Model::in_precision)).
+///
 /// # Errors
-/// A loss that is not finite (naming step and examples), an unusable checkpoint, a full disk.
+/// A loss or a gradient that is not finite (naming step and examples, the weights untouched), an unusable
+/// checkpoint, a full disk.
 pub fn train(
     stage: &Stage,
     reporter: &Reporter,
@@ -127,70 +37,67 @@ pub fn train(
 ) -> Result<Outcome> {
     let options = stage.options;
     options.check(stage.name)?;
-    let lengths: Vec<usize> = stage.examples.iter().map(|e| e.ids.len()).collect();
-    let per_epoch = lengths.len().div_ceil(options.batch_size) as u64;
-    let total = per_epoch * options.epochs as u64;
+    // A device that does not have it is refused here, not in the middle.
+    drop(options.precision.enter(stage.params.device())?);
+    let plan = Plan::new(stage.name, stage.examples, options, stage.seed, stage.group.size())?;
+    let total = plan.total();
     let warmup = (total as f64 * options.warmup).round() as u64;
-    let files = StageFiles::new(stage.folder);
-    let own = fingerprint(&(stage.name, options, stage.seed, stage.identity, &lengths))?;
-    let mut optimizer = AdamW::new(stage.params, options.optimizer);
+    let mut run = Run::start(stage, &plan)?;
     stage.params.set_requires_grad(true);
-    let inputs: Vec<Tensor> = stage.params.iter().map(|(_, t)| t.shallow_clone()).collect();
-    let mut progress = files
-        .load(&own, stage.params, &mut optimizer)?
-        .unwrap_or_else(|| Progress { fingerprint: own, ..Progress::default() });
-    let resumed_at = progress.step;
+    let weights: Vec<Tensor> = stage.params.iter().map(|(_, t)| t.shallow_clone()).collect();
+    let resumed_at = run.progress.step;
     if resumed_at > 0 {
         reporter.note(&format!("{}: going on from step {resumed_at} of {total}", stage.name));
     }
     let bar = reporter.bar(stage.name, total, resumed_at);
     let (started, mut tokens, mut last_saved) = (Instant::now(), 0usize, Instant::now());
-    while progress.step < total {
-        let epoch = (progress.step / per_epoch) as usize;
-        let batches = epoch_batches(&lengths, options.batch_size, stage.seed, epoch);
-        for indices in batches.into_iter().skip((progress.step % per_epoch) as usize) {
-            if stage.stop_before.is_some_and(|stop| progress.step >= stop) {
-                bail!("{}: stopped before step {}", stage.name, progress.step);
+    while run.progress.step < total {
+        let (epoch, position) = plan.position(run.progress.step);
+        for micro_batches in plan.steps(epoch).into_iter().skip(position) {
+            let step = run.progress.step;
+            if stage.stop_before.is_some_and(|stop| step >= stop) {
+                bail!("{}: stopped before step {step}", stage.name);
             }
-            let batch = Batch::new(stage.examples, indices, stage.pad_id, stage.params.device());
-            tch::manual_seed(step_seed(stage.seed, progress.step));
-            let loss = loss(&batch, progress.step as f64 / total as f64)?;
-            let value = loss.total.double_value(&[]);
-            if !value.is_finite() {
-                bail!(
-                    "{}: the loss is {value} at step {} (examples {:?}); lower learning_rate, or look at these examples",
-                    stage.name,
-                    progress.step,
-                    batch.indices
-                );
+            let gradient = gradient(stage, &weights, (step, total), &micro_batches, loss)?;
+            let rate = options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
+            let norm = run.optimizer.step(stage.params, &gradient.tensors, rate).with_context(|| {
+                format!("{}: no update at step {step} (examples {:?})", stage.name, micro_batches.concat())
+            })?;
+            run.progress.step += 1;
+            run.progress.running.0 += gradient.loss;
+            run.progress.running.1 += 1;
+            if let Some(average) = &mut run.average {
+                average.update(stage.params, run.progress.step)?;
             }
-            let gradients = Tensor::f_run_backward(&[&loss.total], &inputs, false, false)
-                .with_context(|| format!("{}: backward pass of step {}", stage.name, progress.step))?;
-            let rate = options.learning_rate * linear_warmup_decay(progress.step, warmup, total);
-            let norm = optimizer.step(stage.params, &gradients, rate)?;
-            progress.step += 1;
-            progress.running.0 += value;
-            progress.running.1 += 1;
-            tokens += batch.tokens;
-            let speed = tokens as f64 / started.elapsed().as_secs_f64();
-            let parts = loss.parts.iter().map(|(name, t)| (*name, t.double_value(&[]))).collect();
+            tokens += gradient.tokens;
             bar.step(
-                progress.step,
-                &TrainStep { loss: value, parts, learning_rate: rate, gradient_norm: norm, tokens_per_second: speed },
+                run.progress.step,
+                &TrainStep {
+                    loss: gradient.loss,
+                    parts: gradient.parts,
+                    learning_rate: rate,
+                    gradient_norm: norm,
+                    tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64(),
+                },
             );
-            if progress.step.is_multiple_of(per_epoch) {
-                finish_epoch(&mut progress, epoch + 1, score, stage.params, &files, reporter, stage.name)?;
+            let due = match options.score_every {
+                Some(every) => run.progress.step.is_multiple_of(every) || run.progress.step == total,
+                None => plan.is_end(run.progress.step),
+            };
+            if due {
+                run.score(epoch + 1, score, reporter)?;
             }
-            if progress.step < total && last_saved.elapsed() >= stage.checkpoint_every {
-                files.save(&progress, stage.params, &optimizer)?;
+            if run.progress.step < total && last_saved.elapsed() >= stage.checkpoint_every {
+                run.save()?;
                 last_saved = Instant::now();
             }
         }
     }
     bar.finish();
     stage.params.set_requires_grad(false);
-    files.load_best(stage.params)?;
-    let (best_dev, best_epoch) = progress.best.context("no epoch was finished")?;
+    run.take_kept_weights()?;
+    let progress = run.progress;
+    let (best_dev, best_epoch) = progress.best.context("dev was never scored")?;
     let elapsed = started.elapsed().as_secs_f64().max(1e-9);
     Ok(Outcome {
         best_dev,
@@ -207,39 +114,110 @@ pub fn discard_checkpoint(folder: &Path) {
     StageFiles::new(folder).remove();
 }
 
-/// One step, for the progress bar and the JSON log.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct TrainStep {
-    pub loss: f64,
-    pub parts: std::collections::BTreeMap<&'static str, f64>,
-    pub learning_rate: f64,
-    pub gradient_norm: f64,
-    pub tokens_per_second: f64,
+/// All that changes while a stage runs, but its weights: what a checkpoint holds besides them.
+struct Run<'a> {
+    stage: &'a Stage<'a>,
+    files: StageFiles,
+    optimizer: Optimizer,
+    average: Option<Average>,
+    progress: Progress,
 }
 
-fn step_seed(seed: u64, step: u64) -> i64 {
-    (seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64 & i64::MAX
-}
-
-fn finish_epoch(
-    progress: &mut Progress,
-    epoch: usize,
-    score: &dyn Fn() -> Result<f64>,
-    params: &Params,
-    files: &StageFiles,
-    reporter: &Reporter,
-    stage: &str,
-) -> Result<()> {
-    let dev = tch::no_grad(score)?;
-    let (sum, count) = std::mem::take(&mut progress.running);
-    let record = EpochRecord { epoch, loss: sum / count.max(1) as f64, dev };
-    reporter.epoch(stage, &record);
-    progress.history.push(record);
-    if progress.best.is_none_or(|(best, _)| dev > best) {
-        progress.best = Some((dev, epoch));
-        files.save_best(params)?;
+impl<'a> Run<'a> {
+    /// From the checkpoint of this very run if there is one; all processes begin with what process 0 has.
+    fn start(stage: &'a Stage<'a>, plan: &Plan) -> Result<Self> {
+        let Stage { params, options, group, .. } = *stage;
+        let size = group.size();
+        let own = fingerprint(&(stage.name, options, stage.seed, stage.identity, plan.lengths(), size))?;
+        let mut run = Self {
+            stage,
+            files: StageFiles::new(stage.folder),
+            optimizer: Optimizer::new(params, options.optimizer, options.layer_decay),
+            average: (options.keep == Keep::Ema).then(|| Average::new(params, options.ema_decay)),
+            progress: Progress { fingerprint: own.clone(), ..Progress::default() },
+        };
+        if group.rank() == 0
+            && let Some((progress, tensors)) = run.files.load(&own, options.keep != Keep::Last)?
+        {
+            let weights = tensors
+                .iter()
+                .filter_map(|(n, t)| Some((n.strip_prefix("weight.")?.to_owned(), t.shallow_clone())))
+                .collect();
+            params.copy_from(&weights)?;
+            run.optimizer.restore(&tensors, progress.step)?;
+            if let Some(average) = &mut run.average {
+                average.restore(&tensors)?;
+            }
+            run.progress = progress;
+        }
+        if size > 1 {
+            let bytes = broadcast_bytes(group, serde_json::to_vec(&run.progress)?, params.device())?;
+            run.progress = serde_json::from_slice(&bytes).context("process 0 sent no progress of a run")?;
+            let mine = run.progress.fingerprint == own;
+            ensure!(mine, "{}: process {} was given other data or settings", stage.name, group.rank());
+            let tensors: Vec<Tensor> = run.tensors().into_iter().map(|(_, tensor)| tensor).collect();
+            group.broadcast(&tensors, 0)?;
+            run.optimizer.set_steps(run.progress.step);
+        }
+        Ok(run)
     }
-    Ok(())
+
+    /// Everything of a run that is a tensor, by name.
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut tensors: Vec<(String, Tensor)> =
+            self.stage.params.iter().map(|(n, t)| (format!("weight.{n}"), t.detach())).collect();
+        tensors.extend(self.optimizer.state());
+        tensors.extend(self.average.iter().flat_map(Average::state));
+        tensors
+    }
+
+    fn save(&self) -> Result<()> {
+        if self.stage.group.rank() > 0 {
+            return Ok(());
+        }
+        self.files.save(&self.progress, &self.tensors())
+    }
+
+    /// Rates the weights, or their averages, on dev, and keeps them if they are the best yet.
+    fn score(&mut self, epoch: usize, score: &dyn Fn() -> Result<f64>, reporter: &Reporter) -> Result<()> {
+        let Stage { name, params, options, group, .. } = *self.stage;
+        let rated = || tch::no_grad(score);
+        let own = match &self.average {
+            _ if group.rank() > 0 => 0.0,
+            Some(average) => average.in_place_of(params, rated)?,
+            None => rated()?,
+        };
+        let dev = broadcast_number(group, own, params.device())?;
+        let step = self.progress.step;
+        ensure!(dev.is_finite(), "{name}: the score on dev is {dev} after step {step}; lower learning_rate");
+        let (sum, count) = std::mem::take(&mut self.progress.running);
+        let record = EpochRecord { epoch, step, loss: sum / count.max(1) as f64, dev };
+        reporter.epoch(name, &record);
+        self.progress.history.push(record);
+        if options.keep == Keep::Last {
+            self.progress.best = Some((dev, epoch));
+        } else if self.progress.best.is_none_or(|(best, _)| dev > best) {
+            self.progress.best = Some((dev, epoch));
+            if group.rank() == 0 {
+                let weights = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
+                self.files.save_best(&self.average.as_ref().map_or_else(|| weights.collect(), Average::weights))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the weights with those that the options say to keep.
+    fn take_kept_weights(&self) -> Result<()> {
+        let Stage { params, options, group, .. } = *self.stage;
+        if options.keep == Keep::Last {
+            return Ok(());
+        }
+        if group.rank() == 0 {
+            self.files.load_best(params)?;
+        }
+        let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.detach()).collect();
+        group.broadcast(&weights, 0)
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,26 @@
+mod keep;
+mod parallel;
+mod rates;
+mod resume;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
 use serde_json::json;
-use tch::Device;
+use tch::{Device, Kind};
 
 use super::*;
-use crate::arch::{Capture, Head, Model, ModelConfig, parameter_layout};
+use crate::arch::{Capture, Head, Model, ModelConfig, Params, parameter_layout};
+use crate::data::EncodedExample;
 use crate::objective::cross_entropy;
 use crate::progress::Output;
+use crate::train::{Alone, Group, OptimizerKind, OptimizerOptions, Precision, Schedule, TrainOptions};
 
-fn config() -> ModelConfig {
+fn config(dropout: f64) -> ModelConfig {
     ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16,
         "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 16,
-        "type_vocab_size": 2, "hidden_dropout_prob": 0.05, "initializer_range": 0.05}))
+        "type_vocab_size": 2, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
+        "initializer_range": 0.05}))
     .unwrap()
 }
 
@@ -28,42 +39,77 @@ fn examples() -> Vec<EncodedExample> {
 }
 
 const HEAD: Head = Head::Classification { labels: 2 };
+const NEVER: Duration = Duration::from_secs(3600);
 
 fn options() -> TrainOptions {
     TrainOptions { epochs: 12, batch_size: 8, learning_rate: 5e-3, ..TrainOptions::default() }
 }
 
-fn run(folder: &Path, stop_before: Option<u64>, checkpoint_every: Duration) -> (Params, Result<Outcome>) {
-    tch::set_num_threads(1);
-    let _turn = crate::seeded(11);
-    let config = config();
-    let params = Params::initialise(&parameter_layout(&config, HEAD), Device::Cpu);
-    let model = Model::new(&params, &config, HEAD);
-    let data = examples();
-    let options = options();
-    let stage = Stage {
+fn new_params() -> Params {
+    Params::initialise(&parameter_layout(&config(0.0), HEAD), Device::Cpu)
+}
+
+/// How a run is disturbed, and with whom it runs.
+struct Conditions<'a> {
+    stop_before: Option<u64>,
+    checkpoint_every: Duration,
+    dropout: f64,
+    group: &'a dyn Group,
+}
+
+impl Default for Conditions<'_> {
+    fn default() -> Self {
+        Self { stop_before: None, checkpoint_every: NEVER, dropout: 0.05, group: &Alone }
+    }
+}
+
+fn stage<'a>(
+    folder: &'a Path,
+    params: &'a Params,
+    data: &'a [EncodedExample],
+    options: &'a TrainOptions,
+    conditions: &Conditions<'a>,
+) -> Stage<'a> {
+    Stage {
         name: "tiny",
         folder,
-        params: &params,
-        examples: &data,
+        params,
+        examples: data,
         pad_id: 0,
-        options: &options,
+        options,
         seed: 5,
         identity: "test",
-        checkpoint_every,
-        stop_before,
-    };
+        checkpoint_every: conditions.checkpoint_every,
+        stop_before: conditions.stop_before,
+        group: conditions.group,
+    }
+}
+
+/// Trains the classifier of [`examples`] from `params`.
+fn run_from(params: &Params, folder: &Path, options: &TrainOptions, conditions: &Conditions) -> Result<Outcome> {
+    tch::set_num_threads(1);
+    let model = Model::new(params, &config(conditions.dropout), HEAD).in_precision(options.precision);
+    let data = examples();
     let forward =
         |batch: &Batch, train| model.forward(&batch.ids, &batch.mask, None, &Capture::default(), train).logits;
-    let outcome = train(
-        &stage,
+    train(
+        &stage(folder, params, &data, options, conditions),
         &Reporter::new(Output::Silent),
-        &|batch| Ok(Loss { total: cross_entropy(&forward(batch, true), &batch.targets), parts: vec![] }),
+        &|batch, _| {
+            let total = cross_entropy(&forward(batch, true), &batch.targets);
+            Ok(Loss { parts: vec![("hard", total.detach())], total })
+        },
         &|| {
             let all = Batch::new(&data, (0..data.len()).collect(), 0, Device::Cpu);
             Ok(crate::objective::accuracy(&forward(&all, false), &all.targets))
         },
-    );
+    )
+}
+
+fn run(folder: &Path, options: &TrainOptions, conditions: &Conditions) -> (Params, Result<Outcome>) {
+    let _turn = crate::seeded(11);
+    let params = new_params();
+    let outcome = run_from(&params, folder, options, conditions);
     (params, outcome)
 }
 
@@ -76,7 +122,7 @@ fn same_bits(a: &Params, b: &Params) {
 #[test]
 fn training_learns() {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = run(folder.path(), None, Duration::from_secs(3600)).1.unwrap();
+    let outcome = run(folder.path(), &options(), &Conditions::default()).1.unwrap();
     assert!(outcome.best_dev > 0.9, "{outcome:?}");
     assert!(outcome.history[0].loss > outcome.history[11].loss);
     discard_checkpoint(folder.path());
@@ -84,56 +130,142 @@ fn training_learns() {
 }
 
 #[test]
-fn an_interrupted_run_ends_with_the_same_bits() {
-    let whole = tempfile::tempdir().unwrap();
-    let (expected, outcome) = run(whole.path(), None, Duration::from_secs(3600));
-    let outcome = outcome.unwrap();
-    let broken = tempfile::tempdir().unwrap();
-    for stop in [1, 2, 5, 6, 7, 20, 31, 70] {
-        assert!(run(broken.path(), Some(stop), Duration::ZERO).1.is_err());
+fn micro_batches_give_the_gradient_of_the_large_batch() {
+    let _turn = crate::seeded(12);
+    let (folder, params, data, options) = (tempfile::tempdir().unwrap(), new_params(), examples(), options());
+    let model = Model::new(&params, &config(0.0), HEAD);
+    let stage = stage(folder.path(), &params, &data, &options, &Conditions::default());
+    params.set_requires_grad(true);
+    let weights: Vec<Tensor> = params.iter().map(|(_, t)| t.shallow_clone()).collect();
+    let loss = |batch: &Batch, _: f64| {
+        let logits = model.forward(&batch.ids, &batch.mask, None, &Capture::default(), true).logits;
+        let total = cross_entropy(&logits, &batch.targets);
+        Ok(Loss { parts: vec![("hard", total.detach())], total })
+    };
+    let indices: Vec<usize> = (0..20).collect();
+    let large = gradient(&stage, &weights, (0, 1), &[indices.clone()], &loss).unwrap();
+    assert!(large.tensors.iter().any(|g| g.norm().double_value(&[]) > 1e-2), "no gradient proves nothing");
+    for rows in [5, 8, 1] {
+        let micro: Vec<Vec<usize>> = indices.chunks(rows).map(<[usize]>::to_vec).collect();
+        let small = gradient(&stage, &weights, (0, 1), &micro, &loss).unwrap();
+        assert!((large.loss - small.loss).abs() < 1e-6, "{} {}", large.loss, small.loss);
+        assert!((large.parts["hard"] - small.parts["hard"]).abs() < 1e-6);
+        assert_eq!(large.tokens, small.tokens);
+        for ((name, _), (a, b)) in params.iter().zip(large.tensors.iter().zip(&small.tensors)) {
+            let difference = (a - b).abs().max().double_value(&[]);
+            assert!(difference < 1e-6, "{name}, {rows} rows: {difference}");
+        }
     }
-    let (resumed, second) = run(broken.path(), None, Duration::ZERO);
-    let second = second.unwrap();
-    assert_eq!(second.resumed_at, 70);
-    assert_eq!(second.history, outcome.history, "losses and scores to the bit");
-    same_bits(&expected, &resumed);
 }
 
 #[test]
-fn a_checkpoint_of_another_run_is_not_taken() {
-    let folder = tempfile::tempdir().unwrap();
-    assert!(run(folder.path(), Some(9), Duration::ZERO).1.is_err());
-    let path = folder.path().join("resume.safetensors");
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
-    let error = format!("{:#}", run(folder.path(), None, Duration::ZERO).1.unwrap_err());
-    assert!(error.contains("cannot resume from") && error.contains("delete it"), "{error}");
+fn accumulation_trains_as_the_large_batch_does() {
+    let history = |batch_size, accumulate| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TrainOptions { batch_size, accumulate, epochs: 2, learning_rate: 1e-3, ..options() };
+        run(folder.path(), &options, &Conditions { dropout: 0.0, ..Default::default() }).1.unwrap().history
+    };
+    // 48 rows are four steps of 10 and one of 8: micro-batches of 5 and of 3 rows.
+    let (large, small) = (history(10, 1), history(5, 2));
+    assert_eq!(large.iter().map(|r| r.step).collect::<Vec<_>>(), [5, 10]);
+    for (a, b) in large.iter().zip(&small) {
+        assert!(a.step == b.step && (a.loss - b.loss).abs() < 1e-5, "{a:?} {b:?}");
+    }
 }
 
 #[test]
-fn a_loss_that_is_not_finite_stops_with_the_batch_named() {
-    let _turn = crate::seeded(11);
-    let folder = tempfile::tempdir().unwrap();
-    let config = config();
-    let params = Params::initialise(&parameter_layout(&config, HEAD), Device::Cpu);
-    let options = options();
-    let data = examples();
-    let stage = Stage {
-        name: "tiny",
-        folder: folder.path(),
-        params: &params,
-        examples: &data,
-        pad_id: 0,
-        options: &options,
-        seed: 5,
-        identity: "nan",
-        checkpoint_every: Duration::from_secs(9),
-        stop_before: None,
+fn a_budget_of_tokens_shows_every_example_once_an_epoch() {
+    let _turn = crate::seeded(13);
+    let (folder, params, data) = (tempfile::tempdir().unwrap(), new_params(), examples());
+    let options = TrainOptions { batch_tokens: Some(30), epochs: 3, ..options() };
+    let stage = stage(folder.path(), &params, &data, &options, &Conditions::default());
+    let seen = RefCell::new(Vec::new());
+    let loss = |batch: &Batch, _: f64| {
+        assert!(batch.ids.numel() <= 30, "{:?}", batch.ids.size());
+        seen.borrow_mut().extend(batch.indices.clone());
+        Ok(Loss { total: params.iter().map(|(_, t)| t.sum(Kind::Float)).sum(), parts: vec![] })
     };
-    let nan = |_: &Batch| {
-        let sum: Tensor = params.iter().map(|(_, t)| t.sum(tch::Kind::Float)).sum();
-        Ok(Loss { total: sum * f64::NAN, parts: vec![] })
+    let outcome = train(&stage, &Reporter::new(Output::Silent), &loss, &|| Ok(0.5)).unwrap();
+    let seen = seen.into_inner();
+    assert_eq!(seen.len(), 3 * 48);
+    for epoch in seen.chunks(48) {
+        let mut epoch = epoch.to_vec();
+        epoch.sort_unstable();
+        assert_eq!(epoch, (0..48).collect::<Vec<_>>());
+    }
+    assert_eq!(outcome.history.len(), 3);
+    assert_eq!(outcome.history[2].step, outcome.steps);
+}
+
+#[test]
+fn bf16_is_close_to_fp32_and_is_not_fp32() {
+    let train_in = |precision| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TrainOptions { precision, epochs: 3, ..options() };
+        let (params, outcome) = run(folder.path(), &options, &Conditions::default());
+        assert!(params.iter().all(|(_, t)| t.kind() == Kind::Float), "master weights");
+        outcome.unwrap().history
     };
-    let error = train(&stage, &Reporter::new(Output::Silent), &nan, &|| Ok(0.0)).unwrap_err().to_string();
-    assert!(error.contains("step 0") && error.contains("examples ["), "{error}");
+    let (full, half) = (train_in(Precision::Fp32), train_in(Precision::Bf16));
+    for (a, b) in full.iter().zip(&half) {
+        assert!((a.loss - b.loss).abs() < 0.03 * a.loss && a.loss != b.loss, "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn a_model_that_was_not_told_of_bf16_is_noticed() {
+    let _turn = crate::seeded(14);
+    let (folder, params, data) = (tempfile::tempdir().unwrap(), new_params(), examples());
+    let options = TrainOptions { precision: Precision::Bf16, ..options() };
+    let stage = stage(folder.path(), &params, &data, &options, &Conditions::default());
+    let loss =
+        |_: &Batch, _: f64| Ok(Loss { total: params.iter().map(|(_, t)| t.sum(Kind::Float)).sum(), parts: vec![] });
+    let error = train(&stage, &Reporter::new(Output::Silent), &loss, &|| Ok(0.0)).unwrap_err().to_string();
+    assert!(error.contains("precision is bf16"), "{error}");
+}
+
+#[test]
+fn what_is_not_finite_stops_with_the_batch_named_and_the_weights_untouched() {
+    let _turn = crate::seeded(15);
+    let (params, data, options) = (new_params(), examples(), TrainOptions { warmup: 0.0, ..options() });
+    let before = params.deep_clone();
+    let sum = || params.iter().map(|(_, t)| t.sum(Kind::Float)).sum::<Tensor>();
+    let calls = RefCell::new(0);
+    type Bad<'a> = (&'a str, &'a dyn Fn() -> Tensor);
+    let cases: [Bad; 3] = [
+        ("the loss is NaN", &|| sum() * f64::NAN),
+        ("the loss is inf", &|| sum().exp() * f64::INFINITY),
+        // The root's slope at 0.
+        ("the gradient norm is NaN", &|| (sum() * 0.0).sqrt()),
+    ];
+    for (expected, bad) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = stage(folder.path(), &params, &data, &options, &Conditions::default());
+        *calls.borrow_mut() = 0;
+        let loss = |_: &Batch, _: f64| {
+            *calls.borrow_mut() += 1;
+            // A gradient of zero moves nothing without weight decay.
+            let total = if *calls.borrow() < 3 { sum() * 0.0 } else { bad() };
+            Ok(Loss { total, parts: vec![] })
+        };
+        let mut plain = options.clone();
+        plain.optimizer.weight_decay = 0.0;
+        let stage = Stage { options: &plain, ..stage };
+        let error = train(&stage, &Reporter::new(Output::Silent), &loss, &|| Ok(0.0)).unwrap_err();
+        let error = format!("{error:#}");
+        let named = ["tiny: ", "step 2", "examples [", expected].iter().all(|part| error.contains(part));
+        assert!(named, "{error}");
+        same_bits(&before, &params);
+    }
+}
+
+#[test]
+fn a_score_that_is_not_finite_is_refused() {
+    let _turn = crate::seeded(16);
+    let (folder, params, data, options) = (tempfile::tempdir().unwrap(), new_params(), examples(), options());
+    let stage = stage(folder.path(), &params, &data, &options, &Conditions::default());
+    let loss =
+        |_: &Batch, _: f64| Ok(Loss { total: params.iter().map(|(_, t)| t.sum(Kind::Float)).sum(), parts: vec![] });
+    let error = train(&stage, &Reporter::new(Output::Silent), &loss, &|| Ok(f64::NAN)).unwrap_err().to_string();
+    assert!(error.contains("score on dev is NaN after step 6"), "{error}");
 }

@@ -1,0 +1,142 @@
+//! What a recipe says of a training stage.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{OptimizerOptions, Precision, Schedule};
+
+/// Settings of a stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainOptions {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Examples a micro-batch, and so a step where [`Self::accumulate`] is 1.
+    pub batch_size: usize,
+    /// Micro-batches of as many examples as fit, so that rows times the longest of them stay within this many tokens
+    /// (of both texts, where two are read apart); [`Self::batch_size`] then says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
+    /// Micro-batches a step. Loss and gradient are the means of theirs by rows: for losses that are means over rows
+    /// those of one large batch, which need not fit in memory.
+    pub accumulate: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Share of all steps that warm up.
+    pub warmup: f64,
+    /// The learning rate after warming up.
+    pub schedule: Schedule,
+    /// Where `cosine` ends, as a share of the peak.
+    pub min_factor: f64,
+    /// The learning rate of each layer as a share of that of the layer above it; 1 is the same for all. See
+    /// [`layer_factors`](super::layer_factors).
+    pub layer_decay: f64,
+    /// Which weights a stage ends with.
+    pub keep: Keep,
+    /// Share of the average that a step keeps, with `keep = "ema"`.
+    pub ema_decay: f64,
+    /// What the forward pass of training computes in.
+    pub precision: Precision,
+    /// Dev is scored every so many steps and after the last; after every epoch when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_every: Option<u64>,
+    /// The optimizer.
+    pub optimizer: OptimizerOptions,
+}
+
+/// Which weights a stage ends with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The best by dev, the earliest of equals.
+    #[default]
+    Best,
+    /// The last.
+    Last,
+    /// The best by dev of the exponential moving averages of the weights.
+    Ema,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch_size: 32,
+            batch_tokens: None,
+            accumulate: 1,
+            learning_rate: 5e-5,
+            warmup: 0.1,
+            schedule: Schedule::Linear,
+            min_factor: 0.0,
+            layer_decay: 1.0,
+            keep: Keep::Best,
+            ema_decay: 0.999,
+            precision: Precision::Fp32,
+            score_every: None,
+            optimizer: OptimizerOptions::default(),
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Refuses settings that cannot train.
+    pub fn check(&self, stage: &str) -> Result<()> {
+        let counts = [("epochs", self.epochs), ("batch_size", self.batch_size), ("accumulate", self.accumulate)];
+        for (name, count) in counts {
+            ensure!(count > 0, "{stage}: {name} must be at least 1");
+        }
+        ensure!(self.batch_tokens != Some(0), "{stage}: batch_tokens must be at least 1; leave it out for batch_size");
+        ensure!(self.score_every != Some(0), "{stage}: score_every must be at least 1; leave it out for every epoch");
+        ensure!(
+            self.learning_rate > 0.0 && self.learning_rate.is_finite() && (0.0..1.0).contains(&self.warmup),
+            "{stage}: learning_rate must be above 0 and warmup from 0 to below 1"
+        );
+        ensure!((0.0..=1.0).contains(&self.min_factor), "{stage}: min_factor must be from 0 to 1");
+        ensure!(self.layer_decay > 0.0 && self.layer_decay <= 1.0, "{stage}: layer_decay must be above 0, at most 1");
+        ensure!((0.0..1.0).contains(&self.ema_decay), "{stage}: ema_decay must be from 0 to below 1");
+        self.optimizer.check(stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_train_is_refused_by_name() {
+        TrainOptions::default().check("s").unwrap();
+        for (line, expected) in [
+            ("epochs = 0", "epochs"),
+            ("batch_size = 0", "batch_size"),
+            ("accumulate = 0", "accumulate"),
+            ("batch_tokens = 0", "batch_tokens"),
+            ("score_every = 0", "score_every"),
+            ("learning_rate = nan", "learning_rate"),
+            ("warmup = 1.0", "warmup"),
+            ("min_factor = -0.1", "min_factor"),
+            ("layer_decay = 0.0", "layer_decay"),
+            ("layer_decay = 1.1", "layer_decay"),
+            ("ema_decay = 1.0", "ema_decay"),
+            ("optimizer.beta1 = 1.0", "optimizer.beta1"),
+            ("optimizer.beta2 = -0.1", "optimizer.beta2"),
+            ("optimizer.epsilon = 0.0", "optimizer.epsilon"),
+            ("optimizer.weight_decay = -1.0", "optimizer.weight_decay"),
+            ("optimizer.clip_norm = nan", "optimizer.clip_norm"),
+        ] {
+            let error = toml::from_str::<TrainOptions>(line).unwrap().check("student").unwrap_err().to_string();
+            assert!(error.starts_with("student: ") && error.contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_recipe_says_is_read_and_written() {
+        let text = "batch_tokens = 4096\nschedule = \"cosine\"\nkeep = \"ema\"\nprecision = \"bf16\"\n\
+                    score_every = 50\n[optimizer]\nkind = \"lamb\"\nbias_correction = false\n";
+        let options: TrainOptions = toml::from_str(text).unwrap();
+        assert_eq!((options.batch_tokens, options.keep), (Some(4096), Keep::Ema));
+        let written = toml::to_string(&options).unwrap();
+        assert_eq!(toml::from_str::<TrainOptions>(&written).unwrap(), options);
+        assert!(text.lines().all(|line| written.contains(line)), "{written}");
+        assert!(toml::from_str::<TrainOptions>("keep = \"first\"").is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! What training computes in.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use super::shim;
+
+/// What the forward pass of training computes in. Weights, gradients, losses and the optimizer are fp32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// fp32 throughout.
+    #[default]
+    Fp32,
+    /// Matrix products in bf16, the rest as libtorch's autocast has it for the device (Micikevicius 2018 with the
+    /// range of fp32, hence no loss scaling).
+    Bf16,
+}
+
+impl Precision {
+    /// Puts this thread's libtorch calls on `device` into this precision until the guard goes.
+    ///
+    /// # Errors
+    /// A device without autocast.
+    pub fn enter(self, device: Device) -> Result<Option<Autocast>> {
+        match self {
+            Precision::Fp32 => Ok(None),
+            Precision::Bf16 => Autocast::bf16(device).map(Some),
+        }
+    }
+}
+
+thread_local! {
+    static ENTERED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// bf16 autocast of this thread while it lives; what was set before comes back when it is dropped, also after an
+/// error or a panic. Not for other threads: libtorch keeps the state by thread.
+#[must_use = "autocast ends when this is dropped"]
+pub struct Autocast {
+    before: shim::AutocastState,
+    this_thread: PhantomData<*const ()>,
+}
+
+impl Autocast {
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// A device other than CPU and CUDA.
+    pub fn bf16(device: Device) -> Result<Self> {
+        let before = shim::autocast_bf16(device)?;
+        ENTERED.with(|count| count.set(count.get() + 1));
+        Ok(Self { before, this_thread: PhantomData })
+    }
+
+    /// How often this thread switched it on.
+    pub(super) fn entered() -> u64 {
+        ENTERED.with(Cell::get)
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        shim::autocast_restore(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    fn product() -> Kind {
+        let ones = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
+        ones.matmul(&ones).kind()
+    }
+
+    #[test]
+    fn inside_products_are_bf16_and_outside_they_are_not() {
+        assert_eq!(product(), Kind::Float);
+        {
+            let _outer = Precision::Bf16.enter(Device::Cpu).unwrap();
+            assert_eq!(product(), Kind::BFloat16);
+            {
+                let _inner = Autocast::bf16(Device::Cpu).unwrap();
+                assert_eq!(product(), Kind::BFloat16);
+            }
+            assert_eq!(product(), Kind::BFloat16, "the outer guard still holds");
+            // What autocast has in fp32, such as a loss.
+            let x = Tensor::ones([4, 4], (Kind::BFloat16, Device::Cpu));
+            assert_eq!(x.mse_loss(&x, tch::Reduction::Mean).kind(), Kind::Float);
+        }
+        assert_eq!(product(), Kind::Float);
+        assert!(Precision::Fp32.enter(Device::Cpu).unwrap().is_none());
+        assert_eq!(product(), Kind::Float);
+    }
+
+    #[test]
+    fn errors_and_panics_end_it() {
+        let fails = || -> Result<()> {
+            let _guard = Autocast::bf16(Device::Cpu)?;
+            assert_eq!(product(), Kind::BFloat16);
+            anyhow::bail!("out of memory")
+        };
+        assert!(fails().is_err());
+        assert_eq!(product(), Kind::Float);
+        let panics = std::panic::catch_unwind(|| {
+            let _guard = Autocast::bf16(Device::Cpu).unwrap();
+            let (a, b) = (Tensor::ones([2, 3], (Kind::Float, Device::Cpu)), product());
+            assert_eq!(b, Kind::BFloat16);
+            let _ = a.matmul(&a);
+        });
+        assert!(panics.is_err());
+        assert_eq!(product(), Kind::Float);
+    }
+
+    #[test]
+    fn it_is_of_one_thread() {
+        let _guard = Autocast::bf16(Device::Cpu).unwrap();
+        assert_eq!(std::thread::spawn(product).join().unwrap(), Kind::Float);
+        assert_eq!(product(), Kind::BFloat16);
+        assert!(Autocast::bf16(Device::Mps).is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! A run that was stopped ends with the bits of one that was not.
+
+use super::*;
+use crate::train::Keep;
+
+fn ends_with_the_same_bits(what: &str, options: &TrainOptions) {
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, outcome) = run(whole.path(), options, &Conditions::default());
+    let outcome = outcome.unwrap();
+    let broken = tempfile::tempdir().unwrap();
+    let always = || Conditions { checkpoint_every: Duration::ZERO, ..Default::default() };
+    let mut last = 0;
+    for stop in [1, 7, 13].into_iter().filter(|&stop| stop < outcome.steps) {
+        let conditions = Conditions { stop_before: Some(stop), ..always() };
+        let error = run(broken.path(), options, &conditions).1.unwrap_err().to_string();
+        assert!(error.contains("stopped before"), "{what}: {error}");
+        last = stop;
+    }
+    assert!(last >= 7, "{what}: too short to be stopped");
+    let (resumed, second) = run(broken.path(), options, &always());
+    let second = second.unwrap();
+    assert_eq!(second.resumed_at, last, "{what}");
+    assert_eq!(second.history, outcome.history, "{what}: losses and scores to the bit");
+    assert_eq!((second.best_dev, second.best_epoch), (outcome.best_dev, outcome.best_epoch), "{what}");
+    same_bits(&expected, &resumed);
+}
+
+#[test]
+fn with_every_option() {
+    let base = TrainOptions { epochs: 3, ..options() };
+    let lamb = OptimizerOptions { kind: OptimizerKind::Lamb, bias_correction: false, ..Default::default() };
+    for (what, options) in [
+        ("defaults", base.clone()),
+        ("accumulate", TrainOptions { batch_size: 3, accumulate: 3, ..base.clone() }),
+        ("batch_tokens", TrainOptions { batch_tokens: Some(50), accumulate: 2, ..base.clone() }),
+        ("cosine", TrainOptions { schedule: Schedule::Cosine, min_factor: 0.1, ..base.clone() }),
+        ("constant and last", TrainOptions { schedule: Schedule::Constant, keep: Keep::Last, ..base.clone() }),
+        ("ema", TrainOptions { keep: Keep::Ema, ema_decay: 0.8, ..base.clone() }),
+        ("lamb", TrainOptions { optimizer: lamb, learning_rate: 1e-2, ..base.clone() }),
+        ("layer_decay and score_every", TrainOptions { layer_decay: 0.8, score_every: Some(5), ..base.clone() }),
+        ("bf16", TrainOptions { precision: Precision::Bf16, ..base.clone() }),
+        (
+            "all at once",
+            TrainOptions {
+                batch_tokens: Some(40),
+                accumulate: 2,
+                schedule: Schedule::Cosine,
+                layer_decay: 0.9,
+                keep: Keep::Ema,
+                precision: Precision::Bf16,
+                score_every: Some(4),
+                optimizer: lamb,
+                ..base
+            },
+        ),
+    ] {
+        ends_with_the_same_bits(what, &options);
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let stopped = Conditions { stop_before: Some(9), checkpoint_every: Duration::ZERO, ..Default::default() };
+    assert!(run(folder.path(), &options(), &stopped).1.is_err());
+    let path = folder.path().join("resume.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
+    let error = format!("{:#}", run(folder.path(), &options(), &Conditions::default()).1.unwrap_err());
+    assert!(error.contains("cannot resume from") && error.contains("delete it"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_of_other_settings_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let stopped = Conditions { stop_before: Some(9), checkpoint_every: Duration::ZERO, ..Default::default() };
+    assert!(run(folder.path(), &options(), &stopped).1.is_err());
+    for other in [
+        TrainOptions { schedule: Schedule::Constant, ..options() },
+        TrainOptions { layer_decay: 0.9, ..options() },
+        TrainOptions { keep: Keep::Ema, ..options() },
+        TrainOptions { precision: Precision::Bf16, ..options() },
+    ] {
+        let outcome = run(folder.path(), &TrainOptions { epochs: 1, ..other }, &Conditions::default()).1.unwrap();
+        assert_eq!(outcome.resumed_at, 0);
+    }
+    // The best weights so far are gone, and with them the use of the checkpoint.
+    assert!(run(folder.path(), &options(), &stopped).1.is_err());
+    std::fs::remove_file(folder.path().join("best.safetensors")).unwrap();
+    let again = run(folder.path(), &options(), &stopped).1.unwrap_err().to_string();
+    assert!(again.contains("stopped before step 9"), "{again}");
+    assert!(folder.path().join("best.safetensors").is_file(), "written anew, from the first epoch on");
+}
