@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use limbeck_export::device::training_device;
-use limbeck_export::measure::{peak_memory_mb, resident_memory_mb};
+use limbeck_export::measure::{machine, peak_memory_mb, resident_memory_mb, today, versions};
 use limbeck_export::pipeline::speed::{Setting, measure};
 use limbeck_export::recipe::Recipe;
 use serde_json::json;
@@ -70,22 +70,33 @@ fn main() -> Result<()> {
         device: training_device(&arguments.device)?,
         dropout: arguments.dropout,
     };
-    let begun = std::cell::Cell::new((None, None));
+    let (begun, processor) = (std::cell::Cell::new((None, None)), std::cell::Cell::new(None));
     let timed = measure(&setting, &|step| {
         if step == 0 {
             begun.set((begun.get().0, resident_memory_mb()));
         }
         if step == arguments.warm {
+            processor.set(processor_seconds());
             begun.set((energy_joules(), begun.get().1));
         }
     })?;
+    let processor = processor_seconds().zip(processor.get()).map(|(end, start)| end - start);
     let (energy, resident) = begun.get();
     let result = json!({
         "engine": "limbeck", "timed": timed, "resident_mb": resident, "peak_mb": peak_memory_mb(),
+        "processor_seconds": processor, "date": today(), "machine": machine(), "versions": versions(),
         "joules": energy_joules().zip(energy).map(|(end, start)| end - start),
     });
     println!("{}", serde_json::to_string(&result).context("printing the result")?);
     Ok(())
+}
+
+/// Processor time of this process: of all threads, in the program and in the system. Other programs change it little.
+fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // utime and stime, fields 14 and 15 of proc(5), in ticks of 1/100 s; the name before them may hold spaces.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
 }
 
 /// What the processor packages have used, in joules, where RAPL is readable.

@@ -31,12 +31,14 @@ LABELS = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0
 # ---- prepare
 
 
-def write_rows(folder, rows):
-    folder.mkdir(parents=True, exist_ok=True)
-    sets = {"dev": rows[:16], "test": rows[16:32], "train": rows[32:]}
-    for name, part in sets.items():
-        lines = [json.dumps({"text": text, "label": label}) for text, label in part]
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+def write_rows(folder, rows, few):
+    """A data set, and one of `few` rows for comparing losses."""
+    dev, test, train = rows[:16], rows[16:32], rows[32:]
+    for place, train in ((folder, train), (folder.with_name(f"{folder.name}-check"), train[:few])):
+        place.mkdir(parents=True, exist_ok=True)
+        for name, part in {"dev": dev, "test": test, "train": train}.items():
+            lines = [json.dumps({"text": text, "label": label}) for text, label in part]
+            (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def prepare(args):
@@ -55,7 +57,7 @@ def prepare(args):
     random.shuffle(short)
     if len(short) < args.rows_short + 32:
         raise SystemExit(f"there are {len(short) - 32} sentences, {args.rows_short} are asked for")
-    write_rows(args.work / "short", short[: args.rows_short + 32])
+    write_rows(args.work / "short", short[: args.rows_short + 32], 160)
 
     # Texts that fill MAX_TOKENS: sentences of one file in a row, from every second one on.
     long = []
@@ -69,7 +71,7 @@ def prepare(args):
     random.shuffle(long)
     if len(long) < args.rows_long + 32:
         raise SystemExit(f"there are {len(long) - 32} long texts, {args.rows_long} are asked for")
-    write_rows(args.work / "long", long[: args.rows_long + 32])
+    write_rows(args.work / "long", long[: args.rows_long + 32], 80)
 
     def save(model, name, source):
         folder = args.work / name
@@ -226,14 +228,15 @@ def run(args):
     decayed = [value for name, value in named if not (name.endswith("bias") or "LayerNorm" in name)]
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
-    schedule = get_linear_schedule_with_warmup(optimizer, round(0.1 * len(loader)), len(loader))
+    # Rounded half up, as in limbeck; Python's own `round` goes to the even number.
+    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * len(loader) + 0.5), len(loader))
     everything = [value for _, value in named]
 
-    steps, energy, resident = [], None, resident_mb("VmRSS:")
+    steps, energy, processor, resident = [], None, 0.0, resident_mb("VmRSS:")
     begun = time.perf_counter()
     for indices, batch in loader:
         if len(steps) == args.warm:
-            energy = joules()
+            energy, processor = joules(), time.process_time()
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         with torch.no_grad():
             taught = teacher(**inputs, output_hidden_states=True, output_attentions=layers)
@@ -251,12 +254,13 @@ def run(args):
         begun = now
         if len(steps) == args.stop_after:
             break
-    used = joules()
+    used, processor = joules(), time.process_time() - processor
     print(
         json.dumps(
             {
                 "engine": "pytorch",
                 "timed": {"steps": steps},
+                "processor_seconds": processor,
                 "resident_mb": resident,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
                 "joules": used - energy if used is not None and energy is not None else None,
