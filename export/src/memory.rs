@@ -16,7 +16,9 @@ pub fn keep_freed_memory() {
         const M_TRIM_THRESHOLD: c_int = -1;
         const M_MMAP_MAX: c_int = -4;
         // Not where the user has chosen.
-        if std::env::var_os("GLIBC_TUNABLES").is_some() || std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("MALLOC_")) {
+        if std::env::var_os("GLIBC_TUNABLES").is_some()
+            || std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("MALLOC_"))
+        {
             return;
         }
         // SAFETY: mallopt has no precondition; it returns 0 for what it does not know, which changes nothing.

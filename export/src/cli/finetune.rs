@@ -101,6 +101,7 @@ impl Finetune {
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
+        limbeck_export::memory::keep_freed_memory();
         let goal = self.goal()?;
         if let Some(threads) = self.threads {
             ensure!(threads > 0, "--threads must be at least 1");

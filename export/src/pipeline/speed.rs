@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tch::Device;
 
+use super::DistillOptions;
 use super::data::{TextSets, Tokens, prepare};
 use super::lesson::{Lesson, Needs};
 use super::run::Run;
 use super::teacher::{Lessons, Set, Source, Teacher};
-use super::DistillOptions;
 use crate::arch::{Model, Params};
 use crate::checkpoint;
 use crate::data::Encoder;

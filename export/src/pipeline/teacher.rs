@@ -408,7 +408,8 @@ impl Lessons {
                 fields.iter().map(String::as_str).filter(|name| index == 0 || *name == LOGITS).collect();
             let found = match outputs {
                 Outputs::Live(sides) => {
-                    let mut found = tch::no_grad(|| sides.get(side).context("the teacher has no such side")?.outputs(indices))?;
+                    let mut found =
+                        tch::no_grad(|| sides.get(side).context("the teacher has no such side")?.outputs(indices))?;
                     found.retain(|name, _| asked.contains(&name.as_str()));
                     found
                 }

@@ -36,11 +36,51 @@ struct Case {
 }
 
 const CASES: [Case; 5] = [
-    Case { name: "answers, short", losses: "answers", teacher: "teacher", student: "three", data: "short", batch: 32, peer: true },
-    Case { name: "answers, 128", losses: "answers", teacher: "teacher", student: "three", data: "long", batch: 16, peer: true },
-    Case { name: "layers, short", losses: "layers", teacher: "teacher", student: "narrow", data: "short", batch: 32, peer: true },
-    Case { name: "layers, 128", losses: "layers", teacher: "teacher", student: "narrow", data: "long", batch: 16, peer: true },
-    Case { name: "base teacher, short", losses: "answers", teacher: "base-teacher", student: "three-of-base", data: "short", batch: 32, peer: false },
+    Case {
+        name: "answers, short",
+        losses: "answers",
+        teacher: "teacher",
+        student: "three",
+        data: "short",
+        batch: 32,
+        peer: true,
+    },
+    Case {
+        name: "answers, 128",
+        losses: "answers",
+        teacher: "teacher",
+        student: "three",
+        data: "long",
+        batch: 16,
+        peer: true,
+    },
+    Case {
+        name: "layers, short",
+        losses: "layers",
+        teacher: "teacher",
+        student: "narrow",
+        data: "short",
+        batch: 32,
+        peer: true,
+    },
+    Case {
+        name: "layers, 128",
+        losses: "layers",
+        teacher: "teacher",
+        student: "narrow",
+        data: "long",
+        batch: 16,
+        peer: true,
+    },
+    Case {
+        name: "base teacher, short",
+        losses: "answers",
+        teacher: "base-teacher",
+        student: "three-of-base",
+        data: "short",
+        batch: 32,
+        peer: false,
+    },
 ];
 
 /// Who trains, and how.
@@ -113,7 +153,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     prepare.arg("--sentiment").arg(cache.folder(&pins::SENTENCES));
     prepare.args(["--rows-short", &(pools * POOL * 32).to_string()]);
     // Their lengths are equal: fewer steps are enough.
-    prepare.args(["--rows-long", &(POOL * 16 + 64).to_string()]);
+    prepare.args(["--rows-long", &((pools + 1) * 4 * 16).to_string()]);
     output(&mut prepare)?;
     let bench = Bench { program: program(&engines)?, python, engines, work, threads, warm: 4, device };
 
@@ -158,7 +198,10 @@ impl Bench {
         }
         let mut found: Vec<Vec<Value>> = ways.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
-            for (way, found) in ways.iter().zip(&mut found) {
+            // Each round begins with another, so that none always follows the same.
+            for turn in 0..ways.len() {
+                let index = (turn + round) % ways.len();
+                let (way, found) = (&ways[index], &mut found[index]);
                 let result = match way {
                     Way::Live | Way::Cached => self.own(case, case.data, *way, None)?,
                     Way::PeerLike => self.peer(case, case.data, Some(&batches), None)?,
@@ -177,7 +220,13 @@ impl Bench {
                     }
                 }
                 let summary = self.summary(&result)?;
-                eprintln!("  {}, teacher {}, {}: {:.0} tokens/s", way.engine(), way.teacher(), way.batches(), summary["tokens_per_second"].as_f64().unwrap_or(0.0));
+                eprintln!(
+                    "  {}, teacher {}, {}: {:.0} tokens/s",
+                    way.engine(),
+                    way.teacher(),
+                    way.batches(),
+                    summary["tokens_per_second"].as_f64().unwrap_or(0.0)
+                );
                 found.push(summary);
             }
         }
@@ -223,7 +272,13 @@ impl Bench {
         fs::write(&batches, serde_json::to_string(&order)?)?;
         let peer = self.peer(case, &data, Some(&batches), Some("0"))?;
         let peer_steps = steps(&peer)?;
-        ensure!(own_steps.len() == peer_steps.len(), "{}: {} steps and {}", case.name, own_steps.len(), peer_steps.len());
+        ensure!(
+            own_steps.len() == peer_steps.len(),
+            "{}: {} steps and {}",
+            case.name,
+            own_steps.len(),
+            peer_steps.len()
+        );
         let mut largest: f64 = 0.0;
         for (number, (own, peer)) in own_steps.iter().zip(peer_steps).enumerate() {
             let loss = |step: &Value| step["loss"].as_f64().context("a step has no loss");
@@ -263,7 +318,14 @@ impl Bench {
     }
 
     fn finish(&self, mut program: Command, case: &Case, data: &str, dropout: Option<&str>) -> Result<Value> {
-        program.arg("--work").arg(&self.work).args(["--teacher", case.teacher, "--student", case.student, "--data", data]);
+        program.arg("--work").arg(&self.work).args([
+            "--teacher",
+            case.teacher,
+            "--student",
+            case.student,
+            "--data",
+            data,
+        ]);
         program.args(["--batch", &case.batch.to_string(), "--warm", &self.warm.to_string()]);
         program.args(["--threads", &self.threads.to_string(), "--device", &self.device]);
         program.args(dropout.iter().flat_map(|rate| ["--dropout", rate]));

@@ -121,14 +121,18 @@ pub(super) fn engines_table(training: &Training) -> String {
             );
         }
     }
-    let energy = training.cases.iter().flat_map(|case| &case.runs).any(|run| run.median(|r| r.joules_per_token).is_some());
+    let energy =
+        training.cases.iter().flat_map(|case| &case.runs).any(|run| run.median(|r| r.joules_per_token).is_some());
     let differences = training.cases.iter().filter_map(|case| case.loss_difference);
     let sizes: Vec<String> = training
         .cases
         .iter()
         .filter_map(|case| {
             let round = case.runs.first()?.rounds.first()?;
-            Some(format!("{}: {} steps of {} texts, {:.0} tokens a step", case.name, round.steps, case.batch, round.tokens_per_step))
+            Some(format!(
+                "{}: {} steps of {} texts, {:.0} tokens a step",
+                case.name, round.steps, case.batch, round.tokens_per_step
+            ))
         })
         .collect();
     out += &format!(
@@ -148,11 +152,13 @@ pub(super) fn cache_table(training: &Training) -> String {
          |---|---|---|---|---|---|---|\n",
     );
     for case in &training.cases {
-        let (Some(live), Some(cached)) = (case.find(false, "in each step"), case.find(false, "cached")) else { continue };
+        let (Some(live), Some(cached)) = (case.find(false, "in each step"), case.find(false, "cached")) else {
+            continue;
+        };
         let seconds: Vec<Option<f64>> = cached.rounds.iter().map(|round| round.cache_seconds).collect();
-        let (first, later) = seconds.split_first().map_or((None, None), |(first, rest)| {
-            (*first, median(rest.iter().flatten().copied().collect()))
-        });
+        let (first, later) = seconds
+            .split_first()
+            .map_or((None, None), |(first, rest)| (*first, median(rest.iter().flatten().copied().collect())));
         // All steps of an epoch, the warming ones too, fill the cache.
         let tokens = cached.rounds.first().map_or(0.0, |round| round.tokens_per_step * (round.steps + 4) as f64);
         let bytes = cached.rounds.first().and_then(|round| round.cache_bytes);
@@ -172,7 +178,8 @@ pub(super) fn cache_table(training: &Training) -> String {
 
 impl Training {
     fn circumstances(&self) -> String {
-        let loads = || self.cases.iter().flat_map(|case| &case.runs).flat_map(|run| &run.rounds).filter_map(|round| round.load);
+        let loads =
+            || self.cases.iter().flat_map(|case| &case.runs).flat_map(|run| &run.rounds).filter_map(|round| round.load);
         let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "-".to_owned());
         format!(
             "Medians of {} rounds in turns, {}, {} threads, {}, dropout {} on both sides. {}, {} ({} cores), {}, load {:.1} \
