@@ -13,6 +13,7 @@ pub mod files;
 pub mod finetune;
 pub mod graph;
 pub mod measure;
+pub mod memory;
 pub mod objective;
 pub mod pack;
 pub mod pipeline;

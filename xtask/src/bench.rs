@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: the library's own benchmarks, and their results as one file.
 
+pub mod train;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,10 +20,21 @@ Packs the teacher (all-MiniLM-L6-v2) as an fp32 and an int8 bundle and runs the 
 them: tokenizing, post-processing, whole calls by length and batch, what a call costs beyond a bare ONNX
 Runtime run, and memory. Takes about ten minutes; let the machine do nothing else.
 
+With `train`: distils in turns with limbeck and with PyTorch and transformers (the same teacher, student, data, losses,
+batches and threads; first it compares their losses), and with and without the teacher cache. Takes about half an hour and
+a Python environment in the cache (gigabytes; needs Python 3.11 or newer).
+
 Usage: cargo xtask bench [--save]
+       cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
 
 Options:
-  --save   write sdk/benches/results/library.json, from which `cargo xtask docs` makes docs/benchmarks.md
+  --save        write sdk/benches/results/library.json, or export/benches/results/training.json, from which
+                `cargo xtask docs` makes docs/benchmarks.md and docs/training-speed.md
+  --rounds N    turns (3)
+  --pools N     length of an epoch of short texts, in 16 batches, 1 to 4 (4)
+  --threads N   threads of each side (2)
+  --device X    where both sides train (cpu)
+  --only X      only the cases whose name contains X
 ";
 
 /// Where the results stand.
@@ -32,6 +45,9 @@ pub const RESULTS: &str = "sdk/benches/results/library.json";
 /// # Errors
 /// A step fails.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    if arguments.flag("train") {
+        return train::run(arguments);
+    }
     let save = arguments.flag("--save");
     arguments.finish()?;
     let engines = Engines::ready()?;

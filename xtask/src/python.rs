@@ -1,10 +1,10 @@
-//! Python packages that tests run: the ONNX checker.
+//! Python packages that tests and benchmarks run: the ONNX checker; PyTorch and transformers.
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cache::Cache;
 use crate::command::{command, repository};
@@ -59,6 +59,32 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     }
     fs::rename(&target, &folder).with_context(|| format!("moving the packages to {}", folder.display()))?;
     Ok(folder)
+}
+
+/// The `python` of an environment with PyTorch and transformers as `tests/parity/requirements.txt` pins them, in the
+/// cache; made and filled when it is missing.
+///
+/// # Errors
+/// No Python with venv, or the packages cannot be had.
+pub fn references(cache: &Cache) -> Result<PathBuf> {
+    let _lock = cache.lock()?;
+    let venv = cache.root().join("references-venv");
+    let python = venv.join("bin").join("python");
+    let succeed = |mut command: Command, what: &str| -> Result<()> {
+        let status = command.status().with_context(|| format!("running {what}"))?;
+        ensure!(status.success(), "{what} failed ({status}); its words are above");
+        Ok(())
+    };
+    if !python.is_file() {
+        space::require(cache.root(), 9_000_000_000, "PyTorch with its CUDA libraries")?;
+        let mut make = command("python3");
+        make.args(["-m", "venv"]).arg(&venv);
+        succeed(make, "python3 -m venv (Debian: apt-get install python3-venv)")?;
+    }
+    let mut pip = command(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", "tests/parity/requirements.txt"]);
+    succeed(pip, "pip install")?;
+    Ok(python)
 }
 
 /// `3.11`, of `python3`.

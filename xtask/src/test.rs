@@ -13,7 +13,7 @@ use crate::docs;
 use crate::engines::Engines;
 use crate::pins;
 use crate::progress::time;
-use crate::{space, tools};
+use crate::{python, tools};
 
 /// `--help`.
 pub const HELP: &str = "\
@@ -273,22 +273,8 @@ fn list_tests(engines: &Engines) -> Result<ExitCode> {
 /// Makes the reference values of `tests/parity` anew.
 fn make_references(engines: &Engines) -> Result<()> {
     let cache = Cache::locate()?;
-    let _lock = cache.lock()?;
-    let venv = cache.root().join("references-venv");
-    let python = venv.join("bin").join("python");
     println!("\n== references");
-    if !python.is_file() {
-        space::require(cache.root(), 9_000_000_000, "PyTorch with its CUDA libraries")?;
-        succeed(
-            command("python3").args(["-m", "venv"]).arg(&venv),
-            "python3 -m venv (Debian: apt-get install python3-venv)",
-        )?;
-    }
-    let mut pip = command(&python);
-    succeed(
-        pip.args(["-m", "pip", "install", "--no-cache-dir", "-r", "tests/parity/requirements.txt"]),
-        "pip install",
-    )?;
+    let python = python::references(&cache)?;
     let mut make = command(&python);
     make.arg("tests/parity/make_references.py").arg("--minilm").arg(&engines.teacher);
     succeed(&mut make, "tests/parity/make_references.py")?;

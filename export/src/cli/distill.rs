@@ -71,6 +71,7 @@ pub(super) struct Distill {
 
 impl Distill {
     pub(super) fn run(self) -> Result<ExitCode> {
+        limbeck_export::memory::keep_freed_memory();
         let mut recipe = Recipe::read(&self.recipe)?;
         if !self.seeds.is_empty() {
             recipe = recipe.with_seeds(self.seeds)?;

@@ -98,6 +98,7 @@ impl Finetune {
     }
 
     pub(super) fn run(self) -> Result<ExitCode> {
+        limbeck_export::memory::keep_freed_memory();
         let goal = self.goal()?;
         let processes = self.parallel.join()?;
         let schema = self.columns.schema_for(goal, &self.task.task())?;

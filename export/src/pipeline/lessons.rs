@@ -12,11 +12,22 @@ use super::teacher::Teacher;
 use super::wanted::{LOGITS, Wanted};
 use crate::arch::Model;
 use crate::data::{Batch, EncodedExample, Goal, Rows};
-use crate::distill::{CacheKey, TeacherCache, read_teacher_file, rows_sha256};
+use crate::distill::{CacheKey, Field, TeacherCache, read_teacher_file, rows_sha256};
 use crate::recipe::{Recipe, TeacherState, Texts};
+
+/// Where a stage's teacher outputs come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Computed once and kept on disk.
+    Cache,
+    /// Computed anew in every step: what the cache is measured against.
+    EachStep,
+}
 
 /// What one teacher gives for a set of examples.
 enum Outputs {
+    /// By side, computed when asked for.
+    Live(Vec<Side>),
     /// By side: of pairs that are read apart there are two.
     Cached(Vec<TeacherCache>),
     /// `[examples, labels]`, from a file.
@@ -47,6 +58,7 @@ impl Lessons {
         state: TeacherState,
         wanted: &Wanted,
         student: &Tokens,
+        source: Source,
     ) -> Result<Self> {
         if let Some(answers) = &run.recipe.teacher.answers {
             return Self::from_file(run, &run.options.data.join(answers), student);
@@ -69,10 +81,15 @@ impl Lessons {
                     teacher.name
                 );
             }
-            let model = teacher.model(state)?;
-            let make = |examples: &[EncodedExample]| cached(run, teacher, &model, state, &wanted, examples);
-            lessons.train.push((weight, Outputs::Cached(make(&tokens.train)?)));
-            lessons.dev.push((weight, Outputs::Cached(make(&tokens.dev)?)));
+            let make = |examples: &[EncodedExample]| {
+                let sides = Side::of(run, teacher, state, &wanted, examples)?;
+                Ok::<_, anyhow::Error>(match source {
+                    Source::Cache => Outputs::Cached(cached(run, teacher, state, &sides)?),
+                    Source::EachStep => Outputs::Live(sides),
+                })
+            };
+            lessons.train.push((weight, make(&tokens.train)?));
+            lessons.dev.push((weight, make(&tokens.dev)?));
         }
         Ok(lessons)
     }
@@ -87,6 +104,15 @@ impl Lessons {
         ensure!(student.train.len() == texts.len(), "a teacher's answers as a file cannot be used on augmented rows");
         run.reporter.note(&format!("Teacher: answers to {} of {} rows", file.matched, texts.len()));
         Ok(Self { train: vec![(1.0, Outputs::Answers(file.logits))], dev: Vec::new(), goal: run.data.goal })
+    }
+
+    /// Bytes of all caches.
+    pub(super) fn bytes(&self) -> u64 {
+        let sizes = self.train.iter().chain(&self.dev).map(|(_, outputs)| match outputs {
+            Outputs::Cached(sides) => sides.iter().map(TeacherCache::size_bytes).sum(),
+            Outputs::Live(_) | Outputs::Answers(_) => 0,
+        });
+        sizes.sum()
     }
 
     /// Whether dev can be compared with the teacher too.
@@ -111,6 +137,12 @@ impl Lessons {
             let asked: Vec<&str> =
                 fields.iter().map(String::as_str).filter(|name| index == 0 || *name == LOGITS).collect();
             let found = match outputs {
+                Outputs::Live(sides) => {
+                    let mut found =
+                        tch::no_grad(|| sides.get(side).context("the teacher has no such side")?.outputs(indices))?;
+                    found.retain(|name, _| asked.contains(&name.as_str()));
+                    found
+                }
                 Outputs::Cached(sides) => {
                     let cache = sides.get(side).context("the teacher has no such side")?;
                     cache.batch(indices, &asked, device)?
@@ -169,28 +201,62 @@ fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
         && first.iter().zip(second).all(|(a, b)| a.ids.len() == b.ids.len() && a.partner.len() == b.partner.len())
 }
 
-/// A teacher's outputs for examples, by side.
-fn cached(
-    run: &Run,
-    teacher: &Teacher,
-    model: &Model,
-    state: TeacherState,
-    wanted: &Wanted,
-    examples: &[EncodedExample],
-) -> Result<Vec<TeacherCache>> {
-    let device = run.options.device;
-    let labels = run.data.labels.len();
-    let sides = if examples.iter().any(|example| !example.partner.is_empty()) { 2 } else { 1 };
-    let mut caches = Vec::new();
-    for side in 0..sides {
-        let own: Vec<EncodedExample> = examples
-            .iter()
-            .map(|example| match side {
+/// The texts of one side of a set of examples, and the teacher that reads them.
+struct Side {
+    model: Model,
+    wanted: Wanted,
+    examples: Vec<EncodedExample>,
+    fields: Vec<Field>,
+    pad_id: usize,
+    types: bool,
+    device: Device,
+}
+
+impl Side {
+    /// One, or two where the texts of a pair are read each by itself.
+    fn of(
+        run: &Run,
+        teacher: &Teacher,
+        state: TeacherState,
+        wanted: &Wanted,
+        examples: &[EncodedExample],
+    ) -> Result<Vec<Self>> {
+        let sides = if examples.iter().any(|example| !example.partner.is_empty()) { 2 } else { 1 };
+        let own = |side| {
+            let own = examples.iter().map(|example| match side {
                 0 => EncodedExample { partner: Vec::new(), ..example.clone() },
                 _ => EncodedExample::new(example.partner.clone(), example.target.clone()),
+            });
+            own.collect()
+        };
+        (0..sides)
+            .map(|side| {
+                Ok(Self {
+                    model: teacher.model(state)?,
+                    wanted: wanted.clone(),
+                    examples: own(side),
+                    fields: wanted.fields(&teacher.config, run.data.goal, run.data.labels.len()),
+                    pad_id: teacher.config.pad_id,
+                    types: teacher.types(),
+                    device: run.options.device,
+                })
             })
-            .collect();
-        let rows = own.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
+            .collect()
+    }
+
+    /// The teacher's outputs for some examples, padded as the longest of them.
+    fn outputs(&self, indices: &[usize]) -> Result<BTreeMap<String, Tensor>> {
+        let batch = Batch::new(&self.examples, indices.to_vec(), self.pad_id, self.device);
+        let types = batch.types.as_ref().filter(|_| self.types);
+        self.wanted.gather(&self.model.forward(&batch.ids, &batch.mask, types, &self.wanted.capture(), false))
+    }
+}
+
+/// The outputs on disk, by side.
+fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> Result<Vec<TeacherCache>> {
+    let mut caches = Vec::new();
+    for side in sides {
+        let rows = side.examples.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
             teacher: format!(
                 "{}-{}",
@@ -200,18 +266,12 @@ fn cached(
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,
-            fields: wanted.fields(&teacher.config, run.data.goal, labels),
+            fields: side.fields.clone(),
         };
-        let lengths: Vec<usize> = own.iter().map(|example| example.ids.len()).collect();
+        let lengths: Vec<usize> = side.examples.iter().map(|example| example.ids.len()).collect();
         let mut cache = TeacherCache::open(&run.options.cache, &key, &lengths, run.reporter)?;
-        let capture = wanted.capture();
-        let mut compute = |indices: &[usize]| {
-            let batch = Batch::new(&own, indices.to_vec(), teacher.config.pad_id, device);
-            let types = batch.types.as_ref().filter(|_| teacher.types());
-            wanted.gather(&model.forward(&batch.ids, &batch.mask, types, &capture, false))
-        };
         if run.leads() {
-            cache.fill(&mut compute, run.reporter)?;
+            cache.fill(&mut |indices| side.outputs(indices), run.reporter)?;
         }
         run.group.barrier()?;
         if !run.leads() {

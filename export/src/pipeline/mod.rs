@@ -6,6 +6,8 @@ mod lesson;
 mod lessons;
 mod masked;
 mod run;
+#[doc(hidden)]
+pub mod speed;
 mod student;
 mod teacher;
 mod wanted;

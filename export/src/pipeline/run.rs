@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::DistillOptions;
 use super::data::{PreparedData, TextSets, Tokens};
 use super::lesson::{Lesson, Needs};
-use super::lessons::{Lessons, Set};
+use super::lessons::{Lessons, Set, Source};
 use super::masked::{MaskedText, student_names};
 use super::teacher::Teacher;
 use crate::arch::{Model, ModelConfig, Params};
@@ -249,7 +249,7 @@ impl Run<'_> {
         };
         let lessons = match needs.teacher() {
             Some(wanted) if masked.is_none() => {
-                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens)?)
+                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens, Source::Cache)?)
             }
             _ => None,
         };

@@ -1,6 +1,7 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
 mod tables;
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use tables::{Library, cases_table, memory_table, overhead_table, results_table, 
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md, docs/benchmarks.md, docs/tasks.md and docs/packaging.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md, docs/tasks.md, docs/packaging.md and
+docs/training-speed.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
 NAME is
@@ -26,6 +28,8 @@ NAME is
   speed       from sdk/benches/results/*.json but library.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
+  training, training-cache
+              from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
 
@@ -35,7 +39,8 @@ Options:
   --check   write nothing; fail if a page differs from what would be written
 ";
 
-const PAGES: [&str; 4] = ["README.md", "docs/benchmarks.md", "docs/tasks.md", "docs/packaging.md"];
+const PAGES: [&str; 5] =
+    ["README.md", "docs/benchmarks.md", "docs/tasks.md", "docs/packaging.md", "docs/training-speed.md"];
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
 const TASKS: &str = "examples/recipes/tasks/results.json";
@@ -90,6 +95,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let path = root.join(page);
     let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
+    let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
         // A report of schema 1 stands there until the recipe is run again.
         "results" => Ok(results_table(&read_schema(&root.join(REPORT), &[1, 2])?)),
@@ -98,6 +104,8 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "parts" => Ok(cases_table(&library()?, false)),
         "overhead" => Ok(overhead_table(&library()?)),
         "memory" => Ok(memory_table(&library()?)),
+        "training" => Ok(training::engines_table(&trained()?)),
+        "training-cache" => Ok(training::cache_table(&trained()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
         "sizes" => sizes::table(&read(&root.join(sizes::RESULTS))?),
         other => bail!("{page} asks for the table `{other}`, which is none of those of `cargo xtask docs --help`"),

@@ -19,10 +19,10 @@ pub(super) struct Report {
 }
 
 #[derive(Deserialize)]
-struct Machine {
-    cpu: String,
-    cores: usize,
-    os: String,
+pub(super) struct Machine {
+    pub cpu: String,
+    pub cores: usize,
+    pub os: String,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,201 @@
+//! A stage of `limbeck distill` with its steps timed: for the benchmark of training (`export/benches/train.rs`), which
+//! compares it with PyTorch on the same models, texts and batches. No part of the interface.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use tch::Device;
+
+use super::DistillOptions;
+use super::data::{TextSets, Tokens, prepare};
+use super::lesson::{Lesson, Needs};
+use super::lessons::{Lessons, Set, Source};
+use super::run::Run;
+use super::teacher::Teacher;
+use crate::arch::{Model, Params};
+use crate::checkpoint;
+use crate::data::Encoder;
+use crate::objective::Pupil;
+use crate::progress::{Output, Reporter};
+use crate::recipe::Recipe;
+use crate::train::{Alone, Stage, train};
+
+/// What is trained.
+pub struct Setting {
+    /// Its first stage is run.
+    pub recipe: Recipe,
+    /// The folder of its data.
+    pub data: PathBuf,
+    /// Folders of finished models; the student's may hold `distill.safetensors`, the maps to the teacher's width.
+    pub teacher: PathBuf,
+    /// As `teacher`.
+    pub student: PathBuf,
+    /// Where the teacher's outputs are kept; without it the teacher runs in every step.
+    pub cache: Option<PathBuf>,
+    /// Scratch.
+    pub out: PathBuf,
+    /// Where it trains.
+    pub device: Device,
+    /// The student's dropout in place of its own.
+    pub dropout: Option<f64>,
+}
+
+/// How it went.
+#[derive(Debug, Default, Serialize)]
+pub struct Timed {
+    /// Computing the cache and writing it, or verifying what is there.
+    pub cache_seconds: Option<f64>,
+    /// Its size.
+    pub cache_bytes: Option<u64>,
+    /// Every step.
+    pub steps: Vec<TimedStep>,
+}
+
+/// A training step.
+#[derive(Debug, Serialize)]
+pub struct TimedStep {
+    /// Its examples, from 0, in the order of the file.
+    pub indices: Vec<usize>,
+    /// Tokens of text.
+    pub tokens: usize,
+    /// Tokens with padding.
+    pub padded: usize,
+    /// The loss.
+    pub loss: f64,
+    /// From its loss to the next step's, or to the end of the epoch: the forward passes, the backward pass, the
+    /// optimizer, and the making of a batch.
+    pub seconds: f64,
+}
+
+/// Trains through `train` and `Lesson` as a run does; evaluation and saving are not counted. `started` is called before
+/// the step of this number.
+///
+/// # Errors
+/// Folders or data that do not fit.
+pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
+    let Setting { recipe, device, out, .. } = setting;
+    let reporter = Reporter::new(Output::Silent);
+    let options = DistillOptions {
+        teachers: vec![setting.teacher.clone()],
+        student: None,
+        data: setting.data.clone(),
+        out: out.clone(),
+        cache: setting.cache.clone().unwrap_or_else(|| out.join("cache")),
+        masked_lm: None,
+        device: *device,
+        runtime: None,
+        checkpoint_every: Duration::MAX,
+        ablate: false,
+        commit: None,
+    };
+    let data = prepare(recipe, &setting.data)?;
+    let sets = TextSets::new(recipe, &data, &setting.data, None, &reporter)?;
+    let run = Run { recipe, options: &options, data: &data, sets: &sets, reporter: &reporter, group: &Alone };
+    let stage = recipe.stages.first().context("the recipe has no stage")?;
+    let teachers = [finished(&run, &setting.teacher)?];
+    let mut student = finished(&run, &setting.student)?;
+    if let Some(rate) = setting.dropout {
+        let config = &mut student.config;
+        (config.embedding_dropout, config.hidden_dropout, config.attention_dropout, config.head_dropout) =
+            (rate, rate, rate, rate);
+    }
+    let params = with_maps(&student.params, &setting.student)?;
+    let needs = Needs::of(stage, &student.config, Some(&teachers[0].config))?;
+    for (name, shape) in needs.projections() {
+        let found = params.get(name).map(tch::Tensor::size);
+        ensure!(found.as_deref() == Some(&shape), "distill.safetensors has no `{name}` of {shape:?}, but {found:?}");
+    }
+    let Tokens { train: examples, .. } = run.encode(stage.on, &student.encoder)?;
+    let before = Instant::now();
+    let source = if setting.cache.is_some() { Source::Cache } else { Source::EachStep };
+    let wanted = needs.teacher().context("the stage has no teacher")?;
+    let tokens = run.encode(stage.on, &student.encoder)?;
+    let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, &tokens, source)?;
+    let cache_seconds = setting.cache.is_some().then(|| before.elapsed().as_secs_f64());
+    let model = Model::new(&params, &student.config, student.info.head);
+    let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: student.types() };
+    let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons: Some(&lessons), masked: None, params: &params };
+    let options = stage.train.as_ref().unwrap_or(&recipe.student.train);
+    let setting_of_stage = Stage {
+        name: "speed",
+        folder: out,
+        params: &params,
+        examples: &examples,
+        pad_id: student.config.pad_id,
+        options,
+        seed: recipe.seeds[0],
+        identity: "speed",
+        checkpoint_every: Duration::MAX,
+        stop_before: None,
+        group: &Alone,
+    };
+    let steps = RefCell::new(Vec::<(TimedStep, Instant)>::new());
+    let end_of_step = || {
+        if let Some((step, begun)) = steps.borrow_mut().last_mut()
+            && step.seconds == 0.0
+        {
+            step.seconds = begun.elapsed().as_secs_f64();
+        }
+    };
+    train(
+        &setting_of_stage,
+        &reporter,
+        &|batch, done| {
+            end_of_step();
+            started(steps.borrow().len());
+            let begun = Instant::now();
+            let loss = lesson.loss(batch, Set::Train, done, true)?;
+            let step = TimedStep {
+                indices: batch.indices.clone(),
+                tokens: batch.tokens,
+                padded: batch.ids.numel(),
+                loss: loss.total.double_value(&[]),
+                seconds: 0.0,
+            };
+            steps.borrow_mut().push((step, begun));
+            Ok(loss)
+        },
+        &|| {
+            end_of_step();
+            Ok(0.0)
+        },
+    )?;
+    crate::train::discard_checkpoint(out);
+    let cache_bytes = setting.cache.is_some().then(|| lessons.bytes());
+    Ok(Timed { cache_seconds, cache_bytes, steps: steps.into_inner().into_iter().map(|(step, _)| step).collect() })
+}
+
+/// A model that is ready for the task, without the demand that it be good at it: speed does not depend on that.
+fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
+    let (config, info) = checkpoint::read_model_config(folder)?;
+    let params = checkpoint::load(folder, info.head, run.options.device)?.params;
+    let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, run.recipe.max_tokens, config.vocab_size)?;
+    let identity = checkpoint::weights_sha256(folder)?;
+    let name = folder.display().to_string();
+    Ok(Teacher {
+        name,
+        config,
+        info,
+        pooling: None,
+        params,
+        pretrained: None,
+        masked_lm: None,
+        outcome: None,
+        identity,
+        encoder,
+    })
+}
+
+fn with_maps(params: &Params, folder: &Path) -> Result<Params> {
+    let mut tensors: BTreeMap<String, tch::Tensor> =
+        params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    let maps = folder.join("distill.safetensors");
+    if maps.is_file() {
+        tensors.extend(checkpoint::read_tensors(&maps)?);
+    }
+    Ok(Params::new(tensors, params.device()))
+}

@@ -1,0 +1,299 @@
+"""The peer of `cargo xtask bench train`: the same distillation in PyTorch and transformers.
+
+    python train_speed.py prepare --minilm FOLDER --mpnet FOLDER --sentiment FOLDER --work FOLDER --rows-short N --rows-long N
+    python train_speed.py run --work FOLDER --losses layers --teacher teacher --student narrow --data short --batch 32 ...
+
+`prepare` makes models and data for both sides; `run` trains and prints its steps with their times as JSON. The losses
+are those of export/benches/train/*.toml, written as PyTorch users have them.
+"""
+
+import argparse
+import json
+import random
+import resource
+import shutil
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, MPNetForSequenceClassification
+from transformers import get_linear_schedule_with_warmup
+from transformers.models.bert.modeling_bert import BertSelfAttention
+
+MAX_TOKENS = 128
+LABELS = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
+
+
+# ---- prepare
+
+
+def write_rows(folder, rows, few):
+    """A data set, and one of `few` rows for comparing losses."""
+    dev, test, train = rows[:16], rows[16:32], rows[32:]
+    for place, train in ((folder, train), (folder.with_name(f"{folder.name}-check"), train[:few])):
+        place.mkdir(parents=True, exist_ok=True)
+        for name, part in {"dev": dev, "test": test, "train": train}.items():
+            lines = [json.dumps({"text": text, "label": label}) for text, label in part]
+            (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def prepare(args):
+    torch.manual_seed(7)
+    random.seed(7)
+    files = [json.loads((args.sentiment / f"{name}.json").read_text()) for name in ("amazon", "imdb", "yelp")]
+    labelled = [[row for row in rows if row["class"] is not None] for rows in files]
+    sentences = [[(row["text"].strip(), LABELS["id2label"][row["class"]]) for row in rows] for rows in labelled]
+    tokenizer = AutoTokenizer.from_pretrained(args.minilm)
+
+    seen, short = set(), []
+    for text, label in [row for rows in sentences for row in rows]:
+        if text.lower() not in seen:
+            seen.add(text.lower())
+            short.append((text, label))
+    random.shuffle(short)
+    if len(short) < args.rows_short + 32:
+        raise SystemExit(f"there are {len(short) - 32} sentences, {args.rows_short} are asked for")
+    write_rows(args.work / "short", short[: args.rows_short + 32], 160)
+
+    # Texts that fill MAX_TOKENS: sentences of one file in a row, from every second one on.
+    long = []
+    for rows in sentences:
+        for start in range(0, len(rows), 2):
+            text, end = rows[start][0], start + 1
+            while end < len(rows) and len(tokenizer(text)["input_ids"]) < MAX_TOKENS:
+                text, end = f"{text} {rows[end][0]}", end + 1
+            if len(tokenizer(text)["input_ids"]) >= MAX_TOKENS:
+                long.append((text, rows[start][1]))
+    random.shuffle(long)
+    if len(long) < args.rows_long + 32:
+        raise SystemExit(f"there are {len(long) - 32} long texts, {args.rows_long} are asked for")
+    write_rows(args.work / "long", long[: args.rows_long + 32], 80)
+
+    def save(model, name, source):
+        folder = args.work / name
+        model.save_pretrained(folder)
+        shutil.copy(source / "tokenizer.json", folder)
+        return folder
+
+    teacher = BertForSequenceClassification.from_pretrained(args.minilm, **LABELS)
+    save(teacher, "teacher", args.minilm)
+    base = MPNetForSequenceClassification.from_pretrained(args.mpnet, **LABELS)
+    save(base, "base-teacher", args.mpnet)
+    config = teacher.config.to_dict()
+    narrow = BertConfig(**{**config, "num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200})
+    maps = {f"distill.{name}.weight": torch.randn(384, 312) / 312**0.5 for name in ("hidden", "embeddings")}
+    save_file(maps, save(BertForSequenceClassification(narrow), "narrow", args.minilm) / "distill.safetensors")
+    three = BertForSequenceClassification(BertConfig(**{**config, "num_hidden_layers": 3}))
+    state = teacher.state_dict()
+    for to, source in enumerate((0, 3, 5)):
+        prefix = f"bert.encoder.layer.{source}."
+        for name in [name for name in state if name.startswith(prefix)]:
+            three.state_dict()[name.replace(prefix, f"bert.encoder.layer.{to}.")].copy_(state[name])
+    for name in [name for name in state if not name.startswith("bert.encoder.layer.")]:
+        three.state_dict()[name].copy_(state[name])
+    save(three, "three", args.minilm)
+    maps = {"distill.hidden.weight": torch.randn(768, 384) / 384**0.5}
+    save_file(maps, save(three, "three-of-base", args.minilm) / "distill.safetensors")
+
+
+# ---- run
+
+
+class AttentionWithScores(BertSelfAttention):
+    """transformers' eager attention, giving the scores before the mask in place of the probabilities: what TinyBERT's
+    released modeling.py does, since no model of transformers returns scores."""
+
+    def forward(self, hidden_states, attention_mask=None, head_mask=None, output_attentions=False, **_):
+        batch, length, _ = hidden_states.shape
+
+        def heads(x):
+            return x.view(batch, length, self.num_attention_heads, self.attention_head_size).transpose(1, 2)
+
+        query, key, value = heads(self.query(hidden_states)), heads(self.key(hidden_states)), heads(self.value(hidden_states))
+        scores = torch.matmul(query, key.transpose(-1, -2)) / self.attention_head_size**0.5
+        masked = scores if attention_mask is None else scores + attention_mask
+        weights = self.dropout(F.softmax(masked, dim=-1))
+        context = torch.matmul(weights, value).permute(0, 2, 1, 3).contiguous().view(batch, length, self.all_head_size)
+        return context, scores
+
+
+class LayerLosses(torch.nn.Module):
+    """TinyBERT's (Jiao 2020, section 3.1), without padding; the student's m-th of 4 layers learns from the 6-layer
+    teacher's layer m 6 / 4, rounded half up."""
+
+    STUDENT_FROM = (2, 3, 5, 6)
+
+    def __init__(self, maps):
+        super().__init__()
+        self.hidden = torch.nn.Parameter(maps["distill.hidden.weight"])
+        self.embeddings = torch.nn.Parameter(maps["distill.embeddings.weight"])
+
+    def forward(self, student, teacher, batch):
+        keep = batch["attention_mask"].float()
+        tokens = keep.sum()
+        pairs = keep[:, None, :, None] * keep[:, None, None, :]
+
+        def states(own, other, weight):
+            squares = (F.linear(own, weight) - other).square().mean(-1)
+            return (squares * keep).sum() / tokens
+
+        loss = states(student.hidden_states[0], teacher.hidden_states[0], self.embeddings)
+        for layer, source in enumerate(self.STUDENT_FROM):
+            loss = loss + states(student.hidden_states[layer + 1], teacher.hidden_states[source], self.hidden)
+            squares = (student.attentions[layer] - teacher.attentions[source - 1]).square() * pairs
+            loss = loss + squares.sum() / (pairs.sum() * squares.shape[1])
+        return loss
+
+
+class AnswerLosses(torch.nn.Module):
+    """DistilBERT's (distiller.py): soft targets at temperature 2, labels, and the cosine of the last hidden states."""
+
+    def forward(self, student, teacher, batch):
+        soft = F.kl_div(
+            F.log_softmax(student.logits / 2, -1), F.softmax(teacher.logits / 2, -1), reduction="batchmean"
+        )
+        labels = F.cross_entropy(student.logits, batch["labels"])
+        mask = batch["attention_mask"].unsqueeze(-1).expand_as(student.hidden_states[-1]).bool()
+        width = student.hidden_states[-1].shape[-1]
+        own = torch.masked_select(student.hidden_states[-1], mask).view(-1, width)
+        other = torch.masked_select(teacher.hidden_states[-1], mask).view(-1, width)
+        cosine = F.cosine_embedding_loss(own, other, own.new_ones(own.shape[0]))
+        return 5.0 * 4.0 * soft + 2.0 * labels + cosine
+
+
+def joules():
+    """What the processor packages have used, where RAPL is readable."""
+    try:
+        packages = [path for path in Path("/sys/class/powercap").iterdir() if path.name.count(":") == 1]
+        readings = [int((path / "energy_uj").read_text()) / 1e6 for path in packages]
+    except OSError:
+        return None
+    return sum(readings) if readings else None
+
+
+def resident_mb(field):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def run(args):
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(7)
+    layers = args.losses == "layers"
+    attention = "eager" if layers else "sdpa"
+    dropout = {}
+    if args.dropout is not None:
+        dropout = {"hidden_dropout_prob": args.dropout, "attention_probs_dropout_prob": args.dropout}
+
+    def load(name, **more):
+        model = BertForSequenceClassification.from_pretrained(args.work / name, attn_implementation=attention, **more)
+        if layers:
+            for layer in model.bert.encoder.layer:
+                layer.attention.self.__class__ = AttentionWithScores
+        return model.to(args.device)
+
+    teacher, student = load(args.teacher).eval(), load(args.student, **dropout).train()
+    teacher.requires_grad_(False)
+    tokenizer = AutoTokenizer.from_pretrained(args.work / args.student)
+    rows = [json.loads(line) for line in (args.work / args.data / "train.jsonl").read_text().splitlines()]
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    examples = [(index, ids, LABELS["label2id"][row["label"]]) for index, (ids, row) in enumerate(zip(encoded, rows))]
+
+    def collate(chosen):
+        batch = tokenizer.pad({"input_ids": [ids for _, ids, _ in chosen]}, padding="longest", return_tensors="pt")
+        batch["labels"] = torch.tensor([label for _, _, label in chosen])
+        return [index for index, _, _ in chosen], batch.to(args.device)
+
+    if args.batches == "shuffled":
+        loader = DataLoader(examples, batch_size=args.batch, shuffle=True, collate_fn=collate)
+    else:
+        # limbeck's own batches, of like lengths.
+        order = json.loads(Path(args.batches).read_text())
+        loader = DataLoader(examples, batch_sampler=order, collate_fn=collate)
+
+    if layers:
+        from safetensors.torch import load_file
+
+        losses = LayerLosses(load_file(args.work / args.student / "distill.safetensors")).to(args.device)
+    else:
+        losses = AnswerLosses()
+    named = [*student.named_parameters(), *((f"map.{name}", value) for name, value in losses.named_parameters())]
+    plain = [value for name, value in named if name.endswith("bias") or "LayerNorm" in name]
+    decayed = [value for name, value in named if not (name.endswith("bias") or "LayerNorm" in name)]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
+    # Rounded half up, as in limbeck; Python's own `round` goes to the even number.
+    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * len(loader) + 0.5), len(loader))
+    everything = [value for _, value in named]
+
+    steps, energy, processor, resident = [], None, 0.0, resident_mb("VmRSS:")
+    begun = time.perf_counter()
+    for indices, batch in loader:
+        if len(steps) == args.warm:
+            energy, processor = joules(), time.process_time()
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        with torch.no_grad():
+            taught = teacher(**inputs, output_hidden_states=True, output_attentions=layers)
+        given = student(**inputs, output_hidden_states=True, output_attentions=layers)
+        loss = losses(given, taught, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(everything, 1.0)
+        optimizer.step()
+        schedule.step()
+        value, now = loss.item(), time.perf_counter()
+        tokens = int(batch["attention_mask"].sum())
+        padded = batch["input_ids"].numel()
+        steps.append({"indices": indices, "tokens": tokens, "padded": padded, "loss": value, "seconds": now - begun})
+        begun = now
+        if len(steps) == args.stop_after:
+            break
+    used, processor = joules(), time.process_time() - processor
+    print(
+        json.dumps(
+            {
+                "engine": "pytorch",
+                "timed": {"steps": steps},
+                "processor_seconds": processor,
+                "resident_mb": resident,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+                "joules": used - energy if used is not None and energy is not None else None,
+                "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+            }
+        )
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("prepare")
+    for name in ("--minilm", "--mpnet", "--sentiment", "--work"):
+        verb.add_argument(name, type=Path, required=True)
+    for name in ("--rows-short", "--rows-long"):
+        verb.add_argument(name, type=int, required=True)
+    verb.set_defaults(run=prepare)
+    verb = verbs.add_parser("run")
+    verb.add_argument("--work", type=Path, required=True)
+    verb.add_argument("--losses", choices=("layers", "answers"), required=True)
+    for name in ("--teacher", "--student", "--data"):
+        verb.add_argument(name, required=True)
+    for name in ("--batch", "--warm", "--threads"):
+        verb.add_argument(name, type=int, required=True)
+    verb.add_argument("--batches", default="shuffled", help="a JSON file of lists of row numbers, or `shuffled`")
+    verb.add_argument("--dropout", type=float)
+    verb.add_argument("--stop-after", type=int)
+    verb.add_argument("--device", default="cpu")
+    verb.set_defaults(run=run)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

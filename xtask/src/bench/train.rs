@@ -1,0 +1,365 @@
+//! `cargo xtask bench train`: training speed against PyTorch and transformers, and what the teacher cache saves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::output;
+use crate::Arguments;
+use crate::cache::Cache;
+use crate::command::{cargo, command, commit, repository};
+use crate::engines::Engines;
+use crate::{pins, python};
+
+/// Where the results stand.
+pub const RESULTS: &str = "export/benches/results/training.json";
+const PEER: &str = "tests/parity/train_speed.py";
+/// Relative difference of the losses up to which both sides do the same work.
+const TOLERANCE: f64 = 1e-4;
+/// Batches of a pool of like lengths (`data/batch.rs`): an epoch of whole pools pads as a long one does.
+const POOL: usize = 16;
+
+/// One distillation.
+struct Case {
+    name: &'static str,
+    /// A recipe in `export/benches/train`.
+    losses: &'static str,
+    teacher: &'static str,
+    student: &'static str,
+    data: &'static str,
+    batch: usize,
+    /// Whether PyTorch runs it too.
+    peer: bool,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "answers, short",
+        losses: "answers",
+        teacher: "teacher",
+        student: "three",
+        data: "short",
+        batch: 32,
+        peer: true,
+    },
+    Case {
+        name: "answers, 128",
+        losses: "answers",
+        teacher: "teacher",
+        student: "three",
+        data: "long",
+        batch: 16,
+        peer: true,
+    },
+    Case {
+        name: "layers, short",
+        losses: "layers",
+        teacher: "teacher",
+        student: "narrow",
+        data: "short",
+        batch: 32,
+        peer: true,
+    },
+    Case {
+        name: "layers, 128",
+        losses: "layers",
+        teacher: "teacher",
+        student: "narrow",
+        data: "long",
+        batch: 16,
+        peer: true,
+    },
+    Case {
+        name: "base teacher, short",
+        losses: "answers",
+        teacher: "base-teacher",
+        student: "three-of-base",
+        data: "short",
+        batch: 32,
+        peer: false,
+    },
+];
+
+/// Who trains, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// limbeck, the teacher in every step.
+    Live,
+    /// limbeck as it is: the teacher's outputs from the cache.
+    Cached,
+    /// PyTorch on limbeck's own batches.
+    PeerLike,
+    /// PyTorch on shuffled batches, padded to the longest.
+    PeerShuffled,
+}
+
+impl Way {
+    fn engine(self) -> &'static str {
+        if matches!(self, Way::Live | Way::Cached) { "limbeck" } else { "PyTorch + transformers" }
+    }
+
+    fn teacher(self) -> &'static str {
+        if self == Way::Cached { "cached" } else { "in each step" }
+    }
+
+    fn batches(self) -> &'static str {
+        if self == Way::PeerShuffled { "shuffled" } else { "like lengths" }
+    }
+}
+
+/// What all runs share.
+struct Bench {
+    program: PathBuf,
+    python: PathBuf,
+    engines: Engines,
+    work: PathBuf,
+    threads: usize,
+    warm: usize,
+    device: String,
+}
+
+/// The verb, behind `train`.
+///
+/// # Errors
+/// A step fails, or the losses of the two sides differ.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let save = arguments.flag("--save");
+    let number = |value: Option<String>, default: usize| -> Result<usize> {
+        value.map_or(Ok(default), |text| text.parse().with_context(|| format!("`{text}` is not a number")))
+    };
+    let rounds = number(arguments.value("--rounds")?, 3)?;
+    let pools = number(arguments.value("--pools")?, 4)?;
+    let threads = number(arguments.value("--threads")?, 2)?;
+    let device = arguments.value("--device")?.unwrap_or_else(|| "cpu".to_owned());
+    let only = arguments.value("--only")?.unwrap_or_default();
+    arguments.finish()?;
+    ensure!(rounds > 0 && pools > 0 && threads > 0, "--rounds, --pools and --threads must be at least 1");
+    ensure!(pools <= 4, "--pools: there are sentences for 4 pools of {POOL} batches");
+    let chosen: Vec<&Case> = CASES.iter().filter(|case| case.name.contains(&only)).collect();
+    ensure!(!chosen.is_empty(), "no case has `{only}` in its name");
+
+    // The teachers of the tests are those of the benchmark.
+    let engines = Engines::ready_for_tests()?;
+    let cache = Cache::locate()?;
+    let python = python::references(&cache)?;
+    let work = repository().join("out/bench-train");
+    fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let mut prepare = command(&python);
+    prepare.args([PEER, "prepare", "--work"]).arg(&work).arg("--minilm").arg(&engines.teacher);
+    prepare.arg("--mpnet").arg(cache.folder(&pins::ALL_MPNET));
+    prepare.arg("--sentiment").arg(cache.folder(&pins::SENTENCES));
+    prepare.args(["--rows-short", &(pools * POOL * 32).to_string()]);
+    // Their lengths are equal: fewer steps are enough.
+    prepare.args(["--rows-long", &((pools + 1) * 4 * 16).to_string()]);
+    output(&mut prepare)?;
+    let bench = Bench { program: program(&engines)?, python, engines, work, threads, warm: 4, device };
+
+    let mut cases = Vec::new();
+    let mut about = Value::Null;
+    for case in chosen {
+        eprintln!("{}", case.name);
+        cases.push(bench.case(case, rounds, &mut about)?);
+    }
+    let results = json!({
+        "schema": 1, "date": about["date"], "commit": commit().unwrap_or_else(|| "unknown".to_owned()),
+        "machine": about["machine"], "versions": about["versions"], "device": bench.device, "threads": threads,
+        "dropout": 0.1, "precision": "fp32", "rounds": rounds, "cases": cases,
+    });
+    let text = serde_json::to_string_pretty(&results)? + "\n";
+    if save {
+        let path = repository().join(RESULTS);
+        fs::create_dir_all(path.parent().context("no folder")?)?;
+        fs::write(&path, text).with_context(|| format!("writing {RESULTS}"))?;
+        println!("{RESULTS} is written; now cargo xtask docs");
+    } else {
+        print!("{text}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Bench {
+    fn case(&self, case: &Case, rounds: usize, about: &mut Value) -> Result<Value> {
+        let difference = if case.peer { Some(self.same_losses(case)?) } else { None };
+        let batches = self.work.join("batches.json");
+        let cache = self.work.join("cache");
+        if cache.exists() {
+            fs::remove_dir_all(&cache).with_context(|| format!("removing {}", cache.display()))?;
+        }
+        let mut ways = vec![Way::Live, Way::Cached];
+        if case.peer {
+            ways.insert(1, Way::PeerLike);
+            // Where all lengths are equal it would be the same again.
+            if case.data == "short" {
+                ways.push(Way::PeerShuffled);
+            }
+        }
+        let mut found: Vec<Vec<Value>> = ways.iter().map(|_| Vec::new()).collect();
+        for round in 0..rounds {
+            // Each round begins with another, so that none always follows the same.
+            for turn in 0..ways.len() {
+                let index = (turn + round) % ways.len();
+                let (way, found) = (&ways[index], &mut found[index]);
+                let result = match way {
+                    Way::Live | Way::Cached => self.own(case, case.data, *way, None)?,
+                    Way::PeerLike => self.peer(case, case.data, Some(&batches), None)?,
+                    Way::PeerShuffled => self.peer(case, case.data, None, None)?,
+                };
+                if *way == Way::Live && round == 0 {
+                    let order: Vec<&Value> = steps(&result)?.iter().map(|step| &step["indices"]).collect();
+                    fs::write(&batches, serde_json::to_string(&order)?)?;
+                    for name in ["date", "machine"] {
+                        about[name] = result[name].clone();
+                    }
+                }
+                if let Some(versions) = result["versions"].as_object() {
+                    for (name, version) in versions {
+                        about["versions"][name] = version.clone();
+                    }
+                }
+                let summary = self.summary(&result)?;
+                eprintln!(
+                    "  {}, teacher {}, {}: {:.0} tokens/s",
+                    way.engine(),
+                    way.teacher(),
+                    way.batches(),
+                    summary["tokens_per_second"].as_f64().unwrap_or(0.0)
+                );
+                found.push(summary);
+            }
+        }
+        let runs: Vec<Value> = ways
+            .iter()
+            .zip(found)
+            .map(|(way, rounds)| {
+                json!({
+                    "engine": way.engine(), "teacher": way.teacher(), "batches": way.batches(), "rounds": rounds,
+                })
+            })
+            .collect();
+        Ok(json!({
+            "name": case.name, "losses": case.losses, "teacher": case.teacher, "student": case.student,
+            "data": case.data, "batch": case.batch, "loss_difference": difference, "runs": runs,
+        }))
+    }
+
+    /// One run in numbers.
+    fn summary(&self, result: &Value) -> Result<Value> {
+        let all = steps(result)?;
+        ensure!(all.len() > self.warm, "there are {} steps, {} warm up", all.len(), self.warm);
+        let measured = &all[self.warm..];
+        let sum = |name: &str| measured.iter().filter_map(|step| step[name].as_f64()).sum::<f64>();
+        let (tokens, seconds) = (sum("tokens"), sum("seconds"));
+        let per_token = |name: &str| result[name].as_f64().map(|used| used / tokens);
+        Ok(json!({
+            "tokens_per_second": tokens / seconds, "steps": measured.len(), "tokens_per_step": tokens / measured.len() as f64,
+            "padding": 1.0 - tokens / sum("padded"), "peak_mb": result["peak_mb"], "resident_mb": result["resident_mb"],
+            "joules_per_token": per_token("joules"),
+            "processor_seconds_per_token": per_token("processor_seconds"), "cache_seconds": result["timed"]["cache_seconds"],
+            "cache_bytes": result["timed"]["cache_bytes"], "load": load(),
+        }))
+    }
+
+    /// The largest relative difference of the losses of the first steps, on the same batches without dropout.
+    fn same_losses(&self, case: &Case) -> Result<f64> {
+        let data = format!("{}-check", case.data);
+        let own = self.own(case, &data, Way::Live, Some("0"))?;
+        let own_steps = steps(&own)?;
+        let batches = self.work.join("batches-check.json");
+        let order: Vec<&Value> = own_steps.iter().map(|step| &step["indices"]).collect();
+        fs::write(&batches, serde_json::to_string(&order)?)?;
+        let peer = self.peer(case, &data, Some(&batches), Some("0"))?;
+        let peer_steps = steps(&peer)?;
+        ensure!(
+            own_steps.len() == peer_steps.len(),
+            "{}: {} steps and {}",
+            case.name,
+            own_steps.len(),
+            peer_steps.len()
+        );
+        let mut largest: f64 = 0.0;
+        for (number, (own, peer)) in own_steps.iter().zip(peer_steps).enumerate() {
+            let loss = |step: &Value| step["loss"].as_f64().context("a step has no loss");
+            let (ours, theirs) = (loss(own)?, loss(peer)?);
+            let difference = (ours - theirs).abs() / theirs.abs();
+            ensure!(
+                difference < TOLERANCE && own["tokens"] == peer["tokens"],
+                "{}: step {number} has the loss {ours} here and {theirs} in PyTorch, with {} and {} tokens: they do not do \
+                 the same work",
+                case.name,
+                own["tokens"],
+                peer["tokens"]
+            );
+            largest = largest.max(difference);
+        }
+        eprintln!("  losses of {} steps agree within {largest:.1e}", own_steps.len());
+        Ok(largest)
+    }
+
+    fn own(&self, case: &Case, data: &str, way: Way, dropout: Option<&str>) -> Result<Value> {
+        let mut program = command(&self.program);
+        self.engines.apply(&mut program);
+        program.args(["--recipe", case.losses]);
+        if way == Way::Cached {
+            program.args(["--cache", "cache"]);
+        }
+        self.finish(program, case, data, dropout)
+    }
+
+    fn peer(&self, case: &Case, data: &str, batches: Option<&Path>, dropout: Option<&str>) -> Result<Value> {
+        let mut program = command(&self.python);
+        program.args([PEER, "run", "--losses", case.losses]);
+        if let Some(batches) = batches {
+            program.arg("--batches").arg(batches);
+        }
+        self.finish(program, case, data, dropout)
+    }
+
+    fn finish(&self, mut program: Command, case: &Case, data: &str, dropout: Option<&str>) -> Result<Value> {
+        program.arg("--work").arg(&self.work).args([
+            "--teacher",
+            case.teacher,
+            "--student",
+            case.student,
+            "--data",
+            data,
+        ]);
+        program.args(["--batch", &case.batch.to_string(), "--warm", &self.warm.to_string()]);
+        program.args(["--threads", &self.threads.to_string(), "--device", &self.device]);
+        program.args(dropout.iter().flat_map(|rate| ["--dropout", rate]));
+        // Spinning threads of one library would slow the other's measurements where cores are few.
+        program.env("OMP_NUM_THREADS", self.threads.to_string()).env("OMP_WAIT_POLICY", "PASSIVE");
+        let text = output(&mut program)?;
+        let line = text.lines().rfind(|line| line.starts_with('{')).context("the program printed no result")?;
+        serde_json::from_str(line).context("what the program printed")
+    }
+}
+
+fn steps(result: &Value) -> Result<&Vec<Value>> {
+    result["timed"]["steps"].as_array().context("the program printed no steps")
+}
+
+/// Processes that ran or waited to run, mean of the last minute.
+fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// Builds limbeck's side.
+fn program(engines: &Engines) -> Result<PathBuf> {
+    let mut build = cargo();
+    engines.apply(&mut build);
+    build.args(["bench", "--package", "limbeck-export", "--bench", "train", "--no-run"]);
+    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    for line in output(&mut build)?.lines() {
+        let message: Value = serde_json::from_str(line).unwrap_or_default();
+        if message["target"]["name"] == "train"
+            && message["target"]["kind"][0] == "bench"
+            && let Some(path) = message["executable"].as_str()
+        {
+            return Ok(path.into());
+        }
+    }
+    bail!("cargo built no benchmark `train`")
+}

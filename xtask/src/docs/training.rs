@@ -1,0 +1,204 @@
+//! The tables of `docs/training-speed.md`, as Markdown.
+
+use serde::Deserialize;
+
+use super::tables::Machine;
+
+#[derive(Deserialize)]
+pub(super) struct Training {
+    date: String,
+    commit: String,
+    machine: Machine,
+    versions: Versions,
+    device: String,
+    threads: usize,
+    dropout: f64,
+    precision: String,
+    rounds: usize,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    limbeck: String,
+    torch: Option<String>,
+    transformers: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    batch: usize,
+    loss_difference: Option<f64>,
+    runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    engine: String,
+    teacher: String,
+    batches: String,
+    rounds: Vec<Round>,
+}
+
+#[derive(Deserialize)]
+struct Round {
+    tokens_per_second: f64,
+    tokens_per_step: f64,
+    steps: usize,
+    padding: f64,
+    peak_mb: Option<f64>,
+    resident_mb: Option<f64>,
+    joules_per_token: Option<f64>,
+    processor_seconds_per_token: Option<f64>,
+    cache_seconds: Option<f64>,
+    cache_bytes: Option<u64>,
+    load: Option<f64>,
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+impl Run {
+    fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
+        median(self.rounds.iter().filter_map(value).collect())
+    }
+
+    fn speed(&self) -> f64 {
+        self.median(|round| Some(round.tokens_per_second)).unwrap_or(0.0)
+    }
+
+    fn is_peer(&self) -> bool {
+        self.engine != "limbeck"
+    }
+}
+
+impl Case {
+    fn find(&self, is_peer: bool, teacher: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.is_peer() == is_peer && run.teacher == teacher)
+    }
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// Both engines side by side.
+pub(super) fn engines_table(training: &Training) -> String {
+    let mut out = String::from(
+        "| distillation | engine | teacher | batches | padding | tokens a second (least to most) | to PyTorch, same batches | \
+         processor time for 1000 tokens | to PyTorch | memory at most | of it for training |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for case in training.cases.iter().filter(|case| case.runs.iter().any(Run::is_peer)) {
+        let peer = case.find(true, "in each step").map(Run::speed);
+        for run in &case.runs {
+            let speeds = || run.rounds.iter().map(|round| round.tokens_per_second);
+            let (least, most) = (speeds().fold(f64::MAX, f64::min), speeds().fold(0.0, f64::max));
+            let growth = run.median(|round| Some(round.peak_mb? - round.resident_mb?));
+            let processor = |run: &Run| run.median(|round| round.processor_seconds_per_token);
+            let peer_processor = case.find(true, "in each step").and_then(processor);
+            out += &format!(
+                "| {} | {} | {} | {} | {:.1}% | {:.0} ({least:.0} to {most:.0}) | {} | {} s | {} | {} MB | {} MB |\n",
+                case.name,
+                run.engine,
+                run.teacher,
+                run.batches,
+                run.median(|round| Some(round.padding)).unwrap_or(0.0) * 100.0,
+                run.speed(),
+                number(peer.map(|peer| run.speed() / peer), 2),
+                number(processor(run).map(|seconds| seconds * 1e3), 2),
+                number(processor(run).zip(peer_processor).map(|(own, peer)| peer / own), 2),
+                number(run.median(|round| round.peak_mb), 0),
+                number(growth, 0),
+            );
+        }
+    }
+    let energy =
+        training.cases.iter().flat_map(|case| &case.runs).any(|run| run.median(|r| r.joules_per_token).is_some());
+    let differences = training.cases.iter().filter_map(|case| case.loss_difference);
+    let sizes: Vec<String> = training
+        .cases
+        .iter()
+        .filter_map(|case| {
+            let round = case.runs.first()?.rounds.first()?;
+            Some(format!(
+                "{}: {} steps of {} texts, {:.0} tokens a step",
+                case.name, round.steps, case.batch, round.tokens_per_step
+            ))
+        })
+        .collect();
+    out += &format!(
+        "\nLosses without dropout on the same batches agree within {:.0e}. {}. Energy: {}.\n\n{}",
+        differences.fold(0.0, f64::max),
+        sizes.join("; "),
+        if energy { "see the result file" } else { "not readable on this machine (no RAPL)" },
+        training.circumstances(),
+    );
+    out
+}
+
+/// What the cache saves.
+pub(super) fn cache_table(training: &Training) -> String {
+    let mut out = String::from(
+        "| distillation | teacher in each step | from the cache | an epoch is faster by | filling it | again at the next start | size a token |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for case in &training.cases {
+        let (Some(live), Some(cached)) = (case.find(false, "in each step"), case.find(false, "cached")) else {
+            continue;
+        };
+        let seconds: Vec<Option<f64>> = cached.rounds.iter().map(|round| round.cache_seconds).collect();
+        let (first, later) = seconds
+            .split_first()
+            .map_or((None, None), |(first, rest)| (*first, median(rest.iter().flatten().copied().collect())));
+        // All steps of an epoch, the warming ones too, fill the cache.
+        let tokens = cached.rounds.first().map_or(0.0, |round| round.tokens_per_step * (round.steps + 4) as f64);
+        let bytes = cached.rounds.first().and_then(|round| round.cache_bytes);
+        out += &format!(
+            "| {} | {:.0} tokens/s | {:.0} tokens/s | {:.2}x | {} s | {} s | {} kB |\n",
+            case.name,
+            live.speed(),
+            cached.speed(),
+            cached.speed() / live.speed(),
+            number(first, 1),
+            number(later, 1),
+            number(bytes.map(|bytes| bytes as f64 / tokens / 1e3), 1),
+        );
+    }
+    out + "\n" + &training.circumstances()
+}
+
+impl Training {
+    fn circumstances(&self) -> String {
+        let loads =
+            || self.cases.iter().flat_map(|case| &case.runs).flat_map(|run| &run.rounds).filter_map(|round| round.load);
+        let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "-".to_owned());
+        format!(
+            "Medians of {} rounds in turns, {}, {} threads, {}, dropout {} on both sides. {}, {} ({} cores), {}, load {:.1} \
+             to {:.1}; limbeck {} at {}, torch {}, transformers {}.\n",
+            self.rounds,
+            self.device,
+            self.threads,
+            self.precision,
+            self.dropout,
+            self.date,
+            self.machine.cpu,
+            self.machine.cores,
+            self.machine.os,
+            loads().fold(f64::MAX, f64::min),
+            loads().fold(0.0, f64::max),
+            self.versions.limbeck,
+            self.commit,
+            name(&self.versions.torch),
+            name(&self.versions.transformers),
+        )
+    }
+}
