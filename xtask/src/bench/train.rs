@@ -354,10 +354,11 @@ fn program(engines: &Engines) -> Result<PathBuf> {
     build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     for line in output(&mut build)?.lines() {
         let message: Value = serde_json::from_str(line).unwrap_or_default();
-        if message["target"]["name"] == "train" && message["target"]["kind"][0] == "bench" {
-            if let Some(path) = message["executable"].as_str() {
-                return Ok(path.into());
-            }
+        if message["target"]["name"] == "train"
+            && message["target"]["kind"][0] == "bench"
+            && let Some(path) = message["executable"].as_str()
+        {
+            return Ok(path.into());
         }
     }
     bail!("cargo built no benchmark `train`")
