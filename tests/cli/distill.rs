@@ -8,20 +8,20 @@ use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
 
 const ROWS: usize = 300;
 
-fn word(list: &[&'static str], seed: usize) -> &'static str {
+pub fn word(list: &[&'static str], seed: usize) -> &'static str {
     list[(hash(seed as u64) % list.len() as u64) as usize]
 }
 
-fn polarity(row: usize) -> [&'static str; 4] {
+pub fn polarity(row: usize) -> [&'static str; 4] {
     if row.is_multiple_of(2) { POSITIVE } else { NEGATIVE }
 }
 
-fn sentence(row: usize, words: &[&'static str]) -> String {
+pub fn sentence(row: usize, words: &[&'static str]) -> String {
     format!("{} {} {}", word(&NEUTRAL, row * 8 + 1), word(words, row * 8 + 2), word(&NEUTRAL, row * 8 + 3))
 }
 
 /// A recipe on one file, with short trainings.
-fn recipe(file: &str, head: &str, columns: &str, student: &str, rest: &str) -> String {
+pub fn recipe(file: &str, head: &str, columns: &str, student: &str, rest: &str) -> String {
     format!(
         "id = \"tiny\"\nmax_tokens = 24\n{head}\n[data]\nfiles = [\"{file}\"]\n[data.columns]\n{columns}\n\
          [teacher.train]\nepochs = 8\nbatch_size = 16\nlearning_rate = 3e-3\n\
@@ -31,20 +31,20 @@ fn recipe(file: &str, head: &str, columns: &str, student: &str, rest: &str) -> S
 }
 
 /// Distils and gives the report.
-fn distil(world: &World, recipe: &str, more: &[&str]) -> Value {
+pub fn distil(world: &World, recipe: &str, more: &[&str]) -> Value {
     std::fs::write(world.recipe(), recipe).unwrap();
     let output = world.distill(more).output().unwrap();
     assert!(output.status.success(), "{}\n{recipe}", stderr(&output));
     serde_json::from_slice(&std::fs::read(world.out("report.json")).unwrap()).unwrap()
 }
 
-fn score(report: &Value, model: &str) -> f64 {
+pub fn score(report: &Value, model: &str) -> f64 {
     let models = report["models"].as_array().unwrap();
     let found = models.iter().find(|m| m["name"] == model).unwrap_or_else(|| panic!("no {model} in {report}"));
     found["score"]["value"].as_f64().unwrap()
 }
 
-fn texts() -> String {
+pub fn texts() -> String {
     let mut data = String::from("text,label\n");
     for row in 0..ROWS {
         writeln!(data, "{},{}", sentence(row, &polarity(row)), ["positive", "negative"][row % 2]).unwrap();
@@ -52,7 +52,7 @@ fn texts() -> String {
     data
 }
 
-const NARROW: &str = "layers = 1\nhidden_size = 16\nattention_heads = 4\nintermediate_size = 32";
+pub const NARROW: &str = "layers = 1\nhidden_size = 16\nattention_heads = 4\nintermediate_size = 32";
 
 #[test]
 fn narrower_and_by_tinybert() {
@@ -267,4 +267,18 @@ fn mistakes_are_named() {
     }
     let output = world.distill(&["--require", "speed=3"]).output().unwrap();
     assert!(stderr(&output).contains("retention, score"), "{}", stderr(&output));
+}
+
+/// A map that is searched is one of the named ones, and said.
+#[test]
+fn a_layer_map_is_searched_on_dev() {
+    let world = World::new();
+    std::fs::write(world.data("texts.csv"), texts()).unwrap();
+    let stages = "[[stages]]\nname = \"layers\"\nlayer_map = \"search\"\nlosses = [{ loss = \"hidden-states\" }]\n\
+                  [[stages]]\nname = \"answers\"\nlosses = [{ loss = \"soft-targets\" }]\n";
+    let report = distil(&world, &recipe("texts.csv", "", "", "layers = 1", stages), &[]);
+    assert!(score(&report, "student fp32") > 0.85, "{report}");
+    let log = std::fs::read_to_string(world.out("train.log")).unwrap();
+    let tried: Vec<&str> = log.lines().filter(|line| line.contains("layer map")).collect();
+    assert!(tried.len() == 2 && tried[0].contains("uniform: dev") && tried[1].contains("first: dev"), "{log}");
 }

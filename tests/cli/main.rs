@@ -6,7 +6,9 @@ mod augment;
 #[path = "../support/cache.rs"]
 #[allow(dead_code)]
 mod cache;
+mod check;
 mod distill;
+mod general;
 mod tasks;
 mod trust;
 mod world;
@@ -40,7 +42,7 @@ fn a_teacher_becomes_a_measured_bundle_that_runs() {
     }
     assert!(models[0]["score"]["value"].as_f64().unwrap() > 0.9, "the task is easy: {}", models[0]["score"]);
     let html = std::fs::read_to_string(world.out("report.html")).unwrap();
-    assert!(html.matches("<svg").count() == 2 && !html.contains("http-equiv") && !html.contains("<script"));
+    assert!(html.matches("<svg").count() == 5 && !html.contains("http-equiv") && !html.contains("<script"));
 
     let bundle = world.out("tiny.limbeck");
     let bundle = bundle.to_str().unwrap();

@@ -21,7 +21,7 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
-        world.write_teacher();
+        world.write_teacher(Head::None);
         world.write_data();
         std::fs::write(world.recipe(), RECIPE).unwrap();
         world
@@ -71,7 +71,8 @@ impl World {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn write_teacher(&self) {
+    /// Writes the teacher, with a head.
+    pub fn write_teacher(&self, head: Head) {
         let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
         let words = special.iter().chain(&POSITIVE).chain(&NEGATIVE).chain(&NEUTRAL);
         let vocabulary: serde_json::Map<String, Value> =
@@ -107,7 +108,7 @@ impl World {
         .unwrap();
         // A fixed pattern, not libtorch's generator: the tests of this program run side by side, and all
         // must start from the same teacher.
-        let params = Params::initialise(&parameter_layout(&config, Head::None), tch::Device::Cpu);
+        let params = Params::initialise(&parameter_layout(&config, head), tch::Device::Cpu);
         let fixed = params
             .iter()
             .map(|(name, tensor)| {
@@ -126,7 +127,7 @@ impl World {
         params.copy_from(&fixed).unwrap();
         let path = self.folder.path().join("tokenizer-source.json");
         std::fs::write(&path, tokenizer.to_string()).unwrap();
-        checkpoint::save(&self.teacher(), &config, &HeadInfo::new(Head::None), &params, &path).unwrap();
+        checkpoint::save(&self.teacher(), &config, &HeadInfo::new(head), &params, &path).unwrap();
     }
 
     fn write_data(&self) {

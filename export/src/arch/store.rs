@@ -1,5 +1,6 @@
 //! Named parameters.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
@@ -73,8 +74,16 @@ impl Params {
 
     /// Handles to the same values.
     pub(crate) fn shared(other: &Self) -> Self {
-        let tensors = other.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        Self { tensors, device: other.device }
+        Self::handles(other.iter(), other.device)
+    }
+
+    /// Handles to values of others, under these names.
+    pub(crate) fn handles<N: Into<String>>(
+        values: impl Iterator<Item = (N, impl Borrow<Tensor>)>,
+        device: Device,
+    ) -> Self {
+        let tensors = values.map(|(name, tensor)| (name.into(), tensor.borrow().shallow_clone())).collect();
+        Self { tensors, device }
     }
 
     /// Overwrites all values in place, keeping the tensors that a model already holds.

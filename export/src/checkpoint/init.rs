@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use tch::Tensor;
 
 use super::narrow::{Directions, Narrowing};
-use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
+use crate::arch::{Head, ModelConfig, Params, Spec, initial_value, parameter_layout};
 
 /// `student` layers spread evenly from the first to the last of `teacher`, rounded half up.
 /// For 12 and 6 this is 0, 2, 4, 7, 9, 11, the layers DistilBERT was released with.
@@ -42,19 +42,11 @@ pub fn student_from_teacher(
     if let Some(beyond) = layer_map.iter().find(|&&layer| layer >= depth) {
         bail!("the layer map names teacher layer {beyond}; the teacher has layers 0 to {}", depth - 1);
     }
-    let own;
-    let embedding =
-        if student_config.embedding_size < student_config.hidden_size && !teacher_config.embedding_projection {
-            own = table_directions(teacher, student_config.embedding_size)?;
-            &own
-        } else {
-            directions
-        };
+    let of_tables = own_table_directions(teacher, teacher_config, student_config)?;
+    let embedding = of_tables.as_ref().unwrap_or(directions);
     let narrowing =
         Narrowing { params: teacher, teacher: teacher_config, student: student_config, directions, embedding };
-    let same_width = student_config.hidden_size == teacher_config.hidden_size
-        && student_config.attention_heads == teacher_config.attention_heads
-        && student_config.intermediate_size == teacher_config.intermediate_size;
+    let same_width = same_width(teacher_config, student_config);
     let mut tensors = BTreeMap::new();
     let (attention, ffn) = student_config.block_counts();
     type Of = fn(&(usize, usize)) -> usize;
@@ -80,16 +72,55 @@ pub fn student_from_teacher(
         }
     }
     for spec in parameter_layout(student_config, head) {
-        if tensors.contains_key(&spec.name) {
-            continue;
+        if !tensors.contains_key(&spec.name) {
+            tensors.insert(spec.name.clone(), outside_blocks(&narrowing, &spec, same_width)?);
         }
-        let value = match teacher.get(&spec.name) {
-            Some(tensor) if same_width && tensor.size() == spec.shape => Some(tensor.detach().copy()),
-            _ => narrowing.other(&spec.name)?,
-        };
-        tensors.insert(spec.name.clone(), value.unwrap_or_else(|| initial_value(&spec, teacher.device())));
     }
-    for spec in parameter_layout(student_config, head) {
+    fits(&tensors, &parameter_layout(student_config, head))?;
+    Ok(Params::new(tensors, teacher.device()))
+}
+
+/// The parameters of a head alone, as [`student_from_teacher`] gives them.
+///
+/// # Errors
+/// Shapes that no directions join.
+pub fn head_from_teacher(
+    teacher: &Params,
+    teacher_config: &ModelConfig,
+    student_config: &ModelConfig,
+    head: Head,
+    directions: &Directions,
+) -> Result<BTreeMap<String, Tensor>> {
+    let of_tables = own_table_directions(teacher, teacher_config, student_config)?;
+    let embedding = of_tables.as_ref().unwrap_or(directions);
+    let narrowing =
+        Narrowing { params: teacher, teacher: teacher_config, student: student_config, directions, embedding };
+    let same_width = same_width(teacher_config, student_config);
+    let specs: Vec<Spec> =
+        parameter_layout(student_config, head).into_iter().filter(|spec| spec.name.starts_with("head.")).collect();
+    let of = |spec: &Spec| Ok((spec.name.clone(), outside_blocks(&narrowing, spec, same_width)?));
+    let tensors = specs.iter().map(of).collect::<Result<_>>()?;
+    fits(&tensors, &specs)?;
+    Ok(tensors)
+}
+
+fn same_width(teacher: &ModelConfig, student: &ModelConfig) -> bool {
+    student.hidden_size == teacher.hidden_size
+        && student.attention_heads == teacher.attention_heads
+        && student.intermediate_size == teacher.intermediate_size
+}
+
+/// A parameter that belongs to no block: the teacher's, its view in the student's width, or a new one.
+fn outside_blocks(narrowing: &Narrowing, spec: &Spec, same_width: bool) -> Result<Tensor> {
+    let value = match narrowing.params.get(&spec.name) {
+        Some(tensor) if same_width && tensor.size() == spec.shape => Some(tensor.detach().copy()),
+        _ => narrowing.other(&spec.name)?,
+    };
+    Ok(value.unwrap_or_else(|| initial_value(spec, narrowing.params.device())))
+}
+
+fn fits(tensors: &BTreeMap<String, Tensor>, layout: &[Spec]) -> Result<()> {
+    for spec in layout {
         match tensors.get(&spec.name) {
             Some(tensor) if tensor.size() == spec.shape => {}
             Some(tensor) => bail!(
@@ -102,14 +133,21 @@ pub fn student_from_teacher(
             None => bail!("the teacher has no tensor `{}`", spec.name),
         }
     }
-    Ok(Params::new(tensors, teacher.device()))
+    Ok(())
 }
 
-/// The principal directions of a token table, for tables of a factorized student.
-fn table_directions(teacher: &Params, count: usize) -> Result<Directions> {
+/// The principal directions of the token table, for the tables of a factorized student of a teacher that is none.
+fn own_table_directions(
+    teacher: &Params,
+    teacher_config: &ModelConfig,
+    student: &ModelConfig,
+) -> Result<Option<Directions>> {
+    if student.embedding_size >= student.hidden_size || teacher_config.embedding_projection {
+        return Ok(None);
+    }
     let words = teacher.get("embeddings.words.weight").context("the teacher has no token table")?;
     let words = words.detach().to_device(tch::Device::Cpu);
-    Directions::principal(&words.tr().matmul(&words), count)
+    Directions::principal(&words.tr().matmul(&words), student.embedding_size).map(Some)
 }
 
 /// The tensors below a prefix, by the rest of their names.

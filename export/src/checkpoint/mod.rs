@@ -19,7 +19,7 @@ use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::files;
 
 pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling, write_pooling};
-pub use init::{evenly_spaced_layers, student_from_teacher};
+pub use init::{evenly_spaced_layers, head_from_teacher, student_from_teacher};
 pub use narrow::Directions;
 pub use place::file_arrays;
 pub use weights::{

@@ -195,7 +195,17 @@ impl Narrowing<'_> {
         let tensor = self.tensor(name)?;
         // In a factorized teacher the tables are as wide as the student's already.
         let projected = self.teacher.embedding_projection;
+        // A masked-LM head ends where the tables are, with which it is decoded.
+        let decodes = self.params.get("head.decoder.bias").is_some();
         Ok(Some(match name {
+            "head.dense.weight" | "head.dense.bias" | "head.norm.weight" | "head.norm.bias" if decodes => {
+                let weight = if name == "head.dense.weight" { tensor.matmul(p) } else { tensor };
+                match name {
+                    _ if projected => weight.copy(),
+                    "head.norm.weight" => self.embedding.norm_weight(&weight),
+                    _ => e.tr().matmul(&weight),
+                }
+            }
             "embeddings.words.weight" | "embeddings.positions.weight" | "embeddings.types.weight" if !projected => {
                 tensor.matmul(e)
             }
@@ -205,11 +215,11 @@ impl Narrowing<'_> {
             "embeddings.projection.bias" | "encoder.norm.bias" | "pooler.bias" | "head.dense.bias" => {
                 p.tr().matmul(&tensor)
             }
-            "encoder.norm.weight" | "head.norm.weight" => self.directions.norm_weight(&tensor),
-            "head.norm.bias" => p.tr().matmul(&tensor),
+            "encoder.norm.weight" => self.directions.norm_weight(&tensor),
             "pooler.weight" | "head.dense.weight" => p.tr().matmul(&tensor).matmul(p),
             "head.output.weight" | "head.sentence.weight" => tensor.matmul(p),
-            _ => tensor,
+            // Not a handle to the teacher's, which would be trained with the student.
+            _ => tensor.copy(),
         }))
     }
 }

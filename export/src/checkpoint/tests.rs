@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 use super::*;
-use crate::arch::{Capture, Family, Model, Sharing};
+use crate::arch::{Capture, Family, Model, Sharing, Spec};
 
 fn tiny() -> ModelConfig {
     ModelConfig::from_hf(&json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 20, "hidden_size": 8,
@@ -251,4 +251,59 @@ fn a_head_of_another_task_is_not_taken_for_the_one_asked_for() {
     let loaded = load(folder.path(), tagger, Device::Cpu).unwrap();
     assert!(loaded.initialised.iter().any(|name| name == "head.output.weight"), "{:?}", loaded.initialised);
     assert!(load_arrays(folder.path(), Some(classifier)).is_ok());
+}
+
+/// A masked-LM head ends in the width of the token table, of which it is decoded.
+#[test]
+fn masked_lm_heads_narrow_to_the_tables() {
+    let _turn = crate::seeded(8);
+    let teacher_config = tiny();
+    let layout = parameter_layout(&teacher_config, Head::MaskedLm);
+    let noisy = |spec: &Spec| (spec.name.clone(), Tensor::randn(&spec.shape[..], (Kind::Float, Device::Cpu)));
+    let teacher = Params::new(layout.iter().map(noisy).collect(), Device::Cpu);
+    let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, attention_heads: 1, intermediate_size: 16, ..tiny() };
+    let factorized =
+        ModelConfig { family: Family::Albert, embedding_projection: true, embedding_size: 3, ..narrow.clone() };
+    let states = Tensor::randn([50, 8], (Kind::Float, Device::Cpu));
+    let directions = Directions::principal(&states.tr().matmul(&states), 4).unwrap();
+    for student_config in [&teacher_config, &narrow, &factorized] {
+        let all = Directions::all(8);
+        let directions = if student_config.hidden_size == 8 { &all } else { &directions };
+        let head = head_from_teacher(&teacher, &teacher_config, student_config, Head::MaskedLm, directions).unwrap();
+        let whole =
+            student_from_teacher(&teacher, &teacher_config, student_config, &[0, 1], Head::MaskedLm, directions);
+        let whole = whole.unwrap();
+        assert_eq!(head.len(), 5);
+        for (name, tensor) in &head {
+            assert_eq!(whole.get(name), Some(tensor), "{name}");
+            assert_ne!(tensor.data_ptr(), teacher.get(name).unwrap().data_ptr(), "{name} is the teacher's own");
+        }
+        // What the teacher's dense layer gives for a state, decoded by its table, is what the student's gives, as far as
+        // the tables of both hold it.
+        let part = |params: &dyn Fn(&str) -> Tensor, x: &Tensor| {
+            x.linear(&params("head.dense.weight"), Some(params("head.dense.bias")))
+        };
+        let z = Tensor::randn([3, student_config.hidden_size as i64], (Kind::Float, Device::Cpu));
+        let own = part(&|name| head[name].shallow_clone(), &z);
+        let theirs = part(&|name| teacher.get(name).unwrap().shallow_clone(), &z.matmul(&directions.matrix.tr()));
+        // Words of the student are those of the teacher along the same directions `e`: own = theirs e.
+        let words = |params: &Params| params.get("embeddings.words.weight").unwrap().shallow_clone();
+        let (e, ..) = words(&teacher).f_linalg_lstsq(&words(&whole), None, "gelsd").unwrap();
+        let difference = (own - theirs.matmul(&e)).abs().max().double_value(&[]);
+        assert!(difference < 1e-3, "{difference}");
+    }
+}
+
+/// A student is trained; its teacher is not.
+#[test]
+fn students_have_their_own_weights() {
+    let _turn = crate::seeded(9);
+    let teacher_config = tiny();
+    let teacher = Params::initialise(&parameter_layout(&teacher_config, TWO), Device::Cpu);
+    let narrow = ModelConfig { hidden_size: 4, embedding_size: 4, attention_heads: 1, intermediate_size: 16, ..tiny() };
+    let directions = Directions::principal(&Tensor::eye(8, (Kind::Float, Device::Cpu)), 4).unwrap();
+    let student = student_from_teacher(&teacher, &teacher_config, &narrow, &[0, 1], TWO, &directions).unwrap();
+    for (name, tensor) in student.iter() {
+        assert_ne!(tensor.data_ptr(), teacher.get(name).unwrap().data_ptr(), "{name}");
+    }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use limbeck_export::device::training_device;
-use limbeck_export::pipeline::{DistillOptions, distill};
+use limbeck_export::pipeline::{DistillOptions, distill_together};
+use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::recipe::Recipe;
 use limbeck_export::report::Requirement;
 
 use super::engines::Engine;
+use super::parallel::Parallel;
 
 /// Fine-tune a teacher for any task, distil students, train their controls, and make a measured bundle
 #[derive(Args)]
@@ -53,12 +54,8 @@ pub(super) struct Distill {
     /// gain=0.5 (points over the control), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may be repeated
     #[arg(long, value_name = "NAME=NUMBER")]
     require: Vec<Requirement>,
-    /// Where to train: auto, cpu or cuda
-    #[arg(long, default_value = "auto")]
-    device: String,
-    /// Threads for training; default: all cores
-    #[arg(long)]
-    threads: Option<i32>,
+    #[command(flatten)]
+    parallel: Parallel,
     /// Seconds between training checkpoints, at most
     #[arg(long, default_value_t = 30)]
     checkpoint_seconds: u64,
@@ -79,10 +76,7 @@ impl Distill {
         if !self.seeds.is_empty() {
             recipe = recipe.with_seeds(self.seeds)?;
         }
-        if let Some(threads) = self.threads {
-            anyhow::ensure!(threads > 0, "--threads must be at least 1");
-            tch::set_num_threads(threads);
-        }
+        let processes = self.parallel.join()?;
         let options = DistillOptions {
             teachers: self.teacher,
             student: self.student,
@@ -91,25 +85,25 @@ impl Distill {
             out: self.out,
             masked_lm: self.masked_lm,
             ablate: self.ablate,
-            device: training_device(&self.device)?,
+            device: processes.device,
             runtime: self.engine.path(),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
             commit: self.commit,
         };
-        let reporter = super::reporter(self.json);
-        let report = distill(&recipe, &options, &reporter)?;
+        let leads = processes.group.group().rank() == 0;
+        let reporter = if leads { super::reporter(self.json) } else { Reporter::new(Output::Silent) };
+        let report = distill_together(&recipe, &options, processes.group.group(), &reporter)?;
+        processes.group.finish();
+        let Some(report) = report else { return Ok(ExitCode::SUCCESS) };
         if self.json {
             reporter.event("report", &report);
         } else {
             let out = options.out.display();
             super::print(&format!(
-                "\n{}\n{}\nint8 against fp32: {:+.2} points on test, {:+.2} on dev (allowed: {:.1} lost).\n\
-                 Report: {out}/report.html and {out}/report.json\nBundle: {out}/{}.limbeck\n",
+                "\n{}\n{}\n{}\nReport: {out}/report.html and {out}/report.json\nBundle: {out}/{}.limbeck\n",
                 report.table(),
                 report.comparison.verdict,
-                -report.quantization.test_drop_points,
-                -report.quantization.dev_drop_points,
-                report.quantization.max_drop_points,
+                report.quantization.in_words(),
                 recipe.id
             ))?;
         }

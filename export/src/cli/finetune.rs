@@ -2,15 +2,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use limbeck_export::data::{Goal, LabelKind};
-use limbeck_export::device::training_device;
-use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune};
+use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune_together};
 use limbeck_export::pack::TaskName;
+use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::train::{OptimizerOptions, TrainOptions};
 
 use super::Columns;
+use super::parallel::Parallel;
 
 /// Fine-tune an encoder, or some of its layers, on labelled data of any task
 #[derive(Args)]
@@ -76,12 +77,8 @@ pub(super) struct Finetune {
     /// Seed of every random choice
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// Where to train: auto, cpu or cuda
-    #[arg(long, default_value = "auto")]
-    device: String,
-    /// Threads for training; default: all cores
-    #[arg(long)]
-    threads: Option<i32>,
+    #[command(flatten)]
+    parallel: Parallel,
     /// Seconds between training checkpoints, at most
     #[arg(long, default_value_t = 30)]
     checkpoint_seconds: u64,
@@ -103,10 +100,7 @@ impl Finetune {
     pub(super) fn run(self) -> Result<ExitCode> {
         limbeck_export::memory::keep_freed_memory();
         let goal = self.goal()?;
-        if let Some(threads) = self.threads {
-            ensure!(threads > 0, "--threads must be at least 1");
-            tch::set_num_threads(threads);
-        }
+        let processes = self.parallel.join()?;
         let schema = self.columns.schema_for(goal, &self.task.task())?;
         let optimizer = OptimizerOptions { weight_decay: self.weight_decay, ..OptimizerOptions::default() };
         let options = FinetuneOptions {
@@ -129,11 +123,16 @@ impl Finetune {
             },
             seed: self.seed,
             out: self.out,
-            device: training_device(&self.device)?,
+            device: processes.device,
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
         };
-        let reporter = super::reporter(self.json);
-        let done = finetune(&options, &reporter)?;
+        let leads = processes.group.group().rank() == 0;
+        let reporter = if leads { super::reporter(self.json) } else { Reporter::new(Output::Silent) };
+        let done = finetune_together(&options, processes.group.group(), &reporter)?;
+        processes.group.finish();
+        if !leads {
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.json {
             reporter.event("finetuned", &done);
         } else {

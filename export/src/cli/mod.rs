@@ -15,6 +15,7 @@ mod inspect;
 mod keygen;
 mod keys;
 mod pack;
+mod parallel;
 mod params;
 mod quantize;
 mod run;

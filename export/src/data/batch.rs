@@ -35,7 +35,7 @@ impl Batch {
     pub fn new(examples: &[EncodedExample], indices: Vec<usize>, pad_id: usize, device: Device) -> Self {
         let chosen = || indices.iter().map(|&i| &examples[i]);
         let rows: Vec<&[i64]> = chosen().map(|e| e.ids.as_slice()).collect();
-        let (ids, mask) = padded(&rows, pad_id, device);
+        let (ids, mask) = padded(&rows, pad_id as i64, device);
         let mut tokens: usize = rows.iter().map(|row| row.len()).sum();
         let types = chosen().any(|e| !e.types.is_empty()).then(|| {
             let rows: Vec<&[i64]> = chosen().map(|e| e.types.as_slice()).collect();
@@ -44,7 +44,7 @@ impl Batch {
         let partner = chosen().any(|e| !e.partner.is_empty()).then(|| {
             let rows: Vec<&[i64]> = chosen().map(|e| e.partner.as_slice()).collect();
             tokens += rows.iter().map(|row| row.len()).sum::<usize>();
-            padded(&rows, pad_id, device)
+            padded(&rows, pad_id as i64, device)
         });
         let length = ids.size()[1] as usize;
         let targets = Target::stack(chosen().map(|e| &e.target), length).to_device(device);
@@ -58,9 +58,9 @@ impl Batch {
 }
 
 /// Rows padded to the longest, and 1 where a row has something: `[rows, length]` int64 both.
-fn padded(rows: &[&[i64]], pad: usize, device: Device) -> (Tensor, Tensor) {
+pub(super) fn padded(rows: &[&[i64]], pad: i64, device: Device) -> (Tensor, Tensor) {
     let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let mut values = vec![pad as i64; rows.len() * length];
+    let mut values = vec![pad; rows.len() * length];
     let mut mask = vec![0i64; values.len()];
     for (index, row) in rows.iter().enumerate() {
         values[index * length..][..row.len()].copy_from_slice(row);

@@ -45,11 +45,11 @@ pub struct Encoder {
     max_tokens: usize,
 }
 
-fn library(error: tokenizers::Error) -> anyhow::Error {
+pub(super) fn library(error: tokenizers::Error) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
-fn wide(ids: &[u32]) -> Vec<i64> {
+pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
     ids.iter().map(|&id| i64::from(id)).collect()
 }
 
@@ -80,24 +80,19 @@ impl Encoder {
         Ok(Self { tokenizer, max_tokens })
     }
 
+    /// Longest text in tokens, special tokens included.
+    pub(super) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// The tokenizer, which neither truncates nor pads.
-    pub(super) fn tokenizer(&self) -> &Tokenizer {
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
     /// Encodes examples of which each has one label, among `labels`.
     pub fn encode(&self, examples: &[Example], labels: &[String]) -> Result<Encoding> {
         self.texts(examples, |example| Ok(Target::Class(index_of(labels, &example.label, &example.source)?)))
-    }
-
-    /// Encodes texts that stand for themselves; their target is class 0 and means nothing.
-    pub fn encode_plain(&self, texts: &[String]) -> Result<Encoding> {
-        let mut encoding = Encoding::default();
-        for text in texts {
-            let ids = self.one(text, "the corpus", &mut encoding)?;
-            encoding.examples.push(EncodedExample::new(ids, Target::Class(0)));
-        }
-        Ok(encoding)
     }
 
     /// Encodes examples of which each has any number of labels, among `labels`.
@@ -221,9 +216,16 @@ impl Encoder {
     /// # Errors
     /// A question that leaves no room for a text.
     pub fn encode_questions(&self, questions: &[Question], stride: usize) -> Result<Encoding> {
+        let examples = self.question_windows(questions, stride)?.into_iter().flatten().collect();
+        Ok(Encoding { examples, ..Encoding::default() })
+    }
+
+    /// [`Self::encode_questions`], each question's windows by themselves.
+    pub(crate) fn question_windows(&self, questions: &[Question], stride: usize) -> Result<Vec<Vec<EncodedExample>>> {
         let cutting = self.cutting(TruncationStrategy::OnlySecond, stride)?;
-        let mut encoding = Encoding::default();
+        let mut all = Vec::with_capacity(questions.len());
         for question in questions {
+            let mut windows = Vec::new();
             let own = self.tokenizer.encode(question.question.as_str(), false).map_err(library)?.len();
             // Two or three special tokens, the overlap, and at least one token to go on.
             ensure!(
@@ -257,12 +259,13 @@ impl Encoder {
                 let (start, end) = found.unwrap_or((0, 0));
                 let target = Target::Span { start, end };
                 let types = wide(window.get_type_ids());
-                encoding.examples.push(EncodedExample { types, ..EncodedExample::new(wide(window.get_ids()), target) });
+                windows.push(EncodedExample { types, ..EncodedExample::new(wide(window.get_ids()), target) });
             }
+            all.push(windows);
         }
-        Ok(encoding)
+        Ok(all)
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

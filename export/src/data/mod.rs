@@ -4,8 +4,10 @@ use anyhow::{Context, Result};
 
 pub mod augment;
 mod batch;
+mod corpus;
 mod encode;
 mod goal;
+mod masking;
 mod questions;
 mod read;
 mod rows;
@@ -15,11 +17,14 @@ mod target;
 
 pub use augment::AugmentOptions;
 pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};
+pub use corpus::{CorpusCount, CorpusFilter};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::{Goal, LabelKind};
+pub use masking::{Draw, Masked, Masker, Masking};
 pub use questions::{Question, read_questions};
 pub use read::{Format, Schema, labels_of, read_examples, read_text};
 pub use rows::Rows;
+pub(crate) use split::normalised;
 pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out};
 pub use tagged::{TaggedText, TaggedWord, entities_of, read_tagged};
 pub use target::Target;

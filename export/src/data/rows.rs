@@ -105,7 +105,9 @@ impl Rows {
         before - self.len()
     }
 
-    fn keys(&self) -> Vec<String> {
+    /// What makes rows the same: their texts, without regard to case and white space; of pairs, and of questions and
+    /// their texts, both with a line break between.
+    pub(crate) fn keys(&self) -> Vec<String> {
         let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         match self {
             Rows::Texts(rows) => rows

@@ -91,8 +91,16 @@ type Stratum = (String, String);
 type TextHash = [u8; 32];
 
 /// Texts that differ only in case and white space count as one.
-fn normalised(text: &str) -> String {
+pub(crate) fn normalised(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// What makes rows the same: the text, of pairs both.
+fn same(example: &Example) -> String {
+    match &example.pair {
+        None => normalised(&example.text),
+        Some(pair) => format!("{}\n{}", normalised(&example.text), normalised(pair)),
+    }
 }
 
 /// Splits by the SHA-256 of the text inside each stratum (source file and label): independent of row
@@ -103,7 +111,7 @@ pub(super) fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Se
     let mut labels: HashMap<String, Option<String>> = HashMap::new();
     for example in &examples {
         labels
-            .entry(normalised(&example.text))
+            .entry(same(example))
             .and_modify(|known| {
                 if known.as_deref() != Some(&example.label) {
                     *known = None;
@@ -114,7 +122,7 @@ pub(super) fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Se
     let mut seen = std::collections::HashSet::new();
     let mut strata: BTreeMap<Stratum, Vec<(TextHash, Example)>> = BTreeMap::new();
     for example in examples {
-        let text = normalised(&example.text);
+        let text = same(&example);
         if labels.get(&text).is_some_and(Option::is_none) {
             sets.contradictions += 1;
         } else if !seen.insert(text.clone()) {
@@ -235,6 +243,18 @@ mod tests {
         let all = split.train.iter().chain(&split.dev).chain(&split.test);
         assert!(all.clone().all(|e| e.text != "text number 7"));
         assert_eq!(all.count(), 59);
+    }
+
+    #[test]
+    fn pairs_are_the_same_only_with_both_texts() {
+        let pair = |row: Example, second: &str| Example { pair: Some(second.to_owned()), ..row };
+        let mut data: Vec<_> = rows(60).into_iter().map(|row| pair(row, "one")).collect();
+        // Other second texts: neither duplicates nor contradictions.
+        data.extend(rows(60).into_iter().map(|row| Example { label: "c".into(), ..pair(row, "two") }));
+        data.push(Example { pair: Some(" ONE".into()), ..data[0].clone() });
+        let split = split_examples(data, SHARES);
+        assert_eq!((split.duplicates, split.contradictions), (1, 0));
+        assert_eq!(split.train.len() + split.dev.len() + split.test.len(), 120);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which teacher layer each student layer learns from; in a recipe `"uniform"`, `"first"`, `"last"` or a list. (Which
+/// Which teacher layer each student layer learns from; in a recipe `"uniform"`, `"first"`, `"last"`, `"search"` or a list. (Which
 /// layer's weights it starts with is another choice: see
 /// [`evenly_spaced_layers`](crate::checkpoint::evenly_spaced_layers).)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +21,24 @@ pub enum LayerMap {
     Last,
     /// The teacher layer of each student layer, from 0; any order, repeats too.
     Explicit(Vec<usize>),
+    /// The one of the named maps whose student does best on dev after a short training.
+    Search,
 }
 
 impl LayerMap {
+    /// What [`LayerMap::Search`] chooses from: the named maps, each set of teacher layers once.
+    pub fn candidates(teacher_layers: usize, student_layers: usize) -> Vec<LayerMap> {
+        let mut found: Vec<(LayerMap, Vec<usize>)> = Vec::new();
+        for map in [LayerMap::Uniform, LayerMap::Last, LayerMap::First] {
+            if let Ok(layers) = map.attention(teacher_layers, student_layers)
+                && found.iter().all(|(_, known)| *known != layers)
+            {
+                found.push((map, layers));
+            }
+        }
+        found.into_iter().map(|(map, _)| map).collect()
+    }
+
     /// The teacher layer, from 0, of each student layer: whose attention is compared. 2, 5, 8, 11 for 12, 4 and
     /// [`LayerMap::Uniform`].
     ///
@@ -50,6 +65,7 @@ impl LayerMap {
             LayerMap::First => (0..m).collect(),
             LayerMap::Last => (n - m..n).collect(),
             LayerMap::Explicit(layers) => layers.clone(),
+            LayerMap::Search => bail!("the layer map is yet to be searched"),
         })
     }
 
@@ -70,6 +86,7 @@ impl fmt::Display for LayerMap {
             LayerMap::Uniform => f.write_str("uniform"),
             LayerMap::First => f.write_str("first"),
             LayerMap::Last => f.write_str("last"),
+            LayerMap::Search => f.write_str("search"),
             LayerMap::Explicit(layers) => write!(f, "{layers:?}"),
         }
     }
@@ -91,7 +108,7 @@ impl<'de> Deserialize<'de> for LayerMap {
             type Value = LayerMap;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("\"uniform\", \"first\", \"last\" or a list of teacher layers, counted from 0")
+                f.write_str("\"uniform\", \"first\", \"last\", \"search\" or a list of teacher layers, counted from 0")
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<LayerMap, E> {
@@ -99,6 +116,7 @@ impl<'de> Deserialize<'de> for LayerMap {
                     "uniform" => Ok(LayerMap::Uniform),
                     "first" => Ok(LayerMap::First),
                     "last" => Ok(LayerMap::Last),
+                    "search" => Ok(LayerMap::Search),
                     _ => Err(E::invalid_value(de::Unexpected::Str(name), &self)),
                 }
             }
@@ -152,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn candidates_differ() {
+        assert_eq!(LayerMap::candidates(12, 4), [LayerMap::Uniform, LayerMap::Last, LayerMap::First]);
+        assert_eq!(LayerMap::candidates(2, 1), [LayerMap::Uniform, LayerMap::First]);
+        assert_eq!(LayerMap::candidates(3, 3), [LayerMap::Uniform]);
+        assert_eq!(LayerMap::candidates(3, 4), []);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (map, teacher, student, message) in [
             (LayerMap::Uniform, 4, 6, "`uniform` cannot give 6 student layers"),
@@ -175,6 +201,7 @@ mod tests {
             ("map = \"uniform\"\n", LayerMap::Uniform),
             ("map = \"first\"\n", LayerMap::First),
             ("map = \"last\"\n", LayerMap::Last),
+            ("map = \"search\"\n", LayerMap::Search),
             ("map = [2, 5, 8, 11]\n", LayerMap::Explicit(vec![2, 5, 8, 11])),
         ] {
             let part: Part = toml::from_str(text).unwrap();
@@ -183,7 +210,7 @@ mod tests {
         }
         for text in ["map = \"middle\"", "map = 3", "map = [-1]"] {
             let error = toml::from_str::<Part>(text).unwrap_err().to_string();
-            assert!(text == "map = [-1]" || error.contains("\"uniform\", \"first\", \"last\" or a list"), "{error}");
+            assert!(text == "map = [-1]" || error.contains("\"last\", \"search\" or a list"), "{error}");
         }
     }
 }

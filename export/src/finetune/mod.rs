@@ -16,7 +16,7 @@ use crate::measure::{Machine, machine, today};
 use crate::objective::Pupil;
 use crate::pack::{self, TaskName};
 use crate::progress::Reporter;
-use crate::train::{Alone, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Alone, Group, Loss, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What `limbeck finetune` is told.
 #[derive(Clone, Debug)]
@@ -100,6 +100,15 @@ const RESULT: &str = "finetune.json";
 /// # Errors
 /// Files, data or settings that cannot be used, by name; a loss that is not finite.
 pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetuned> {
+    finetune_together(options, &Alone, reporter)
+}
+
+/// [`finetune`] in several processes that share `options.out` and the work of each step; the first one writes.
+///
+/// # Errors
+/// As [`finetune`]. A process that fails must end, so that those who wait for it are ended.
+pub fn finetune_together(options: &FinetuneOptions, group: &dyn Group, reporter: &Reporter) -> Result<Finetuned> {
+    let leads = group.rank() == 0;
     let started = Instant::now();
     options.options.check("finetune")?;
     let (config, own) = checkpoint::read_shape(&options.model)?;
@@ -113,7 +122,7 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         Some(count) => bail!("--layers {count}: {} has {} layers", options.model.display(), config.layers),
     };
     let identity = identity(options, max_tokens, &sha256, &labels, &layers)?;
-    let _lock = files::lock_folder(&options.out)?;
+    let _lock = leads.then(|| files::lock_folder(&options.out)).transpose()?;
     let result = options.out.join(RESULT);
     if result.is_file() {
         let done: Finetuned = files::read_json(&result)?;
@@ -125,7 +134,9 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         reporter.note(&format!("Done before: {}", options.out.display()));
         return Ok(done);
     }
-    reporter.log_to(&options.out.join("train.log"))?;
+    if leads {
+        reporter.log_to(&options.out.join("train.log"))?;
+    }
     let names = if labels.is_empty() { String::new() } else { format!("; labels: {}", some_labels(&labels)) };
     reporter.note(&format!("Data: {} rows to train on, {} dev, {dropped} dropped{names}", rows.len(), dev.len()));
 
@@ -154,15 +165,17 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         identity: &identity,
         checkpoint_every: options.checkpoint_every,
         stop_before: None,
-        group: &Alone,
+        group,
     };
     let loss = |batch: &_, _| Ok(Loss { total: pupil.loss(batch), parts: vec![] });
     let outcome =
         train(&stage, reporter, &loss, &|| Ok(pupil.score(&dev_set.examples, config.pad_id, options.device)))?;
-    if let Some(pooling) = pooling {
-        checkpoint::write_pooling(&options.out, pooling, config.hidden_size)?;
+    if leads {
+        if let Some(pooling) = pooling {
+            checkpoint::write_pooling(&options.out, pooling, config.hidden_size)?;
+        }
+        checkpoint::save(&options.out, &config, &info, &params, &tokenizer)?;
     }
-    checkpoint::save(&options.out, &config, &info, &params, &tokenizer)?;
     let done = Finetuned {
         schema: 1,
         identity,
@@ -183,8 +196,11 @@ pub fn finetune(options: &FinetuneOptions, reporter: &Reporter) -> Result<Finetu
         machine: machine(),
         wall_seconds: started.elapsed().as_secs_f64(),
     };
-    files::write_json(&result, &done)?;
-    discard_checkpoint(&options.out);
+    if leads {
+        files::write_json(&result, &done)?;
+        discard_checkpoint(&options.out);
+    }
+    group.barrier()?;
     Ok(done)
 }
 

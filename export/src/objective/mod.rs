@@ -4,7 +4,7 @@ mod pupil;
 
 use tch::{Kind, Reduction, Tensor};
 
-pub(crate) use pupil::Pupil;
+pub(crate) use pupil::{Given, Pupil};
 
 /// A target that no loss looks at.
 pub const IGNORED: i64 = -100;

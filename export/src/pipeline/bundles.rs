@@ -17,8 +17,8 @@ use crate::report::{AblationReport, Comparison, ModelReport, QuantizationReport,
 /// Fresh processes that time each model; the models take turns, so that a machine that slows down slows
 /// all of them, and the median counts.
 const ROUNDS: usize = 3;
-/// Lengths in tokens that are timed too.
-const LENGTHS: &str = "16,32,64,128,256,512";
+/// Lengths in tokens that are timed too, as far as the model takes them; its own maximum always.
+const LENGTHS: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
 /// Trained models of one recipe.
 pub(super) struct Models<'a> {
@@ -198,16 +198,22 @@ fn time(
     let text = median_text(&run.data.split.test);
     let mut timings: Vec<Vec<BenchResult>> = candidates.iter().map(|_| Vec::new()).collect();
     let mut by_length = Vec::new();
+    let most = run.recipe.max_tokens;
+    let mut lengths: Vec<String> = LENGTHS.iter().filter(|&&length| length < most).map(ToString::to_string).collect();
+    lengths.push(most.to_string());
+    let lengths = lengths.join(",");
     let bar = run.reporter.bar("latency", ((ROUNDS + 1) * candidates.len()) as u64, 0);
     let runtime = run.options.runtime.as_deref();
     for round in 0..=ROUNDS {
         for (i, candidate) in candidates.iter().enumerate() {
             if round == ROUNDS {
-                by_length.push(in_fresh_process(
-                    &candidate.file,
-                    &["--lengths", LENGTHS, "--runs", "50", "--warm-up", "10"],
-                    runtime,
-                )?);
+                let options = ["--lengths", &lengths, "--runs", "50", "--warm-up", "10"];
+                let measured = in_fresh_process(&candidate.file, &options, runtime);
+                // Texts of a length are made up, which some tokenizers do not allow.
+                by_length.push(measured.map(|measured| measured.cases).unwrap_or_else(|error| {
+                    run.reporter.note(&format!("  {}: no latency by length: {error:#}", candidate.name));
+                    Vec::new()
+                }));
             } else {
                 timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
             }
@@ -237,7 +243,7 @@ fn time(
             file_bytes,
             latency_p50_ms: p50,
             latency_tokens: tokens,
-            latency_by_length: by_length.cases,
+            latency_by_length: by_length,
             peak_memory_mb: median(timings.iter().filter_map(BenchResult::added_memory_mb)),
         });
     }

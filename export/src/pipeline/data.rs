@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::data::{
-    EncodedExample, Encoder, Encoding, Fractions, Goal, Rows, Split, SplitReport, Target, augment, hold_out, read_text,
+    CorpusCount, CorpusFilter, EncodedExample, Encoder, Fractions, Goal, Rows, Split, SplitReport, augment, hold_out,
+    read_text,
 };
 use crate::files;
 use crate::progress::Reporter;
@@ -24,7 +25,7 @@ pub struct PreparedData {
     pub report: SplitReport,
     /// What is learned.
     pub goal: Goal,
-    /// Labels in logit order (sorted).
+    /// Labels in logit order (sorted, or as a finished teacher has them).
     pub labels: Vec<String>,
     /// SHA-256 over the files' hashes.
     pub sha256: String,
@@ -37,16 +38,9 @@ pub struct PreparedData {
 pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     let goal = recipe.goal()?;
     let mut hashes = String::new();
-    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
     let mut read = |name: &str| -> Result<Rows> {
-        let path = folder.join(name);
-        let mut rows = Rows::read(&path, goal, &columns)?;
-        hashes.push_str(&files::sha256_file(&path)?);
-        // The stratum is the file as the recipe names it, so that the split does not depend on where
-        // the data folder lies.
-        if let Rows::Texts(examples) = &mut rows {
-            examples.iter_mut().for_each(|e| e.source = name.to_owned());
-        }
+        let rows = read_file(recipe, goal, folder, name)?;
+        hashes.push_str(&files::sha256_file(&folder.join(name))?);
         Ok(rows)
     };
     let (split, report) = if recipe.data.files.is_empty() {
@@ -78,6 +72,20 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
     Ok(PreparedData { split, report, goal, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
 }
 
+/// The rows of one of the recipe's files.
+///
+/// # Errors
+/// A file that is missing or broken.
+pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) -> Result<Rows> {
+    let columns = crate::data::Schema { several_labels: goal == Goal::Labels, ..recipe.data.columns.clone() };
+    let mut rows = Rows::read(&folder.join(name), goal, &columns)?;
+    // The stratum is the file as the recipe names it, so that the split does not depend on where the data folder lies.
+    if let Rows::Texts(examples) = &mut rows {
+        examples.iter_mut().for_each(|e| e.source = name.to_owned());
+    }
+    Ok(rows)
+}
+
 impl PreparedData {
     /// What the largest class of dev alone would score; for other goals than one right label, 0.
     pub fn chance_on_dev(&self) -> f64 {
@@ -96,6 +104,9 @@ pub(super) struct TextSets {
     augmented: Option<Rows>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
+    filter: CorpusFilter,
+    /// SHA-256 over those of the corpus's files.
+    pub corpus_sha256: Option<String>,
 }
 
 /// A set in tokens.
@@ -103,6 +114,23 @@ pub(super) struct TextSets {
 pub(super) struct Tokens {
     pub train: Vec<EncodedExample>,
     pub dev: Vec<EncodedExample>,
+    /// Of a corpus, what became of its lines.
+    pub count: Option<CorpusCount>,
+}
+
+/// The recipe's plain texts, to train on and to look at.
+///
+/// # Errors
+/// A file that cannot be read; too few lines.
+pub(crate) fn read_corpus(recipe: &Recipe, folder: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let mut lines = Vec::new();
+    for name in &recipe.data.corpus {
+        let text = read_text(&folder.join(name))?;
+        lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
+    ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
+    Ok((train, dev))
 }
 
 impl TextSets {
@@ -122,19 +150,14 @@ impl TextSets {
             }
             _ => None,
         };
-        let corpus = if wanted(Texts::Corpus) {
-            let mut lines = Vec::new();
-            for name in &recipe.data.corpus {
-                let text = read_text(&folder.join(name))?;
-                lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
-            }
-            let (train, dev) = hold_out(lines, |line| line, CORPUS_DEV);
-            ensure!(!train.is_empty() && !dev.is_empty(), "the corpus has too few lines");
-            Some((train, dev))
-        } else {
-            None
-        };
-        Ok(Self { augmented, corpus })
+        let (mut corpus, mut corpus_sha256) = (None, None);
+        if wanted(Texts::Corpus) {
+            corpus = Some(read_corpus(recipe, folder)?);
+            let hashes = recipe.data.corpus.iter().map(|name| files::sha256_file(&folder.join(name)));
+            corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
+        }
+        let filter = recipe.data.corpus_filter.unwrap_or_default();
+        Ok(Self { augmented, corpus, filter, corpus_sha256 })
     }
 
     /// One of the sets, tokenized.
@@ -142,19 +165,39 @@ impl TextSets {
         let rows = |rows: &Rows| rows.encode(data.goal, encoder, &data.labels, stride);
         let dev = || Ok::<_, anyhow::Error>(rows(&data.split.dev)?.examples);
         Ok(match (on, &self.augmented, &self.corpus) {
-            (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()? },
-            (Texts::Augmented, Some(augmented), _) => Tokens { train: rows(augmented)?.examples, dev: dev()? },
+            (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()?, count: None },
+            (Texts::Augmented, Some(augmented), _) => {
+                Tokens { train: rows(augmented)?.examples, dev: dev()?, count: None }
+            }
             (Texts::Corpus, _, Some((train, own_dev))) => {
-                Tokens { train: plain(encoder, train)?, dev: plain(encoder, own_dev)? }
+                let (train, count) = encoder.encode_corpus(train, &self.filter)?;
+                let (dev, more) = encoder.encode_corpus(own_dev, &self.filter)?;
+                let count = count.with(more);
+                ensure!(
+                    !train.is_empty() && !dev.is_empty(),
+                    "too little of the corpus is left: {}; lower data.corpus_filter.min_tokens, or give more lines",
+                    told(&count, &self.filter)
+                );
+                Tokens { train, dev, count: Some(count) }
             }
             _ => bail!("a stage reads texts that were not made"),
         })
     }
 }
 
-fn plain(encoder: &Encoder, lines: &[String]) -> Result<Vec<EncodedExample>> {
-    let Encoding { examples, .. } = encoder.encode_plain(lines)?;
-    // Nothing looks at the target.
-    debug_assert!(examples.iter().all(|example| example.target == Target::Class(0)));
-    Ok(examples)
+impl TextSets {
+    /// What became of the lines of a corpus.
+    pub(super) fn told(&self, count: &CorpusCount) -> String {
+        told(count, &self.filter)
+    }
+}
+
+fn told(count: &CorpusCount, filter: &CorpusFilter) -> String {
+    let CorpusCount { lines, long, short, unknown, used } = count;
+    format!(
+        "{lines} lines, {long} of them longer than the model reads, gave {used} sequences; left out: {short} of fewer than \
+         {} tokens, {unknown} of which {}% or more are unknown",
+        filter.min_tokens,
+        filter.unknown_below * 100.0
+    )
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
-use super::teacher::{LOGITS, Lessons, Set, Wanted, relation_field};
-use crate::arch::{Capture, Layers, ModelConfig, ModelOutput, Params};
+use super::lessons::{Lessons, Set};
+use super::masked::{MaskedText, Reading, guessed, is_of_student, masked_lm};
+use super::wanted::{LOGITS, Wanted, relation_field};
+use crate::arch::{Capture, Head, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
-    attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations, soft_cross_entropy,
-    soft_labels, soft_spans, soft_targets,
+    LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
+    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
-use crate::objective::{Pupil, mean_squared_error};
+use crate::objective::{Given, Pupil, mean_squared_error};
 use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
 use crate::train::Loss;
 
@@ -20,7 +22,7 @@ const HIDDEN: &str = "distill.hidden.weight";
 const EMBEDDINGS: &str = "distill.embeddings.weight";
 
 /// What a stage's losses need of student and teacher.
-pub(super) struct Needs {
+pub(crate) struct Needs {
     teacher: Option<Wanted>,
     capture: Capture,
     /// The teacher's hidden state for each of the student's, 0 for the embeddings' output.
@@ -35,12 +37,16 @@ pub(super) struct Needs {
     projections: Vec<(&'static str, [i64; 2])>,
     /// All fields that are read, by name.
     fields: Vec<String>,
+    /// Whether masked text is read, with masked-LM heads.
+    masks: bool,
 }
 
 impl Needs {
+    /// `teacher` is the first one's shape, if there is one.
+    ///
     /// # Errors
     /// A layer map that does not fit, heads that do not.
-    pub(super) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
+    pub(crate) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
         let mut needs = Self {
             teacher: None,
@@ -51,6 +57,7 @@ impl Needs {
             heads: 0,
             projections: Vec::new(),
             fields: Vec::new(),
+            masks: stage.masks(),
         };
         let mut wanted = Wanted::default();
         if let Some(teacher) = teacher {
@@ -58,13 +65,11 @@ impl Needs {
             needs.depths.1 = depth;
             needs.heads = teacher.attention_heads;
             let within = || format!("stage {}", stage.name);
-            if stage
-                .losses
-                .iter()
-                .any(|term| matches!(term, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. }))
-            {
-                needs.hidden = stage.layer_map.hidden(depth, own).with_context(within)?;
-                needs.attention = stage.layer_map.attention(depth, own).with_context(within)?;
+            if stage.losses.iter().any(LossTerm::reads_map) {
+                // Before it is searched, any map tells whether the rest fits.
+                let map = if stage.layer_map == LayerMap::Search { &LayerMap::Uniform } else { &stage.layer_map };
+                needs.hidden = map.hidden(depth, own).with_context(within)?;
+                needs.attention = map.attention(depth, own).with_context(within)?;
             }
             needs.capture_of(stage);
             let widths = [teacher.hidden_size as i64, student.hidden_size as i64];
@@ -89,11 +94,16 @@ impl Needs {
         self.projections.iter().copied()
     }
 
+    /// Whether a parameter that only helps to train is trained in this stage.
+    pub(super) fn trains(&self, name: &str) -> bool {
+        self.masks && is_of_student(name) || self.projections.iter().any(|(own, _)| *own == name)
+    }
+
     fn wanted(&self, term: &LossTerm) -> Wanted {
         let last = self.depths.1.saturating_sub(1);
         match term {
-            LossTerm::Labels { .. } => Wanted::default(),
-            LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. } => {
+            LossTerm::Labels { .. } | LossTerm::MaskedLm { .. } => Wanted::default(),
+            LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. } | LossTerm::MaskedLmSoftTargets { .. } => {
                 Wanted { logits: true, ..Wanted::default() }
             }
             LossTerm::HiddenCosine { .. } => Wanted { hidden: vec![self.depths.1], ..Wanted::default() },
@@ -152,6 +162,18 @@ impl Needs {
                     student.attention_heads,
                     teacher.attention_heads
                 ),
+                LossTerm::MaskedLm { .. } => Head::MaskedLm.check(student)?,
+                LossTerm::MaskedLmSoftTargets { .. } => {
+                    Head::MaskedLm.check(student)?;
+                    ensure!(
+                        student.vocab_size == teacher.vocab_size,
+                        "stage {name}: {} compares token with token, and the student has a vocabulary of {}, the teacher \
+                         of {}",
+                        term.name(),
+                        student.vocab_size,
+                        teacher.vocab_size
+                    );
+                }
                 LossTerm::Relations { heads, teacher_layer, .. } => {
                     let heads = heads.unwrap_or(teacher.attention_heads);
                     ensure!(
@@ -193,6 +215,8 @@ pub(super) struct Lesson<'a> {
     pub stage: &'a StageRecipe,
     pub needs: &'a Needs,
     pub lessons: Option<&'a Lessons>,
+    /// In place of them, where both read masked text.
+    pub masked: Option<&'a MaskedText<'a>>,
     /// The student's, with the maps to the teacher's width.
     pub params: &'a Params,
 }
@@ -213,16 +237,26 @@ impl Side<'_> {
 impl Lesson<'_> {
     /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on.
     pub(super) fn loss(&self, batch: &Batch, set: Set, done: f64, train: bool) -> Result<Loss> {
-        let given = self.pupil.forward(batch, &self.needs.capture, train);
+        let (given, mut live) = match self.masked {
+            None => (self.pupil.forward(batch, &self.needs.capture, train), None),
+            Some(masked) => {
+                let Reading { own, teacher, targets } = masked.read(batch, set, &self.needs.capture, train)?;
+                (Given { logits: own.logits.shallow_clone(), sides: vec![own] }, Some((teacher, targets)))
+            }
+        };
         let masks = std::iter::once(&batch.mask).chain(batch.partner.iter().map(|(_, mask)| mask));
         let mut sides = Vec::new();
         for (index, (own, mask)) in given.sides.iter().zip(masks).enumerate() {
-            let teacher = match self.lessons {
-                Some(lessons) => lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?,
-                None => BTreeMap::new(),
+            let teacher = match (&mut live, self.lessons) {
+                (Some((teacher, _)), _) => std::mem::take(teacher),
+                (None, Some(lessons)) => {
+                    lessons.batch(set, &batch.indices, index, &self.needs.fields, batch.ids.device())?
+                }
+                (None, None) => BTreeMap::new(),
             };
             sides.push(Side { own, teacher, mask });
         }
+        let targets = || live.as_ref().map(|(_, targets)| targets).context("the text is not masked");
         let mut total: Option<Tensor> = None;
         let mut parts = Vec::new();
         for term in &self.stage.losses {
@@ -232,6 +266,13 @@ impl Lesson<'_> {
                 LossTerm::SoftCrossEntropy { temperature, averaging, .. } => {
                     let (own, teacher) = self.rows(&given.logits, &sides)?;
                     soft_cross_entropy(&own, &teacher, temperature.at(done), *averaging)?
+                }
+                LossTerm::MaskedLm { .. } => masked_lm(&given.logits, targets()?)?,
+                LossTerm::MaskedLmSoftTargets { temperature, restrict_to_mask, .. } => {
+                    let side = sides.first().context("a batch without texts")?;
+                    let rows = if *restrict_to_mask { guessed(targets()?) } else { side.mask.shallow_clone() };
+                    let (own, teacher) = (kept_rows(&given.logits, &rows)?, kept_rows(side.teacher(LOGITS)?, &rows)?);
+                    soft_targets(&own, &teacher, temperature.at(done))?
                 }
                 layers => {
                     let each = sides.iter().map(|side| self.of_layers(layers, side)).collect::<Result<Vec<_>>>()?;

@@ -3,32 +3,40 @@
 mod bundles;
 mod data;
 mod lesson;
+mod lessons;
+mod masked;
 mod run;
 #[doc(hidden)]
 pub mod speed;
 mod student;
 mod teacher;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::Device;
 
 use crate::data::{augment, some_labels};
+use crate::finetune::labels_for;
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, TeacherSource};
+use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherSource};
 use crate::report::{Report, StageReport};
-use crate::{checkpoint, files, measure};
+use crate::train::{Alone, Group};
+use crate::{checkpoint, files, measure, pack};
 
 use bundles::Models;
-use lesson::Needs;
 use run::{Run, Trained};
 use student::{Origin, Variant};
 use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
+pub(crate) use data::{read_corpus, read_file};
+pub(crate) use lesson::Needs;
+pub(crate) use lessons::answer_weights;
+pub(crate) use teacher::{MARGIN, above_chance, made_for};
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]
@@ -65,24 +73,51 @@ pub struct DistillOptions {
 /// Whatever a stage finds wrong, with the stage named. What was finished stays, and the next run
 /// continues from there.
 pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -> Result<Report> {
+    distill_together(recipe, options, &Alone, reporter)?.context("a process alone leads")
+}
+
+/// [`distill`] in several processes that share `options.out` and the work of each step. The first one measures and gives
+/// the report; the others give `None`.
+///
+/// # Errors
+/// As [`distill`]. A process that fails must end, so that those who wait for it are ended.
+pub fn distill_together(
+    recipe: &Recipe,
+    options: &DistillOptions,
+    group: &dyn Group,
+    reporter: &Reporter,
+) -> Result<Option<Report>> {
     let started = Instant::now();
     let first = options.teachers.first().map(PathBuf::as_path);
     let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;
-    let _lock = files::lock_folder(&options.out)?;
-    reporter.log_to(&options.out.join("train.log"))?;
+    let leads = group.rank() == 0;
+    let _lock = if leads {
+        let lock = files::lock_folder(&options.out)?;
+        reporter.log_to(&options.out.join("train.log"))?;
+        Some(lock)
+    } else {
+        None
+    };
     limbeck::runtime::load(options.runtime.as_deref())?;
-    let data = prepare(recipe, &options.data)?;
+    let mut data = prepare(recipe, &options.data)?;
+    if recipe.teacher.source == TeacherSource::Finished {
+        // The same labels in a finished teacher's order are its own.
+        let (_, own) = checkpoint::read_shape(first)?;
+        data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
+    }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
     reporter.note(&format!(
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
-    files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    if leads {
+        files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
     let sources = augmentation(options)?;
     let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
-    let run = Run { recipe, options, data: &data, sets: &sets, reporter };
+    let run = Run { recipe, options, data: &data, sets: &sets, reporter, group };
     fits(&run, first)?;
     lost_tokens(&run, first)?;
 
@@ -124,6 +159,9 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
         }
     }
 
+    if !leads {
+        return Ok(None);
+    }
     reporter.note("Bundles: writing, checking and measuring through the sdk");
     let teacher = teachers.first().map(|teacher| match recipe.teacher.source {
         TeacherSource::Finished => first.to_owned(),
@@ -177,7 +215,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
     };
     files::write_json(&options.out.join("report.json"), &report)?;
     files::write_bytes(&options.out.join("report.html"), crate::report::html(&report, recipe)?.as_bytes())?;
-    Ok(report)
+    Ok(Some(report))
 }
 
 fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
@@ -194,6 +232,9 @@ fn fits(run: &Run, first: &Path) -> Result<()> {
     };
     for stage in &run.recipe.stages {
         Needs::of(stage, &student, Some(&teacher))?;
+    }
+    if run.recipe.stages.iter().any(StageRecipe::masks) {
+        pack::mask_id(run.options.student.as_deref().unwrap_or(first))?;
     }
     Ok(())
 }

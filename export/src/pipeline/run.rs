@@ -10,15 +10,18 @@ use tch::{Kind, Tensor};
 use super::DistillOptions;
 use super::data::{PreparedData, TextSets, Tokens};
 use super::lesson::{Lesson, Needs};
-use super::teacher::{Lessons, Set, Source, Teacher};
+use super::lessons::{Lessons, Set, Source};
+use super::masked::{MaskedText, student_names};
+use super::teacher::Teacher;
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
 use crate::data::{Batch, Encoder, in_order_batches};
+use crate::distill::LayerMap;
 use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
-use crate::train::{Alone, Outcome, Stage, TrainOptions, discard_checkpoint, train};
+use crate::train::{Group, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
 #[derive(Clone, Copy)]
@@ -28,6 +31,8 @@ pub(super) struct Run<'a> {
     pub data: &'a PreparedData,
     pub sets: &'a TextSets,
     pub reporter: &'a Reporter,
+    /// Who trains together.
+    pub group: &'a dyn Group,
 }
 
 /// A model to be trained.
@@ -43,6 +48,8 @@ pub(super) struct Training<'a> {
     pub pooling: Option<SentencePooling>,
     /// First weights, trained in place.
     pub params: Params,
+    /// Its masked-LM head for stages on masked text, by names of such a head; empty without such stages.
+    pub masked_lm: BTreeMap<String, Tensor>,
     /// How its hidden states lie in the teacher's, where they are narrower and that is known.
     pub directions: Option<&'a Directions>,
     pub tokenizer: &'a Path,
@@ -84,12 +91,18 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
         on: Texts::Train,
         from: TeacherState::Task,
         layer_map: Default::default(),
+        masking: None,
         losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
         train: Some(options.clone()),
     }]
 }
 
 impl Run<'_> {
+    /// Whether this process writes what all have made.
+    pub(super) fn leads(&self) -> bool {
+        self.group.rank() == 0
+    }
+
     /// What decides the task, whichever model learns it.
     pub(super) fn task_identity(&self) -> Result<String> {
         let Recipe { max_tokens, stride, .. } = self.recipe;
@@ -112,7 +125,8 @@ impl Run<'_> {
         let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
-            let parts = (&identity, stage, teachers, self.augmentation(stage.on), &self.recipe.teacher.weights);
+            let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
+            let parts = (&identity, stage, teachers, self.augmentation(stage.on), corpus, &self.recipe.teacher.weights);
             identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
             identities.push(identity.clone());
         }
@@ -128,19 +142,33 @@ impl Run<'_> {
             .iter()
             .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
             .collect::<Result<_>>()?;
-        let params = with_projections(&training, &needs)?;
+        let params = with_helpers(&training, &needs);
         let mut outcomes = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
             let own = if is_last { folder.clone() } else { folder.join("stages").join(&stage.name) };
+            // Maps and heads of the stages before are dropped.
+            let helps = |name: &str| needs[index..].iter().any(|needs| needs.trains(name));
+            let kept = params.iter().filter(|(name, _)| !name.starts_with(HELPER) || helps(name));
+            let params = Params::handles(kept, params.device());
             if !is_last && let Some(done) = finished(&own, &identities[index]) {
                 params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
                 self.reporter.note(&format!("  {name}, {}: done before", stage.name));
                 outcomes = done.stages;
                 continue;
             }
-            let outcome = self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?;
+            let outcome = if stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map) {
+                let found = self.search_map(&training, index, &params, &own)?;
+                let found = StageRecipe { layer_map: found, ..stage.clone() };
+                let needs = Needs::of(&found, config, training.teachers.first().map(|teacher| &teacher.config))?;
+                self.stage(&training, &found, &needs, &params, &own, &identities[index])?
+            } else {
+                self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?
+            };
             outcomes.push((stage.name.clone(), outcome));
+            if !self.leads() {
+                continue;
+            }
             if is_last {
                 if let Some(pooling) = training.pooling {
                     checkpoint::write_pooling(&own, pooling, config.hidden_size)?;
@@ -155,7 +183,41 @@ impl Run<'_> {
             files::write_json(&own.join(MARKER), &marker)?;
             discard_checkpoint(&own);
         }
+        // Nobody looks for what the first process has not written yet.
+        self.group.barrier()?;
         Ok(Trained { folder: folder.clone(), stages: outcomes })
+    }
+
+    /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses
+    /// look at the head: distances to different teacher layers say nothing of each other.
+    fn search_map(&self, training: &Training, index: usize, params: &Params, folder: &Path) -> Result<LayerMap> {
+        let Training { config, stages, .. } = *training;
+        let teacher =
+            training.teachers.first().map(|teacher| &teacher.config).context("a layer map without a teacher")?;
+        let short = |stage: &StageRecipe, map: &LayerMap| {
+            let train = stage.train.clone().unwrap_or_else(|| self.recipe.student.train.clone());
+            let train = Some(TrainOptions { epochs: 1, ..train });
+            StageRecipe { layer_map: map.clone(), train, ..stage.clone() }
+        };
+        let mut best: Option<(f64, LayerMap)> = None;
+        for map in LayerMap::candidates(teacher.blocks().len(), config.blocks().len()) {
+            let trial = params.deep_clone();
+            let folder = folder.join("search").join(map.to_string());
+            let mut dev = f64::NEG_INFINITY;
+            let mut own = vec![short(&stages[index], &map)];
+            own.extend((index + 1 < stages.len()).then(|| short(&stages[stages.len() - 1], &LayerMap::Uniform)));
+            for (step, stage) in own.iter().enumerate() {
+                let needs = Needs::of(stage, config, Some(teacher))?;
+                let identity = files::sha256_hex(&serde_json::to_vec(&(training.identity, &own, step))?);
+                dev = self.stage(training, stage, &needs, &trial, &folder.join(&stage.name), &identity)?.best_dev;
+                discard_checkpoint(&folder.join(&stage.name));
+            }
+            self.reporter.note(&format!("  {}, {}: layer map {map}: dev {dev:.4}", training.name, stages[index].name));
+            if best.as_ref().is_none_or(|(score, _)| dev > *score) {
+                best = Some((dev, map));
+            }
+        }
+        best.map(|(_, map)| map).context("no layer map fits these depths; list the teacher layer of each student layer")
     }
 
     fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {
@@ -175,16 +237,26 @@ impl Run<'_> {
         let options = stage.train.as_ref().unwrap_or(&self.recipe.student.train);
         let device = self.options.device;
         let tokens = self.encode(stage.on, encoder)?;
+        if let Some(count) = &tokens.count {
+            self.reporter.note(&format!("  {}, corpus: {}", stage.name, self.sets.told(count)));
+        }
+        let masked = match stage.masks() {
+            true => {
+                let masking = stage.masking.unwrap_or_default();
+                Some(MaskedText::new(training, masking, needs, params, &tokens, options.precision)?)
+            }
+            false => None,
+        };
         let lessons = match needs.teacher() {
-            Some(wanted) => {
+            Some(wanted) if masked.is_none() => {
                 Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens, Source::Cache)?)
             }
-            None => None,
+            _ => None,
         };
         let model = Model::new(params, config, info.head).in_precision(options.precision);
         let pupil =
             Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
-        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), params };
+        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), masked: masked.as_ref(), params };
         let title = if training.stages.len() == 1 {
             training.name.to_owned()
         } else {
@@ -201,14 +273,15 @@ impl Run<'_> {
             identity,
             checkpoint_every: self.options.checkpoint_every,
             stop_before: None,
-            group: &Alone,
+            group: self.group,
         };
         let by_head = stage.losses.iter().any(LossTerm::reads_head);
         let score = || {
-            if by_head || !lessons.as_ref().is_some_and(Lessons::has_dev) {
+            if by_head || masked.is_none() && !lessons.as_ref().is_some_and(Lessons::has_dev) {
                 return Ok(pupil.score(&tokens.dev, config.pad_id, device));
             }
-            // The head is not trained yet: how like the teacher the layers are on dev; higher is better.
+            // The head is not trained yet: how like the teacher the layers, or guesses of masked words, are on dev; higher
+            // is better.
             let lengths: Vec<usize> = tokens.dev.iter().map(|example| example.ids.len()).collect();
             let (mut sum, mut count) = (0.0, 0.0);
             for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
@@ -228,8 +301,11 @@ fn finished(folder: &Path, identity: &str) -> Option<Finished> {
     (marker.identity == identity).then_some(marker)
 }
 
-/// The model's parameters and the maps from its width to the teacher's that its stages learn.
-fn with_projections(training: &Training, needs: &[Needs]) -> Result<Params> {
+/// What stands before the names of parameters that only help to train.
+const HELPER: &str = "distill.";
+
+/// The model's parameters, the maps from its width to the teacher's that its stages learn, and its masked-LM head.
+fn with_helpers(training: &Training, needs: &[Needs]) -> Params {
     let params = &training.params;
     let mut tensors: BTreeMap<String, Tensor> =
         params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
@@ -243,5 +319,6 @@ fn with_projections(training: &Training, needs: &[Needs]) -> Result<Params> {
         };
         tensors.insert(name.to_owned(), start);
     }
-    Ok(Params::new(tensors, params.device()))
+    tensors.extend(student_names(&training.masked_lm));
+    Params::new(tensors, params.device())
 }

@@ -11,10 +11,11 @@ use serde::Serialize;
 use tch::Device;
 
 use super::DistillOptions;
-use super::data::{TextSets, Tokens, prepare};
+use super::data::{TextSets, prepare};
 use super::lesson::{Lesson, Needs};
+use super::lessons::{Lessons, Set, Source};
 use super::run::Run;
-use super::teacher::{Lessons, Set, Source, Teacher};
+use super::teacher::Teacher;
 use crate::arch::{Model, Params};
 use crate::checkpoint;
 use crate::data::Encoder;
@@ -93,7 +94,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
     };
     let data = prepare(recipe, &setting.data)?;
     let sets = TextSets::new(recipe, &data, &setting.data, None, &reporter)?;
-    let run = Run { recipe, options: &options, data: &data, sets: &sets, reporter: &reporter };
+    let run = Run { recipe, options: &options, data: &data, sets: &sets, reporter: &reporter, group: &Alone };
     let stage = recipe.stages.first().context("the recipe has no stage")?;
     let teachers = [finished(&run, &setting.teacher)?];
     let mut student = finished(&run, &setting.student)?;
@@ -108,22 +109,21 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         let found = params.get(name).map(tch::Tensor::size);
         ensure!(found.as_deref() == Some(&shape), "distill.safetensors has no `{name}` of {shape:?}, but {found:?}");
     }
-    let Tokens { train: examples, .. } = run.encode(stage.on, &student.encoder)?;
+    let tokens = run.encode(stage.on, &student.encoder)?;
     let before = Instant::now();
     let source = if setting.cache.is_some() { Source::Cache } else { Source::EachStep };
     let wanted = needs.teacher().context("the stage has no teacher")?;
-    let tokens = run.encode(stage.on, &student.encoder)?;
     let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, &tokens, source)?;
     let cache_seconds = setting.cache.is_some().then(|| before.elapsed().as_secs_f64());
     let model = Model::new(&params, &student.config, student.info.head);
     let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: student.types() };
-    let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons: Some(&lessons), params: &params };
+    let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons: Some(&lessons), masked: None, params: &params };
     let options = stage.train.as_ref().unwrap_or(&recipe.student.train);
     let setting_of_stage = Stage {
         name: "speed",
         folder: out,
         params: &params,
-        examples: &examples,
+        examples: &tokens.train,
         pad_id: student.config.pad_id,
         options,
         seed: recipe.seeds[0],
@@ -175,7 +175,18 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
     let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, run.recipe.max_tokens, config.vocab_size)?;
     let identity = checkpoint::weights_sha256(folder)?;
     let name = folder.display().to_string();
-    Ok(Teacher { name, config, info, pooling: None, params, pretrained: None, outcome: None, identity, encoder })
+    Ok(Teacher {
+        name,
+        config,
+        info,
+        pooling: None,
+        params,
+        pretrained: None,
+        masked_lm: None,
+        outcome: None,
+        identity,
+        encoder,
+    })
 }
 
 fn with_maps(params: &Params, folder: &Path) -> Result<Params> {

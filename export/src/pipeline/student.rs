@@ -1,13 +1,15 @@
 //! Students: where their first weights come from, and the trainings that a run gives them.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use tch::Tensor;
 
 use super::run::{Run, Trained, Training, on_labels};
 use super::teacher::{Teacher, second_moment};
-use crate::arch::{ModelConfig, Params, initial_value, parameter_layout};
+use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
 use crate::checkpoint::{self, Directions, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
@@ -92,6 +94,12 @@ impl Variant {
 impl<'a> Origin<'a> {
     pub(super) fn new(run: Run<'a>, from: &'a Teacher, folder: &Path, is_teacher: bool) -> Result<Self> {
         let recipe = run.recipe;
+        ensure!(
+            is_teacher || recipe.student.start != Start::Teacher,
+            "student.start = \"teacher\" takes the teacher's layers, and the student is to be made from {}; use \
+             \"pretrained\" or \"random\"",
+            folder.display()
+        );
         let config = recipe.student.config(&from.config)?;
         let layer_map = match &recipe.student.layer_map {
             Some(map) => map.clone(),
@@ -158,10 +166,25 @@ impl<'a> Origin<'a> {
             .into_iter()
             .filter(|spec| spec.name.starts_with("head."))
             .map(|spec| (spec.name.clone(), initial_value(&spec, self.run.options.device)));
-        let mut tensors: std::collections::BTreeMap<_, _> =
+        let mut tensors: BTreeMap<_, _> =
             params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
         tensors.extend(fresh);
         Ok(Params::new(tensors, self.run.options.device))
+    }
+
+    /// The masked-LM head that a student has in stages on masked text: the encoder's, or a new one.
+    fn masked_lm(&self, start: Start) -> Result<BTreeMap<String, Tensor>> {
+        match &self.from.masked_lm {
+            Some(own) if start != Start::Random => {
+                let directions = self.directions(start)?;
+                checkpoint::head_from_teacher(own, &self.from.config, &self.config, Head::MaskedLm, directions)
+            }
+            _ => Ok(parameter_layout(&self.config, Head::MaskedLm)
+                .into_iter()
+                .filter(|spec| spec.name.starts_with("head."))
+                .map(|spec| (spec.name.clone(), initial_value(&spec, self.run.options.device)))
+                .collect()),
+        }
     }
 
     /// Trains a student one way from one seed.
@@ -180,6 +203,8 @@ impl<'a> Origin<'a> {
             variant.start,
         ))?);
         let params = self.first_weights(variant.start, seed)?;
+        let masks = variant.stages.iter().any(StageRecipe::masks);
+        let masked_lm = if masks { self.masked_lm(variant.start)? } else { BTreeMap::new() };
         let directions = match variant.start {
             Start::Random => None,
             start if self.config.hidden_size != self.from.config.hidden_size => Some(self.directions(start)?),
@@ -197,6 +222,7 @@ impl<'a> Origin<'a> {
             info: &self.info,
             pooling: self.from.pooling,
             params,
+            masked_lm,
             directions,
             tokenizer: &self.tokenizer,
             encoder: &self.encoder,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts};
+use crate::data::Masking;
 use crate::distill::{Averaging, LayerMap, Padding};
 use crate::train::TrainOptions;
 
@@ -15,8 +16,15 @@ pub enum Method {
     /// README's command: 5, 2, 1, T 2).
     #[default]
     Distilbert,
+    /// General distillation before it: the three losses on a masked corpus (Sanh 2019, section 2; the same weights),
+    /// then [`Self::Distilbert`]. The paper trains the first for 3 epochs by AdamW with `learning_rate = 5e-4`,
+    /// `beta1 = 0.9`, `beta2 = 0.98`, `epsilon = 1e-6`, `weight_decay = 0`, `clip_norm = 5`, `warmup = 0.05`, on up to
+    /// 4000 sequences a step (the code's `train.py`: `batch_size = 5`, `accumulate = 50`).
+    DistilbertGeneral,
     /// TinyBERT's two task stages (Jiao 2020, section 3.3): layers first, then the prediction.
     Tinybert,
+    /// General distillation before them: the losses on layers, from the pretrained teacher on a corpus (section 3.3).
+    TinybertGeneral,
     /// The same as its released code computes it: one map for all layers, means that count padding and classes.
     TinybertCode,
     /// Deep self-attention distillation (Wang 2020), then soft targets.
@@ -50,6 +58,7 @@ impl Method {
             from: TeacherState::Task,
             layer_map: LayerMap::Uniform,
             losses,
+            masking: None,
             train: Some(train.clone()),
         };
         let prediction = |losses| stage("prediction", losses);
@@ -67,11 +76,30 @@ impl Method {
             projection: Projection::Separate,
             padding: Padding::Excluded,
         };
+        let general =
+            |losses| StageRecipe { on: Texts::Corpus, from: TeacherState::Pretrained, ..stage("general", losses) };
         match self {
             Method::Distilbert => vec![stage(
                 "distill",
                 vec![soft_targets(5.0, 2.0), labels(2.0), LossTerm::HiddenCosine { weight: constant(1.0) }],
             )],
+            Method::DistilbertGeneral => {
+                let triple = general(vec![
+                    LossTerm::MaskedLmSoftTargets {
+                        weight: constant(5.0),
+                        temperature: constant(2.0),
+                        restrict_to_mask: false,
+                    },
+                    LossTerm::MaskedLm { weight: constant(2.0) },
+                    LossTerm::HiddenCosine { weight: constant(1.0) },
+                ]);
+                let triple = StageRecipe { masking: Some(Masking::default()), ..triple };
+                std::iter::once(triple).chain(Method::Distilbert.stages(train)).collect()
+            }
+            Method::TinybertGeneral => {
+                let first = general(layers(Projection::Separate, Padding::Excluded));
+                std::iter::once(first).chain(Method::Tinybert.stages(train)).collect()
+            }
             Method::Tinybert | Method::TinybertCode => {
                 let paper = self == Method::Tinybert;
                 let (projection, padding, averaging) = if paper {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{AugmentOptions, Fractions, Goal, LabelKind, Schema};
+use crate::data::{AugmentOptions, CorpusFilter, Fractions, Goal, LabelKind, Schema};
 use crate::pack::TaskName;
 use crate::train::TrainOptions;
 
@@ -93,6 +93,9 @@ pub struct Data {
     /// Plain text, a passage a line, for stages on `corpus`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corpus: Vec<String>,
+    /// Which sequences of the corpus are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus_filter: Option<CorpusFilter>,
     /// Columns and labels.
     #[serde(default)]
     pub columns: Schema,
@@ -191,6 +194,12 @@ impl Recipe {
         recipe.method = None;
         for stage in &mut recipe.stages {
             stage.train.get_or_insert_with(|| recipe.student.train.clone());
+            if stage.masks() {
+                stage.masking.get_or_insert_default();
+            }
+        }
+        if !recipe.data.corpus.is_empty() {
+            recipe.data.corpus_filter.get_or_insert_default();
         }
         recipe.check()?;
         Ok(recipe)
@@ -250,12 +259,22 @@ impl Recipe {
             if stage.on == Texts::Augmented && self.augment.is_none() {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
-            if let Some(term) = stage.losses.iter().find(|term| term.reads_layers() && given) {
+            let soft = stage.losses.iter().any(|term| matches!(term, LossTerm::SoftCrossEntropy { .. }));
+            if soft && !matches!(self.goal()?, Goal::Class | Goal::Tags) {
                 bail!(
-                    "stage {}: {} needs the teacher's layers, and there are only its answers",
+                    "stage {}: soft-cross-entropy is for one label a text or token, not for {}; use soft-targets",
                     stage.name,
-                    term.name()
+                    self.goal()?.measure()
                 );
+            }
+            if stage.from == TeacherState::Pretrained && self.teacher.source == TeacherSource::Finished {
+                bail!(
+                    "stage {} learns from the pretrained encoder, but the teacher comes finished; use from = \"task\"",
+                    stage.name
+                );
+            }
+            if let Some(term) = stage.losses.iter().find(|term| !term.reads_head() && given) {
+                bail!("stage {}: {} needs the teacher itself, and there are only its answers", stage.name, term.name());
             }
         }
         if let Some(augment) = &self.augment {
@@ -298,6 +317,29 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_of_the_documentation_is_one() {
+        let page = include_str!("../../../docs/distillation.md");
+        let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let recipe = Recipe::parse(text).unwrap();
+        assert_eq!((recipe.stages.len(), recipe.student.hidden_size), (2, Some(312)));
+        for method in [
+            Method::Distilbert,
+            Method::Tinybert,
+            Method::Minilm,
+            Method::Minilmv2,
+            Method::Xtremedistil,
+            Method::AlbertShared,
+        ] {
+            for stage in method.stages(&recipe.student.train) {
+                assert!(page.contains(&format!("*{}*", stage.name)), "{}", stage.name);
+                for loss in &stage.losses {
+                    assert!(page.contains(&format!("| `{}` | ", loss.name())), "{}", loss.name());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (change, expected) in [
             (("layers = 3", "layers = 0"), "student.layers"),
@@ -314,6 +356,18 @@ mod tests {
             ),
             (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft\" }]"), "soft"),
             (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = []"), "no losses"),
+            (
+                ("id = \"x\"", "id = \"x\"\nlabels = \"number\"\nmethod = \"tinybert\""),
+                "soft-cross-entropy is for one label",
+            ),
+            (
+                (
+                    "layers = 3",
+                    "layers = 3\n[teacher]\nsource = \"finished\"\n[[stages]]\nname = \"a\"\nfrom = \"pretrained\"\n\
+                     losses = [{ loss = \"hidden-cosine\" }]\n[[stages]]\nname = \"b\"\nlosses = [{ loss = \"labels\" }]",
+                ),
+                "comes finished",
+            ),
             (("id = \"x\"", "id = \"x\"\nseeds = [1, 1]"), "each once"),
         ] {
             let text = MINIMAL.replace(change.0, change.1);

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Masking;
 use crate::distill::{Averaging, LayerMap, Padding};
 use crate::train::TrainOptions;
 
@@ -23,6 +24,9 @@ pub struct StageRecipe {
     pub layer_map: LayerMap,
     /// What is minimised: their weighted sum.
     pub losses: Vec<LossTerm>,
+    /// How its texts are masked, for losses of masked language models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<Masking>,
     /// How it trains; as `student.train` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainOptions>,
@@ -151,6 +155,26 @@ pub enum LossTerm {
         #[serde(default)]
         averaging: Averaging,
     },
+    /// Cross-entropy at the masked tokens of a corpus, by a masked-LM head that the student has while it is needed
+    /// (Devlin 2019; DistilBERT's `L_mlm`).
+    MaskedLm {
+        /// Its weight.
+        #[serde(default = "one")]
+        weight: Scheduled,
+    },
+    /// `T^2 KL(teacher || student)` over the vocabulary, of the tokens of a masked corpus that are not padding
+    /// (DistilBERT's `L_ce`, Sanh 2019; `distiller.py`).
+    MaskedLmSoftTargets {
+        /// Its weight.
+        #[serde(default = "one")]
+        weight: Scheduled,
+        /// T.
+        #[serde(default = "two")]
+        temperature: Scheduled,
+        /// Only at the masked tokens (`--restrict_ce_to_mask`).
+        #[serde(default)]
+        restrict_to_mask: bool,
+    },
     /// `1 - cos` of the last hidden states (DistilBERT). Where the widths differ, through a learned map.
     HiddenCosine {
         /// Its weight.
@@ -221,6 +245,8 @@ impl LossTerm {
             LossTerm::Labels { .. } => "labels",
             LossTerm::SoftTargets { .. } => "soft-targets",
             LossTerm::SoftCrossEntropy { .. } => "soft-cross-entropy",
+            LossTerm::MaskedLm { .. } => "masked-lm",
+            LossTerm::MaskedLmSoftTargets { .. } => "masked-lm-soft-targets",
             LossTerm::HiddenCosine { .. } => "hidden-cosine",
             LossTerm::HiddenStates { .. } => "hidden-states",
             LossTerm::Embeddings { .. } => "embeddings",
@@ -236,6 +262,8 @@ impl LossTerm {
             LossTerm::Labels { weight }
             | LossTerm::SoftTargets { weight, .. }
             | LossTerm::SoftCrossEntropy { weight, .. }
+            | LossTerm::MaskedLm { weight }
+            | LossTerm::MaskedLmSoftTargets { weight, .. }
             | LossTerm::HiddenCosine { weight }
             | LossTerm::HiddenStates { weight, .. }
             | LossTerm::Embeddings { weight, .. }
@@ -250,13 +278,28 @@ impl LossTerm {
         matches!(self, LossTerm::Labels { .. } | LossTerm::SoftTargets { .. } | LossTerm::SoftCrossEntropy { .. })
     }
 
+    /// Whether it looks at mapped layers.
+    pub fn reads_map(&self) -> bool {
+        matches!(self, LossTerm::HiddenStates { .. } | LossTerm::AttentionScores { .. })
+    }
+
     /// Whether it looks at layers, so that student and teacher must see the same tokens.
     pub fn reads_layers(&self) -> bool {
         !self.reads_head()
     }
+
+    /// Whether it looks at what masked-LM heads give for masked text.
+    pub fn reads_masked_lm(&self) -> bool {
+        matches!(self, LossTerm::MaskedLm { .. } | LossTerm::MaskedLmSoftTargets { .. })
+    }
 }
 
 impl StageRecipe {
+    /// Whether student and teacher read masked text.
+    pub fn masks(&self) -> bool {
+        self.losses.iter().any(LossTerm::reads_masked_lm)
+    }
+
     /// Refuses stages that cannot train. `last` is the one whose weights are the student.
     pub fn check(&self, last: bool) -> Result<()> {
         let name = &self.name;
@@ -272,7 +315,10 @@ impl StageRecipe {
             );
             some |= weights.iter().any(|weight| *weight > 0.0);
             ensure!(self.losses[..index].iter().all(|before| before.name() != loss), "stage {name} has {loss} twice");
-            if let LossTerm::SoftTargets { temperature, .. } | LossTerm::SoftCrossEntropy { temperature, .. } = term {
+            if let LossTerm::SoftTargets { temperature, .. }
+            | LossTerm::SoftCrossEntropy { temperature, .. }
+            | LossTerm::MaskedLmSoftTargets { temperature, .. } = term
+            {
                 ensure!(
                     temperature.ends().iter().all(|t| *t > 0.0 && t.is_finite()),
                     "stage {name}: the temperature of {loss} must be above 0"
@@ -281,6 +327,13 @@ impl StageRecipe {
             if let LossTerm::Relations { of, heads, .. } = term {
                 ensure!(!of.is_empty(), "stage {name}: relations of what? `of` is empty");
                 ensure!(*heads != Some(0), "stage {name}: relations need at least one head");
+            }
+            if term.reads_masked_lm() {
+                ensure!(
+                    self.on == Texts::Corpus && self.from == TeacherState::Pretrained,
+                    "stage {name}: {loss} is for plain text and the teacher's own masked-LM head: on = \"corpus\" and \
+                     from = \"pretrained\""
+                );
             }
             if term.reads_head() {
                 ensure!(
@@ -291,6 +344,10 @@ impl StageRecipe {
             }
         }
         ensure!(some, "stage {name}: all weights are 0");
+        if let Some(masking) = &self.masking {
+            ensure!(self.masks(), "stage {name} has `masking`, and no loss of a masked language model");
+            masking.check(&format!("stage {name}"))?;
+        }
         ensure!(
             !last || self.losses.iter().any(LossTerm::reads_head),
             "the last stage, {name}, does not train the head; give it labels, soft-targets or soft-cross-entropy"

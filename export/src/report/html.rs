@@ -1,129 +1,132 @@
 //! The report as one HTML file without scripts or outside references.
 
-use std::fmt::Write;
+mod classes;
+mod element;
+mod models;
+mod training;
 
 use anyhow::Result;
 
-use super::{Report, plot};
-use crate::recipe::Recipe;
+use super::Report;
+use super::words::{measure_name, percent};
+use crate::recipe::{Recipe, Start, TeacherSource, Texts};
+pub(super) use element::escape;
+use element::{Table, paragraph};
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:980px;margin:2rem auto;padding:0 1rem;color:#222}\
-table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.35rem .8rem;text-align:right}\
-td:first-child,th:first-child{text-align:left}pre{background:#f6f6f6;padding:1rem;overflow:auto}svg{max-width:100%}\
-.note{background:#fff7e0;padding:.6rem 1rem;border-left:4px solid #e0b000}";
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
+const STYLE: &str = include_str!("html/style.css");
 
 /// Renders the report.
 pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
-    let mut page = String::new();
     let title = escape(&report.title);
-    write!(page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>limbeck: {title}</title>")?;
-    write!(page, "<style>{STYLE}</style><h1>{title}</h1>")?;
+    let parts = [
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <title>limbeck: {title}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
+        ),
+        paragraph(&circumstances(report)),
+        models::models(report),
+        models::seeds(report),
+        models::trade_off(report),
+        models::latency(report),
+        training::training(report),
+        training::ablation(report),
+        classes::classes(report),
+        models::metrics(report),
+        data(report, recipe),
+        reproduce(report, recipe),
+        format!("<h2>Recipe</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&recipe.to_toml()?)),
+    ];
+    Ok(parts.concat())
+}
+
+/// What was measured, when, with and on what.
+fn circumstances(report: &Report) -> String {
     let machine = &report.machine;
-    write!(
-        page,
-        "<p>{}, limbeck {} ({}), ONNX Runtime {}, {} with {} cores ({}).</p>",
+    let features =
+        if machine.features.is_empty() { String::new() } else { format!(", {}", machine.features.join(" ")) };
+    format!(
+        "A student for {}, measured by {} on {} test examples. {}, limbeck {} at {}, ONNX Runtime {}, {} with {} core{} \
+         ({}{features}).",
+        report.task.replace('-', " "),
+        match report.measure.as_str() {
+            "spearman" => "Spearman's rank correlation".to_owned(),
+            other => measure_name(other),
+        },
+        report.data.test,
         report.date,
-        escape(&report.versions.limbeck),
-        escape(&report.commit),
-        escape(report.versions.onnxruntime.as_deref().unwrap_or("unknown")),
-        escape(&machine.cpu),
+        report.versions.limbeck,
+        report.commit,
+        report.versions.onnxruntime.as_deref().unwrap_or("unknown"),
+        machine.cpu,
         machine.cores,
-        escape(&machine.os)
-    )?;
-    models(&mut page, report)?;
-    write!(page, "<p class=\"note\">{}</p>", escape(&report.comparison.verdict))?;
-    let q = &report.quantization;
-    write!(
-        page,
-        "<p>int8 against fp32: {:+.2} points on test, {:+.2} on dev (allowed: {:.1} lost).</p>",
-        -q.test_drop_points, -q.dev_drop_points, q.max_drop_points
-    )?;
-    write!(page, "<h2>Size, latency and accuracy</h2>{}", plot::size_and_latency(report)?)?;
-    write!(page, "<h2>Training</h2>{}", plot::training(report)?)?;
-    stages(&mut page, report)?;
-    confusion(&mut page, report)?;
-    let d = &report.data;
-    write!(
-        page,
-        "<h2>Data</h2><p>{} training, {} dev and {} test examples; {} duplicates and {} contradicting rows were \
-         dropped. The largest class of dev alone would score {:.1}%. Dev chose the epochs; test was only reported.</p>",
-        d.train,
-        d.dev,
-        d.test,
-        d.duplicates_dropped,
-        d.contradictions_dropped,
-        report.chance_on_dev * 100.0
-    )?;
-    writeln!(page, "<h2>Recipe</h2><pre>{}</pre></html>", escape(&recipe.to_toml()?))?;
-    Ok(page)
+        if machine.cores == 1 { "" } else { "s" },
+        machine.os
+    )
 }
 
-fn models(page: &mut String, report: &Report) -> Result<()> {
-    page.push_str(
-        "<table><tr><th>model<th>test accuracy<th>95% interval<th>parameters<th>file<th>p50 latency<th>peak memory</tr>",
+fn data(report: &Report, recipe: &Recipe) -> String {
+    let sets = &report.data;
+    let mut table = Table::new(["set", "what for", "examples"]).left(2);
+    for (name, examples, role) in [
+        ("train", sets.train, "training"),
+        ("dev", sets.dev, "choosing epochs and the seed that ships"),
+        ("test", sets.test, "only reported"),
+    ] {
+        table.row([name, role, &examples.to_string()]);
+    }
+    let mut text = format!(
+        "Dropped before: {} duplicates and {} rows that contradict others.",
+        sets.duplicates_dropped, sets.contradictions_dropped
     );
-    for model in &report.models {
-        let a = &model.score;
-        write!(
-            page,
-            "<tr><td>{}<td>{:.1}%<td>{:.1} to {:.1}%<td>{:.1} M<td>{:.1} MB<td>{:.2} ms<td>{}</tr>",
-            escape(&model.name),
-            a.value * 100.0,
-            a.low * 100.0,
-            a.high * 100.0,
-            model.parameters as f64 / 1e6,
-            model.file_bytes as f64 / 1e6,
-            model.latency_p50_ms,
-            model.peak_memory_mb.map_or("-".to_owned(), |mb| format!("{mb:.0} MB"))
-        )?;
+    if report.chance_on_dev > 0.0 {
+        text += &format!(" The largest class of dev alone would score {}.", percent(report.chance_on_dev));
     }
-    let tokens = report.models.first().map_or(0, |m| m.latency_tokens);
-    write!(
-        page,
-        "</table><p>Latency: one sentence of {tokens} tokens, text in to label out, one thread, median of 200 calls \
-         in each of three fresh processes. Memory: what the model adds to the largest \
-         resident size of such a process (ONNX Runtime, the mapped bundle, all they allocate).</p>"
-    )?;
-    Ok(())
+    let files: Vec<&str> = data_files(recipe).collect();
+    text += &format!(" Files: {}.", files.join(", "));
+    ["<h2>Data</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
 }
 
-fn stages(page: &mut String, report: &Report) -> Result<()> {
-    page.push_str("<table><tr><th>stage<th>steps<th>best epoch<th>dev accuracy<th>tokens a second</tr>");
-    for stage in &report.stages {
-        let o = &stage.outcome;
-        write!(
-            page,
-            "<tr><td>{}<td>{}<td>{}<td>{:.1}%<td>{:.0}</tr>",
-            escape(&stage.name),
-            o.steps,
-            o.best_epoch,
-            o.best_dev * 100.0,
-            o.tokens_per_second
-        )?;
-    }
-    page.push_str("</table>");
-    Ok(())
+/// Every file that a recipe names.
+fn data_files(recipe: &Recipe) -> impl Iterator<Item = &str> {
+    let data = &recipe.data;
+    let sets = [&data.train, &data.dev, &data.test, &recipe.teacher.answers];
+    let files = data.files.iter().chain(sets.into_iter().flatten()).chain(&data.corpus);
+    files.map(String::as_str)
 }
 
-fn confusion(page: &mut String, report: &Report) -> Result<()> {
-    let Some(shipped) = report.models.last() else { return Ok(()) };
-    let Some(classes) = &shipped.classes else { return Ok(()) };
-    write!(page, "<h2>Confusion of the {}</h2><table><tr><th>true \\ predicted", escape(&shipped.name))?;
-    for label in &classes.labels {
-        write!(page, "<th>{}", escape(label))?;
+/// The command that gives this report again, as far as the report knows it.
+fn reproduce(report: &Report, recipe: &Recipe) -> String {
+    let teachers = report.stages.iter().filter(|stage| stage.name == "teacher" || stage.name.starts_with("teacher-"));
+    let mut command = String::from("limbeck distill --recipe recipe.toml");
+    command += &" --teacher FOLDER".repeat(teachers.count().max(1));
+    if recipe.stages.iter().any(|stage| stage.on == Texts::Augmented) {
+        command += " --masked-lm FOLDER";
     }
-    page.push_str("</tr>");
-    for (label, row) in classes.labels.iter().zip(&classes.confusion) {
-        write!(page, "<tr><td>{}", escape(label))?;
-        for count in row {
-            write!(page, "<td>{count}")?;
+    command += " --data FOLDER --out FOLDER";
+    if !report.ablation.is_empty() {
+        command += " --ablate";
+    }
+    let layers: Vec<String> = report.layer_map.iter().map(usize::to_string).collect();
+    let start = match recipe.student.start {
+        Start::Random => "The student starts from new weights.".to_owned(),
+        Start::Pretrained | Start::Teacher => {
+            let whose = match (recipe.student.start, recipe.teacher.source) {
+                (Start::Teacher, _) | (_, TeacherSource::Finished) => "the teacher",
+                _ => "the encoder as it came",
+            };
+            format!("The student's layers start from layers {} of {whose}, counted from 0.", layers.join(", "))
         }
-        page.push_str("</tr>");
-    }
-    page.push_str("</table>");
-    Ok(())
+    };
+    let seeds: Vec<String> = report.seeds.iter().map(|seed| seed.seed.to_string()).collect();
+    let text = format!(
+        "{start} Seeds: {}. On one machine, with one number of threads, a run on a CPU repeats itself to the bit; it took \
+         {:.0} seconds, of which parts may have been taken from an earlier run.",
+        seeds.join(", "),
+        report.wall_seconds
+    );
+    let mut table = Table::new(["SHA-256 of", ""]).left(2);
+    table.row(["the recipe below", &report.recipe_sha256]);
+    table.row(["the weights of the first teacher's folder", &report.teacher_sha256]);
+    [format!("<h2>How to reproduce</h2>\n<pre>{}</pre>\n", escape(&command)), paragraph(&text), table.html()].concat()
 }

@@ -4,6 +4,9 @@ mod html;
 mod plot;
 mod require;
 mod table;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +70,8 @@ pub struct ModelReport {
     pub name: String,
     /// Bundle file.
     pub file: String,
-    /// Score, the mean over seeds where there are several; 95% bootstrap interval over test examples and seeds.
+    /// Score with its 95% bootstrap interval over test examples; of the control and the fp32 student the mean over seeds,
+    /// which are drawn too.
     pub score: Interval,
     /// Score as a share of the teacher's, with its interval; absent without a teacher.
     pub retention: Option<Interval>,
@@ -107,6 +111,20 @@ pub struct SeedReport {
     pub control: f64,
     /// Control on dev.
     pub control_dev: f64,
+}
+
+impl SeedReport {
+    /// How much better the student is than the control, on test.
+    pub fn difference(&self) -> f64 {
+        self.student - self.control
+    }
+}
+
+impl Report {
+    /// The seed whose student is shipped: the best on dev, the first of equals.
+    pub fn shipped_seed(&self) -> Option<&SeedReport> {
+        self.seeds.iter().rev().max_by(|a, b| a.student_dev.total_cmp(&b.student_dev))
+    }
 }
 
 /// A training stage.
@@ -149,6 +167,18 @@ pub struct QuantizationReport {
     pub test_drop_points: f64,
 }
 
+impl QuantizationReport {
+    /// What int8 costs, and may cost.
+    pub fn in_words(&self) -> String {
+        format!(
+            "int8 against fp32: {} points on test, {} on dev (allowed: {} lost).",
+            words::signed(-self.test_drop_points, 2, ""),
+            words::signed(-self.dev_drop_points, 2, ""),
+            words::fixed(self.max_drop_points, 1, "")
+        )
+    }
+}
+
 /// The distilled student against the control, on the same test examples and seeds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {
@@ -164,13 +194,15 @@ impl Comparison {
     /// Puts a difference into words.
     pub fn new(gain: Interval, p_value: f64, seeds: usize) -> Self {
         let strength = if p_value < 0.05 {
-            "more than chance would explain (p < 0.05)"
+            "more than chance would explain"
         } else {
             "within what chance can do on a test set of this size"
         };
         let over = if seeds == 1 { String::new() } else { format!(", mean of {seeds} seeds") };
         let points = gain.value * 100.0;
-        let verdict = if points > 0.0 {
+        let verdict = if points.is_nan() {
+            format!("The student and its control cannot be compared{over}: a score is not a number.")
+        } else if points > 0.0 {
             format!(
                 "The distilled student beats its control by {points:.1} points{over}; this is {strength} (p = {p_value:.3})."
             )

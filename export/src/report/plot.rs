@@ -1,102 +1,151 @@
-//! Plots as SVG text.
+//! The plots of a report, as SVG.
 
-use anyhow::{Result, anyhow};
-use plotters::prelude::*;
+mod chart;
 
-use super::Report;
+use super::words::{fixed, is_correlation, measure_name, percent, points, points_interval, score, score_interval};
+use super::{ModelReport, Report, StageReport};
+use crate::measure::Interval;
+use crate::train::{EpochRecord, Outcome};
+pub(super) use chart::colour;
+use chart::{Chart, Point, Series};
 
-/// Accuracy against size and against latency, side by side; intervals as bars.
-pub(super) fn size_and_latency(report: &Report) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (960, 400)).into_drawing_area();
-        let (left, right) = root.split_horizontally(480);
-        let megabytes: Vec<f64> = report.models.iter().map(|m| m.file_bytes as f64 / 1e6).collect();
-        let milliseconds: Vec<f64> = report.models.iter().map(|m| m.latency_p50_ms).collect();
-        draw(&left, report, &megabytes, "file size, MB").map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-        draw(&right, report, &milliseconds, "p50 latency, ms").map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-        root.present().map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-    }
-    Ok(svg)
+/// A score as axes have it: in percent, a correlation as it is.
+fn shown(measure: &str, value: f64) -> f64 {
+    if is_correlation(measure) { value } else { value * 100.0 }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-fn draw(area: &Area, report: &Report, x: &[f64], label: &str) -> Drawn {
-    let fail = |e: DrawingAreaErrorKind<std::io::Error>| e.to_string();
-    let percent = |v: f64| v * 100.0;
-    let low = report.models.iter().map(|m| percent(m.score.low)).fold(f64::MAX, f64::min) - 1.0;
-    let high = report.models.iter().map(|m| percent(m.score.high)).fold(f64::MIN, f64::max) + 1.0;
-    let widest = x.iter().copied().fold(0.0, f64::max) * 1.25;
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(50)
-        .build_cartesian_2d(0.0..widest, low..high)
-        .map_err(fail)?;
-    chart
-        .configure_mesh()
-        .x_desc(label)
-        .y_desc("test accuracy, %")
-        .light_line_style(WHITE)
-        .label_style(("sans-serif", 13))
-        .draw()
-        .map_err(fail)?;
-    for (i, (model, &x)) in report.models.iter().zip(x).enumerate() {
-        let colour = Palette99::pick(i).to_rgba();
-        let (low, value, high) = (percent(model.score.low), percent(model.score.value), percent(model.score.high));
-        chart.draw_series([PathElement::new(vec![(x, low), (x, high)], colour.stroke_width(2))]).map_err(fail)?;
-        chart.draw_series([Circle::new((x, value), 5, colour.filled())]).map_err(fail)?;
-        let name = Text::new(model.name.clone(), (x + widest * 0.015, value), ("sans-serif", 13));
-        chart.draw_series([name]).map_err(fail)?;
-    }
-    Ok(())
+fn score_title(set: &str, measure: &str) -> String {
+    let unit = if is_correlation(measure) { "" } else { ", %" };
+    format!("{set} {}{unit}", measure_name(measure))
 }
 
-/// Training loss (solid, left scale of its own) and dev accuracy by epoch for every stage.
-pub(super) fn training(report: &Report) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (960, 320)).into_drawing_area();
-        let panes = root.split_evenly((1, 2));
-        curves(&panes[0], report, "training loss", |e| e.loss).map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-        curves(&panes[1], report, "dev accuracy, %", |e| e.dev * 100.0)
-            .map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-        root.present().map_err(|e| anyhow!("cannot draw the plot: {e}"))?;
-    }
-    Ok(svg)
+/// Score of each model against something else, with its interval.
+fn scores_by(report: &Report, title: &str, of: fn(&ModelReport) -> f64) -> Option<String> {
+    let measure = &report.measure;
+    let series = report.models.iter().enumerate().map(|(colour, model)| {
+        let Interval { value, low, high } = model.score;
+        let hint = format!("{}: {} ({})", model.name, score(measure, value), score_interval(measure, model.score));
+        let point = Point {
+            x: of(model),
+            y: shown(measure, value),
+            interval: Some((shown(measure, low), shown(measure, high))),
+            hint,
+        };
+        Series { colour, points: vec![point], dashed: false }
+    });
+    let (x, y) = (title.to_owned(), score_title("test", measure));
+    Chart { x, y, zero: true, series: series.collect(), ..Chart::default() }.svg()
 }
 
-fn curves(area: &Area, report: &Report, label: &str, value: fn(&crate::train::EpochRecord) -> f64) -> Drawn {
-    let fail = |e: DrawingAreaErrorKind<std::io::Error>| e.to_string();
-    let values = || report.stages.iter().flat_map(|s| s.outcome.history.iter().map(value));
-    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
-    let margin = ((high - low) * 0.08).max(1e-3);
-    let epochs = report.stages.iter().map(|s| s.outcome.history.len()).max().unwrap_or(1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(50)
-        .build_cartesian_2d(0.5..epochs + 0.5, low - margin..high + margin)
-        .map_err(fail)?;
-    chart
-        .configure_mesh()
-        .x_desc("epoch")
-        .y_desc(label)
-        .light_line_style(WHITE)
-        .label_style(("sans-serif", 13))
-        .draw()
-        .map_err(fail)?;
-    for (i, stage) in report.stages.iter().enumerate() {
-        let colour = Palette99::pick(i).to_rgba();
-        let points: Vec<(f64, f64)> = stage.outcome.history.iter().map(|e| (e.epoch as f64, value(e))).collect();
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))
-            .map_err(fail)?
-            .label(stage.name.clone())
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2)));
+/// Score against the size of the file.
+pub(super) fn score_by_size(report: &Report) -> Option<String> {
+    scores_by(report, "file size, MB", |model| model.file_bytes as f64 / 1e6)
+}
+
+/// Score against latency.
+pub(super) fn score_by_latency(report: &Report) -> Option<String> {
+    scores_by(report, "p50 latency, ms", |model| model.latency_p50_ms)
+}
+
+/// Latency against length, a line a model.
+pub(super) fn latency_by_length(report: &Report) -> Option<String> {
+    let series = report.models.iter().enumerate().map(|(colour, model)| {
+        let points = model.latency_by_length.iter().map(|case| Point {
+            x: case.tokens as f64,
+            y: case.p50_ms,
+            interval: None,
+            hint: format!("{}, {} tokens: {}", model.name, case.tokens, fixed(case.p50_ms, 2, " ms")),
+        });
+        Series { colour, points: points.collect(), dashed: false }
+    });
+    let (x, y) = ("tokens".to_owned(), "p50 latency, ms".to_owned());
+    Chart { x, y, joined: true, log: true, series: series.collect(), ..Chart::default() }.svg()
+}
+
+/// Epochs of a stage.
+pub(super) fn epochs(outcome: &Outcome) -> usize {
+    outcome.history.last().map_or(0, |record| record.epoch)
+}
+
+/// The epochs behind a record, a fraction where dev was scored within one.
+fn when(record: &EpochRecord, outcome: &Outcome) -> f64 {
+    match record.step {
+        // A report from before steps were written.
+        0 => record.epoch as f64,
+        step => step as f64 * epochs(outcome) as f64 / outcome.steps.max(1) as f64,
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw().map_err(fail)?;
-    Ok(())
+}
+
+type OfEpoch<'a> = &'a dyn Fn(&EpochRecord) -> f64;
+
+/// A line a stage by epoch, with the colours of the stages' places.
+fn by_epoch<'a>(
+    stages: impl Iterator<Item = (usize, &'a StageReport)>,
+    dashed: bool,
+    value: OfEpoch,
+    say: &dyn Fn(f64) -> String,
+) -> Vec<Series> {
+    let line = |(colour, stage): (usize, &StageReport)| {
+        let points = stage.outcome.history.iter().map(|record| Point {
+            x: when(record, &stage.outcome),
+            y: value(record),
+            interval: None,
+            hint: format!("{}, epoch {}: {}", stage.name, record.epoch, say(value(record))),
+        });
+        Series { colour, points: points.collect(), dashed }
+    };
+    stages.map(line).collect()
+}
+
+fn training_chart(y: String, series: Vec<Series>, log: bool) -> Option<String> {
+    Chart { x: "epochs".to_owned(), y, joined: true, log, series, ..Chart::default() }.svg()
+}
+
+fn stages(report: &Report, scored: bool) -> impl Iterator<Item = (usize, &StageReport)> {
+    report.stages.iter().enumerate().filter(move |(_, stage)| stage.scored == scored)
+}
+
+/// Training loss of the stages that train the head.
+pub(super) fn training_loss(report: &Report) -> Option<String> {
+    let series = by_epoch(stages(report, true), false, &|e| e.loss, &|loss| fixed(loss, 4, ""));
+    training_chart("training loss".to_owned(), series, true)
+}
+
+/// Their score on dev.
+pub(super) fn dev_score(report: &Report) -> Option<String> {
+    let measure = &report.measure;
+    let say = |value: f64| if is_correlation(measure) { fixed(value, 3, "") } else { percent(value / 100.0) };
+    let series = by_epoch(stages(report, true), false, &|e| shown(measure, e.dev), &say);
+    training_chart(score_title("dev", measure), series, false)
+}
+
+/// Of the stages on layers alone, the loss in training and, dashed, on dev.
+pub(super) fn layer_losses(report: &Report) -> Option<String> {
+    let say = |loss: f64| fixed(loss, 4, "");
+    let mut series = by_epoch(stages(report, false), false, &|e| e.loss, &say);
+    series.extend(by_epoch(stages(report, false), true, &|e| -e.dev, &|loss| format!("{} on dev", say(loss))));
+    training_chart("loss on layers".to_owned(), series, true)
+}
+
+/// Letters of a row's name that are drawn.
+const LETTERS: usize = 46;
+
+/// What each ablation costs in points, a row each, around 0.
+pub(super) fn ablation(report: &Report, rows: &[(&str, Interval)]) -> Option<String> {
+    let shown = rows
+        .iter()
+        .map(|(name, _)| match name.char_indices().nth(LETTERS) {
+            Some(_) => name.chars().take(LETTERS - 1).chain(['\u{2026}']).collect(),
+            None => (*name).to_owned(),
+        })
+        .collect();
+    let points = rows.iter().enumerate().map(|(row, (name, interval))| Point {
+        x: interval.value * 100.0,
+        y: -(row as f64),
+        interval: Some((interval.low * 100.0, interval.high * 100.0)),
+        hint: format!("{name}: {} ({})", points(interval.value), points_interval(*interval)),
+    });
+    let x = format!("test {} against the recipe, points", measure_name(&report.measure));
+    let series = vec![Series { colour: 0, points: points.collect(), dashed: false }];
+    Chart { x, zero: true, rows: shown, series, ..Chart::default() }.svg()
 }

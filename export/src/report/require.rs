@@ -59,7 +59,9 @@ impl FromStr for Requirement {
 impl Requirement {
     /// What is wrong with a report, if it does not keep the limit.
     pub fn broken_by(&self, report: &Report) -> Option<String> {
-        let shipped = report.models.last()?;
+        let Some(shipped) = report.models.last() else {
+            return Some("nothing was measured".to_owned());
+        };
         let limit = self.limit;
         let (name, found, unit, at_least) = match self.what {
             What::Retention => ("retention", shipped.retention.map_or(f64::NAN, |kept| kept.value * 100.0), "%", true),
@@ -95,5 +97,35 @@ mod tests {
             let error = text.parse::<Requirement>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_report_keeps_or_breaks_each_limit() {
+        let mut report = crate::report::tests::report("text-classification", "accuracy");
+        let broken = |report: &Report, text: &str| text.parse::<Requirement>().unwrap().broken_by(report);
+        // 97.8% of the teacher, 90.0%, 2.5 points over the control, 0.5 lost by int8, 0.785 ms, 15.7 MB.
+        for kept in ["retention=97.8", "score=90", "gain=2.5", "drop=0.5", "latency=0.785", "size=15.7"] {
+            assert_eq!(broken(&report, kept), None, "{kept}");
+        }
+        for (limit, message) in [
+            ("retention=98", "the retention of the student int8 is 97.83%, and at least 98% is required"),
+            ("score=90.01", "the score of the student int8 is 90.00%, and at least 90.01% is required"),
+            ("gain=2.6", "the gain over the control of the student int8 is 2.50 points, and at least 2.6 points"),
+            ("drop=0.4", "the drop by int8 of the student int8 is 0.50 points, and at most 0.4 points"),
+            ("latency=0.7", "the latency of the student int8 is 0.79 ms, and at most 0.7 ms"),
+            ("size=15", "the size of the student int8 is 15.70 MB, and at most 15 MB"),
+        ] {
+            let found = broken(&report, limit).unwrap();
+            assert!(found.starts_with(message), "{found}");
+        }
+        // What is not known keeps no limit.
+        report.models[3].retention = None;
+        assert!(broken(&report, "retention=1").unwrap().contains("is unknown"));
+        report.models[3].score.value = f64::NAN;
+        assert!(broken(&report, "score=1").unwrap().contains("is unknown"));
+        report.models[3].latency_p50_ms = f64::NAN;
+        assert!(broken(&report, "latency=1000").is_some());
+        report.models.clear();
+        assert!(broken(&report, "size=1000").is_some());
     }
 }

@@ -74,6 +74,7 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+    use crate::arch::{Capture, Head, Layers, Model, ModelConfig, Params, parameter_layout};
 
     fn product() -> Kind {
         let ones = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
@@ -117,6 +118,35 @@ mod tests {
         });
         assert!(panics.is_err());
         assert_eq!(product(), Kind::Float);
+    }
+
+    #[test]
+    fn a_model_gives_fp32_from_bf16_and_padding_on_the_left_is_no_harm() {
+        let _turn = crate::seeded(31);
+        // Positions before the first token see nothing at all.
+        let config =
+            ModelConfig::from_hf(&serde_json::json!({"model_type": "gpt2", "vocab_size": 20, "n_positions": 8,
+            "n_embd": 16, "n_layer": 2, "n_head": 2, "activation_function": "gelu_new", "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0, "attn_pdrop": 0.0, "layer_norm_epsilon": 1e-5, "initializer_range": 0.2}))
+            .unwrap();
+        let params = Params::initialise(&parameter_layout(&config, Head::CausalLm), Device::Cpu);
+        let ids = Tensor::from_slice(&[0i64, 0, 5, 7, 3, 4, 5, 6]).view([2, 4]);
+        let mask = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 1, 1, 1]).view([2, 4]);
+        let logits = |precision, train| {
+            let model = Model::new(&params, &config, Head::CausalLm).in_precision(precision);
+            let capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
+            let output = model.forward(&ids, &mask, None, &capture, train);
+            assert!(output.encoded.hidden_states.iter().all(|x| x.kind() == Kind::Float));
+            assert!(output.encoded.projections.values().all(|x| x.value.kind() == Kind::Float));
+            assert!(output.encoded.attention_scores.values().all(|x| x.kind() == Kind::Float));
+            let fused = model.forward(&ids, &mask, None, &Capture::default(), train).logits;
+            assert!((&fused - &output.logits).abs().max().double_value(&[]) < 0.1);
+            output.logits
+        };
+        let (full, half) = (logits(Precision::Fp32, true), logits(Precision::Bf16, true));
+        let difference = (&full - &half).abs().max().double_value(&[]);
+        assert!(half.kind() == Kind::Float && difference > 0.0 && difference < 0.1, "{difference}");
+        assert_eq!(logits(Precision::Bf16, false), full, "dev is scored in fp32");
     }
 
     #[test]

@@ -6,11 +6,15 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 pub(super) struct Report {
+    /// Absent in schema 1, which knew accuracy alone.
+    measure: Option<String>,
     date: String,
     commit: String,
     machine: Machine,
     versions: Versions,
     models: Vec<Model>,
+    #[serde(default)]
+    seeds: Vec<Seed>,
     comparison: Option<Comparison>,
 }
 
@@ -30,7 +34,12 @@ struct Versions {
 #[derive(Deserialize)]
 struct Model {
     name: String,
-    accuracy: Accuracy,
+    /// `accuracy` in schema 1.
+    #[serde(alias = "accuracy")]
+    score: Score,
+    retention: Option<Score>,
+    /// Within `accuracy` in schema 1.
+    examples: Option<usize>,
     parameters: u64,
     file_bytes: u64,
     latency_p50_ms: f64,
@@ -39,12 +48,15 @@ struct Model {
 }
 
 #[derive(Deserialize)]
-struct Accuracy {
+struct Score {
     value: f64,
     low: f64,
     high: f64,
-    examples: usize,
+    examples: Option<usize>,
 }
+
+#[derive(Deserialize)]
+struct Seed {}
 
 #[derive(Deserialize)]
 struct Comparison {
@@ -81,14 +93,22 @@ fn circumstances(date: &str, commit: &str, machine: &Machine, versions: &Version
 }
 
 pub(super) fn results_table(report: &Report) -> String {
-    let mut text = String::from(
-        "| model | test accuracy | 95% interval | parameters | file | p50, one sentence | peak memory |\n\
-         |---|---|---|---|---|---|---|\n",
+    let measure = report.measure.as_deref().unwrap_or("accuracy").replace('_', " ").replace("f1", "F1");
+    let with_retention = report.models.iter().any(|model| model.retention.is_some());
+    let (name, line) = if with_retention { (" retention |", "---|") } else { ("", "") };
+    let mut text = format!(
+        "| model | test {measure} | 95% interval |{name} parameters | file | p50, one sentence | peak memory |\n\
+         |---|---|---|{line}---|---|---|---|\n",
     );
     for model in &report.models {
-        let Accuracy { value, low, high, .. } = model.accuracy;
+        let Score { value, low, high, .. } = model.score;
+        let retention = match &model.retention {
+            Some(kept) => format!(" {:.1}% |", kept.value * 100.0),
+            None if with_retention => " - |".to_owned(),
+            None => String::new(),
+        };
         text += &format!(
-            "| {} | {:.1}% | {:.1} to {:.1}% | {:.1} M | {:.1} MB | {:.2} ms | {} |\n",
+            "| {} | {:.1}% | {:.1} to {:.1}% |{retention} {:.1} M | {:.1} MB | {:.2} ms | {} |\n",
             model.name,
             value * 100.0,
             low * 100.0,
@@ -99,11 +119,17 @@ pub(super) fn results_table(report: &Report) -> String {
             model.peak_memory_mb.map_or("-".to_owned(), |mb| format!("{mb:.0} MB")),
         );
     }
-    let examples = report.models.first().map_or(0, |model| model.accuracy.examples);
+    let examples = report.models.first().and_then(|model| model.examples.or(model.score.examples)).unwrap_or(0);
     let tokens = report.models.iter().find_map(|model| model.latency_tokens);
     let tokens = tokens.map_or(String::new(), |tokens| format!(" of {tokens} tokens"));
+    let first = measure.chars().next().map_or(String::new(), |first| first.to_uppercase().collect());
+    let measure: String = first.chars().chain(measure.chars().skip(1)).collect();
+    let seeds = match report.seeds.len() {
+        0 | 1 => String::new(),
+        seeds => format!("; control and student fp32: the mean of {seeds} seeds"),
+    };
     text += &format!(
-        "\nAccuracy on {examples} held-out sentences; latency of one sentence{tokens}, text in to label out, on one core. {}.\n",
+        "\n{measure} on {examples} held-out sentences{seeds}; latency of one sentence{tokens}, text in to label out, on one core. {}.\n",
         circumstances(&report.date, &report.commit, &report.machine, &report.versions)
     );
     if let Some(comparison) = &report.comparison {

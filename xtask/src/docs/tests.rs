@@ -10,10 +10,10 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
     let machine = json!({"cpu": "Some CPU", "cores": 2, "os": "linux x86_64", "features": ["avx2"]});
     let versions = json!({"limbeck": "0.1.0", "onnxruntime": "1.24.4", "tokenizers": "0.22.2"});
     let model = |name: &str, value: f64, memory: Option<f64>| {
-        json!({"name": name, "accuracy": {"value": value, "low": value - 0.02, "high": value + 0.015, "examples": 600},
-               "parameters": 17389824, "file_bytes": 17800000, "latency_p50_ms": 1.256, "latency_tokens": 14, "peak_memory_mb": memory})
+        let interval = |value: f64| json!({"value": value, "low": value - 0.02, "high": value + 0.015});
+        json!({"name": name, "score": interval(value), "retention": interval(value / 0.93), "examples": 600, "parameters": 17389824, "file_bytes": 17800000, "latency_p50_ms": 1.256, "latency_tokens": 14, "peak_memory_mb": memory})
     };
-    let report = json!({"schema": 1, "title": "sentiment", "date": "2026-01-02", "commit": "abc", "machine": machine,
+    let report = json!({"schema": 2, "title": "sentiment", "measure": "accuracy", "seeds": [{"seed": 1}, {"seed": 2}, {"seed": 3}], "date": "2026-01-02", "commit": "abc", "machine": machine,
         "versions": versions, "models": [model("teacher", 0.93, Some(210.4)), model("student int8", 0.9, None)],
         "comparison": {"verdict": "The student wins."}});
     fs::write(root.path().join(REPORT), report.to_string()).unwrap();
@@ -68,13 +68,45 @@ fn tables_come_from_the_result_files_and_nothing_else_changes() {
     let root = repository_with(BOTH);
     let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
     assert!(after.starts_with("# x\n<!-- generated: results -->\n| model |"), "{after}");
-    assert!(after.contains("| teacher | 93.0% | 91.0 to 94.5% | 17.4 M | 17.8 MB | 1.26 ms | 210 MB |\n"), "{after}");
-    assert!(after.contains("| student int8 | 90.0% | 88.0 to 91.5% | 17.4 M | 17.8 MB | 1.26 ms | - |\n"), "{after}");
-    assert!(after.contains("600 held-out") && after.contains("14 tokens") && after.contains("The student wins."));
+    assert!(
+        after.contains("| teacher | 93.0% | 91.0 to 94.5% | 100.0% | 17.4 M | 17.8 MB | 1.26 ms | 210 MB |\n"),
+        "{after}"
+    );
+    assert!(
+        after.contains("| student int8 | 90.0% | 88.0 to 91.5% | 96.8% | 17.4 M | 17.8 MB | 1.26 ms | - |\n"),
+        "{after}"
+    );
+    assert!(
+        after.contains("Accuracy on 600 held-out sentences; control and student fp32: the mean of 3 seeds; latency")
+            && after.contains("14 tokens")
+            && after.contains("The student wins.")
+    );
     assert!(after.contains("2026-01-02, Some CPU (2 cores), linux x86_64, limbeck 0.1.0 at abc, ONNX Runtime 1.24.4."));
     assert!(after.contains("<!-- /generated -->\nbetween\n<!-- generated: speed -->\n| tokens |"), "{after}");
     assert!(after.contains("| 16 | 1 | 1.50 ms | 1.75 ms | 10667 |\n"), "{after}");
     assert!(after.ends_with("<!-- /generated -->\nend\n") && !after.contains("old"));
+}
+
+#[test]
+fn reports_of_schema_1_are_read_until_they_are_made_anew() {
+    let root = repository_with(BOTH);
+    let text = fs::read_to_string(root.path().join(REPORT)).unwrap();
+    let mut report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    report["schema"] = json!(1);
+    for key in ["measure", "seeds"] {
+        report.as_object_mut().unwrap().remove(key);
+    }
+    for model in report["models"].as_array_mut().unwrap() {
+        let model = model.as_object_mut().unwrap();
+        model.remove("retention");
+        let (mut accuracy, examples) = (model.remove("score").unwrap(), model.remove("examples").unwrap());
+        accuracy["examples"] = examples;
+        model.insert("accuracy".to_owned(), accuracy);
+    }
+    fs::write(root.path().join(REPORT), report.to_string()).unwrap();
+    let (_, after) = regenerate(root.path(), PAGES[0]).unwrap();
+    assert!(after.contains("| teacher | 93.0% | 91.0 to 94.5% | 17.4 M | 17.8 MB |"), "{after}");
+    assert!(after.contains("\nAccuracy on 600 held-out sentences; latency of one sentence of 14 tokens"), "{after}");
 }
 
 #[test]
@@ -121,8 +153,8 @@ fn mistakes_are_named() {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
     let root = repository_with(BOTH);
-    fs::write(root.path().join(REPORT), r#"{"schema": 2}"#).unwrap();
-    assert!(format!("{:#}", check(root.path()).unwrap_err()).contains("schema 2"));
+    fs::write(root.path().join(REPORT), r#"{"schema": 3}"#).unwrap();
+    assert!(format!("{:#}", check(root.path()).unwrap_err()).contains("schema 3 is not known, only 1 and 2"));
     fs::remove_file(root.path().join(REPORT)).unwrap();
     assert!(format!("{:#}", check(root.path()).unwrap_err()).contains("report.json"));
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::data::TaggedWord;
 
 /// Words of the list are tokens; `##` pieces go on with a word.
-fn encoder(max_tokens: usize) -> Encoder {
+pub(in crate::data) fn encoder(max_tokens: usize) -> Encoder {
     let words =
         ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "who", "ran", "zoe", "##y", "in", "oslo", "st", ".", "olav", "far"];
     let vocabulary: serde_json::Map<String, serde_json::Value> =

@@ -35,8 +35,8 @@ fn a_lamb_step_by_hand() {
     assert!((moved - 3.1613).abs() < 1e-4);
     // A bias: neither decay nor ratio.
     close("bias", own.get("a.bias").unwrap(), &Tensor::from_slice(&[3.0 - 0.2 * moved, 4.0]), 1e-6);
-    let (u0, u1) = (moved + 1.5, 2.0);
-    let ratio = 5.0 / (u0 * u0 + u1 * u1 as f64).sqrt();
+    let (u0, u1) = (moved + 1.5, 2f64);
+    let ratio = 5.0 / (u0 * u0 + u1 * u1).sqrt();
     assert!((ratio - 0.98576).abs() < 1e-5, "{ratio}");
     let want = Tensor::from_slice(&[3.0 - 0.2 * ratio * u0, 4.0 - 0.2 * ratio * u1]);
     close("weight", own.get("a.weight").unwrap(), &want, 1e-6);

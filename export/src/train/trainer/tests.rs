@@ -143,7 +143,7 @@ fn micro_batches_give_the_gradient_of_the_large_batch() {
         Ok(Loss { parts: vec![("hard", total.detach())], total })
     };
     let indices: Vec<usize> = (0..20).collect();
-    let large = gradient(&stage, &weights, (0, 1), &[indices.clone()], &loss).unwrap();
+    let large = gradient(&stage, &weights, (0, 1), std::slice::from_ref(&indices), &loss).unwrap();
     assert!(large.tensors.iter().any(|g| g.norm().double_value(&[]) > 1e-2), "no gradient proves nothing");
     for rows in [5, 8, 1] {
         let micro: Vec<Vec<usize>> = indices.chunks(rows).map(<[usize]>::to_vec).collect();

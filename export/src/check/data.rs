@@ -1,0 +1,82 @@
+//! The recipe's files: whether they can be read, and what stands in them.
+
+use std::path::Path;
+
+use super::{Findings, duplicates, labels, near};
+use crate::data::{Goal, Rows};
+use crate::pack::TaskName;
+use crate::pipeline::{PreparedData, prepare, read_file};
+use crate::progress::Reporter;
+use crate::recipe::Recipe;
+
+/// The rows of one file as they stand there.
+pub(super) struct Part {
+    /// `train`, `dev`, `test`, or `the data` where the recipe splits it.
+    pub role: &'static str,
+    pub file: String,
+    pub rows: Rows,
+}
+
+/// The role of files that are still to be split.
+pub(super) const UNSPLIT: &str = "the data";
+
+/// What is known of the data.
+pub(super) struct Data {
+    pub prepared: Option<PreparedData>,
+    /// Rows whose text occurs with another label and in other case.
+    pub by_case: usize,
+}
+
+pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Reporter, findings: &mut Findings) -> Data {
+    let mut data = Data { prepared: None, by_case: 0 };
+    columns(recipe, findings);
+    let mut parts = Vec::new();
+    for (role, file) in files(recipe) {
+        match read_file(recipe, goal, folder, file) {
+            Ok(rows) => parts.push(Part { role, file: file.to_owned(), rows }),
+            Err(error) => findings.problem(format!("data: {error:#}")),
+        }
+    }
+    if parts.len() < files(recipe).count() {
+        return data;
+    }
+    data.by_case = duplicates::check(&parts, goal, findings);
+    drop(parts);
+    match prepare(recipe, folder) {
+        Ok(prepared) => {
+            let report = &prepared.report;
+            findings.fact(format!(
+                "data: {} to train on, {} dev, {} test; {} duplicates and {} contradictions dropped",
+                report.train, report.dev, report.test, report.duplicates_dropped, report.contradictions_dropped
+            ));
+            labels::check(&prepared, recipe, findings);
+            near::check(&prepared.split, reporter, findings);
+            data.prepared = Some(prepared);
+        }
+        Err(error) => findings.problem(format!("data: {error:#}")),
+    }
+    data
+}
+
+fn files(recipe: &Recipe) -> impl Iterator<Item = (&'static str, &str)> {
+    let data = &recipe.data;
+    let sets = [("train", &data.train), ("dev", &data.dev), ("test", &data.test)];
+    let sets = sets.into_iter().filter_map(|(role, file)| Some((role, file.as_deref()?)));
+    data.files.iter().map(|file| (UNSPLIT, file.as_str())).chain(sets)
+}
+
+/// Whether the task and the columns speak of one text or of two.
+fn columns(recipe: &Recipe, findings: &mut Findings) {
+    let task = recipe.task.task().name().to_owned();
+    let pair = &recipe.data.columns.pair;
+    match (recipe.task, pair) {
+        (TaskName::PairClassification | TaskName::SentenceEmbedding, None) => findings.problem(format!(
+            "data.columns.pair is missing: {task} needs two texts a row; name the second one's column"
+        )),
+        (TaskName::TextClassification, Some(pair)) => findings.problem(format!(
+            "data.columns.pair is \"{pair}\", but {task} reads no second text; leave it out, or take task = \
+             \"pair-classification\""
+        )),
+        _ => {}
+    }
+}

@@ -1,0 +1,163 @@
+//! Dynamic masking: which tokens of a batch a masked language model has to guess, drawn anew for each batch.
+
+use anyhow::{Result, ensure};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::EncodedExample;
+use super::batch::padded;
+use crate::objective::IGNORED;
+
+/// How tokens are masked. The defaults are DistilBERT's (Sanh 2019; `distiller.py`, `prepare_batch_mlm`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Masking {
+    /// How they are drawn.
+    pub draw: Draw,
+    /// Share of the tokens that are to be guessed.
+    pub share: f64,
+    /// With `draw = "batch"`: a token that occurs `c` times in the corpus has the weight `c` to the power of minus this
+    /// (XLM, Lample 2019, section 3.2: rare tokens more often). 0 gives all the same.
+    pub smoothing: f64,
+    /// Share of the tokens to be guessed in whose place the mask stands, ...
+    pub masked: f64,
+    /// ... and share of those that stay. A token drawn from the whole vocabulary takes the place of the others.
+    pub kept: f64,
+}
+
+/// How the tokens to be guessed are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Draw {
+    /// `ceil(share * tokens)` of the whole batch, without replacement, by the tokens' weights. Special tokens count
+    /// among the batch's tokens, but are never drawn.
+    #[default]
+    Batch,
+    /// Each token that is not special by itself, all with the same probability (Devlin 2019, section 3.1).
+    EachToken,
+}
+
+impl Default for Masking {
+    fn default() -> Self {
+        Self { draw: Draw::Batch, share: 0.15, smoothing: 0.7, masked: 0.8, kept: 0.1 }
+    }
+}
+
+impl Masking {
+    /// Refuses shares that are none.
+    pub fn check(&self, stage: &str) -> Result<()> {
+        ensure!(self.share > 0.0 && self.share < 1.0, "{stage}: masking.share must be above 0 and below 1");
+        ensure!(
+            self.smoothing >= 0.0 && self.smoothing.is_finite(),
+            "{stage}: masking.smoothing must be 0 or more, as 0.7 is"
+        );
+        let (masked, kept) = (self.masked, self.kept);
+        ensure!(
+            masked >= 0.0 && kept >= 0.0 && masked + kept <= 1.0,
+            "{stage}: masking.masked and masking.kept must be 0 or more, and at most 1 together"
+        );
+        Ok(())
+    }
+}
+
+/// Masks batches.
+pub struct Masker {
+    options: Masking,
+    /// By token; 0 for those that are never masked.
+    weights: Vec<f64>,
+    mask_id: i64,
+}
+
+/// A masked batch.
+#[derive(Debug)]
+pub struct Masked {
+    /// `[batch, length]` int64: what is read.
+    pub ids: Tensor,
+    /// `[batch, length]` int64: the token that was there, [`IGNORED`] where none is to be guessed.
+    pub targets: Tensor,
+}
+
+impl Masker {
+    /// A masker for a vocabulary of `vocab_size`, with weights from how often `corpus` has each token (at least once, as
+    /// in `train.py`). `special` tokens are never masked.
+    ///
+    /// # Errors
+    /// A token beyond the vocabulary; a corpus of special tokens only.
+    pub fn new(
+        options: Masking,
+        corpus: &[EncodedExample],
+        vocab_size: usize,
+        special: &[i64],
+        mask_id: i64,
+    ) -> Result<Self> {
+        let mut counts = vec![0u64; vocab_size];
+        let place = |id: i64| usize::try_from(id).ok().filter(|&place| place < vocab_size);
+        for &id in corpus.iter().flat_map(|example| &example.ids) {
+            let Some(place) = place(id) else { anyhow::bail!("token {id} is beyond the vocabulary of {vocab_size}") };
+            counts[place] += 1;
+        }
+        ensure!(place(mask_id).is_some(), "the mask token {mask_id} is beyond the vocabulary of {vocab_size}");
+        let mut weights: Vec<f64> = counts.iter().map(|&c| (c.max(1) as f64).powf(-options.smoothing)).collect();
+        for place in special.iter().chain([&mask_id]).filter_map(|&id| place(id)) {
+            weights[place] = 0.0;
+        }
+        let some = counts.iter().zip(&weights).any(|(&count, &weight)| count > 0 && weight > 0.0);
+        ensure!(some, "the corpus has special tokens only: there is nothing to mask");
+        Ok(Self { options, weights, mask_id })
+    }
+
+    /// Masks some texts and pads them to the longest, all by the numbers that `rng` gives.
+    pub fn mask(&self, rows: &[&[i64]], pad_id: usize, rng: &mut impl Rng, device: Device) -> Masked {
+        let mut ids: Vec<Vec<i64>> = rows.iter().map(|row| row.to_vec()).collect();
+        let mut targets: Vec<Vec<i64>> = rows.iter().map(|row| vec![IGNORED; row.len()]).collect();
+        let Masking { masked, kept, .. } = self.options;
+        for (row, column) in self.draw(rows, rng) {
+            let id = &mut ids[row][column];
+            targets[row][column] = *id;
+            let fate: f64 = rng.random();
+            if fate < masked {
+                *id = self.mask_id;
+            } else if fate >= masked + kept {
+                *id = rng.random_range(0..self.weights.len()) as i64;
+            }
+        }
+        fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
+            rows.iter().map(Vec::as_slice).collect()
+        }
+        let (ids, _) = padded(&slices(&ids), pad_id as i64, device);
+        let (targets, _) = padded(&slices(&targets), IGNORED, device);
+        Masked { ids, targets }
+    }
+
+    /// Places of the tokens to be guessed, in order.
+    fn draw(&self, rows: &[&[i64]], rng: &mut impl Rng) -> Vec<(usize, usize)> {
+        let weight = |id: i64| usize::try_from(id).ok().and_then(|id| self.weights.get(id)).copied().unwrap_or(0.0);
+        let places = rows
+            .iter()
+            .enumerate()
+            .flat_map(|(row, ids)| ids.iter().enumerate().map(move |(column, &id)| ((row, column), weight(id))));
+        let ordinary = places.filter(|(_, weight)| *weight > 0.0);
+        let share = self.options.share;
+        match self.options.draw {
+            Draw::EachToken => ordinary.filter(|_| rng.random::<f64>() < share).map(|(place, _)| place).collect(),
+            Draw::Batch => {
+                let tokens: usize = rows.iter().map(|row| row.len()).sum();
+                let count = (share * tokens as f64).ceil() as usize;
+                // Without replacement: the first of exponential clocks of these rates (Efraimidis 2006).
+                let clock = |rng: &mut dyn rand::RngCore, weight: f64| -(1.0 - rng.random::<f64>()).ln() / weight;
+                let mut keys: Vec<_> = ordinary.map(|(place, weight)| (clock(rng, weight), place)).collect();
+                if count < keys.len() {
+                    keys.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+                    keys.truncate(count);
+                }
+                let mut chosen: Vec<_> = keys.into_iter().map(|(_, place)| place).collect();
+                chosen.sort_unstable();
+                chosen
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

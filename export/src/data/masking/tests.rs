@@ -1,0 +1,183 @@
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::data::Target;
+
+const PAD: usize = 0;
+const MASK: i64 = 3;
+const FIRST: usize = 4;
+const VOCABULARY: usize = 44;
+const SPECIAL: [i64; 3] = [0, 1, 2];
+
+/// How often the corpus has an ordinary token: 40 for the first, 1 for the last.
+fn count(id: usize) -> usize {
+    VOCABULARY - id
+}
+
+fn corpus() -> Vec<EncodedExample> {
+    let one = |id: usize| EncodedExample::new(vec![id as i64; count(id)], Target::Class(0));
+    (FIRST..VOCABULARY).map(one).collect()
+}
+
+fn masker(options: Masking) -> Masker {
+    Masker::new(options, &corpus(), VOCABULARY, &SPECIAL, MASK).unwrap()
+}
+
+fn rng(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Texts between special tokens, with every ordinary token `each` times, of unequal lengths.
+fn batch(each: usize) -> Vec<Vec<i64>> {
+    let ids: Vec<i64> = (0..each * (VOCABULARY - FIRST)).map(|i| (FIRST + i % (VOCABULARY - FIRST)) as i64).collect();
+    ids.chunks(25).map(|chunk| [&[1], chunk, &[2]].concat()).collect()
+}
+
+fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
+    rows.iter().map(Vec::as_slice).collect()
+}
+
+fn table(tensor: &Tensor) -> Vec<Vec<i64>> {
+    Vec::try_from(tensor).unwrap()
+}
+
+/// Drawn tokens of each id, and how many were masked, kept and changed.
+fn tally(masker: &Masker, rows: &[Vec<i64>], rounds: u64) -> ([f64; VOCABULARY], [f64; 3]) {
+    let (mut drawn, mut fates) = ([0.0; VOCABULARY], [0.0; 3]);
+    for round in 0..rounds {
+        let masked = masker.mask(&slices(rows), PAD, &mut rng(round), Device::Cpu);
+        let (ids, targets) = (table(&masked.ids), table(&masked.targets));
+        for ((ids, targets), row) in ids.iter().zip(&targets).zip(rows) {
+            for (column, (&id, &target)) in ids.iter().zip(targets).enumerate() {
+                let own = row.get(column).copied();
+                if target == IGNORED {
+                    assert_eq!(id, own.unwrap_or(PAD as i64), "what is not to be guessed stays");
+                    continue;
+                }
+                assert_eq!(Some(target), own);
+                drawn[target as usize] += 1.0;
+                fates[if id == MASK {
+                    0
+                } else if id == target {
+                    1
+                } else {
+                    2
+                }] += 1.0;
+            }
+        }
+    }
+    (drawn, fates)
+}
+
+/// Chi-square of `drawn` against the number that `expected` gives each ordinary token, whose variance is `spread`.
+fn chi_square(drawn: &[f64], expected: impl Fn(usize) -> (f64, f64)) -> f64 {
+    let term = |id: usize| (drawn[id] - expected(id).0).powi(2) / expected(id).1;
+    (FIRST..VOCABULARY).map(term).sum()
+}
+
+/// 99.99% of chi-squares of 40 categories are below this.
+const LIKELY: f64 = 83.0;
+
+fn weight(id: usize) -> f64 {
+    (count(id) as f64).powf(-0.7)
+}
+
+#[test]
+fn shares_over_a_million_tokens() {
+    let (masker, rows) = (masker(Masking::default()), batch(100));
+    let tokens: usize = rows.iter().map(Vec::len).sum();
+    let rounds = 1_000_000 / tokens as u64 + 1;
+    let (drawn, [masked, kept, changed]) = tally(&masker, &rows, rounds);
+    let all: f64 = drawn.iter().sum();
+    let share = all / (tokens as f64 * rounds as f64);
+    assert!((share - 0.15).abs() < 0.001, "{share}");
+    // A random token may be the mask or the token itself.
+    let chance = 0.1 / VOCABULARY as f64;
+    for (count, expected) in [(masked, 0.8 + chance), (kept, 0.1 + chance), (changed, 0.1 - 2.0 * chance)] {
+        assert!((count / all - expected).abs() < 0.003, "{} {expected}", count / all);
+    }
+    assert!(SPECIAL.iter().all(|&id| drawn[id as usize] == 0.0));
+    // Without replacement, a place whose clock has the rate w is drawn by the time t with probability 1 - exp(-w t); t
+    // is when the share is reached.
+    let wanted = (0.15 * tokens as f64).ceil();
+    let reached = |t: f64| (FIRST..VOCABULARY).map(|id| 100.0 * (1.0 - (-weight(id) * t).exp())).sum::<f64>();
+    let (mut low, mut high) = (0.0, 1e3);
+    for _ in 0..100 {
+        let middle = (low + high) / 2.0;
+        (low, high) = if reached(middle) < wanted { (middle, high) } else { (low, middle) };
+    }
+    let expected = |id: usize| {
+        let p = 1.0 - (-weight(id) * low).exp();
+        (100.0 * rounds as f64 * p, 100.0 * rounds as f64 * p * (1.0 - p))
+    };
+    let found = chi_square(&drawn, expected);
+    assert!(found < LIKELY, "{found}");
+}
+
+#[test]
+fn one_token_is_drawn_in_proportion_to_its_weight() {
+    let rows = batch(1);
+    let tokens: usize = rows.iter().map(Vec::len).sum();
+    let one = Masking { share: 0.5 / tokens as f64, ..Masking::default() };
+    let rounds = 40_000;
+    let (drawn, _) = tally(&masker(one), &rows, rounds);
+    assert_eq!(drawn.iter().sum::<f64>(), rounds as f64);
+    let chi_square_of = |power: f64| {
+        let weight = |id: usize| (count(id) as f64).powf(-power);
+        let sum: f64 = (FIRST..VOCABULARY).map(weight).sum();
+        chi_square(&drawn, |id| [rounds as f64 * weight(id) / sum; 2].into())
+    };
+    assert!(chi_square_of(0.7) < LIKELY, "{}", chi_square_of(0.7));
+    // The test would see another smoothing.
+    assert!(chi_square_of(0.6) > LIKELY && chi_square_of(0.8) > LIKELY && chi_square_of(0.0) > 10.0 * LIKELY);
+}
+
+#[test]
+fn each_token_by_itself() {
+    let options = Masking { draw: Draw::EachToken, ..Masking::default() };
+    let rows = batch(100);
+    let rounds = 250;
+    let (drawn, _) = tally(&masker(options), &rows, rounds);
+    let trials = 100.0 * rounds as f64;
+    let found = chi_square(&drawn, |_| (trials * 0.15, trials * 0.15 * 0.85));
+    assert!(found < LIKELY, "{found}");
+    // Numbers differ from batch to batch, here unlike there.
+    let masker = masker(options);
+    let sizes: Vec<usize> = (0..8).map(|seed| masker.draw(&slices(&rows), &mut rng(seed)).len()).collect();
+    assert!(sizes.iter().any(|&size| size != sizes[0]), "{sizes:?}");
+}
+
+#[test]
+fn the_same_seed_masks_the_same() {
+    let (masker, rows) = (masker(Masking::default()), batch(3));
+    let of = |seed| {
+        let Masked { ids, targets } = masker.mask(&slices(&rows), PAD, &mut rng(seed), Device::Cpu);
+        (table(&ids), table(&targets))
+    };
+    assert_eq!(of(5), of(5));
+    assert_ne!(of(5), of(6));
+}
+
+#[test]
+fn what_cannot_be_masked_is_left_or_refused() {
+    // More are asked for than there are: all that are not special.
+    let rows = vec![vec![1, 1, 1, 1, 9, 2, 2, 2, 2, 2]];
+    let most = masker(Masking { share: 0.9, ..Masking::default() });
+    assert_eq!(most.draw(&slices(&rows), &mut rng(1)), [(0, 4)]);
+    assert_eq!(most.draw(&[&[1, 2]], &mut rng(1)), []);
+
+    let special = [EncodedExample::new(vec![1, 2], Target::Class(0))];
+    let error = |made: Result<Masker>| made.err().unwrap().to_string();
+    let options = Masking::default();
+    assert!(error(Masker::new(options, &special, VOCABULARY, &SPECIAL, MASK)).contains("nothing to mask"));
+    assert!(error(Masker::new(options, &corpus(), 40, &SPECIAL, MASK)).contains("beyond the vocabulary of 40"));
+    assert!(error(Masker::new(options, &corpus(), VOCABULARY, &SPECIAL, 99)).contains("mask token 99"));
+    for (wrong, expected) in [
+        (Masking { share: 0.0, ..options }, "share"),
+        (Masking { smoothing: -1.0, ..options }, "smoothing"),
+        (Masking { kept: 0.3, ..options }, "at most 1"),
+    ] {
+        assert!(wrong.check("s").unwrap_err().to_string().contains(expected));
+    }
+}

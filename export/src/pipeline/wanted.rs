@@ -1,0 +1,116 @@
+//! What the losses of a stage need of a teacher, as fields by name.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tch::Tensor;
+
+use crate::arch::{Capture, Layers, ModelConfig, ModelOutput};
+use crate::data::Goal;
+use crate::distill::{Extent, Field};
+use crate::recipe::Relation;
+
+/// What the losses of a stage, or of several, need of a teacher.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub logits: bool,
+    /// Hidden states, 0 for the embeddings' output.
+    pub hidden: Vec<usize>,
+    /// Attention scores by layer.
+    pub scores: Vec<usize>,
+    /// Queries, keys or values by layer.
+    pub relations: Vec<(Relation, usize)>,
+}
+
+/// The name of a field of queries, keys or values.
+pub(super) fn relation_field(relation: Relation, layer: usize) -> String {
+    match relation {
+        Relation::Query => format!("query.{layer}"),
+        Relation::Key => format!("key.{layer}"),
+        Relation::Value => format!("value.{layer}"),
+    }
+}
+
+impl Wanted {
+    /// Adds what another stage needs.
+    pub(super) fn merge(&mut self, other: &Wanted) {
+        self.logits |= other.logits;
+        self.hidden.extend(&other.hidden);
+        self.scores.extend(&other.scores);
+        self.relations.extend(&other.relations);
+        self.hidden.sort_unstable();
+        self.hidden.dedup();
+        self.scores.sort_unstable();
+        self.scores.dedup();
+        self.relations.sort_unstable();
+        self.relations.dedup();
+    }
+
+    /// Whether layers are needed, which one teacher alone can give.
+    pub(super) fn layers(&self) -> bool {
+        !(self.hidden.is_empty() && self.scores.is_empty() && self.relations.is_empty())
+    }
+
+    pub(super) fn capture(&self) -> Capture {
+        let of = |layers: Vec<usize>| if layers.is_empty() { Layers::None } else { Layers::Of(layers) };
+        Capture {
+            hidden_states: !self.hidden.is_empty(),
+            attention_scores: of(self.scores.clone()),
+            projections: of(self.relations.iter().map(|(_, layer)| *layer).collect()),
+        }
+    }
+
+    pub(super) fn fields(&self, config: &ModelConfig, goal: Goal, labels: usize) -> Vec<Field> {
+        let width = config.hidden_size;
+        let mut fields = Vec::new();
+        if self.logits {
+            fields.push(Field::new(
+                LOGITS,
+                match goal {
+                    Goal::Class | Goal::Labels => Extent::Text(labels),
+                    Goal::Value => Extent::Text(1),
+                    Goal::Tags => Extent::Token(labels),
+                    Goal::Answers => Extent::Token(2),
+                    Goal::Similarity { .. } => Extent::Text(width),
+                },
+            ));
+        }
+        fields.extend(self.hidden.iter().map(|state| Field::new(format!("hidden.{state}"), Extent::Token(width))));
+        let heads = config.attention_heads;
+        fields.extend(self.scores.iter().map(|layer| Field::new(format!("scores.{layer}"), Extent::Pair(heads))));
+        let relations = self.relations.iter();
+        fields.extend(relations.map(|&(of, layer)| Field::new(relation_field(of, layer), Extent::Token(width))));
+        fields
+    }
+
+    /// The fields of one side of a batch.
+    pub(super) fn gather(&self, output: &ModelOutput) -> Result<BTreeMap<String, Tensor>> {
+        let mut found = BTreeMap::new();
+        if self.logits {
+            // A number is one logit already.
+            found.insert(LOGITS.to_owned(), output.logits.shallow_clone());
+        }
+        let encoded = &output.encoded;
+        for &state in &self.hidden {
+            let tensor = encoded.hidden_states.get(state).with_context(|| format!("no hidden state {state}"))?;
+            found.insert(format!("hidden.{state}"), tensor.shallow_clone());
+        }
+        for &layer in &self.scores {
+            let tensor = encoded.attention_scores.get(&layer).with_context(|| format!("no scores of layer {layer}"))?;
+            found.insert(format!("scores.{layer}"), tensor.shallow_clone());
+        }
+        for &(of, layer) in &self.relations {
+            let all = encoded.projections.get(&layer).with_context(|| format!("no projections of layer {layer}"))?;
+            let tensor = match of {
+                Relation::Query => &all.query,
+                Relation::Key => &all.key,
+                Relation::Value => &all.value,
+            };
+            found.insert(relation_field(of, layer), tensor.shallow_clone());
+        }
+        Ok(found)
+    }
+}
+
+/// The field of what the head gives; of embeddings, the vectors.
+pub(super) const LOGITS: &str = "logits";
