@@ -138,8 +138,8 @@ impl Lessons {
                 fields.iter().map(String::as_str).filter(|name| index == 0 || *name == LOGITS).collect();
             let found = match outputs {
                 Outputs::Live(sides) => {
-                    let mut found =
-                        tch::no_grad(|| sides.get(side).context("the teacher has no such side")?.outputs(indices))?;
+                    let side = sides.get(side).context("the teacher has no such side")?;
+                    let mut found = tch::no_grad(|| side.outputs(indices))?;
                     found.retain(|name, _| asked.contains(&name.as_str()));
                     found
                 }
@@ -254,15 +254,12 @@ impl Side {
 
 /// The outputs on disk, by side.
 fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> Result<Vec<TeacherCache>> {
+    let state = if state == TeacherState::Task { "task" } else { "pretrained" };
     let mut caches = Vec::new();
     for side in sides {
         let rows = side.examples.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
-            teacher: format!(
-                "{}-{}",
-                teacher.identity,
-                if state == TeacherState::Task { "task" } else { "pretrained" }
-            ),
+            teacher: format!("{}-{state}", teacher.identity),
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,

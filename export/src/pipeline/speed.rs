@@ -11,7 +11,7 @@ use serde::Serialize;
 use tch::Device;
 
 use super::DistillOptions;
-use super::data::{TextSets, Tokens, prepare};
+use super::data::{TextSets, prepare};
 use super::lesson::{Lesson, Needs};
 use super::lessons::{Lessons, Set, Source};
 use super::run::Run;
@@ -109,11 +109,10 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         let found = params.get(name).map(tch::Tensor::size);
         ensure!(found.as_deref() == Some(&shape), "distill.safetensors has no `{name}` of {shape:?}, but {found:?}");
     }
-    let Tokens { train: examples, .. } = run.encode(stage.on, &student.encoder)?;
+    let tokens = run.encode(stage.on, &student.encoder)?;
     let before = Instant::now();
     let source = if setting.cache.is_some() { Source::Cache } else { Source::EachStep };
     let wanted = needs.teacher().context("the stage has no teacher")?;
-    let tokens = run.encode(stage.on, &student.encoder)?;
     let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, &tokens, source)?;
     let cache_seconds = setting.cache.is_some().then(|| before.elapsed().as_secs_f64());
     let model = Model::new(&params, &student.config, student.info.head);
@@ -124,7 +123,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         name: "speed",
         folder: out,
         params: &params,
-        examples: &examples,
+        examples: &tokens.train,
         pad_id: student.config.pad_id,
         options,
         seed: recipe.seeds[0],

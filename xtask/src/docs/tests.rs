@@ -40,13 +40,20 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         "compiler": "rustc 1.95.0", "limit_bytes": 3_500_000, "rows": [row]});
     fs::create_dir_all(root.path().join("capi/abi")).unwrap();
     fs::write(root.path().join(sizes::RESULTS), sizes.to_string()).unwrap();
+    let training = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "machine": machine, "versions": versions,
+        "device": "cpu", "threads": 2, "dropout": 0.1, "precision": "fp32", "rounds": 3, "cases": []});
+    fs::create_dir_all(root.path().join("export/benches/results")).unwrap();
+    fs::write(root.path().join(crate::bench::train::RESULTS), training.to_string()).unwrap();
     fs::create_dir_all(root.path().join("docs")).unwrap();
     let page = |names: &[&str]| -> String {
         names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
     };
-    for (name, tables) in
-        [(PAGES[1], &["calls", "parts", "overhead", "memory"][..]), (PAGES[2], &["tasks"]), (PAGES[3], &["sizes"])]
-    {
+    for (name, tables) in [
+        (PAGES[1], &["calls", "parts", "overhead", "memory"][..]),
+        (PAGES[2], &["tasks"]),
+        (PAGES[3], &["sizes"]),
+        (PAGES[4], &["training", "training-cache"]),
+    ] {
         fs::write(root.path().join(name), page(tables)).unwrap();
         let (_, after) = regenerate(root.path(), name).unwrap();
         fs::write(root.path().join(name), after).unwrap();

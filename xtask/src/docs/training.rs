@@ -202,3 +202,42 @@ impl Training {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_of_medians_on_the_same_batches() {
+        let run = |engine: &str, teacher: &str, batches: &str, speeds: &[f64]| {
+            let rounds: Vec<serde_json::Value> = speeds
+                .iter()
+                .map(|speed| {
+                    serde_json::json!({
+                        "tokens_per_second": speed, "tokens_per_step": 100.0, "steps": 6, "padding": 0.25,
+                        "peak_mb": 900.0, "resident_mb": 400.0, "processor_seconds_per_token": 1.0 / speed,
+                        "cache_seconds": 2.0, "cache_bytes": 5000,
+                    })
+                })
+                .collect();
+            serde_json::json!({"engine": engine, "teacher": teacher, "batches": batches, "rounds": rounds})
+        };
+        let training: Training = serde_json::from_value(serde_json::json!({
+            "date": "d", "commit": "c", "machine": {"cpu": "x", "cores": 2, "os": "o"}, "versions": {"limbeck": "1"},
+            "device": "cpu", "threads": 2, "dropout": 0.1, "precision": "fp32", "rounds": 3,
+            "cases": [{"name": "n", "batch": 8, "loss_difference": 1e-7, "runs": [
+                run("limbeck", "in each step", "like lengths", &[300.0, 100.0, 240.0]),
+                run("P", "in each step", "like lengths", &[200.0, 190.0, 900.0]),
+                run("limbeck", "cached", "like lengths", &[480.0, 500.0, 10.0]),
+                run("P", "in each step", "shuffled", &[50.0, 40.0, 60.0]),
+            ]}],
+        }))
+        .unwrap();
+        let table = engines_table(&training);
+        let row = "| n | limbeck | in each step | like lengths | 25.0% | 240 (100 to 300) | 1.20 | 4.17 s | 1.20 | 900 MB | 500 MB |";
+        assert!(table.contains(row), "{table}");
+        assert!(table.contains("| shuffled | 25.0% | 50 (40 to 60) | 0.25 |"), "{table}");
+        let row = "| n | 240 tokens/s | 480 tokens/s | 2.00x | 2.0 s | 2.0 s | 0.0 kB |";
+        assert!(cache_table(&training).contains(row), "{}", cache_table(&training));
+    }
+}
