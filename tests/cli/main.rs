@@ -76,7 +76,7 @@ fn a_teacher_becomes_a_measured_bundle_that_runs() {
 /// What a checkpoint must hold is more than weights here: averages, LAMB's moments, the place in batches of unequal
 /// number an epoch.
 const TO_BE_KILLED: [(&str, &str); 2] = [
-    ("[teacher]\nepochs = 6\n", "[teacher]\nepochs = 3\nkeep = \"ema\"\nema_decay = 0.9\naccumulate = 2\n"),
+    ("[teacher.train]\nepochs = 6\n", "[teacher.train]\nepochs = 3\nkeep = \"ema\"\nema_decay = 0.9\naccumulate = 2\n"),
     (
         "[student.train]\nepochs = 4\n",
         "[student.train]\nepochs = 3\nbatch_tokens = 112\nschedule = \"cosine\"\nscore_every = 9\nlayer_decay = 0.9\n\
