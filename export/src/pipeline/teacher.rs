@@ -125,7 +125,8 @@ impl Teacher {
             identity,
             encoder,
         };
-        reporter.note(&format!("Teacher: fine-tuning {} on the labels", folder.display()));
+        let named = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        reporter.note(&format!("Teacher: fine-tuning {named} on the labels"));
         let trained = run.train(Training {
             name: &teacher.name,
             folder: options.out.join(&teacher.name),
