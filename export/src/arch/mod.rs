@@ -23,5 +23,5 @@ pub(crate) use head::{DenseActivation, HeadStart, masked_lm_activation};
 pub use head::{Head, Model, ModelOutput, Pooling};
 pub use layout::{Init, ParameterCount, Spec, count_parameters, parameter_layout};
 pub use presets::{Preset, preset, preset_names};
-pub(crate) use store::initial_value;
 pub use store::{Params, Scope};
+pub(crate) use store::{initial_value, new_head};

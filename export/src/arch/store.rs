@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use tch::{Device, Kind, Tensor};
 
-use super::{Init, Spec};
+use super::{Head, Init, ModelConfig, Spec, parameter_layout};
 
 /// Tensors by name, in name order. Cloning a handle shares the storage.
 #[derive(Debug)]
@@ -72,9 +72,12 @@ impl Params {
         Self { tensors, device: self.device }
     }
 
-    /// Handles to the same values.
-    pub(crate) fn shared(other: &Self) -> Self {
-        Self::handles(other.iter(), other.device)
+    /// Handles to the same values, but for those that are replaced or added.
+    pub(crate) fn with(&self, replaced: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+        let mut tensors: BTreeMap<String, Tensor> =
+            self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        tensors.extend(replaced);
+        Self::new(tensors, self.device)
     }
 
     /// Handles to values of others, under these names.
@@ -100,6 +103,12 @@ impl Params {
         }
         Ok(())
     }
+}
+
+/// New values of the parameters that only a head has, in the order of the layout.
+pub(crate) fn new_head(config: &ModelConfig, head: Head, device: Device) -> Vec<(String, Tensor)> {
+    let layout = parameter_layout(config, head).into_iter().filter(|spec| spec.name.starts_with("head."));
+    layout.map(|spec| (spec.name.clone(), initial_value(&spec, device))).collect()
 }
 
 /// A new parameter's starting value; see [`Params::initialise`].

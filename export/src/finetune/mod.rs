@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::arch::{Head, Model, ModelConfig, Params, Pooling, initial_value, parameter_layout};
+use crate::arch::{Head, Model, ModelConfig, Params, Pooling, new_head};
 use crate::checkpoint::{self, Directions, HeadInfo, Problem, SentencePooling};
 use crate::data::{Encoder, Goal, Rows, Schema, some_labels};
 use crate::files;
@@ -310,10 +310,5 @@ pub(crate) fn load_for(model: &Path, config: &ModelConfig, info: &HeadInfo, devi
     if loaded.info.labels == info.labels {
         return Ok(loaded.params);
     }
-    let layout = parameter_layout(config, info.head);
-    let fresh = layout.iter().filter(|spec| spec.name.starts_with("head."));
-    let mut tensors: std::collections::BTreeMap<_, _> =
-        loaded.params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
-    tensors.extend(fresh.map(|spec| (spec.name.clone(), initial_value(spec, device))));
-    Ok(Params::new(tensors, device))
+    Ok(loaded.params.with(new_head(config, info.head, device)))
 }

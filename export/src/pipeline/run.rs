@@ -306,19 +306,15 @@ const HELPER: &str = "distill.";
 
 /// The model's parameters, the maps from its width to the teacher's that its stages learn, and its masked-LM head.
 fn with_helpers(training: &Training, needs: &[Needs]) -> Params {
-    let params = &training.params;
-    let mut tensors: BTreeMap<String, Tensor> =
-        params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
     let mut names: Vec<(&str, [i64; 2])> = needs.iter().flat_map(Needs::projections).collect();
     names.sort_unstable();
     names.dedup();
-    for (name, shape) in names {
+    let maps = names.into_iter().map(|(name, shape)| {
         let start = match training.directions {
             Some(directions) if directions.matrix.size() == shape => directions.matrix.copy(),
             _ => Tensor::randn(shape, (Kind::Float, tch::Device::Cpu)) / (shape[1] as f64).sqrt(),
         };
-        tensors.insert(name.to_owned(), start);
-    }
-    tensors.extend(student_names(&training.masked_lm));
-    Params::new(tensors, params.device())
+        (name.to_owned(), start)
+    });
+    training.params.with(maps.chain(student_names(&training.masked_lm)))
 }

@@ -190,11 +190,6 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
 }
 
 fn with_maps(params: &Params, folder: &Path) -> Result<Params> {
-    let mut tensors: BTreeMap<String, tch::Tensor> =
-        params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
     let maps = folder.join("distill.safetensors");
-    if maps.is_file() {
-        tensors.extend(checkpoint::read_tensors(&maps)?);
-    }
-    Ok(Params::new(tensors, params.device()))
+    Ok(params.with(if maps.is_file() { checkpoint::read_tensors(&maps)? } else { BTreeMap::new() }))
 }

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::run::{Run, Trained, Training, on_labels};
 use super::teacher::{Teacher, second_moment};
-use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
+use crate::arch::{Head, ModelConfig, Params, new_head, parameter_layout};
 use crate::checkpoint::{self, Directions, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
@@ -162,14 +162,7 @@ impl<'a> Origin<'a> {
         if start == Start::Teacher || self.run.recipe.teacher.source == TeacherSource::Finished {
             return Ok(params);
         }
-        let fresh = parameter_layout(config, head)
-            .into_iter()
-            .filter(|spec| spec.name.starts_with("head."))
-            .map(|spec| (spec.name.clone(), initial_value(&spec, self.run.options.device)));
-        let mut tensors: BTreeMap<_, _> =
-            params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
-        tensors.extend(fresh);
-        Ok(Params::new(tensors, self.run.options.device))
+        Ok(params.with(new_head(config, head, self.run.options.device)))
     }
 
     /// The masked-LM head that a student has in stages on masked text: the encoder's, or a new one.
@@ -179,11 +172,7 @@ impl<'a> Origin<'a> {
                 let directions = self.directions(start)?;
                 checkpoint::head_from_teacher(own, &self.from.config, &self.config, Head::MaskedLm, directions)
             }
-            _ => Ok(parameter_layout(&self.config, Head::MaskedLm)
-                .into_iter()
-                .filter(|spec| spec.name.starts_with("head."))
-                .map(|spec| (spec.name.clone(), initial_value(&spec, self.run.options.device)))
-                .collect()),
+            _ => Ok(new_head(&self.config, Head::MaskedLm, self.run.options.device).into_iter().collect()),
         }
     }
 

@@ -134,7 +134,7 @@ impl Teacher {
             config: &teacher.config,
             info: &teacher.info,
             pooling: teacher.pooling,
-            params: Params::shared(&teacher.params),
+            params: teacher.params.with([]),
             masked_lm: BTreeMap::new(),
             directions: None,
             tokenizer: &tokenizer,
