@@ -38,6 +38,8 @@
 pub mod bundle;
 mod error;
 mod files;
+#[cfg(feature = "int8-kernel")]
+pub mod int8;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

@@ -35,6 +35,7 @@ fn budgets_are_kept() {
     let models = [
         (cache::minilm(), WeightMode::Float),
         (cache::minilm(), WeightMode::DynamicInt8),
+        (cache::minilm(), WeightMode::Int8Layers),
         (cache::bert_tiny_masked_lm(), WeightMode::Float),
     ];
     for (model, weights) in models {

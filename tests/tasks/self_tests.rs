@@ -20,7 +20,7 @@ fn every_task_passes_its_own() {
         Recipe::new(Head::MaskedLm, &[]),
     ];
     for recipe in recipes {
-        for weights in [WeightMode::Float, WeightMode::DynamicInt8] {
+        for weights in [WeightMode::Float, WeightMode::DynamicInt8, WeightMode::Int8Layers] {
             let recipe = Recipe { max_tokens: 80, weights, ..recipe.clone() };
             let report = recipe.make().open().self_test().unwrap();
             assert!(report.vectors >= 3, "{:?}: {report:?}", recipe.head);

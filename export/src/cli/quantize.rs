@@ -50,7 +50,7 @@ pub(super) struct Quantize {
 
 impl Quantize {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let int8 = self.identity.options(&self.output, WeightMode::DynamicInt8)?;
+        let int8 = self.identity.options(&self.output, WeightMode::Int8Layers)?;
         let mut bundle = draft(&self.model, &int8)?;
         let mut drop_points = None;
         self.engine.load()?;
@@ -84,9 +84,10 @@ impl Quantize {
             }
         }
         let bytes = bundle.write(&self.output)?;
+        let mode = bundle.manifest.quantization.as_ref().map(|contract| contract.mode.as_str());
         if self.json {
             super::print_json(
-                &json!({"bundle": self.output, "bytes": bytes, "mode": "int8-dynamic", "drop_points": drop_points}),
+                &json!({"bundle": self.output, "bytes": bytes, "mode": mode, "drop_points": drop_points}),
             )?;
         } else {
             let drop = drop_points.map_or("not measured".to_owned(), |d| format!("{d:+.2} points lost"));

@@ -39,6 +39,12 @@ impl<'a> Projections<'a> {
         Ok(Self { parameter: parameter.to_owned(), query: read("query")?, key: read("key")?, value: read("value")? })
     }
 
+    /// All three side by side.
+    pub(super) fn together(&self) -> Linear<'a> {
+        let parameter = format!("{}.query_key_value", self.parameter);
+        Linear::side_by_side(&parameter, &[&self.query, &self.key, &self.value])
+    }
+
     /// Query, key, value without biases, and the biases side by side; one product where all rows are needed.
     fn products(
         &self,
@@ -49,10 +55,7 @@ impl<'a> Projections<'a> {
         hidden: usize,
         storage: Storage,
     ) -> ([String; 3], Option<String>) {
-        let all = Linear::side_by_side(
-            &format!("{}.query_key_value", self.parameter),
-            &[&self.query, &self.key, &self.value],
-        );
+        let all = self.together();
         let bias = all.bias(graph);
         let Some(first) = first else {
             let product = all.product(graph, &format!("{name}.query_key_value"), x, storage);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use limbeck::int8::{DOMAIN, VERSION};
 use prost::Message;
 
 use super::proto::{self, DataType, DimensionValue};
@@ -36,6 +37,8 @@ pub enum Value {
     Float(f32),
     /// INTS.
     Ints(&'static [i64]),
+    /// STRING.
+    Text(&'static str),
 }
 
 /// Collects a graph in topological order.
@@ -45,6 +48,7 @@ pub struct GraphBuilder {
     weights: Vec<u8>,
     operators: BTreeSet<String>,
     uses_contrib: bool,
+    uses_own: bool,
     names: BTreeSet<String>,
 }
 
@@ -119,6 +123,12 @@ impl GraphBuilder {
         self.constant(name, DataType::Float, shape, &bytes)
     }
 
+    /// An int32 constant.
+    pub fn int32s(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = i32>) -> String {
+        let bytes: Vec<u8> = values.into_iter().flat_map(i32::to_le_bytes).collect();
+        self.constant(name, DataType::Int32, shape, &bytes)
+    }
+
     /// An int8 constant.
     pub fn int8s(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = i8>) -> String {
         let bytes: Vec<u8> = values.into_iter().flat_map(i8::to_le_bytes).collect();
@@ -172,6 +182,13 @@ impl GraphBuilder {
         self.push("com.microsoft", name, operator, inputs, outputs, attributes);
     }
 
+    /// A node of limbeck's own domain, which the sdk computes.
+    pub fn own(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
+        self.uses_own = true;
+        self.push(DOMAIN, name, operator, inputs, &[name.to_owned()], attributes);
+        name.to_owned()
+    }
+
     /// A node of `ai.onnx` whose outputs are `NAME.0`, `NAME.1`, ...
     pub fn outputs<const N: usize>(&mut self, name: &str, operator: &str, inputs: &[&str]) -> [String; N] {
         let outputs: [String; N] = std::array::from_fn(|i| format!("{name}.{i}"));
@@ -213,6 +230,9 @@ impl GraphBuilder {
                 match value {
                     Value::Int(i) => (attribute.i, attribute.r#type) = (*i, proto::attribute_type::INT),
                     Value::Float(f) => (attribute.f, attribute.r#type) = (*f, proto::attribute_type::FLOAT),
+                    Value::Text(text) => {
+                        (attribute.s, attribute.r#type) = (text.as_bytes().to_vec(), proto::attribute_type::STRING);
+                    }
                     Value::Ints(list) => {
                         (attribute.ints, attribute.r#type) = (list.to_vec(), proto::attribute_type::INTS);
                     }
@@ -240,6 +260,10 @@ impl GraphBuilder {
         if self.uses_contrib {
             opset.insert("com.microsoft".to_owned(), 1);
             opset_import.push(proto::OperatorSet { domain: "com.microsoft".to_owned(), version: 1 });
+        }
+        if self.uses_own {
+            opset.insert(DOMAIN.to_owned(), VERSION);
+            opset_import.push(proto::OperatorSet { domain: DOMAIN.to_owned(), version: i64::from(VERSION) });
         }
         let model = proto::Model {
             ir_version: 9,

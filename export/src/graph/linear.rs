@@ -1,6 +1,7 @@
 //! How weights are stored in a graph, and the nodes that use them.
 
 use anyhow::{Context, Result};
+use limbeck::int8::PackedWeights;
 use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
 use super::builder::{GraphBuilder, Value};
@@ -16,6 +17,21 @@ pub enum WeightMode {
     /// Symmetric int8 weights, one scale a column; activations quantized to u8 at run time with one
     /// scale over the whole input.
     DynamicInt8,
+    /// Symmetric int8 weights in encoder layers, which are nodes that the sdk computes ([`limbeck::int8`]), and in the
+    /// token table; activations quantized at run time with a scale a token. All else is fp32. For post-norm encoders
+    /// whose head is not over the vocabulary: [`super::fits_int8_layers`].
+    Int8Layers,
+}
+
+impl WeightMode {
+    /// As a bundle's manifest has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            WeightMode::Float => "none",
+            WeightMode::DynamicInt8 => "int8-dynamic",
+            WeightMode::Int8Layers => "int8-by-token",
+        }
+    }
 }
 
 /// How products are written.
@@ -67,6 +83,29 @@ impl<'a> Linear<'a> {
         (length > 0).then(|| graph.floats(&format!("{}.bias", self.parameter), &[length], values))
     }
 
+    /// Codes, scales, sums of codes and bias as [`limbeck::int8`] takes them: constants, whose names are given.
+    pub(super) fn packed(&self, graph: &mut GraphBuilder) -> Result<[String; 4]> {
+        let [codes, scales, sums, bias] = ["codes", "scales", "sums", "packed_bias"].map(|part| format!("{}.{part}", self.parameter));
+        if !graph.has_constant(&codes) {
+            let (mut packed, mut biases) = (PackedWeights::default(), Vec::new());
+            for (number, weight) in self.weights.iter().enumerate() {
+                let quantized = quantize_columns(weight);
+                let values = quantized.values.as_standard_layout();
+                let scales: Vec<f32> = quantized.scales.to_vec();
+                let part = limbeck::int8::pack(values.as_slice().unwrap_or_default(), &scales)?;
+                biases.extend(self.biases.get(number).iter().flat_map(|bias| bias.iter().copied()));
+                packed.append(part);
+                biases.resize(packed.scales.len(), 0.0);
+            }
+            let columns = [packed.scales.len()];
+            graph.int8s(&codes, &packed.shape(), packed.codes);
+            graph.floats(&scales, &columns, packed.scales);
+            graph.int32s(&sums, &columns, packed.sums);
+            graph.floats(&bias, &columns, biases);
+        }
+        Ok([codes, scales, sums, bias])
+    }
+
     /// `x W`, without the bias.
     pub(super) fn product(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage) -> String {
         self.emit(graph, name, x, storage, None)
@@ -82,7 +121,7 @@ impl<'a> Linear<'a> {
         let shape = [self.weights[0].nrows(), self.weights.iter().map(|weight| weight.ncols()).sum()];
         let weight_name = format!("{}.weight", self.parameter);
         match storage.weights {
-            WeightMode::Float => {
+            WeightMode::Float | WeightMode::Int8Layers => {
                 let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
                 let weight = graph.floats(&weight_name, &shape, (0..shape[0]).flat_map(row));
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
@@ -158,7 +197,7 @@ impl Table {
                 let weight = graph.floats(&weight_name, &shape, table.iter().copied());
                 Self { weight, scale: None, width: shape[1] }
             }
-            WeightMode::DynamicInt8 => {
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers => {
                 let quantized = quantize_rows(table);
                 let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
                 let scales = quantized.scales.iter().copied();

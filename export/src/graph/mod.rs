@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod builder;
 mod describe;
+mod encoder_layer;
 mod head;
 mod linear;
 mod model;
@@ -16,6 +17,7 @@ pub mod proto;
 
 pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
 pub use describe::{Description, TensorDescription, describe};
+pub use encoder_layer::fits_int8_layers;
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub use model::build;

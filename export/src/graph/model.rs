@@ -6,6 +6,7 @@ use ndarray::{Array2, Axis, s};
 use super::activation::activate_with_bias;
 use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
+use super::encoder_layer::fits_int8_layers;
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
 use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
 use super::proto::DataType;
@@ -37,6 +38,13 @@ pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOp
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
     ensure!(!options.cache || !pools, "a {} head reads all tokens at once: it has no use for a cache", head.name());
+    ensure!(
+        options.weights != WeightMode::Int8Layers
+            || (fits_int8_layers(config, head) && options.profile == Profile::Ort && !options.cache),
+        "a {} with a {} head has no layers that limbeck computes itself, or not with these options",
+        config.family.name(),
+        head.name()
+    );
     ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
     for spec in parameter_layout(config, head) {
         if spec.name.starts_with("pooler.") && !head.reads_pooler(config) {
@@ -82,9 +90,11 @@ impl Writer<'_> {
         // A block of several layers is stored in one form, and so written in one.
         let last_is_shared =
             blocks.last().is_some_and(|last| blocks.iter().filter(|block| block.0 == last.0).count() > 1);
-        let last_first_only = self.reads_first_token_only() && !last_is_shared;
+        let own = self.options.weights == WeightMode::Int8Layers;
+        let last_first_only = self.reads_first_token_only() && (own || !last_is_shared);
         let mask = self.mask.clone();
         let mask_bias = match &mask {
+            Some(_) if own => None,
             Some(mask) if self.options.profile == Profile::Portable || last_first_only => {
                 Some(mask_bias(&mut self.graph, mask))
             }
@@ -100,7 +110,11 @@ impl Writer<'_> {
                 present: pasts.get(layer).map(|_| ["key", "value"].map(|kind| present_name(kind, layer))),
                 first_only: last_first_only && layer + 1 == blocks.len(),
             };
-            x = self.layer(layer, block, &x, around)?;
+            x = if own {
+                self.encoder_layer(layer, block, &x, &around)?
+            } else {
+                self.layer(layer, block, &x, around)?
+            };
         }
         if self.config.pre_norm {
             x = self.norm("encoder.norm", "encoder.normed", &x)?;

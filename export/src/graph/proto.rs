@@ -31,6 +31,7 @@ impl DataType {
 pub(super) mod attribute_type {
     pub const FLOAT: i32 = 1;
     pub const INT: i32 = 2;
+    pub const STRING: i32 = 3;
     pub const INTS: i32 = 7;
 }
 
@@ -123,6 +124,9 @@ pub struct Attribute {
     /// Value of an INT.
     #[prost(int64, tag = "3")]
     pub i: i64,
+    /// Value of a STRING.
+    #[prost(bytes = "vec", tag = "4")]
+    pub s: Vec<u8>,
     /// Value of an INTS.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,

@@ -15,7 +15,7 @@ pub(crate) use task::mask_id;
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, load_arrays, read_model_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build};
+use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build, fits_int8_layers};
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -32,7 +32,8 @@ pub struct PackOptions {
     pub languages: Vec<String>,
     /// Longest text in tokens; 128, or as many positions as the model has, when `None`.
     pub max_tokens: Option<usize>,
-    /// Storage of weights.
+    /// Storage of weights; [`WeightMode::DynamicInt8`] in place of [`WeightMode::Int8Layers`] where a model has no
+    /// such layers.
     pub weights: WeightMode,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
@@ -86,9 +87,9 @@ pub struct Draft {
 /// Builds graph and manifest of a model from a Hugging Face folder. An fp32 model has a self-test whose outputs
 /// libtorch computes; [`Draft::record_self_test`] makes one for int8.
 ///
-/// fp32 graphs take a mask, so texts can be padded into batches. Dynamic int8 computes one activation
-/// scale over its whole input; such a bundle asks the sdk to run each text alone, which makes an answer
-/// independent of batch mates and padding, and needs no mask.
+/// Graphs take a mask, so texts can be padded into batches. Only dynamic int8 computes one activation scale over its
+/// whole input; such a bundle asks the sdk to run each text alone, which makes an answer independent of batch mates and
+/// padding, and needs no mask.
 ///
 /// # Errors
 /// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens`.
@@ -97,15 +98,19 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let usage = task::find(folder, &info, config.hidden_size, options.task)?;
     let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
     let max_tokens = fitting_tokens(options.max_tokens, &config)?;
-    let single = options.weights == WeightMode::DynamicInt8;
+    let weights = match options.weights {
+        WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => WeightMode::DynamicInt8,
+        weights => weights,
+    };
+    let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
     let graph_options =
-        GraphOptions { weights: options.weights, mask: !single, token_types, ..GraphOptions::default() };
+        GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
     let graph = build(&arrays, &config, usage.head, graph_options)?;
     let tokenizer_file = tokenizer_path(folder)?;
-    let self_test = match options.weights {
+    let self_test = match weights {
         WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
-        WeightMode::DynamicInt8 => None,
+        WeightMode::DynamicInt8 | WeightMode::Int8Layers => None,
     };
     let tokenizer =
         std::fs::read(&tokenizer_file).with_context(|| format!("cannot read {}", tokenizer_file.display()))?;
@@ -159,7 +164,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         quality: None,
         latency: None,
         quantization: Some(format::Quantization {
-            mode: if single { "int8-dynamic" } else { "none" }.to_owned(),
+            mode: weights.name().to_owned(),
             measured_drop: None,
         }),
     };

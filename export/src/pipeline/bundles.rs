@@ -135,7 +135,7 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let mut control =
         named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
     let mut fp32 = named("student fp32", student, id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
-    let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::DynamicInt8)?;
+    let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::Int8Layers)?;
     let quantization = quantization(&bench, &fp32, &mut int8)?;
 
     // The other seeds.
@@ -257,7 +257,7 @@ fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result
     let score = |candidate: &Candidate| Ok::<_, anyhow::Error>(bench.quality(&candidate.draft, dev)?.outcomes.score());
     let (dev_fp32, dev_int8) = (score(fp32)?, score(int8)?);
     let report = QuantizationReport {
-        mode: "int8-dynamic".to_owned(),
+        mode: int8.draft.manifest.quantization.as_ref().map_or_else(String::new, |contract| contract.mode.clone()),
         max_drop_points: max_drop,
         dev_drop_points: (dev_fp32 - dev_int8) * 100.0,
         test_drop_points: (fp32.test.outcomes.score() - int8.test.outcomes.score()) * 100.0,

@@ -284,7 +284,8 @@ pub struct Latency {
 /// How weights are stored, and what that costs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
-    /// `none` or `int8-dynamic`.
+    /// `none`; `int8-by-token`: an activation scale for each token, so that an answer depends on its text alone, and
+    /// layers that give the same bits on every processor; `int8-dynamic`: one activation scale for the whole input.
     pub mode: String,
     /// Loss of quality against full precision, in the unit of
     /// [`Quality::value`]; negative when it became better.

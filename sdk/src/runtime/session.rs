@@ -299,6 +299,8 @@ fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<(
         .with_prepacking(options.prepack)?
         .with_prepacked_weights(&options.prepacked)?
         .with_log_level(log::to_ort(log::lowest()))?;
+    #[cfg(feature = "int8-kernel")]
+    let builder = builder.with_operators(crate::int8::domain(options.threads)?)?;
     provider::register(builder, &options.providers)
 }
 

@@ -1,0 +1,60 @@
+//! A whole encoder layer as one node, which the sdk computes: [`limbeck::int8`].
+
+use anyhow::Result;
+use limbeck::int8::ENCODER_LAYER;
+
+use super::attention::{Projections, Surroundings};
+use super::builder::Value;
+use super::linear::{Linear, vector};
+use super::model::Writer;
+use crate::arch::{Activation, Head, ModelConfig};
+
+/// Whether a model can be stored as [`super::WeightMode::Int8Layers`]: its layers are those of a post-norm encoder, and
+/// no large matrix lies outside of them.
+pub fn fits_int8_layers(config: &ModelConfig, head: Head) -> bool {
+    let over_vocabulary = matches!(head, Head::MaskedLm | Head::Pretraining | Head::CausalLm);
+    !config.pre_norm && !config.causal && !over_vocabulary
+}
+
+impl Writer<'_> {
+    /// One layer.
+    pub(super) fn encoder_layer(
+        &mut self,
+        layer: usize,
+        block: (usize, usize),
+        x: &str,
+        around: &Surroundings,
+    ) -> Result<String> {
+        let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
+        let arrays = self.arrays;
+        let mut inputs =
+            vec![x.to_owned(), around.mask.unwrap_or_default().to_owned(), around.distance_bias.unwrap_or_default().to_owned()];
+        for matrix in [
+            Projections::read(arrays, &attention)?.together(),
+            Linear::read(arrays, &format!("{attention}.output"))?,
+            Linear::read(arrays, &format!("{ffn}.up"))?,
+            Linear::read(arrays, &format!("{ffn}.down"))?,
+        ] {
+            inputs.extend(matrix.packed(&mut self.graph)?);
+        }
+        for part in [attention, ffn] {
+            for name in [format!("{part}.norm.weight"), format!("{part}.norm.bias")] {
+                let values = vector(arrays, &name)?;
+                inputs.push(self.graph.floats(&name, &[values.len()], values.iter().copied()));
+            }
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let activation = match self.config.activation {
+            Activation::GeluErf => "gelu",
+            Activation::GeluTanh => "gelu-tanh",
+            Activation::Relu => "relu",
+        };
+        let attributes = [
+            ("heads", Value::Int(self.config.attention_heads as i64)),
+            ("activation", Value::Text(activation)),
+            ("epsilon", Value::Float(self.config.layer_norm_eps as f32)),
+            ("first_only", Value::Int(around.first_only.into())),
+        ];
+        Ok(self.graph.own(&format!("layer.{layer}"), ENCODER_LAYER, &inputs, &attributes))
+    }
+}

@@ -1,0 +1,308 @@
+//! Scaled dot-product attention of one head (Vaswani 2017, section 3.2.1) over the tokens of one text, in fp32.
+
+use super::isa::per_isa;
+use super::rows::{LANES, add_lanes, exp};
+
+/// Queries that are computed together.
+const QUERIES: usize = 6;
+
+/// What one head of one text reads: rows of queries, keys and values, `stride` values apart, `size` values each.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub queries: &'a [f32],
+    pub keys: &'a [f32],
+    pub values: &'a [f32],
+    /// Values from one token's keys to the next; the same for values.
+    pub stride: usize,
+    /// The same for queries.
+    pub query_stride: usize,
+    /// Head size.
+    pub size: usize,
+    /// Tokens of the text.
+    pub tokens: usize,
+    /// Tokens that ask: all, or the first alone.
+    pub asking: usize,
+    /// Added to scores.
+    pub bias: Option<ScoreBias<'a>>,
+}
+
+/// Numbers added to scores, by the places of query and key in the padded text.
+#[derive(Clone, Copy)]
+pub(super) struct ScoreBias<'a> {
+    /// `[length, length]`.
+    pub values: &'a [f32],
+    pub length: usize,
+    /// The place of each token.
+    pub places: &'a [usize],
+}
+
+/// Values of memory that [`attend`] needs.
+pub(super) fn scratch_size(tokens: usize, size: usize) -> usize {
+    let keys = tokens.next_multiple_of(LANES);
+    size * keys + tokens * size.next_multiple_of(LANES) + QUERIES * keys
+}
+
+per_isa! {
+    /// Writes the context of each asking token, `out_stride` values apart, `size` values each.
+    pub(super) fn attend(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) = attend_head;
+}
+
+#[inline(always)]
+fn attend_head(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+    let Head { size, tokens, .. } = head;
+    let keys = tokens.next_multiple_of(LANES);
+    let width = size.next_multiple_of(LANES);
+    let (columns, scratch) = scratch.split_at_mut(size * keys);
+    let (values, scores) = scratch.split_at_mut(tokens * width);
+    // Keys as columns, a register of tokens at a time, filled up; values in rows side by side.
+    columns[(keys - LANES) * size..].fill(0.0);
+    for token in 0..tokens {
+        let columns = &mut columns[token / LANES * LANES * size + token % LANES..];
+        for (column, key) in columns.iter_mut().step_by(LANES).zip(&head.keys[token * head.stride..][..size]) {
+            *column = *key;
+        }
+        let row = &mut values[token * width..(token + 1) * width];
+        row[..size].copy_from_slice(&head.values[token * head.stride..][..size]);
+        row[size..].fill(0.0);
+    }
+    let mut first = 0;
+    while first < head.asking {
+        let out = &mut out[first * out_stride..];
+        first += match head.asking - first {
+            QUERIES.. => some::<QUERIES>(head, first, columns, values, scores, out, out_stride),
+            2.. => some::<2>(head, first, columns, values, scores, out, out_stride),
+            _ => some::<1>(head, first, columns, values, scores, out, out_stride),
+        };
+    }
+}
+
+/// The context of some queries; gives how many.
+#[inline(always)]
+fn some<const ROWS: usize>(
+    head: Head<'_>,
+    first: usize,
+    columns: &[f32],
+    values: &[f32],
+    scores: &mut [f32],
+    out: &mut [f32],
+    out_stride: usize,
+) -> usize {
+    let Head { size, tokens, .. } = head;
+    let keys = tokens.next_multiple_of(LANES);
+    let width = size.next_multiple_of(LANES);
+    products::<ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
+    for row in 0..ROWS {
+        let scores = &mut scores[row * keys..(row + 1) * keys];
+        weigh(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
+    }
+    let mut from = 0;
+    while from < width {
+        if width - from >= 2 * LANES {
+            mix::<ROWS, { 2 * LANES }>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            from += 2 * LANES;
+        } else {
+            mix::<ROWS, LANES>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            from += LANES;
+        }
+    }
+    ROWS
+}
+
+/// The first values, as many as fit a few registers: an array, whose length the compiler knows.
+#[inline(always)]
+fn register<const WIDTH: usize>(values: &[f32]) -> &[f32; WIDTH] {
+    match values.first_chunk() {
+        Some(values) => values,
+        None => unreachable!("rows are filled up to whole registers"),
+    }
+}
+
+/// Query times key.
+#[inline(always)]
+fn products<const ROWS: usize>(
+    queries: &[f32],
+    stride: usize,
+    size: usize,
+    columns: &[f32],
+    keys: usize,
+    scores: &mut [f32],
+) {
+    let queries: [&[f32]; ROWS] = std::array::from_fn(|row| &queries[row * stride..][..size]);
+    assert!(columns.len() == size * keys);
+    for (panel, columns) in columns.chunks_exact(size * LANES).enumerate() {
+        let mut sums = [[0f32; LANES]; ROWS];
+        for (j, keys) in columns.as_chunks::<LANES>().0.iter().enumerate() {
+            for row in 0..ROWS {
+                // SAFETY: a panel has `size` columns, and a query as many values; checked here, the sums would be kept
+                // in memory instead of registers.
+                let query = unsafe { *queries[row].get_unchecked(j) };
+                for i in 0..LANES {
+                    sums[row][i] = query.mul_add(keys[i], sums[row][i]);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&sums[row]);
+        }
+    }
+}
+
+/// Scores to weights: scaled, biased, softmax over the text's tokens, 0 beyond.
+#[inline(always)]
+fn weigh(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
+    scores[tokens..].fill(f32::NEG_INFINITY);
+    let scale = match bias {
+        None => scale,
+        Some(bias) => {
+            let row = &bias.values[bias.places[query] * bias.length..][..bias.length];
+            for (score, place) in scores.iter_mut().zip(bias.places) {
+                *score = score.mul_add(scale, row[*place]);
+            }
+            1.0
+        }
+    };
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for chunk in scores.chunks_exact(LANES) {
+        for i in 0..LANES {
+            largest[i] = if chunk[i] > largest[i] { chunk[i] } else { largest[i] };
+        }
+    }
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
+    for score in scores.iter_mut() {
+        *score = exp(score.mul_add(scale, -largest));
+    }
+    scores[tokens..].fill(0.0);
+    let mut sums = [0f32; LANES];
+    for chunk in scores.chunks_exact(LANES) {
+        for i in 0..LANES {
+            sums[i] += chunk[i];
+        }
+    }
+    let factor = 1.0 / add_lanes(sums);
+    for weight in scores {
+        *weight *= factor;
+    }
+}
+
+/// The weighted sum of some columns of the values.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn mix<const ROWS: usize, const WIDTH: usize>(
+    weights: &[f32],
+    keys: usize,
+    values: &[f32],
+    width: usize,
+    tokens: usize,
+    size: usize,
+    from: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let weights: [&[f32]; ROWS] = std::array::from_fn(|row| &weights[row * keys..][..tokens]);
+    let mut sums = [[0f32; WIDTH]; ROWS];
+    for (token, values) in values.chunks(width).take(tokens).enumerate() {
+        let values = register::<WIDTH>(values);
+        for row in 0..ROWS {
+            // SAFETY: each row has `tokens` weights; unchecked for the same reason as above.
+            let weight = unsafe { *weights[row].get_unchecked(token) };
+            for i in 0..WIDTH {
+                sums[row][i] = weight.mul_add(values[i], sums[row][i]);
+            }
+        }
+    }
+    let count = WIDTH.min(size - from);
+    for row in 0..ROWS {
+        out[row * stride + from..][..count].copy_from_slice(&sums[row][..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::isa::Isa;
+    use super::*;
+
+    fn value(i: usize) -> f32 {
+        ((i * 7919 + 13) % 4001) as f32 * 0.001 - 2.0
+    }
+
+    /// By the definition, in 64 bits.
+    fn expected(head: Head) -> Vec<f64> {
+        let mut out = Vec::new();
+        for query in 0..head.asking {
+            let scores: Vec<f64> = (0..head.tokens)
+                .map(|key| {
+                    let products = (0..head.size).map(|j| {
+                        f64::from(head.queries[query * head.query_stride + j]) * f64::from(head.keys[key * head.stride + j])
+                    });
+                    let bias = head.bias.map_or(0.0, |bias| {
+                        f64::from(bias.values[bias.places[query] * bias.length + bias.places[key]])
+                    });
+                    products.sum::<f64>() / (head.size as f64).sqrt() + bias
+                })
+                .collect();
+            let largest = scores.iter().copied().fold(f64::MIN, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+            let whole: f64 = weights.iter().sum();
+            out.extend((0..head.size).map(|j| {
+                let terms = weights.iter().enumerate();
+                terms.map(|(key, w)| w / whole * f64::from(head.values[key * head.stride + j])).sum::<f64>()
+            }));
+        }
+        out
+    }
+
+    #[test]
+    fn it_is_attention_and_the_same_on_every_path() {
+        for (tokens, size, asking) in [(1, 4, 1), (2, 26, 2), (7, 32, 7), (16, 64, 1), (17, 32, 17), (50, 80, 50)] {
+            for biased in [false, true] {
+                let (stride, length) = (3 * size + 5, tokens + 3);
+                let numbers: Vec<f32> = (0..tokens * stride).map(value).collect();
+                let bias: Vec<f32> = (0..length * length).map(|i| value(i + 1)).collect();
+                let places: Vec<usize> = (0..tokens).map(|token| token + token / 5 % 3).collect();
+                let head = Head {
+                    queries: &numbers,
+                    keys: &numbers[size..],
+                    values: &numbers[2 * size..],
+                    stride,
+                    query_stride: stride,
+                    size,
+                    tokens,
+                    asking,
+                    bias: biased.then_some(ScoreBias { values: &bias, length, places: &places }),
+                };
+                let run = |isa| {
+                    let mut out = vec![0.0; asking * (size + 1)];
+                    attend(isa, head, &mut out, size + 1, &mut vec![7.0; scratch_size(tokens, size)]);
+                    out
+                };
+                let out = run(Isa::Portable);
+                for (i, expected) in expected(head).into_iter().enumerate() {
+                    let found = f64::from(out[i / size * (size + 1) + i % size]);
+                    assert!((found - expected).abs() < 2e-5, "{tokens} {size} {biased}: {found} and not {expected}");
+                }
+                for isa in Isa::available() {
+                    assert!(run(isa) == out, "{isa:?} {tokens} {size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_that_are_far_apart_leave_one_key() {
+        let numbers: Vec<f32> = (0..3 * 12).map(|i| if i % 12 < 8 { (i / 12) as f32 * 300.0 } else { i as f32 }).collect();
+        let head = Head {
+            queries: &numbers[24..],
+            keys: &numbers[4..],
+            values: &numbers[8..],
+            stride: 12,
+            query_stride: 12,
+            size: 4,
+            tokens: 3,
+            asking: 1,
+            bias: None,
+        };
+        let mut out = [0.0; 4];
+        attend(Isa::best(), head, &mut out, 4, &mut vec![0.0; scratch_size(3, 4)]);
+        assert_eq!(out, [32.0, 33.0, 34.0, 35.0]);
+    }
+}

@@ -1,0 +1,298 @@
+//! A whole encoder layer over the tokens of several texts.
+
+use std::ops::Range;
+
+use super::attention::{self, Head, ScoreBias};
+use super::isa::Isa;
+use super::matrix::{COLUMNS, Matrix};
+use super::product::{Rows, product};
+use super::rows;
+use super::workers::{Parts, Workers, split};
+
+/// Rows of the feed-forward block that are computed together: what it holds of them stays in the cache.
+const FEED_FORWARD_ROWS: usize = 128;
+/// Rows that are worth a thread of their own where each takes little work.
+const ROWS_A_THREAD: usize = 32;
+
+/// The function of the feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    Gelu,
+    GeluTanh,
+    Relu,
+}
+
+/// Gain and bias of a layer normalization.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Norm<'a> {
+    pub gain: &'a [f32],
+    pub bias: &'a [f32],
+}
+
+/// Weights and settings of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layer<'a> {
+    /// Hidden size.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    pub activation: Activation,
+    /// Of both normalizations.
+    pub epsilon: f32,
+    /// Queries, keys and values side by side, each filled up to whole panels.
+    pub query_key_value: Matrix<'a>,
+    pub attention_output: Matrix<'a>,
+    pub attention_norm: Norm<'a>,
+    pub up: Matrix<'a>,
+    pub down: Matrix<'a>,
+    pub output_norm: Norm<'a>,
+    /// Whether only the first token of each text is wanted.
+    pub first_only: bool,
+}
+
+/// Texts of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'a> {
+    /// The rows of each text.
+    pub rows: &'a [Range<usize>],
+    /// Numbers added to scores, `[heads or 1, length, length]`, and the place of every row in its padded text.
+    pub bias: Option<(&'a [f32], usize, &'a [usize])>,
+}
+
+/// Memory of a run, which the next may use again.
+#[derive(Default)]
+pub(super) struct Scratch {
+    codes: Vec<u8>,
+    scales: Vec<f32>,
+    projected: Vec<f32>,
+    queries: Vec<f32>,
+    context: Vec<f32>,
+    first: Vec<f32>,
+    sums: Vec<f32>,
+    wide: Vec<f32>,
+    heads: Vec<f32>,
+}
+
+/// `length` values of a buffer that grows as needed. What it held before stays: all is written before it is read.
+fn room<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}
+
+impl<'a> Layer<'a> {
+    /// Parts that fit each other.
+    pub(super) fn check(self) -> Result<Self, String> {
+        let Self { hidden, heads, .. } = self;
+        if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
+            return Err(format!("{heads} heads of a hidden size of {hidden}"));
+        }
+        let columns = hidden.next_multiple_of(COLUMNS);
+        let depth = hidden.next_multiple_of(super::DEPTH);
+        let inner = self.up.outputs();
+        for (name, matrix, inputs, outputs) in [
+            ("query_key_value", &self.query_key_value, depth, 3 * columns),
+            ("attention_output", &self.attention_output, depth, columns),
+            ("up", &self.up, depth, inner),
+            ("down", &self.down, self.down.inputs, columns),
+        ] {
+            if (matrix.inputs, matrix.outputs()) != (inputs, outputs) {
+                return Err(format!(
+                    "{name} is {} x {}, where a hidden size of {hidden} needs {inputs} x {outputs}",
+                    matrix.inputs,
+                    matrix.outputs()
+                ));
+            }
+        }
+        // Both are the size of the feed-forward block, filled up differently.
+        if self.down.inputs.next_multiple_of(COLUMNS) != inner {
+            return Err(format!("down has {} rows for the {inner} columns of up", self.down.inputs));
+        }
+        for (name, norm) in [("attention_norm", self.attention_norm), ("output_norm", self.output_norm)] {
+            if norm.gain.len() != hidden || norm.bias.len() != hidden {
+                return Err(format!("{name} does not have {hidden} gains and biases"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The layer over the rows of some texts, `[rows, hidden]`. They are replaced by the result; where only first
+    /// tokens are wanted, the result is a row for each text, at the front.
+    ///
+    /// # Panics
+    /// Texts outside of `x`, or without a row.
+    pub(super) fn run(&self, isa: Isa, workers: &dyn Workers, texts: Texts, x: &mut [f32], scratch: &mut Scratch) {
+        let hidden = self.hidden;
+        let padded = hidden.next_multiple_of(COLUMNS);
+        let rows = x.len() / hidden;
+        let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads } = scratch;
+
+        // Queries, keys and values; queries of all tokens or of the first ones alone.
+        let depth = self.query_key_value.inputs;
+        let panels = padded / COLUMNS;
+        let codes_of = |x: &[f32], width: usize, depth: usize, codes: &mut Vec<u8>, scales: &mut Vec<f32>| {
+            let count = x.len() / width;
+            quantize(isa, workers, x, width, room(codes, count * depth), depth, room(scales, count));
+        };
+        codes_of(x, hidden, depth, codes, scales);
+        let quantized = Rows { codes: &codes[..rows * depth], scales: &scales[..rows] };
+        let wanted = if self.first_only { panels..3 * panels } else { 0..3 * panels };
+        let stride = wanted.len() * COLUMNS;
+        let projected = room(projected, rows * stride);
+        product(isa, workers, quantized, &self.query_key_value, wanted, projected, stride);
+        let asking = if self.first_only { texts.rows.len() } else { rows };
+        let (query, key, value) = if self.first_only {
+            let first = room(first, asking * hidden);
+            for (first, text) in first.chunks_exact_mut(hidden).zip(texts.rows) {
+                first.copy_from_slice(&x[text.start * hidden..][..hidden]);
+            }
+            x[..asking * hidden].copy_from_slice(first);
+            codes_of(first, hidden, depth, codes, scales);
+            let quantized = Rows { codes: &codes[..asking * depth], scales: &scales[..asking] };
+            let queries = room(queries, asking * padded);
+            product(isa, workers, quantized, &self.query_key_value, 0..panels, queries, padded);
+            (&*queries, &projected[..], &projected[padded..])
+        } else {
+            (&*projected, &projected[padded..], &projected[2 * padded..])
+        };
+
+        let context = room(context, asking * hidden);
+        self.attend(isa, workers, texts, [query, key, value], stride, context, heads);
+
+        // x = norm(x + context W + b), then x = norm(x + FFN(x)).
+        let x = &mut x[..asking * hidden];
+        codes_of(context, hidden, depth, codes, scales);
+        let quantized = Rows { codes: &codes[..asking * depth], scales: &scales[..asking] };
+        let attended = room(sums, asking * padded);
+        product(isa, workers, quantized, &self.attention_output, 0..panels, attended, padded);
+        self.add_and_norm(isa, workers, x, attended, self.attention_norm);
+        for x in x.chunks_mut(FEED_FORWARD_ROWS * hidden) {
+            let rows = x.len() / hidden;
+            codes_of(x, hidden, depth, codes, scales);
+            let quantized = Rows { codes: &codes[..rows * depth], scales: &scales[..rows] };
+            let inner = self.up.outputs();
+            let wide = room(wide, rows * inner);
+            product(isa, workers, quantized, &self.up, 0..self.up.panels(), wide, inner);
+            self.activate(isa, workers, wide);
+            // Columns beyond the block's own are f(0 W + 0) = 0 and take no part.
+            let narrow = self.down.inputs;
+            if narrow != inner {
+                for row in 0..rows {
+                    wide.copy_within(row * inner..row * inner + narrow, row * narrow);
+                }
+            }
+            codes_of(&wide[..rows * narrow], narrow, narrow, codes, scales);
+            let quantized = Rows { codes: &codes[..rows * narrow], scales: &scales[..rows] };
+            let fed = room(sums, rows * padded);
+            product(isa, workers, quantized, &self.down, 0..panels, fed, padded);
+            self.add_and_norm(isa, workers, x, fed, self.output_norm);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn attend(
+        &self,
+        isa: Isa,
+        workers: &dyn Workers,
+        texts: Texts,
+        [query, key, value]: [&[f32]; 3],
+        stride: usize,
+        context: &mut [f32],
+        scratch: &mut Vec<f32>,
+    ) {
+        let (hidden, heads) = (self.hidden, self.heads);
+        let size = hidden / heads;
+        let longest = texts.rows.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        let each = attention::scratch_size(longest, size);
+        let scratch = Parts::new(room(scratch, each * workers.count()));
+        let context = Parts::new(context);
+        split(workers, texts.rows.len() * heads, 1, &|worker, tasks| {
+            // SAFETY: a part for each worker, and workers have different numbers.
+            let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
+            let mut out = [0f32; 0].to_vec();
+            for task in tasks {
+                let (number, head) = (task / heads, task % heads);
+                let rows = texts.rows[number].clone();
+                let (asking, query_row, query_stride) = match self.first_only {
+                    true => (1, number, hidden.next_multiple_of(COLUMNS)),
+                    false => (rows.len(), rows.start, stride),
+                };
+                let bias = texts.bias.map(|(values, length, places)| {
+                    let square = length * length;
+                    let values = if values.len() == square { values } else { &values[head * square..][..square] };
+                    ScoreBias { values, length, places: &places[rows.clone()] }
+                });
+                let work = Head {
+                    queries: &query[query_row * query_stride + head * size..],
+                    keys: &key[rows.start * stride + head * size..],
+                    values: &value[rows.start * stride + head * size..],
+                    stride,
+                    query_stride,
+                    size,
+                    tokens: rows.len(),
+                    asking,
+                    bias,
+                };
+                // Heads of a token lie side by side, so a head's result is written row by row.
+                let out = room(&mut out, asking * size);
+                attention::attend(isa, work, out, size, scratch);
+                for (token, row) in out.chunks_exact(size).enumerate() {
+                    let at = (query_row_of(self.first_only, number, rows.start) + token) * hidden + head * size;
+                    // SAFETY: each head of each token has a place of its own.
+                    unsafe { context.part(at..at + size) }.copy_from_slice(row);
+                }
+            }
+        });
+    }
+
+    fn add_and_norm(&self, isa: Isa, workers: &dyn Workers, x: &mut [f32], y: &[f32], norm: Norm) {
+        let (hidden, stride) = (self.hidden, self.hidden.next_multiple_of(COLUMNS));
+        let rows = x.len() / hidden;
+        let x = Parts::new(x);
+        split(workers, rows, ROWS_A_THREAD, &|_, rows| {
+            // SAFETY: different rows.
+            let x = unsafe { x.part(rows.start * hidden..rows.end * hidden) };
+            let y = &y[rows.start * stride..rows.end * stride];
+            rows::add_and_norm(isa, x, y, hidden, stride, norm.gain, norm.bias, self.epsilon);
+        });
+    }
+
+    fn activate(&self, isa: Isa, workers: &dyn Workers, x: &mut [f32]) {
+        let activation = match self.activation {
+            Activation::Gelu => rows::gelu,
+            Activation::GeluTanh => rows::gelu_tanh,
+            Activation::Relu => rows::relu,
+        };
+        let length = x.len();
+        let x = Parts::new(x);
+        // SAFETY: different parts.
+        split(workers, length, 16 * 1024, &|_, part| activation(isa, unsafe { x.part(part) }));
+    }
+}
+
+/// Where a text's contexts begin.
+fn query_row_of(first_only: bool, number: usize, start: usize) -> usize {
+    if first_only { number } else { start }
+}
+
+fn quantize(
+    isa: Isa,
+    workers: &dyn Workers,
+    x: &[f32],
+    width: usize,
+    codes: &mut [u8],
+    depth: usize,
+    scales: &mut [f32],
+) {
+    let (codes, all) = (Parts::new(codes), Parts::new(scales));
+    split(workers, x.len() / width, ROWS_A_THREAD, &|_, rows| {
+        let x = &x[rows.start * width..rows.end * width];
+        // SAFETY: different rows.
+        let (codes, scales) = unsafe { (codes.part(rows.start * depth..rows.end * depth), all.part(rows)) };
+        rows::quantize(isa, x, width, codes, depth, isa.code_offset(), scales);
+    });
+}
+
+#[cfg(test)]
+mod tests;

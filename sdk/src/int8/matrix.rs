@@ -1,0 +1,177 @@
+//! 8-bit weights in the order in which they are read.
+
+use crate::{Error, Result};
+
+/// Columns that lie side by side: the 32-bit sums of one AVX-512 register.
+pub const COLUMNS: usize = 16;
+/// Rows that lie side by side: what one 32-bit lane of a dot product takes.
+pub const DEPTH: usize = 4;
+/// The most rows of a matrix, so that no sum of products leaves 32 bits: 127 * 255 * 2^16 < 2^31.
+const MOST_INPUTS: usize = 1 << 16;
+
+/// A matrix `[inputs, outputs]` of codes as an `EncoderLayer` takes it. Rows are filled up with zeros to a multiple of
+/// [`DEPTH`], columns to one of [`COLUMNS`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PackedWeights {
+    /// `[outputs / COLUMNS, inputs / DEPTH, COLUMNS, DEPTH]`, from -127 to 127.
+    pub codes: Vec<i8>,
+    /// One a column.
+    pub scales: Vec<f32>,
+    /// The sum of the codes of each column.
+    pub sums: Vec<i32>,
+    /// Rows, filled up.
+    pub inputs: usize,
+}
+
+impl PackedWeights {
+    /// The shape of `codes`.
+    pub fn shape(&self) -> [usize; 4] {
+        [self.scales.len() / COLUMNS, self.inputs / DEPTH, COLUMNS, DEPTH]
+    }
+
+    /// Columns of another matrix with as many rows, beside these.
+    pub fn append(&mut self, other: PackedWeights) {
+        self.codes.extend(other.codes);
+        self.scales.extend(other.scales);
+        self.sums.extend(other.sums);
+        self.inputs = other.inputs;
+    }
+}
+
+/// Packs codes `[inputs, outputs]`, row by row, with one scale a column.
+///
+/// # Errors
+/// Codes or scales that do not fit each other, -128 among the codes, or more rows than sums can hold.
+pub fn pack(codes: &[i8], scales: &[f32]) -> Result<PackedWeights> {
+    let outputs = scales.len();
+    let inputs = codes.len().checked_div(outputs).unwrap_or(0);
+    let wrong = |what: &str| Err(Error::InvalidArgument(format!("weights {what}")));
+    if inputs == 0 || codes.len() != inputs * outputs {
+        return wrong("do not have a row of codes for each input and a scale for each output");
+    }
+    if inputs > MOST_INPUTS {
+        return wrong("have more than 65536 rows");
+    }
+    if codes.contains(&i8::MIN) {
+        return wrong("have the code -128; codes are from -127 to 127");
+    }
+    let (depth, columns) = (inputs.next_multiple_of(DEPTH), outputs.next_multiple_of(COLUMNS));
+    let mut packed = PackedWeights {
+        codes: vec![0; depth * columns],
+        scales: vec![0.0; columns],
+        sums: vec![0; columns],
+        inputs: depth,
+    };
+    packed.scales[..outputs].copy_from_slice(scales);
+    for (row, codes) in codes.chunks_exact(outputs).enumerate() {
+        for (column, &code) in codes.iter().enumerate() {
+            let panel = column / COLUMNS * COLUMNS * depth;
+            let place = panel + row / DEPTH * COLUMNS * DEPTH + column % COLUMNS * DEPTH + row % DEPTH;
+            packed.codes[place] = code;
+            packed.sums[column] += i32::from(code);
+        }
+    }
+    Ok(packed)
+}
+
+/// Packed weights and a bias, where a session has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix<'a> {
+    pub codes: &'a [i8],
+    pub scales: &'a [f32],
+    pub sums: &'a [i32],
+    pub bias: &'a [f32],
+    /// Rows, a multiple of [`DEPTH`].
+    pub inputs: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Parts that fit each other.
+    pub(super) fn new(
+        shape: &[i64],
+        codes: &'a [i8],
+        scales: &'a [f32],
+        sums: &'a [i32],
+        bias: &'a [f32],
+    ) -> Result<Self, String> {
+        let size = |n: i64| usize::try_from(n).ok();
+        let &[panels, depth, columns, rows] = shape else {
+            return Err(format!("codes of the shape {shape:?}, which has not four axes"));
+        };
+        if (size(columns), size(rows)) != (Some(COLUMNS), Some(DEPTH)) {
+            return Err(format!("codes of the shape {shape:?}, which does not end with {COLUMNS} and {DEPTH}"));
+        }
+        let (Some(panels), Some(depth)) = (size(panels), size(depth)) else {
+            return Err(format!("codes of the shape {shape:?}"));
+        };
+        let (inputs, outputs) = (depth.saturating_mul(DEPTH), panels.saturating_mul(COLUMNS));
+        if inputs == 0 || inputs > MOST_INPUTS || outputs == 0 || codes.len() != inputs.saturating_mul(outputs) {
+            return Err(format!("{} codes for the shape {shape:?}", codes.len()));
+        }
+        if [scales.len(), sums.len(), bias.len()] != [outputs; 3] {
+            return Err(format!(
+                "{} scales, {} sums and {} biases for {outputs} columns",
+                scales.len(),
+                sums.len(),
+                bias.len()
+            ));
+        }
+        Ok(Matrix { codes, scales, sums, bias, inputs })
+    }
+
+    /// Columns, a multiple of [`COLUMNS`].
+    pub(super) fn outputs(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Groups of [`COLUMNS`] columns.
+    pub(super) fn panels(&self) -> usize {
+        self.scales.len() / COLUMNS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_where_its_row_and_column_say() {
+        let (inputs, outputs) = (6, 18);
+        let codes: Vec<i8> = (0..inputs * outputs).map(|i| (i % 200) as i8 % 100).collect();
+        let packed = pack(&codes, &[0.5; 18]).unwrap();
+        assert_eq!((packed.shape(), packed.inputs), ([2, 2, 16, 4], 8));
+        for row in 0..8 {
+            for column in 0..32 {
+                let place = (((column / 16) * 2 + row / 4) * 16 + column % 16) * 4 + row % 4;
+                let expected = if row < inputs && column < outputs { codes[row * outputs + column] } else { 0 };
+                assert_eq!(packed.codes[place], expected, "{row} {column}");
+            }
+        }
+        for column in 0..32 {
+            let sum: i32 = (0..inputs).filter(|_| column < outputs).map(|r| i32::from(codes[r * outputs + column])).sum();
+            assert_eq!(packed.sums[column], sum);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for (codes, scales) in [(vec![1; 7], vec![1.0; 2]), (vec![], vec![]), (vec![-128; 4], vec![1.0; 2])] {
+            assert!(pack(&codes, &scales).is_err());
+        }
+        let (codes, numbers, sums) = ([0; 64], [0.0; 16], [0; 16]);
+        let matrix = |shape: &[i64], codes| Matrix::new(shape, codes, &numbers, &sums, &numbers);
+        assert!(matrix(&[1, 1, 16, 4], &codes).is_ok());
+        for (shape, length) in [
+            (vec![1, 1, 4, 16], 64),
+            (vec![1, 16, 4], 64),
+            (vec![-1, 1, 16, 4], 64),
+            (vec![1, 2, 16, 4], 64),
+            (vec![0, 1, 16, 4], 0),
+            (vec![1, 0, 16, 4], 0),
+            (vec![i64::MAX, i64::MAX, 16, 4], 64),
+        ] {
+            assert!(matrix(&shape, &codes[..length]).is_err(), "{shape:?}");
+        }
+        assert!(Matrix::new(&[1, 1, 16, 4], &codes, &numbers[1..], &sums, &numbers).is_err());
+    }
+}

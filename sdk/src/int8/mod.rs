@@ -1,0 +1,35 @@
+//! Encoder layers with 8-bit weights, computed here and not by ONNX Runtime.
+//!
+//! A graph names a whole layer as one node, `EncoderLayer` of the domain [`DOMAIN`], and this module is what runs it:
+//! post-norm layers of the BERT kind (BERT, DistilBERT, TinyBERT, MiniLM, MPNet, ELECTRA, ALBERT).
+//!
+//! * **An answer depends on its text alone.** Every token's activations are quantized by a scale of their own, products
+//!   are exact integers, and padding is left out instead of masked, so that batch mates, padding and the number of
+//!   threads change no bit.
+//! * **Nor on the processor.** Integers are exact on every path, and floats are computed by the same operations in the
+//!   same order everywhere (fused multiply-add included), so that a layer gives the same bits on AVX-512, AVX2, NEON and
+//!   without any of them.
+//! * **Weights stay where they are.** They are stored in the order in which they are read, so that the mapped file is
+//!   used as it is: nothing is rearranged at start and no second copy exists.
+//!
+//! The arithmetic of a product of one row x with W and b: s = max|x| / 127, q = round(x / s) to nearest even, and
+//! (q . codes) * (s * scale) + b, where W = codes * scale by column.
+
+mod attention;
+mod isa;
+mod layer;
+mod matrix;
+mod operator;
+mod product;
+mod rows;
+mod workers;
+
+pub use matrix::{COLUMNS, DEPTH, PackedWeights, pack};
+pub(crate) use operator::domain;
+
+/// The domain of the operators.
+pub const DOMAIN: &str = "ai.limbeck";
+/// The version of the domain that this library computes.
+pub const VERSION: u32 = 1;
+/// The operator that is a whole encoder layer.
+pub const ENCODER_LAYER: &str = "EncoderLayer";

@@ -1,0 +1,317 @@
+//! `EncoderLayer` as ONNX Runtime's custom operator.
+//!
+//! | input | shape | |
+//! |---|---|---|
+//! | `x` | `[batch, length, hidden]` | fp32 |
+//! | `mask` | `[batch, length]`, optional | int32, 0 for padding |
+//! | `bias` | `[1, heads or 1, length, length]`, optional | fp32, added to attention scores |
+//! | for `query_key_value`, `attention_output`, `up`, `down`: codes, scales, sums, bias | [`super::PackedWeights`] | int8, fp32, int32, fp32 |
+//! | for both normalizations: gain, bias | `[hidden]` | fp32 |
+//!
+//! Attributes: `heads`, `activation` (`gelu`, `gelu-tanh`, `relu`), `epsilon`, `first_only` (0 or 1). Output:
+//! `[batch, length, hidden]`, 0 where the mask is; with `first_only` `[batch, 1, hidden]`. Masked tokens are left out,
+//! not masked: they cost nothing and change nothing.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+    ShapeInferenceContext,
+};
+use ort::value::{
+    DynTensorValueType, PrimitiveTensorElementType, Shape, SymbolicDimensions, TensorElementType, ValueRef, ValueType,
+};
+
+use super::isa::Isa;
+use super::layer::{Activation, Layer, Norm, Scratch, Texts};
+use super::matrix::Matrix;
+use super::workers::{Alone, Workers};
+use super::{DOMAIN, ENCODER_LAYER};
+use crate::runtime::lock;
+
+/// Rows of texts that are computed together, so that memory does not grow with the batch.
+const ROWS: usize = 256;
+
+/// Inputs before the constants.
+const CONSTANTS: usize = 3;
+
+/// The operators, for the sessions of one model that run on `threads` threads each.
+pub(crate) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), scratch: Arc::default() })
+}
+
+/// The operator; its layers work one after the other in the same memory.
+struct EncoderLayer {
+    threads: usize,
+    scratch: Arc<Mutex<Vec<Scratch>>>,
+}
+
+type Constant<'a> = ValueRef<'a, DynTensorValueType>;
+
+/// One layer of one session.
+struct EncoderLayerKernel<'a> {
+    layer: Layer<'a>,
+    isa: Isa,
+    threads: usize,
+    scratch: Arc<Mutex<Vec<Scratch>>>,
+    rows: Vec<f32>,
+    // Declared, and so dropped, after what reads them.
+    _constants: Vec<Constant<'a>>,
+}
+
+impl Operator for EncoderLayer {
+    type Kernel<'attr> = EncoderLayerKernel<'attr>;
+
+    fn name(&self) -> &str {
+        ENCODER_LAYER
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        use TensorElementType::{Float32, Int8, Int32};
+        let mut inputs = vec![OperatorInput::required(Float32), OperatorInput::optional(Int32), OperatorInput::optional(Float32)];
+        for _matrix in 0..4 {
+            inputs.extend([Int8, Float32, Int32, Float32].map(OperatorInput::required));
+        }
+        inputs.extend([Float32; 4].map(OperatorInput::required));
+        inputs
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<EncoderLayerKernel<'attr>> {
+        let wrong = |what: String| {
+            ort::Error::new(format!("{}: {what}", context.node_name().unwrap_or_else(|_| ENCODER_LAYER.to_owned())))
+        };
+        let number = |name: &str| {
+            let value: Option<i64> = context.get(name);
+            value.and_then(|value| usize::try_from(value).ok()).ok_or_else(|| wrong(format!("no attribute {name}")))
+        };
+        let activation: Option<String> = context.get("activation");
+        let activation = match activation.as_deref() {
+            Some("gelu") => Activation::Gelu,
+            Some("gelu-tanh") => Activation::GeluTanh,
+            Some("relu") => Activation::Relu,
+            other => return Err(wrong(format!("activation {}", other.unwrap_or("missing")))),
+        };
+        let epsilon: Option<f32> = context.get("epsilon");
+        let constants = (CONSTANTS..CONSTANTS + 20)
+            .map(|input| context.constant_input(input))
+            .collect::<ort::Result<Vec<Constant<'attr>>>>()?;
+        let matrix = |first: usize, name: &str| matrix(&constants[first..], name).map_err(&wrong);
+        let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
+        let layer = Layer {
+            hidden: norm(16)?.gain.len(),
+            heads: number("heads")?,
+            activation,
+            epsilon: epsilon.ok_or_else(|| wrong("no attribute epsilon".to_owned()))?,
+            query_key_value: matrix(0, "query_key_value")?,
+            attention_output: matrix(4, "attention_output")?,
+            up: matrix(8, "up")?,
+            down: matrix(12, "down")?,
+            attention_norm: norm(16)?,
+            output_norm: norm(18)?,
+            first_only: number("first_only")? == 1,
+        };
+        let layer = layer.check().map_err(&wrong)?;
+        Ok(EncoderLayerKernel {
+            layer,
+            isa: Isa::best(),
+            threads: self.threads,
+            scratch: Arc::clone(&self.scratch),
+            rows: Vec::new(),
+            _constants: constants,
+        })
+    }
+
+    fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
+        let inputs = context.inputs();
+        let Some(ValueType::Tensor { ty, shape, dimension_symbols }) = inputs.into_iter().next() else { return Ok(()) };
+        let first_only: i64 = context.attr("first_only")?;
+        if shape.len() != 3 {
+            return Err(ort::Error::new(format!("{ENCODER_LAYER} takes [batch, length, hidden], not {shape:?}")));
+        }
+        let shape = match first_only {
+            1 => Shape::new([shape[0], 1, shape[2]]),
+            _ => shape,
+        };
+        let symbols = match first_only {
+            1 => SymbolicDimensions::empty(3),
+            _ => dimension_symbols,
+        };
+        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols: symbols })
+    }
+}
+
+/// Shape and values of a constant, for as long as its session.
+fn values<'a, T: PrimitiveTensorElementType>(constant: &Constant<'a>) -> Result<(Vec<i64>, &'a [T]), String> {
+    let (shape, values) = constant.try_extract_tensor::<T>().map_err(|error| error.message().to_owned())?;
+    // SAFETY: a constant input stays where it is for as long as the session, which 'a stands for; the values are those
+    // of the tensor and not of the reference to it.
+    let values = unsafe { std::slice::from_raw_parts(values.as_ptr(), values.len()) };
+    Ok((shape.to_vec(), values))
+}
+
+/// The matrix that begins there.
+fn matrix<'a>(constants: &[Constant<'a>], name: &str) -> Result<Matrix<'a>, String> {
+    let (shape, codes) = values(&constants[0])?;
+    let (scales, sums, bias) = (values(&constants[1])?.1, values(&constants[2])?.1, values(&constants[3])?.1);
+    Matrix::new(&shape, codes, scales, sums, bias).map_err(|what| format!("{name}: {what}"))
+}
+
+/// The normalization that begins there.
+fn norm<'a>(constants: &[Constant<'a>]) -> Result<Norm<'a>, String> {
+    Ok(Norm { gain: values(&constants[0])?.1, bias: values(&constants[1])?.1 })
+}
+
+/// The threads of the session.
+struct SessionThreads<'a> {
+    context: &'a ComputeContext,
+    threads: usize,
+}
+
+// SAFETY: ONNX Runtime's `ParallelFor` may be called from any thread of a run; the context is only borrowed for it.
+unsafe impl Sync for SessionThreads<'_> {}
+
+impl Workers for SessionThreads<'_> {
+    fn count(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // No panic may cross ONNX Runtime's frames: it goes on in the thread that asked.
+        let panicked = AtomicBool::new(false);
+        let guarded = |number: usize| {
+            if catch_unwind(AssertUnwindSafe(|| task(number))).is_err() {
+                panicked.store(true, Ordering::Relaxed);
+            }
+        };
+        // It can only fail when called with nothing to call.
+        if self.context.par_for(tasks, 0, guarded).is_err() {
+            Alone.run(tasks, task);
+        }
+        assert!(!panicked.load(Ordering::Relaxed), "a thread of {ENCODER_LAYER} has panicked");
+    }
+}
+
+impl Kernel for EncoderLayerKernel<'_> {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        // ONNX Runtime calls this from C++, which no panic may reach.
+        catch_unwind(AssertUnwindSafe(|| self.try_compute(context)))
+            .unwrap_or_else(|_| Err(ort::Error::new(format!("{ENCODER_LAYER} has panicked; this is a mistake in limbeck"))))
+    }
+}
+
+impl EncoderLayerKernel<'_> {
+    fn try_compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let missing = || ort::Error::new(format!("{ENCODER_LAYER} was run without its input"));
+        let input = context.input(0)?.ok_or_else(missing)?;
+        let (shape, x) = input.try_extract_tensor::<f32>()?;
+        let &[batch, length, hidden] = &shape[..] else { return Err(missing()) };
+        if usize::try_from(hidden) != Ok(self.layer.hidden) {
+            return Err(ort::Error::new(format!(
+                "{ENCODER_LAYER} was given a hidden size of {hidden} in place of {}",
+                self.layer.hidden
+            )));
+        }
+        let (batch, length) = (batch.max(0) as usize, length.max(0) as usize);
+        let mask = context.input(1)?;
+        let mask = match &mask {
+            Some(mask) => {
+                let (shape, mask) = mask.try_extract_tensor::<i32>()?;
+                if mask.len() != batch * length {
+                    return Err(ort::Error::new(format!("{ENCODER_LAYER} was given a mask of the shape {shape:?}")));
+                }
+                Some(mask)
+            }
+            None => None,
+        };
+        let bias = context.input(2)?;
+        let bias = match &bias {
+            Some(bias) => {
+                let (shape, bias) = bias.try_extract_tensor::<f32>()?;
+                let square = length * length;
+                if bias.len() != square && bias.len() != square * self.layer.heads {
+                    return Err(ort::Error::new(format!("{ENCODER_LAYER} was given a bias of the shape {shape:?}")));
+                }
+                Some(bias)
+            }
+            None => None,
+        };
+
+        let results = if self.layer.first_only { 1 } else { length };
+        let mut output = context.output(0, [batch, results, self.layer.hidden])?.ok_or_else(missing)?;
+        let (_, out) = output.try_extract_tensor_mut::<f32>()?;
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let threads = SessionThreads { context, threads: self.threads };
+        let mut first = 0;
+        while first < batch {
+            first = self.some(x, mask, bias, first, batch, length, out, &threads, &mut scratch);
+        }
+        lock(&self.scratch).push(scratch);
+        Ok(())
+    }
+
+    /// Runs as many texts as fit together, from `first` on; gives the next.
+    #[allow(clippy::too_many_arguments)]
+    fn some(
+        &mut self,
+        x: &[f32],
+        mask: Option<&[i32]>,
+        bias: Option<&[f32]>,
+        first: usize,
+        batch: usize,
+        length: usize,
+        out: &mut [f32],
+        workers: &dyn Workers,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let hidden = self.layer.hidden;
+        let (mut places, mut texts): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
+        self.rows.clear();
+        let mut next = first;
+        while next < batch && (next == first || places.len() + length <= ROWS) {
+            let start = places.len();
+            for place in 0..length {
+                let at = next * length + place;
+                if mask.is_none_or(|mask| mask[at] != 0) {
+                    places.push(place);
+                    self.rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
+                }
+            }
+            texts.push(start..places.len());
+            next += 1;
+        }
+        // A text without any token takes no part.
+        let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
+        let about = Texts { rows: &some, bias: bias.map(|values| (values, length, &places[..])) };
+        if !some.is_empty() {
+            self.layer.run(self.isa, workers, about, &mut self.rows, scratch);
+        }
+        let mut done = self.rows.chunks_exact(hidden);
+        for (number, text) in (first..next).zip(&texts) {
+            if self.layer.first_only {
+                let out = &mut out[number * hidden..(number + 1) * hidden];
+                match if text.is_empty() { None } else { done.next() } {
+                    Some(row) => out.copy_from_slice(row),
+                    None => out.fill(0.0),
+                }
+                continue;
+            }
+            let out = &mut out[number * length * hidden..(number + 1) * length * hidden];
+            if text.len() < length {
+                out.fill(0.0);
+            }
+            for place in &places[text.clone()] {
+                if let Some(row) = done.next() {
+                    out[place * hidden..(place + 1) * hidden].copy_from_slice(row);
+                }
+            }
+        }
+        next
+    }
+}

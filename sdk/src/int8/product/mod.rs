@@ -1,0 +1,266 @@
+//! Products of 8-bit codes, summed exactly in 32 bits.
+
+use std::ops::Range;
+
+use super::isa::Isa;
+use super::matrix::{COLUMNS, Matrix};
+use super::workers::{Parts, Workers, split};
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+/// Quantized rows, as [`super::rows::quantize`] makes them with [`Isa::code_offset`].
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// `[rows, inputs]`.
+    pub codes: &'a [u8],
+    /// One a row.
+    pub scales: &'a [f32],
+}
+
+/// A few rows times a few panels, and where the result goes.
+struct Tile<'a> {
+    /// `[rows, inputs]`.
+    codes: &'a [u8],
+    scales: &'a [f32],
+    matrix: &'a Matrix<'a>,
+    first_panel: usize,
+    panels: usize,
+    /// The first row's first value of the first panel.
+    out: *mut f32,
+    /// Values from one row to the next.
+    stride: usize,
+}
+
+/// `x W + b` for the columns of some panels: row r, column c goes to `out[r * stride + c]`, with c counted from the
+/// first panel.
+///
+/// # Panics
+/// Parts that do not fit each other.
+pub(super) fn product(
+    isa: Isa,
+    workers: &dyn Workers,
+    x: Rows,
+    matrix: &Matrix,
+    panels: Range<usize>,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let rows = x.scales.len();
+    let columns = panels.len() * COLUMNS;
+    assert!(x.codes.len() == rows * matrix.inputs && panels.end <= matrix.panels() && columns <= stride);
+    assert!(rows == 0 || out.len() >= (rows - 1) * stride + columns);
+    if rows == 0 {
+        return;
+    }
+    let (most_rows, most_panels) = tile_size(isa);
+    // Tiles of about one size: none is left with a single row.
+    let blocks = rows.div_ceil(most_rows);
+    let out = Parts::new(out);
+    let groups = panels.len().div_ceil(most_panels);
+    split(workers, groups, 1, &|_, groups| {
+        for group in groups {
+            let first = panels.start + group * most_panels;
+            let count = most_panels.min(panels.end - first);
+            for block in 0..blocks {
+                let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
+                let column = (first - panels.start) * COLUMNS;
+                for row in from..to {
+                    // SAFETY: only checked here; a tile writes these places, which no other tile has.
+                    unsafe { out.part(row * stride + column..row * stride + column + count * COLUMNS) };
+                }
+                // SAFETY: the place is that of the first value, which was just checked.
+                let start = unsafe { out.part(from * stride + column..from * stride + column + 1) }.as_mut_ptr();
+                let tile = Tile {
+                    codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
+                    scales: &x.scales[from..to],
+                    matrix,
+                    first_panel: first,
+                    panels: count,
+                    out: start,
+                    stride,
+                };
+                compute(isa, &tile);
+            }
+        }
+    });
+}
+
+/// The most rows and panels of a tile: as many sums as there are registers for.
+fn tile_size(isa: Isa) -> (usize, usize) {
+    match isa {
+        Isa::Portable => (4, 1),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => (4, 1),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => (8, 3),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => (4, 1),
+    }
+}
+
+fn compute(isa: Isa, tile: &Tile) {
+    match isa {
+        Isa::Portable => portable::compute(tile),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` is only made for what the processor has.
+        Isa::Avx2 => unsafe { avx2::compute(tile) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the same.
+        Isa::Avx512Vnni => unsafe { avx512::compute(tile) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the same.
+        Isa::NeonDot => unsafe { neon::compute(tile) },
+    }
+}
+
+impl Tile<'_> {
+    /// The codes of a panel.
+    fn panel(&self, panel: usize) -> &[i8] {
+        let size = self.matrix.inputs * COLUMNS;
+        &self.matrix.codes[(self.first_panel + panel) * size..][..size]
+    }
+
+    /// The columns of a panel.
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let first = (self.first_panel + panel) * COLUMNS;
+        first..first + COLUMNS
+    }
+}
+
+/// Calls `$block::<ROWS, PANELS>` for the rows and panels of a tile.
+macro_rules! for_size {
+    ($tile:expr, $block:ident, [$($rows:literal),*] x $panels:tt) => {
+        for_size!(@rows $tile, $block, [$($rows),*], $panels)
+    };
+    (@rows $tile:expr, $block:ident, [$($rows:literal),*], $panels:tt) => {
+        match $tile.scales.len() {
+            $($rows => for_size!(@panels $tile, $block, $rows, $panels),)*
+            _ => unreachable!("a tile has at most so many rows"),
+        }
+    };
+    (@panels $tile:expr, $block:ident, $rows:literal, [$($panels:literal),*]) => {
+        match $tile.panels {
+            $($panels => $block::<$rows, $panels>($tile),)*
+            _ => unreachable!("a tile has at most so many panels"),
+        }
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use for_size;
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::{PackedWeights, pack};
+    use super::super::rows::quantize;
+    use super::super::workers::Alone;
+    use super::*;
+
+    pub(super) struct Threads(pub usize);
+
+    impl Workers for Threads {
+        fn count(&self) -> usize {
+            self.0
+        }
+
+        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            std::thread::scope(|scope| {
+                for number in 0..tasks {
+                    scope.spawn(move || task(number));
+                }
+            });
+        }
+    }
+
+    fn value(i: usize) -> f32 {
+        ((i * 7919 + i / 13 * 31 + 5) % 2003) as f32 / 1001.0 - 1.0
+    }
+
+    fn weights(inputs: usize, outputs: usize, extreme: bool) -> (Vec<i8>, PackedWeights) {
+        let code = |i: usize| if extreme { 127 - 254 * (i % 2) as i32 } else { (i * 101 + i / 7) as i32 % 255 - 127 };
+        let codes: Vec<i8> = (0..inputs * outputs).map(|i| code(i) as i8).collect();
+        let scales: Vec<f32> = (0..outputs).map(|i| 0.01 + value(i).abs()).collect();
+        (codes.clone(), pack(&codes, &scales).unwrap())
+    }
+
+    /// By the definition, in whole numbers.
+    fn check(rows: usize, inputs: usize, outputs: usize, extreme: bool, isa: Isa, workers: &dyn Workers) {
+        let (codes, packed) = weights(inputs, outputs, extreme);
+        let columns = packed.scales.len();
+        let bias: Vec<f32> = (0..columns).map(|i| value(i + 3)).collect();
+        let shape = packed.shape().map(|n| n as i64);
+        let matrix = Matrix::new(&shape, &packed.codes, &packed.scales, &packed.sums, &bias).unwrap();
+        let x: Vec<f32> = match extreme {
+            true => vec![1.0; rows * inputs],
+            false => (0..rows * inputs).map(value).collect(),
+        };
+        let mut row_codes = vec![0; rows * packed.inputs];
+        let mut scales = vec![0.0; rows];
+        quantize(isa, &x, inputs, &mut row_codes, packed.inputs, isa.code_offset(), &mut scales);
+        let stride = columns + 5;
+        let mut out = vec![9.0; rows * stride];
+        let quantized = Rows { codes: &row_codes, scales: &scales };
+        product(isa, workers, quantized, &matrix, 0..matrix.panels(), &mut out, stride);
+        for row in 0..rows {
+            for column in 0..outputs {
+                let code = |i: usize| i32::from(row_codes[row * packed.inputs + i].wrapping_sub(isa.code_offset()) as i8);
+                let sum: i32 = (0..inputs).map(|i| code(i) * i32::from(codes[i * outputs + column])).sum();
+                let expected = (sum as f32).mul_add(packed.scales[column] * scales[row], bias[column]);
+                let found = out[row * stride + column];
+                assert!(found == expected, "{isa:?} {rows}x{inputs}x{outputs} at {row}, {column}: {found}, {expected}");
+            }
+            assert!(out[row * stride + columns..(row + 1) * stride].iter().all(|v| *v == 9.0), "written beyond the row");
+        }
+    }
+
+    #[test]
+    fn every_path_is_exact_at_every_size() {
+        for isa in Isa::available() {
+            for rows in [1, 2, 3, 4, 5, 7, 8, 9, 17] {
+                for (inputs, outputs) in [(1, 1), (4, 16), (26, 40), (100, 100), (312, 96)] {
+                    check(rows, inputs, outputs, false, isa, &Alone);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_sums_do_not_saturate() {
+        for isa in Isa::available() {
+            check(3, 4096, 32, true, isa, &Alone);
+        }
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        for isa in Isa::available() {
+            for threads in [2, 3, 8] {
+                check(9, 64, 200, false, isa, &Threads(threads));
+            }
+        }
+    }
+
+    #[test]
+    fn some_panels_alone_are_those_of_the_whole() {
+        let (_, packed) = weights(20, 80, false);
+        let bias = vec![0.25; 80];
+        let shape = packed.shape().map(|n| n as i64);
+        let matrix = Matrix::new(&shape, &packed.codes, &packed.scales, &packed.sums, &bias).unwrap();
+        let isa = Isa::best();
+        let x: Vec<f32> = (0..60).map(value).collect();
+        let (mut codes, mut scales) = (vec![0; 60], vec![0.0; 3]);
+        quantize(isa, &x, 20, &mut codes, 20, isa.code_offset(), &mut scales);
+        let rows = Rows { codes: &codes, scales: &scales };
+        let (mut whole, mut part) = (vec![0.0; 240], vec![0.0; 96]);
+        product(isa, &Alone, rows, &matrix, 0..5, &mut whole, 80);
+        product(isa, &Alone, rows, &matrix, 2..4, &mut part, 32);
+        for row in 0..3 {
+            assert_eq!(whole[row * 80 + 32..row * 80 + 64], part[row * 32..(row + 1) * 32]);
+        }
+    }
+}

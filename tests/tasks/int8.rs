@@ -1,0 +1,135 @@
+//! Encoder layers with 8-bit weights, which the sdk computes itself: near to fp32, and an answer depends on its text
+//! alone.
+
+use limbeck::bundle::Batching;
+use limbeck::{ClassifyOptions, EmbedOptions, Overflow, TagOptions};
+use limbeck_export::arch::{Activation, Head, ModelConfig, Sharing};
+use limbeck_export::graph::WeightMode;
+use limbeck_tests::bundles::{Made, Recipe, difference, values};
+use limbeck_tests::models::tiny;
+use limbeck_tests::seeded;
+
+use crate::texts::{HARD, long};
+
+fn of(config: ModelConfig, name: &str) -> ModelConfig {
+    let family = tiny(name);
+    ModelConfig {
+        vocab_size: config.vocab_size,
+        position_rows: config.position_rows + family.first_position,
+        pad_id: config.pad_id,
+        ..family
+    }
+}
+
+type Change = fn(ModelConfig) -> ModelConfig;
+
+/// Every kind of layer there is.
+const KINDS: [(&str, Change); 9] = [
+    ("bert", |config| config),
+    ("uneven sizes", |config| ModelConfig {
+        hidden_size: 36,
+        embedding_size: 36,
+        attention_heads: 3,
+        intermediate_size: 50,
+        ..config
+    }),
+    ("tanh", |config| ModelConfig { activation: Activation::GeluTanh, ..config }),
+    ("relu", |config| ModelConfig { activation: Activation::Relu, ..config }),
+    ("distilbert", |config| of(config, "distilbert-base-uncased")),
+    ("mpnet", |config| of(config, "all-mpnet-base-v2")),
+    ("electra", |config| of(config, "electra-small")),
+    ("albert", |config| of(config, "albert-base")),
+    ("albert, attention shared", |config| ModelConfig { sharing: Sharing::Attention, ..of(config, "albert-base") }),
+];
+
+fn classifier(config: Change) -> Made {
+    Recipe { weights: WeightMode::Int8Layers, config, ..Recipe::classifier(&["a", "b", "c"]) }.make()
+}
+
+fn logits(answer: &limbeck::Classification) -> Vec<f32> {
+    let mut logits = vec![0.0; answer.labels.len()];
+    answer.labels.iter().for_each(|label| logits[label.index] = label.logit);
+    logits
+}
+
+#[test]
+fn every_kind_of_layer_is_near_to_fp32() {
+    for (name, config) in KINDS {
+        let _turn = seeded(130);
+        let made = classifier(config);
+        let model = made.open();
+        let manifest = model.bundle().manifest();
+        assert_eq!(manifest.batching, Batching::Padded, "{name}");
+        assert!(manifest.operators.contains(&"ai.limbeck:EncoderLayer".to_owned()), "{name}");
+        assert_eq!(manifest.quantization.as_ref().unwrap().mode, "int8-by-token");
+        let (mut error, mut size) = (0.0, 0.0);
+        for text in HARD.iter().filter(|text| made.tokenizer.encode(**text, true).unwrap().len() <= 40) {
+            let expected = values(&made.logits_of(*text));
+            let found = logits(&model.classify(text).unwrap());
+            error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+            size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
+        }
+        // Of the weights of these models, drawn wide, 8 bits lose about this much.
+        assert!(error.sqrt() < 0.03 * size.sqrt(), "{name}: {} of {}", error.sqrt(), size.sqrt());
+    }
+}
+
+/// 105 texts, one by one and in batches of every order, with one thread and with two.
+#[test]
+fn an_answer_does_not_depend_on_its_batch() {
+    let texts: Vec<String> = HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(105).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let options = ClassifyOptions::new().overflow(Overflow::AutoWindow);
+    for (name, config) in KINDS {
+        let _turn = seeded(131);
+        let made = classifier(config);
+        let model = made.open();
+        let alone: Vec<Vec<f32>> =
+            texts.iter().map(|text| logits(&model.classify_with(text, &options).unwrap())).collect();
+        for threads in [1, 2] {
+            let model = made.open_with(|builder| builder.threads(threads));
+            let mut order: Vec<usize> = (0..texts.len()).collect();
+            for turn in 0..3 {
+                order.rotate_left(turn * 17);
+                order.swap(turn, 50);
+                let batch: Vec<&str> = order.iter().map(|i| texts[*i]).collect();
+                for (i, together) in order.iter().zip(model.classify_batch(&batch, &options).unwrap()) {
+                    let largest = difference(&alone[*i], &logits(&together));
+                    assert!(largest <= 1e-5, "{name}: {largest} at {:?}", texts[*i]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tags_and_vectors_do_not_depend_on_their_batch() {
+    let _turn = seeded(132);
+    let recipe = |head, labels: &[&str]| Recipe { weights: WeightMode::Int8Layers, ..Recipe::new(head, labels) };
+    let texts: Vec<String> = (0..30).map(|i| long(i * 7 % 37)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let tagger = recipe(Head::TokenClassification { labels: 3 }, &["O", "B-A", "I-A"]).make().open();
+    for (text, together) in texts.iter().zip(tagger.tag_batch(&texts, &TagOptions::new()).unwrap()) {
+        let alone = tagger.tag(text).unwrap();
+        assert_eq!(alone.entities.len(), together.entities.len(), "{text:?}");
+        for (a, b) in alone.entities.iter().zip(&together.entities) {
+            assert!((&a.label, &a.span) == (&b.label, &b.span) && (a.score - b.score).abs() <= 1e-5);
+        }
+    }
+    let embedder = recipe(Head::None, &[]).make().open();
+    for (text, together) in texts.iter().zip(embedder.embed_batch(&texts, &EmbedOptions::new()).unwrap()) {
+        assert!(difference(&embedder.embed(text).unwrap().vector, &together.vector) <= 1e-5, "{text:?}");
+    }
+}
+
+/// A head over the vocabulary has no place outside of the layers to be exact in.
+#[test]
+fn a_model_without_such_layers_is_stored_the_other_way() {
+    let _turn = seeded(133);
+    let made = Recipe { weights: WeightMode::Int8Layers, ..Recipe::new(Head::MaskedLm, &[]) }.make();
+    let model = made.open();
+    let manifest = model.bundle().manifest();
+    assert_eq!(manifest.quantization.as_ref().unwrap().mode, "int8-dynamic");
+    assert_eq!(manifest.batching, Batching::Single);
+    assert!(model.fill_mask("the [MASK] fox").is_ok());
+}
