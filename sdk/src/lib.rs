@@ -38,7 +38,6 @@
 pub mod bundle;
 mod error;
 mod files;
-#[cfg(feature = "int8-kernel")]
 pub mod int8;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -264,6 +264,7 @@ impl ModelBuilder {
         let manifest = bundle.manifest();
         let problem = |problem| Err(bundle.error(problem));
         check::library_version(&manifest.requires).map_err(|error| bundle.error(error))?;
+        crate::int8::check(manifest).map_err(|error| bundle.error(error))?;
         if let Task::Other(task) = &manifest.task {
             return problem(BundleError::UnknownFeature { what: "the task", value: task.clone() });
         }

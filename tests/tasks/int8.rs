@@ -77,7 +77,8 @@ fn every_kind_of_layer_is_near_to_fp32() {
 /// 105 texts, one by one and in batches of every order, with one thread and with two.
 #[test]
 fn an_answer_does_not_depend_on_its_batch() {
-    let texts: Vec<String> = HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(105).collect();
+    let texts: Vec<String> =
+        HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(105).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = ClassifyOptions::new().overflow(Overflow::AutoWindow);
     for (name, config) in KINDS {

@@ -27,8 +27,11 @@ impl Writer<'_> {
     ) -> Result<String> {
         let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
         let arrays = self.arrays;
-        let mut inputs =
-            vec![x.to_owned(), around.mask.unwrap_or_default().to_owned(), around.distance_bias.unwrap_or_default().to_owned()];
+        let mut inputs = vec![
+            x.to_owned(),
+            around.mask.unwrap_or_default().to_owned(),
+            around.distance_bias.unwrap_or_default().to_owned(),
+        ];
         for matrix in [
             Projections::read(arrays, &attention)?.together(),
             Linear::read(arrays, &format!("{attention}.output"))?,

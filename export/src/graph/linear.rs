@@ -85,7 +85,8 @@ impl<'a> Linear<'a> {
 
     /// Codes, scales, sums of codes and bias as [`limbeck::int8`] takes them: constants, whose names are given.
     pub(super) fn packed(&self, graph: &mut GraphBuilder) -> Result<[String; 4]> {
-        let [codes, scales, sums, bias] = ["codes", "scales", "sums", "packed_bias"].map(|part| format!("{}.{part}", self.parameter));
+        let [codes, scales, sums, bias] =
+            ["codes", "scales", "sums", "packed_bias"].map(|part| format!("{}.{part}", self.parameter));
         if !graph.has_constant(&codes) {
             let (mut packed, mut biases) = (PackedWeights::default(), Vec::new());
             for (number, weight) in self.weights.iter().enumerate() {

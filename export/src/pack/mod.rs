@@ -104,8 +104,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
-    let graph_options =
-        GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
+    let graph_options = GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
     let graph = build(&arrays, &config, usage.head, graph_options)?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
@@ -163,10 +162,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         provenance: options.provenance.clone(),
         quality: None,
         latency: None,
-        quantization: Some(format::Quantization {
-            mode: weights.name().to_owned(),
-            measured_drop: None,
-        }),
+        quantization: Some(format::Quantization { mode: weights.name().to_owned(), measured_drop: None }),
     };
     let calibration = options.calibration.clone();
     Ok(Draft { manifest, calibration, graph, tokenizer, labels: usage.labels, self_test, pairs: usage.pairs })

@@ -18,6 +18,10 @@ const MIB: u64 = 1 << 20;
 const TOKENIZER: u64 = 16;
 /// Bytes of a session for each byte of the graph.
 const GRAPH: u64 = 10;
+/// The operator that is a whole encoder layer.
+const OWN_LAYER: &str = "ai.limbeck:EncoderLayer";
+/// Rows that such a layer computes together, where a text is no longer than that.
+const LAYER_ROWS: u64 = 256;
 /// What a session needs before anything else.
 const SESSION: u64 = 2 * MIB;
 
@@ -87,12 +91,35 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     let [hidden, intermediate, heads] =
         [a.hidden_size, a.intermediate_size, a.attention_heads].map(|value| value as u64);
     // Hidden states, projections and the feed-forward part; attention scores, as they are and as probabilities; the
-    // outputs, in the graph and copied out of it.
-    let states = tokens.saturating_mul((8 * hidden + 3 * intermediate) * 4);
-    let scores = tokens.saturating_mul(tokens).saturating_mul(6 * heads + 8);
+    // outputs, in the graph and copied out of it. Layers of our own keep only hidden states for each row, and scores
+    // only where a bias is added to them.
+    let (states, scores) = match (own_layers(manifest), a.family.as_str()) {
+        (true, "mpnet") => (6 * hidden, 8 * heads),
+        (true, _) => (6 * hidden, 0),
+        (false, _) => (8 * hidden + 3 * intermediate, 6 * heads + 8),
+    };
+    let states = tokens.saturating_mul(states * 4);
+    let scores = tokens.saturating_mul(tokens).saturating_mul(scores);
     let outputs = tokens.saturating_mul(size.columns * 9);
     let sum = states.saturating_add(scores).saturating_add(outputs);
     sum.saturating_add(sum / 8)
+}
+
+/// Whether encoder layers are computed by [`crate::int8`].
+fn own_layers(manifest: &Manifest) -> bool {
+    manifest.operators.iter().any(|operator| operator == OWN_LAYER)
+}
+
+/// What a session of such layers keeps to compute in, however large a batch is: some rows of queries, keys, values,
+/// context and sums, and of the feed-forward part.
+fn layer_scratch(manifest: &Manifest) -> u64 {
+    let a = &manifest.architecture;
+    let [hidden, intermediate, tokens] = [a.hidden_size, a.intermediate_size, manifest.max_tokens].map(|v| v as u64);
+    let rows = tokens.max(LAYER_ROWS);
+    match own_layers(manifest) {
+        true => rows.saturating_mul(hidden * 32).saturating_add(LAYER_ROWS.saturating_mul(intermediate * 5)),
+        false => 0,
+    }
 }
 
 /// Plans for a budget; without one, what is asked for.
@@ -106,7 +133,7 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         Batching::Padded => one_row.max(one_row.saturating_mul(tokens) / longest.max(1)),
         Batching::Single => one_row,
     };
-    let session = SESSION + GRAPH * size.graph;
+    let session = (SESSION + GRAPH * size.graph).saturating_add(layer_scratch(manifest));
     let fixed = TOKENIZER * size.tokenizer;
     let expected = |sessions: u64, tokens: u64, prepacked: bool| {
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.

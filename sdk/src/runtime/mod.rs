@@ -16,6 +16,8 @@ pub(crate) mod cancel;
 pub(crate) mod deadline;
 pub(crate) mod environment;
 mod graph;
+#[cfg(feature = "int8-kernel")]
+mod int8_layers;
 mod lending;
 mod library;
 pub(crate) mod limits;

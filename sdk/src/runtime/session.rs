@@ -300,7 +300,7 @@ fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<(
         .with_prepacked_weights(&options.prepacked)?
         .with_log_level(log::to_ort(log::lowest()))?;
     #[cfg(feature = "int8-kernel")]
-    let builder = builder.with_operators(crate::int8::domain(options.threads)?)?;
+    let builder = builder.with_operators(super::int8_layers::domain(options.threads)?)?;
     provider::register(builder, &options.providers)
 }
 

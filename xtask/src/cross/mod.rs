@@ -28,7 +28,7 @@ use emulator::Emulator;
 /// `--help`.
 pub const HELP: &str = "\
 On Debian x86-64, as root: builds the C library for arm64 Linux, compiles the C programs of tests/c and
-examples/c for it, and runs them under qemu with the arm64 build of ONNX Runtime. What classify answers must
+examples/c for it, and runs them and the tests of the 8-bit layers under qemu with the arm64 build of ONNX Runtime. What classify answers must
 be what it answers here. Then type-checks the library for Android and iOS, whose linkers Debian does not have.
 
 Installs Debian's rustc-web with its library for arm64, gcc for arm64, and qemu-user-static, if they are missing
@@ -162,6 +162,13 @@ impl Lane<'_> {
                 bail!("it printed {text}");
             }
             Ok("passed".to_owned())
+        });
+        report.step("8-bit encoder layers, the same bits under qemu", || {
+            let mut cargo = debian_cargo();
+            cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
+            cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", emulator::QEMU);
+            cargo.args(["test", "--quiet", "--locked", "--package", "limbeck-int8", "--lib", "--target", TARGET]);
+            output(cargo.arg("--target-dir").arg(target_folder()?.join("debian"))).map(|_| "passed".to_owned())
         });
         report.step("tests/c/classify.c, arm64 against x86-64", || {
             let source = repository().join("tests/c/classify.c");

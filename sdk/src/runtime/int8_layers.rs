@@ -1,11 +1,11 @@
-//! `EncoderLayer` as ONNX Runtime's custom operator.
+//! `EncoderLayer`, computed by [`limbeck_int8`], as a custom operator of ONNX Runtime.
 //!
 //! | input | shape | |
 //! |---|---|---|
 //! | `x` | `[batch, length, hidden]` | fp32 |
 //! | `mask` | `[batch, length]`, optional | int32, 0 for padding |
 //! | `bias` | `[1, heads or 1, length, length]`, optional | fp32, added to attention scores |
-//! | for `query_key_value`, `attention_output`, `up`, `down`: codes, scales, sums, bias | [`super::PackedWeights`] | int8, fp32, int32, fp32 |
+//! | for `query_key_value`, `attention_output`, `up`, `down`: codes, scales, sums, bias | [`crate::int8::PackedWeights`] | int8, fp32, int32, fp32 |
 //! | for both normalizations: gain, bias | `[hidden]` | fp32 |
 //!
 //! Attributes: `heads`, `activation` (`gelu`, `gelu-tanh`, `relu`), `epsilon`, `first_only` (0 or 1). Output:
@@ -25,12 +25,10 @@ use ort::value::{
     DynTensorValueType, PrimitiveTensorElementType, Shape, SymbolicDimensions, TensorElementType, ValueRef, ValueType,
 };
 
-use super::isa::Isa;
-use super::layer::{Activation, Layer, Norm, Scratch, Texts};
-use super::matrix::Matrix;
-use super::workers::{Alone, Workers};
-use super::{DOMAIN, ENCODER_LAYER};
-use crate::runtime::lock;
+use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBiases, Scratch, Texts, Workers};
+
+use super::lock;
+use crate::int8::{DOMAIN, ENCODER_LAYER};
 
 /// Rows of texts that are computed together, so that memory does not grow with the batch.
 const ROWS: usize = 256;
@@ -71,7 +69,8 @@ impl Operator for EncoderLayer {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         use TensorElementType::{Float32, Int8, Int32};
-        let mut inputs = vec![OperatorInput::required(Float32), OperatorInput::optional(Int32), OperatorInput::optional(Float32)];
+        let mut inputs =
+            vec![OperatorInput::required(Float32), OperatorInput::optional(Int32), OperatorInput::optional(Float32)];
         for _matrix in 0..4 {
             inputs.extend([Int8, Float32, Int32, Float32].map(OperatorInput::required));
         }
@@ -117,7 +116,7 @@ impl Operator for EncoderLayer {
             output_norm: norm(18)?,
             first_only: number("first_only")? == 1,
         };
-        let layer = layer.check().map_err(&wrong)?;
+        let layer = layer.check().map_err(|what| wrong(what.0))?;
         Ok(EncoderLayerKernel {
             layer,
             isa: Isa::best(),
@@ -201,8 +200,9 @@ impl Workers for SessionThreads<'_> {
 impl Kernel for EncoderLayerKernel<'_> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         // ONNX Runtime calls this from C++, which no panic may reach.
-        catch_unwind(AssertUnwindSafe(|| self.try_compute(context)))
-            .unwrap_or_else(|_| Err(ort::Error::new(format!("{ENCODER_LAYER} has panicked; this is a mistake in limbeck"))))
+        catch_unwind(AssertUnwindSafe(|| self.try_compute(context))).unwrap_or_else(|_| {
+            Err(ort::Error::new(format!("{ENCODER_LAYER} has panicked; this is a mistake in limbeck")))
+        })
     }
 }
 
@@ -288,7 +288,7 @@ impl EncoderLayerKernel<'_> {
         }
         // A text without any token takes no part.
         let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
-        let about = Texts { rows: &some, bias: bias.map(|values| (values, length, &places[..])) };
+        let about = Texts { rows: &some, bias: bias.map(|values| ScoreBiases { values, length, places: &places }) };
         if !some.is_empty() {
             self.layer.run(self.isa, workers, about, &mut self.rows, scratch);
         }

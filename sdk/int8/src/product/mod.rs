@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::isa::Isa;
 use super::matrix::{COLUMNS, Matrix};
 use super::workers::{Parts, Workers, split};
+use crate::isa::Isa;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -156,10 +156,10 @@ use for_size;
 
 #[cfg(test)]
 mod tests {
-    use super::super::matrix::{PackedWeights, pack};
-    use super::super::rows::quantize;
-    use super::super::workers::Alone;
     use super::*;
+    use crate::matrix::{PackedWeights, pack};
+    use crate::rows::quantize;
+    use crate::workers::Alone;
 
     pub(super) struct Threads(pub usize);
 
@@ -208,13 +208,17 @@ mod tests {
         product(isa, workers, quantized, &matrix, 0..matrix.panels(), &mut out, stride);
         for row in 0..rows {
             for column in 0..outputs {
-                let code = |i: usize| i32::from(row_codes[row * packed.inputs + i].wrapping_sub(isa.code_offset()) as i8);
+                let code =
+                    |i: usize| i32::from(row_codes[row * packed.inputs + i].wrapping_sub(isa.code_offset()) as i8);
                 let sum: i32 = (0..inputs).map(|i| code(i) * i32::from(codes[i * outputs + column])).sum();
                 let expected = (sum as f32).mul_add(packed.scales[column] * scales[row], bias[column]);
                 let found = out[row * stride + column];
                 assert!(found == expected, "{isa:?} {rows}x{inputs}x{outputs} at {row}, {column}: {found}, {expected}");
             }
-            assert!(out[row * stride + columns..(row + 1) * stride].iter().all(|v| *v == 9.0), "written beyond the row");
+            assert!(
+                out[row * stride + columns..(row + 1) * stride].iter().all(|v| *v == 9.0),
+                "written beyond the row"
+            );
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::super::matrix::{COLUMNS, DEPTH};
 use super::{Tile, for_size};
+use crate::matrix::{COLUMNS, DEPTH};
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn compute(tile: &Tile) {

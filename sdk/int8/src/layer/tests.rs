@@ -1,6 +1,6 @@
-use super::super::matrix::{PackedWeights, pack};
-use super::super::workers::Alone;
 use super::*;
+use crate::matrix::{PackedWeights, pack};
+use crate::workers::Alone;
 
 struct Threads(usize);
 
@@ -245,4 +245,23 @@ fn shapes_that_do_not_fit_are_refused() {
     ] {
         assert!(bad.check().is_err());
     }
+}
+
+/// What a layer gives is part of the format: the same bits on every processor and from every compiler. This runs on
+/// arm64 too (`cargo xtask cross`).
+#[test]
+fn every_processor_gives_these_bits() {
+    let weights = Weights::new(36, 3, 50);
+    let x: Vec<f32> = (0..30 * 36).map(value).collect();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for (first_only, activation) in [(false, Activation::Gelu), (true, Activation::GeluTanh), (false, Activation::Relu)]
+    {
+        let layer = Layer { activation, ..weights.layer(first_only) };
+        for value in run(&layer, Isa::best(), &Alone, &[17, 1, 12], &x) {
+            for byte in value.to_bits().to_le_bytes() {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        }
+    }
+    assert_eq!(hash, 0x5f8a_8c2d_dc1b_678b, "{hash:#018x}");
 }

@@ -3,8 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::super::matrix::{COLUMNS, DEPTH};
 use super::{Tile, for_size};
+use crate::matrix::{COLUMNS, DEPTH};
 
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn compute(tile: &Tile) {

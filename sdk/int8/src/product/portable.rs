@@ -1,7 +1,7 @@
 //! Without any special instructions; also the meaning of the others.
 
-use super::super::matrix::{COLUMNS, DEPTH};
 use super::Tile;
+use crate::matrix::{COLUMNS, DEPTH};
 
 pub(super) fn compute(tile: &Tile) {
     let inputs = tile.matrix.inputs;

@@ -1,11 +1,21 @@
 //! 8-bit weights in the order in which they are read.
 
-use crate::{Error, Result};
-
 /// Columns that lie side by side: the 32-bit sums of one AVX-512 register.
 pub const COLUMNS: usize = 16;
 /// Rows that lie side by side: what one 32-bit lane of a dot product takes.
 pub const DEPTH: usize = 4;
+/// What does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch(pub String);
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
 /// The most rows of a matrix, so that no sum of products leaves 32 bits: 127 * 255 * 2^16 < 2^31.
 const MOST_INPUTS: usize = 1 << 16;
 
@@ -42,10 +52,10 @@ impl PackedWeights {
 ///
 /// # Errors
 /// Codes or scales that do not fit each other, -128 among the codes, or more rows than sums can hold.
-pub fn pack(codes: &[i8], scales: &[f32]) -> Result<PackedWeights> {
+pub fn pack(codes: &[i8], scales: &[f32]) -> Result<PackedWeights, Mismatch> {
     let outputs = scales.len();
     let inputs = codes.len().checked_div(outputs).unwrap_or(0);
-    let wrong = |what: &str| Err(Error::InvalidArgument(format!("weights {what}")));
+    let wrong = |what: &str| Err(Mismatch(format!("weights {what}")));
     if inputs == 0 || codes.len() != inputs * outputs {
         return wrong("do not have a row of codes for each input and a scale for each output");
     }
@@ -76,40 +86,46 @@ pub fn pack(codes: &[i8], scales: &[f32]) -> Result<PackedWeights> {
 
 /// Packed weights and a bias, where a session has them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix<'a> {
-    pub codes: &'a [i8],
-    pub scales: &'a [f32],
-    pub sums: &'a [i32],
-    pub bias: &'a [f32],
+pub struct Matrix<'a> {
+    pub(crate) codes: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    // Where codes of rows are signed, no path reads them.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(crate) sums: &'a [i32],
+    pub(crate) bias: &'a [f32],
     /// Rows, a multiple of [`DEPTH`].
-    pub inputs: usize,
+    pub(crate) inputs: usize,
 }
 
 impl<'a> Matrix<'a> {
-    /// Parts that fit each other.
-    pub(super) fn new(
+    /// The codes of `shape`, the other parts with a value for each column.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other.
+    pub fn new(
         shape: &[i64],
         codes: &'a [i8],
         scales: &'a [f32],
         sums: &'a [i32],
         bias: &'a [f32],
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Mismatch> {
+        let wrong = |what: String| Err(Mismatch(what));
         let size = |n: i64| usize::try_from(n).ok();
         let &[panels, depth, columns, rows] = shape else {
-            return Err(format!("codes of the shape {shape:?}, which has not four axes"));
+            return wrong(format!("codes of the shape {shape:?}, which has not four axes"));
         };
         if (size(columns), size(rows)) != (Some(COLUMNS), Some(DEPTH)) {
-            return Err(format!("codes of the shape {shape:?}, which does not end with {COLUMNS} and {DEPTH}"));
+            return wrong(format!("codes of the shape {shape:?}, which does not end with {COLUMNS} and {DEPTH}"));
         }
         let (Some(panels), Some(depth)) = (size(panels), size(depth)) else {
-            return Err(format!("codes of the shape {shape:?}"));
+            return wrong(format!("codes of the shape {shape:?}"));
         };
         let (inputs, outputs) = (depth.saturating_mul(DEPTH), panels.saturating_mul(COLUMNS));
         if inputs == 0 || inputs > MOST_INPUTS || outputs == 0 || codes.len() != inputs.saturating_mul(outputs) {
-            return Err(format!("{} codes for the shape {shape:?}", codes.len()));
+            return wrong(format!("{} codes for the shape {shape:?}", codes.len()));
         }
         if [scales.len(), sums.len(), bias.len()] != [outputs; 3] {
-            return Err(format!(
+            return wrong(format!(
                 "{} scales, {} sums and {} biases for {outputs} columns",
                 scales.len(),
                 sums.len(),
@@ -148,7 +164,8 @@ mod tests {
             }
         }
         for column in 0..32 {
-            let sum: i32 = (0..inputs).filter(|_| column < outputs).map(|r| i32::from(codes[r * outputs + column])).sum();
+            let sum: i32 =
+                (0..inputs).filter(|_| column < outputs).map(|r| i32::from(codes[r * outputs + column])).sum();
             assert_eq!(packed.sums[column], sum);
         }
     }

@@ -1,7 +1,5 @@
-//! Encoder layers with 8-bit weights, computed here and not by ONNX Runtime.
-//!
-//! A graph names a whole layer as one node, `EncoderLayer` of the domain [`DOMAIN`], and this module is what runs it:
-//! post-norm layers of the BERT kind (BERT, DistilBERT, TinyBERT, MiniLM, MPNet, ELECTRA, ALBERT).
+//! Encoder layers with 8-bit weights: post-norm layers of the BERT kind (BERT, DistilBERT, TinyBERT, MiniLM, MPNet,
+//! ELECTRA, ALBERT), from hidden states to hidden states.
 //!
 //! * **An answer depends on its text alone.** Every token's activations are quantized by a scale of their own, products
 //!   are exact integers, and padding is left out instead of masked, so that batch mates, padding and the number of
@@ -15,21 +13,18 @@
 //! The arithmetic of a product of one row x with W and b: s = max|x| / 127, q = round(x / s) to nearest even, and
 //! (q . codes) * (s * scale) + b, where W = codes * scale by column.
 
+//!
+//! A crate of its own, so that it is optimized for speed where the rest of the library is for size.
+
 mod attention;
 mod isa;
 mod layer;
 mod matrix;
-mod operator;
 mod product;
 mod rows;
 mod workers;
 
-pub use matrix::{COLUMNS, DEPTH, PackedWeights, pack};
-pub(crate) use operator::domain;
-
-/// The domain of the operators.
-pub const DOMAIN: &str = "ai.limbeck";
-/// The version of the domain that this library computes.
-pub const VERSION: u32 = 1;
-/// The operator that is a whole encoder layer.
-pub const ENCODER_LAYER: &str = "EncoderLayer";
+pub use isa::Isa;
+pub use layer::{Activation, Layer, Norm, ScoreBiases, Scratch, Texts};
+pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, pack};
+pub use workers::{Alone, Workers};

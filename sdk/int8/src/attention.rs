@@ -218,8 +218,8 @@ fn mix<const ROWS: usize, const WIDTH: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::Isa;
     use super::*;
+    use crate::isa::Isa;
 
     fn value(i: usize) -> f32 {
         ((i * 7919 + 13) % 4001) as f32 * 0.001 - 2.0
@@ -232,7 +232,8 @@ mod tests {
             let scores: Vec<f64> = (0..head.tokens)
                 .map(|key| {
                     let products = (0..head.size).map(|j| {
-                        f64::from(head.queries[query * head.query_stride + j]) * f64::from(head.keys[key * head.stride + j])
+                        f64::from(head.queries[query * head.query_stride + j])
+                            * f64::from(head.keys[key * head.stride + j])
                     });
                     let bias = head.bias.map_or(0.0, |bias| {
                         f64::from(bias.values[bias.places[query] * bias.length + bias.places[key]])
@@ -289,7 +290,8 @@ mod tests {
 
     #[test]
     fn scores_that_are_far_apart_leave_one_key() {
-        let numbers: Vec<f32> = (0..3 * 12).map(|i| if i % 12 < 8 { (i / 12) as f32 * 300.0 } else { i as f32 }).collect();
+        let numbers: Vec<f32> =
+            (0..3 * 12).map(|i| if i % 12 < 8 { (i / 12) as f32 * 300.0 } else { i as f32 }).collect();
         let head = Head {
             queries: &numbers[24..],
             keys: &numbers[4..],

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::DEPTH;
 use super::attention::{self, Head, ScoreBias};
-use super::isa::Isa;
-use super::matrix::{COLUMNS, Matrix};
+use super::matrix::{COLUMNS, Matrix, Mismatch};
 use super::product::{Rows, product};
 use super::rows;
 use super::workers::{Parts, Workers, split};
+use crate::isa::Isa;
 
 /// Rows of the feed-forward block that are computed together: what it holds of them stays in the cache.
 const FEED_FORWARD_ROWS: usize = 128;
@@ -16,52 +17,74 @@ const ROWS_A_THREAD: usize = 32;
 
 /// The function of the feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activation {
+pub enum Activation {
+    /// By the error function.
     Gelu,
+    /// By the hyperbolic tangent.
     GeluTanh,
+    /// max(x, 0).
     Relu,
 }
 
 /// Gain and bias of a layer normalization.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Norm<'a> {
+pub struct Norm<'a> {
+    /// Factors.
     pub gain: &'a [f32],
+    /// Summands.
     pub bias: &'a [f32],
 }
 
 /// Weights and settings of a layer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layer<'a> {
+pub struct Layer<'a> {
     /// Hidden size.
     pub hidden: usize,
     /// Attention heads.
     pub heads: usize,
+    /// Of the feed-forward block.
     pub activation: Activation,
     /// Of both normalizations.
     pub epsilon: f32,
     /// Queries, keys and values side by side, each filled up to whole panels.
     pub query_key_value: Matrix<'a>,
+    /// From the heads' contexts.
     pub attention_output: Matrix<'a>,
+    /// After the sum of input and attention.
     pub attention_norm: Norm<'a>,
+    /// Into the feed-forward block.
     pub up: Matrix<'a>,
+    /// And out of it.
     pub down: Matrix<'a>,
+    /// After the sum with the feed-forward block.
     pub output_norm: Norm<'a>,
     /// Whether only the first token of each text is wanted.
     pub first_only: bool,
 }
 
 /// Texts of a run.
-#[derive(Clone, Copy)]
-pub(super) struct Texts<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
     /// The rows of each text.
     pub rows: &'a [Range<usize>],
-    /// Numbers added to scores, `[heads or 1, length, length]`, and the place of every row in its padded text.
-    pub bias: Option<(&'a [f32], usize, &'a [usize])>,
+    /// Numbers added to attention scores.
+    pub bias: Option<ScoreBiases<'a>>,
+}
+
+/// Numbers added to scores, by the places of query and key in the padded text.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreBiases<'a> {
+    /// `[heads or 1, length, length]`.
+    pub values: &'a [f32],
+    /// Length of the padded texts.
+    pub length: usize,
+    /// The place of every row in its text.
+    pub places: &'a [usize],
 }
 
 /// Memory of a run, which the next may use again.
-#[derive(Default)]
-pub(super) struct Scratch {
+#[derive(Debug, Default)]
+pub struct Scratch {
     codes: Vec<u8>,
     scales: Vec<f32>,
     projected: Vec<f32>,
@@ -82,14 +105,17 @@ fn room<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
 }
 
 impl<'a> Layer<'a> {
-    /// Parts that fit each other.
-    pub(super) fn check(self) -> Result<Self, String> {
+    /// The layer itself.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other.
+    pub fn check(self) -> Result<Self, Mismatch> {
         let Self { hidden, heads, .. } = self;
         if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
-            return Err(format!("{heads} heads of a hidden size of {hidden}"));
+            return Err(Mismatch(format!("{heads} heads of a hidden size of {hidden}")));
         }
         let columns = hidden.next_multiple_of(COLUMNS);
-        let depth = hidden.next_multiple_of(super::DEPTH);
+        let depth = hidden.next_multiple_of(DEPTH);
         let inner = self.up.outputs();
         for (name, matrix, inputs, outputs) in [
             ("query_key_value", &self.query_key_value, depth, 3 * columns),
@@ -98,20 +124,20 @@ impl<'a> Layer<'a> {
             ("down", &self.down, self.down.inputs, columns),
         ] {
             if (matrix.inputs, matrix.outputs()) != (inputs, outputs) {
-                return Err(format!(
+                return Err(Mismatch(format!(
                     "{name} is {} x {}, where a hidden size of {hidden} needs {inputs} x {outputs}",
                     matrix.inputs,
                     matrix.outputs()
-                ));
+                )));
             }
         }
         // Both are the size of the feed-forward block, filled up differently.
         if self.down.inputs.next_multiple_of(COLUMNS) != inner {
-            return Err(format!("down has {} rows for the {inner} columns of up", self.down.inputs));
+            return Err(Mismatch(format!("down has {} rows for the {inner} columns of up", self.down.inputs)));
         }
         for (name, norm) in [("attention_norm", self.attention_norm), ("output_norm", self.output_norm)] {
             if norm.gain.len() != hidden || norm.bias.len() != hidden {
-                return Err(format!("{name} does not have {hidden} gains and biases"));
+                return Err(Mismatch(format!("{name} does not have {hidden} gains and biases")));
             }
         }
         Ok(self)
@@ -122,7 +148,7 @@ impl<'a> Layer<'a> {
     ///
     /// # Panics
     /// Texts outside of `x`, or without a row.
-    pub(super) fn run(&self, isa: Isa, workers: &dyn Workers, texts: Texts, x: &mut [f32], scratch: &mut Scratch) {
+    pub fn run(&self, isa: Isa, workers: &dyn Workers, texts: Texts, x: &mut [f32], scratch: &mut Scratch) {
         let hidden = self.hidden;
         let padded = hidden.next_multiple_of(COLUMNS);
         let rows = x.len() / hidden;
@@ -210,7 +236,7 @@ impl<'a> Layer<'a> {
         split(workers, texts.rows.len() * heads, 1, &|worker, tasks| {
             // SAFETY: a part for each worker, and workers have different numbers.
             let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
-            let mut out = [0f32; 0].to_vec();
+            let mut out = Vec::new();
             for task in tasks {
                 let (number, head) = (task / heads, task % heads);
                 let rows = texts.rows[number].clone();
@@ -218,7 +244,7 @@ impl<'a> Layer<'a> {
                     true => (1, number, hidden.next_multiple_of(COLUMNS)),
                     false => (rows.len(), rows.start, stride),
                 };
-                let bias = texts.bias.map(|(values, length, places)| {
+                let bias = texts.bias.map(|ScoreBiases { values, length, places }| {
                     let square = length * length;
                     let values = if values.len() == square { values } else { &values[head * square..][..square] };
                     ScoreBias { values, length, places: &places[rows.clone()] }

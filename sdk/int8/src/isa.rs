@@ -2,7 +2,7 @@
 
 /// A set of instructions that some function has a version for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isa {
+pub enum Isa {
     /// Whatever the target has anyway.
     Portable,
     /// x86-64 with AVX2 and FMA.
@@ -18,7 +18,7 @@ pub(crate) enum Isa {
 
 impl Isa {
     /// All that this processor can run, the fastest last.
-    pub(crate) fn available() -> Vec<Isa> {
+    pub fn available() -> Vec<Isa> {
         #[allow(unused_mut)]
         let mut found = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
@@ -44,7 +44,7 @@ impl Isa {
     }
 
     /// The fastest that this processor can run.
-    pub(crate) fn best() -> Isa {
+    pub fn best() -> Isa {
         Isa::available().pop().unwrap_or(Isa::Portable)
     }
 
@@ -64,7 +64,7 @@ macro_rules! per_isa {
     ($($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) = $body:path;)*) => {$(
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $visibility fn $name(isa: $crate::int8::isa::Isa, $($argument: $kind),*) {
+        $visibility fn $name(isa: $crate::isa::Isa, $($argument: $kind),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
@@ -74,11 +74,11 @@ macro_rules! per_isa {
                 #[allow(clippy::too_many_arguments)]
                 fn avx512($($argument: $kind),*) { $body($($argument),*) }
                 match isa {
-                    $crate::int8::isa::Isa::Portable => {}
+                    $crate::isa::Isa::Portable => {}
                     // SAFETY: an `Isa` is only made for what the processor has.
-                    $crate::int8::isa::Isa::Avx2 => return unsafe { avx2($($argument),*) },
+                    $crate::isa::Isa::Avx2 => return unsafe { avx2($($argument),*) },
                     // SAFETY: the same.
-                    $crate::int8::isa::Isa::Avx512Vnni => return unsafe { avx512($($argument),*) },
+                    $crate::isa::Isa::Avx512Vnni => return unsafe { avx512($($argument),*) },
                 }
             }
             let _ = isa;
@@ -86,4 +86,4 @@ macro_rules! per_isa {
         }
     )*};
 }
-pub(super) use per_isa;
+pub(crate) use per_isa;

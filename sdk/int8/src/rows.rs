@@ -160,13 +160,15 @@ fn relu_all(x: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::Isa;
     use super::*;
+    use crate::isa::Isa;
 
     /// The error function by Simpson's rule.
     fn true_erf(x: f64) -> f64 {
         let (steps, step) = (2000, x / 2000.0);
-        let term = |i: usize| (-(step * i as f64).powi(2)).exp() * [1.0, 4.0, 2.0][if i == 0 || i == steps { 0 } else { 2 - i % 2 }];
+        let term = |i: usize| {
+            (-(step * i as f64).powi(2)).exp() * [1.0, 4.0, 2.0][if i == 0 || i == steps { 0 } else { 2 - i % 2 }]
+        };
         (0..=steps).map(term).sum::<f64>() * step / 3.0 * std::f64::consts::FRAC_2_SQRT_PI
     }
 

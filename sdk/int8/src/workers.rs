@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Threads that a run may use.
-pub(super) trait Workers: Sync {
+pub trait Workers: Sync {
     /// How many.
     fn count(&self) -> usize;
 
@@ -13,8 +13,8 @@ pub(super) trait Workers: Sync {
 }
 
 /// The calling thread alone.
-#[cfg_attr(not(test), allow(dead_code))]
-pub(super) struct Alone;
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
 
 impl Workers for Alone {
     fn count(&self) -> usize {

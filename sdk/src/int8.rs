@@ -1,0 +1,43 @@
+//! Encoder layers with 8-bit weights, which this library computes itself: what a graph must hold for them.
+//!
+//! A graph names a whole layer as one node, [`ENCODER_LAYER`] of the domain [`DOMAIN`]. Its answer depends on its text
+//! alone, not on batch mates, padding, threads or the processor; the weights are used where the bundle has them mapped.
+//! A library that was built without the feature `int8-kernel` refuses such bundles and says so.
+
+use crate::BundleError;
+use crate::bundle::Manifest;
+
+/// The domain of the operators.
+pub const DOMAIN: &str = "ai.limbeck";
+/// The version of the domain that this library computes.
+pub const VERSION: u32 = 1;
+/// The operator that is a whole encoder layer.
+pub const ENCODER_LAYER: &str = "EncoderLayer";
+
+#[cfg(feature = "int8-kernel")]
+pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights};
+
+/// Packs codes `[inputs, outputs]`, row by row, with one scale a column.
+///
+/// # Errors
+/// Codes or scales that do not fit each other, -128 among the codes, or more rows than sums can hold.
+#[cfg(feature = "int8-kernel")]
+pub fn pack(codes: &[i8], scales: &[f32]) -> crate::Result<PackedWeights> {
+    limbeck_int8::pack(codes, scales).map_err(|what| crate::Error::InvalidArgument(what.0))
+}
+
+/// Whether this library computes the operators that a bundle asks for.
+pub(crate) fn check(manifest: &Manifest) -> std::result::Result<(), BundleError> {
+    match manifest.opset.get(DOMAIN) {
+        Some(_) if !cfg!(feature = "int8-kernel") => Err(BundleError::UnknownFeature {
+            what: "operators of limbeck's own, for which this one was built without the feature `int8-kernel`:",
+            value: DOMAIN.to_owned(),
+        }),
+        Some(&version) if version > VERSION => Err(BundleError::NeedsNewer {
+            what: "version",
+            needed: format!("{version} of limbeck's own operators"),
+            have: VERSION.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
