@@ -8,13 +8,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use limbeck::bundle as format;
 use limbeck::{BundleWriter, Calibration, Manifest};
+use ndarray::{Axis, Slice};
 
 pub use task::TaskName;
 pub(crate) use task::mask_id;
 
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
-use crate::checkpoint::{ArrayCheckpoint, load_arrays, read_model_config, tokenizer_path};
+use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build, fits_int8_layers};
 
 /// What the model folder does not say.
@@ -96,8 +97,10 @@ pub struct Draft {
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, config.hidden_size, options.task)?;
-    let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let ArrayCheckpoint { mut arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let parameters = count_parameters(&config, usage.head).total;
     let max_tokens = fitting_tokens(options.max_tokens, &config)?;
+    let config = keep_positions(&mut arrays, config, max_tokens);
     let weights = match options.weights {
         WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => WeightMode::DynamicInt8,
         weights => weights,
@@ -139,7 +142,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
             attention_heads: config.attention_heads,
             intermediate_size: config.intermediate_size,
             vocab_size: config.vocab_size,
-            parameters: count_parameters(&config, usage.head).total,
+            parameters,
         },
         languages: options.languages.clone(),
         max_tokens,
@@ -166,6 +169,15 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let calibration = options.calibration.clone();
     Ok(Draft { manifest, calibration, graph, tokenizer, labels: usage.labels, self_test, pairs: usage.pairs })
+}
+
+/// Leaves out the rows of the position table that no text of at most `max_tokens` reaches.
+fn keep_positions(arrays: &mut Arrays, config: ModelConfig, max_tokens: usize) -> ModelConfig {
+    let rows = config.position_rows.min(config.first_position + max_tokens);
+    if let Some(table) = arrays.get_mut("embeddings.positions.weight") {
+        table.slice_axis_inplace(Axis(0), Slice::from(..rows));
+    }
+    ModelConfig { position_rows: rows, ..config }
 }
 
 impl Draft {
