@@ -1,5 +1,6 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
+mod recipes;
 mod tables;
 mod training;
 
@@ -18,13 +19,15 @@ use tables::{Library, cases_table, memory_table, overhead_table, results_table, 
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md, docs/benchmarks.md, docs/tasks.md, docs/packaging.md and
-docs/training-speed.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md, docs/distillation.md, docs/tasks.md,
+docs/packaging.md and docs/training-speed.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
 NAME is
   results     from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart` leaves in
               out/quickstart
+  recipes, ablations
+              from every report.json below examples/recipes
   speed       from sdk/benches/results/*.json but library.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
@@ -39,8 +42,15 @@ Options:
   --check   write nothing; fail if a page differs from what would be written
 ";
 
-const PAGES: [&str; 5] =
-    ["README.md", "docs/benchmarks.md", "docs/tasks.md", "docs/packaging.md", "docs/training-speed.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/tasks.md",
+    "docs/packaging.md",
+    "docs/training-speed.md",
+    "docs/distillation.md",
+];
+const RECIPES: &str = "examples/recipes";
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
 const TASKS: &str = "examples/recipes/tasks/results.json";
@@ -97,8 +107,9 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
-        // A report of schema 1 stands there until the recipe is run again.
-        "results" => Ok(results_table(&read_schema(&root.join(REPORT), &[1, 2])?)),
+        "results" => Ok(results_table(&read_schema(&root.join(REPORT), &[2])?)),
+        "recipes" => Ok(recipes::results_table(&recipes::reports(&root.join(RECIPES))?)),
+        "ablations" => Ok(recipes::ablations(&recipes::reports(&root.join(RECIPES))?)),
         "speed" => speed_tables(&root.join(SPEED)),
         "calls" => Ok(cases_table(&library()?, true)),
         "parts" => Ok(cases_table(&library()?, false)),
