@@ -12,6 +12,8 @@ use crate::isa::Isa;
 
 /// Rows of the feed-forward block that are computed together: what it holds of them stays in the cache.
 const FEED_FORWARD_ROWS: usize = 128;
+/// Products of attention that are worth waking a thread for: about 30 microseconds of work.
+const WORTH_A_THREAD: usize = 1 << 20;
 /// Rows that are worth a thread of their own where each takes little work.
 const ROWS_A_THREAD: usize = 32;
 
@@ -233,7 +235,9 @@ impl<'a> Layer<'a> {
         let each = attention::scratch_size(longest, size);
         let scratch = Parts::new(room(scratch, each * workers.count()));
         let context = Parts::new(context);
-        split(workers, texts.rows.len() * heads, 1, &|worker, tasks| {
+        let products = if self.first_only { longest } else { longest * longest } * size * 2;
+        let least = WORTH_A_THREAD.div_ceil(products.max(1));
+        split(workers, texts.rows.len() * heads, least, &|worker, tasks| {
             // SAFETY: a part for each worker, and workers have different numbers.
             let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
             let mut out = Vec::new();

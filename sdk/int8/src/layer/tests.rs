@@ -199,6 +199,21 @@ fn every_path_gives_the_same_bits() {
     }
 }
 
+/// Long enough that there is work for several threads.
+#[test]
+fn threads_change_nothing() {
+    let weights = Weights::new(64, 4, 512);
+    let lengths = [300, 180];
+    let x: Vec<f32> = (0..480 * 64).map(value).collect();
+    for first_only in [false, true] {
+        let layer = weights.layer(first_only);
+        let expected = run(&layer, Isa::best(), &Alone, &lengths, &x);
+        for threads in [2, 3, 8] {
+            assert!(run(&layer, Isa::best(), &Threads(threads), &lengths, &x) == expected, "{threads}");
+        }
+    }
+}
+
 #[test]
 fn a_text_does_not_know_its_mates_and_the_first_token_not_the_others() {
     let weights = Weights::new(48, 3, 80);

@@ -14,6 +14,9 @@ mod avx512;
 mod neon;
 mod portable;
 
+/// Products that are worth waking a thread for: about 30 microseconds of work.
+const WORTH_A_THREAD: usize = 1 << 23;
+
 /// Quantized rows, as [`super::rows::quantize`] makes them with [`Isa::code_offset`].
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -63,7 +66,8 @@ pub(super) fn product(
     let blocks = rows.div_ceil(most_rows);
     let out = Parts::new(out);
     let groups = panels.len().div_ceil(most_panels);
-    split(workers, groups, 1, &|_, groups| {
+    let each = rows * matrix.inputs * most_panels * COLUMNS;
+    split(workers, groups, WORTH_A_THREAD.div_ceil(each), &|_, groups| {
         for group in groups {
             let first = panels.start + group * most_panels;
             let count = most_panels.min(panels.end - first);
@@ -245,6 +249,7 @@ mod tests {
         for isa in Isa::available() {
             for threads in [2, 3, 8] {
                 check(9, 64, 200, false, isa, &Threads(threads));
+                check(64, 1024, 528, false, isa, &Threads(threads));
             }
         }
     }
