@@ -38,13 +38,30 @@ const CONSTANTS: usize = 3;
 
 /// The operators, for the sessions of one model that run on `threads` threads each.
 pub(crate) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), scratch: Arc::default() })
+    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), memory: Arc::default() })
 }
 
 /// The operator; its layers work one after the other in the same memory.
 struct EncoderLayer {
     threads: usize,
-    scratch: Arc<Mutex<Vec<Scratch>>>,
+    memory: Arc<Mutex<Vec<Memory>>>,
+}
+
+/// A layer's inputs: texts filled up to one length.
+struct Padded<'a> {
+    x: &'a [f32],
+    mask: Option<&'a [i32]>,
+    bias: Option<&'a [f32]>,
+    batch: usize,
+    length: usize,
+}
+
+/// What a layer computes in.
+#[derive(Default)]
+struct Memory {
+    /// Hidden states of the tokens that are no padding.
+    rows: Vec<f32>,
+    scratch: Scratch,
 }
 
 type Constant<'a> = ValueRef<'a, DynTensorValueType>;
@@ -54,8 +71,7 @@ struct EncoderLayerKernel<'a> {
     layer: Layer<'a>,
     isa: Isa,
     threads: usize,
-    scratch: Arc<Mutex<Vec<Scratch>>>,
-    rows: Vec<f32>,
+    memory: Arc<Mutex<Vec<Memory>>>,
     // Declared, and so dropped, after what reads them.
     _constants: Vec<Constant<'a>>,
 }
@@ -121,8 +137,7 @@ impl Operator for EncoderLayer {
             layer,
             isa: Isa::best(),
             threads: self.threads,
-            scratch: Arc::clone(&self.scratch),
-            rows: Vec::new(),
+            memory: Arc::clone(&self.memory),
             _constants: constants,
         })
     }
@@ -246,33 +261,29 @@ impl EncoderLayerKernel<'_> {
         let results = if self.layer.first_only { 1 } else { length };
         let mut output = context.output(0, [batch, results, self.layer.hidden])?.ok_or_else(missing)?;
         let (_, out) = output.try_extract_tensor_mut::<f32>()?;
-        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let mut memory = lock(&self.memory).pop().unwrap_or_default();
         let threads = SessionThreads { context, threads: self.threads };
         let mut first = 0;
+        let padded = Padded { x, mask, bias, batch, length };
         while first < batch {
-            first = self.some(x, mask, bias, first, batch, length, out, &threads, &mut scratch);
+            first = self.some(&padded, first, out, &threads, &mut memory);
         }
-        lock(&self.scratch).push(scratch);
+        lock(&self.memory).push(memory);
         Ok(())
     }
 
     /// Runs as many texts as fit together, from `first` on; gives the next.
-    #[allow(clippy::too_many_arguments)]
     fn some(
-        &mut self,
-        x: &[f32],
-        mask: Option<&[i32]>,
-        bias: Option<&[f32]>,
+        &self,
+        &Padded { x, mask, bias, batch, length }: &Padded,
         first: usize,
-        batch: usize,
-        length: usize,
         out: &mut [f32],
         workers: &dyn Workers,
-        scratch: &mut Scratch,
+        Memory { rows, scratch }: &mut Memory,
     ) -> usize {
         let hidden = self.layer.hidden;
         let (mut places, mut texts): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
-        self.rows.clear();
+        rows.clear();
         let mut next = first;
         while next < batch && (next == first || places.len() + length <= ROWS) {
             let start = places.len();
@@ -280,7 +291,7 @@ impl EncoderLayerKernel<'_> {
                 let at = next * length + place;
                 if mask.is_none_or(|mask| mask[at] != 0) {
                     places.push(place);
-                    self.rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
+                    rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
                 }
             }
             texts.push(start..places.len());
@@ -290,9 +301,9 @@ impl EncoderLayerKernel<'_> {
         let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
         let about = Texts { rows: &some, bias: bias.map(|values| ScoreBiases { values, length, places: &places }) };
         if !some.is_empty() {
-            self.layer.run(self.isa, workers, about, &mut self.rows, scratch);
+            self.layer.run(self.isa, workers, about, rows, scratch);
         }
-        let mut done = self.rows.chunks_exact(hidden);
+        let mut done = rows.chunks_exact(hidden);
         for (number, text) in (first..next).zip(&texts) {
             if self.layer.first_only {
                 let out = &mut out[number * hidden..(number + 1) * hidden];
