@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -89,7 +89,7 @@ impl Quantize {
                 quantizer.prove(&rows, self.max_drop, &super::reporter(false))?
             }
         };
-        let (lines, proof) = (&contract.lines, contract.proof.as_ref());
+        let (stored, lines, proof) = (&contract.stored, &contract.lines, contract.proof.as_ref());
         let written = match &contract.bundle {
             Some(bundle) => Some((bundle.write(&self.output)?, &bundle.manifest)),
             None => None,
@@ -112,34 +112,30 @@ impl Quantize {
         }
         let Some((bytes, _)) = written else {
             if let (Some(proof), Some(data)) = (proof, &self.data) {
-                eprintln!("limbeck: {}", refusal(proof, data, self.max_drop));
+                eprintln!(
+                    "limbeck: {stored} costs {:.2} points of {} on {}, more than --max-drop {}{}; nothing was written. \
+                     `limbeck pack` makes the fp32 bundle.",
+                    proof.drop_points,
+                    proof.measure,
+                    data.display(),
+                    self.max_drop,
+                    if self.keep_float.is_empty() { ", and is the best that was reached" } else { "" },
+                );
             }
             return Ok(ExitCode::from(2));
         };
         if !self.json {
             let lost = |proof: &Proof| format!("{:+.2} points of {} lost", proof.drop_points, proof.measure);
             super::print(&format!(
-                "{}: {:.1} MB, {} ({})\nNext: limbeck bench {}\n",
+                "{}: {:.1} MB, {stored} ({})\nNext: limbeck bench {}\n",
                 self.output.display(),
                 bytes as f64 / 1e6,
-                proof.map_or("int8", |proof| &proof.stored),
                 proof.map_or("not measured".to_owned(), lost),
                 self.output.display()
             ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn refusal(proof: &Proof, data: &Path, max_drop: f64) -> String {
-    format!(
-        "{} costs {:.2} points of {} on {}, more than --max-drop {max_drop}, and that is the best that was reached; \
-         nothing was written. `limbeck pack` makes the fp32 bundle.",
-        proof.stored,
-        proof.drop_points,
-        proof.measure,
-        data.display(),
-    )
 }
 
 /// Each unit in a line.
@@ -159,7 +155,7 @@ fn table(lines: &[Line], proof: Option<&Proof>) -> String {
     if let Some(proof) = proof {
         let _ = writeln!(
             text,
-            "Output error (mean squared) and points lost: with that part alone int8, on {} of {} rows. The budget is for all rows.",
+            "Output error (mean squared) and loss are those of the part alone, on {} of {} rows; the budget is for all.",
             proof.sample, proof.rows
         );
     }

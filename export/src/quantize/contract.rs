@@ -40,6 +40,8 @@ pub struct Line {
 pub struct Contract {
     /// The bundle, with its self-test and what it lost; none if that is more than was allowed.
     pub bundle: Option<Draft>,
+    /// What is int8 there, in words; without a bundle, where the least was lost.
+    pub stored: String,
     /// Each unit; none of a model that is int8 as a whole or not at all.
     pub lines: Vec<Line>,
     /// What was measured against fp32 on all of dev; without data nothing.
@@ -53,8 +55,6 @@ pub struct Proof {
     pub measure: String,
     /// Points of 100 that are lost; the least that was reached if there is no bundle.
     pub drop_points: f64,
-    /// What is int8 there, in words.
-    pub stored: String,
     /// Rows of dev.
     pub rows: usize,
     /// Rows of dev that units were measured on alone.
@@ -102,7 +102,8 @@ impl<'a> Quantizer<'a> {
     pub fn unproven(self) -> Result<Contract> {
         let keep = self.by_hand();
         let lines = self.lines(&keep, &[], |_| "not measured".to_owned());
-        Ok(Contract { bundle: Some(with_self_test(self.first)?), lines, proof: None })
+        let stored = self.in_words(&keep);
+        Ok(Contract { bundle: Some(with_self_test(self.first)?), stored, lines, proof: None })
     }
 
     /// The bundle that loses at most `max_drop` points of the task's measure on `dev`, all of it through the sdk.
@@ -147,7 +148,6 @@ impl<'a> Quantizer<'a> {
         let proof = Proof {
             measure: name.replace('_', " "),
             drop_points: loss,
-            stored: self.in_words(&keep),
             rows: dev.len(),
             sample: dev.len().min(SAMPLE),
         };
@@ -159,7 +159,7 @@ impl<'a> Quantizer<'a> {
             contract.measured_drop = Some(loss / 100.0);
             bundle = Some(draft);
         }
-        Ok(Contract { bundle, lines, proof: Some(proof) })
+        Ok(Contract { bundle, stored: self.in_words(&keep), lines, proof: Some(proof) })
     }
 
     fn draft(&self, weights: WeightMode, keep_float: KeepFloat) -> Result<Draft> {
