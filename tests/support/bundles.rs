@@ -3,7 +3,7 @@
 use limbeck::bundle::Calibration;
 use limbeck_export::arch::{Capture, Head, Model, ModelConfig, Params};
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
-use limbeck_export::graph::WeightMode;
+use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use serde_json::json;
 use tch::Tensor;
@@ -87,6 +87,8 @@ pub struct Recipe {
     pub max_tokens: usize,
     /// Storage of weights.
     pub weights: WeightMode,
+    /// What stays fp32 beside layers of int8.
+    pub keep_float: KeepFloat,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Changes the architecture.
@@ -103,6 +105,7 @@ impl Recipe {
             task: None,
             max_tokens: 40,
             weights: WeightMode::Float,
+            keep_float: KeepFloat::default(),
             calibration: None,
             config: |config| config,
         }
@@ -135,6 +138,7 @@ impl Recipe {
             task: self.task,
             max_tokens: Some(self.max_tokens),
             weights: self.weights,
+            keep_float: self.keep_float.clone(),
             calibration: self.calibration.clone(),
             ..PackOptions::default()
         };

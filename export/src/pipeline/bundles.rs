@@ -265,7 +265,8 @@ fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result
     if report.dev_drop_points > max_drop {
         bail!(
             "int8 costs {:.2} points on dev, more than the {max_drop} the recipe allows; \
-             the fp32 student is in the folder `student`: ship it with `limbeck pack`, or raise bundle.max_drop",
+             the fp32 student is in the folder `student`: ship it with `limbeck pack`, or with some layers in fp32 \
+             with `limbeck quantize`, or raise bundle.max_drop",
             report.dev_drop_points
         );
     }
