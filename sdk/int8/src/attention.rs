@@ -1,9 +1,9 @@
 //! Scaled dot-product attention of one head (Vaswani 2017, section 3.2.1) over the tokens of one text, in fp32.
 
-use super::isa::per_isa;
+use super::isa::Isa;
 use super::rows::{LANES, add_lanes, exp};
 
-/// Queries that are computed together.
+/// The most queries that are computed together: as many sums as there are registers for.
 const QUERIES: usize = 6;
 
 /// What one head of one text reads: rows of queries, keys and values, `stride` values apart, `size` values each.
@@ -42,13 +42,37 @@ pub(super) fn scratch_size(tokens: usize, size: usize) -> usize {
     size * keys + tokens * size.next_multiple_of(LANES) + QUERIES * keys
 }
 
-per_isa! {
-    /// Writes the context of each asking token, `out_stride` values apart, `size` values each.
-    pub(super) fn attend(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) = attend_head;
+/// Writes the context of each asking token, `out_stride` values apart, `size` values each.
+pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+            attend_head::<4>(head, out, out_stride, scratch);
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+            attend_head::<QUERIES>(head, out, out_stride, scratch);
+        }
+        match isa {
+            // Without fused multiply-add as an instruction there is nothing to gain from registers.
+            Isa::Portable => attend_head::<1>(head, out, out_stride, scratch),
+            // SAFETY: an `Isa` is only made for what the processor has.
+            Isa::Avx2 => unsafe { avx2(head, out, out_stride, scratch) },
+            // SAFETY: the same.
+            Isa::Avx512Vnni => unsafe { avx512(head, out, out_stride, scratch) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = isa;
+        attend_head::<4>(head, out, out_stride, scratch);
+    }
 }
 
+/// A context is the same in however large a group its query is.
 #[inline(always)]
-fn attend_head(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+fn attend_head<const GROUP: usize>(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
@@ -68,10 +92,10 @@ fn attend_head(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut
     let mut first = 0;
     while first < head.asking {
         let out = &mut out[first * out_stride..];
-        first += match head.asking - first {
-            QUERIES.. => some::<QUERIES>(head, first, columns, values, scores, out, out_stride),
-            2.. => some::<2>(head, first, columns, values, scores, out, out_stride),
-            _ => some::<1>(head, first, columns, values, scores, out, out_stride),
+        first += if head.asking - first >= GROUP {
+            some::<GROUP>(head, first, columns, values, scores, out, out_stride)
+        } else {
+            some::<1>(head, first, columns, values, scores, out, out_stride)
         };
     }
 }
@@ -219,7 +243,6 @@ fn mix<const ROWS: usize, const WIDTH: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
 
     fn value(i: usize) -> f32 {
         ((i * 7919 + 13) % 4001) as f32 * 0.001 - 2.0
