@@ -70,15 +70,13 @@ macro_rules! per_isa {
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($argument: $kind),*) { $body($($argument),*) }
-                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx512($($argument: $kind),*) { $body($($argument),*) }
                 match isa {
                     $crate::isa::Isa::Portable => {}
-                    // SAFETY: an `Isa` is only made for what the processor has.
-                    $crate::isa::Isa::Avx2 => return unsafe { avx2($($argument),*) },
-                    // SAFETY: the same.
-                    $crate::isa::Isa::Avx512Vnni => return unsafe { avx512($($argument),*) },
+                    // Wider registers gain nothing where so little is done with each number.
+                    $crate::isa::Isa::Avx2 | $crate::isa::Isa::Avx512Vnni => {
+                        // SAFETY: an `Isa` is only made for what the processor has, and both bring AVX2.
+                        return unsafe { avx2($($argument),*) };
+                    }
                 }
             }
             let _ = isa;

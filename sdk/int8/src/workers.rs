@@ -54,6 +54,15 @@ impl<'a, T> Parts<'a, T> {
         Self { start: buffer.as_mut_ptr(), length: buffer.len(), _buffer: PhantomData }
     }
 
+    /// Where a part begins.
+    ///
+    /// # Panics
+    /// Outside of the buffer.
+    pub(super) fn place(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.length, "a part lies outside of its buffer");
+        self.start.wrapping_add(range.start)
+    }
+
     /// A part.
     ///
     /// # Panics
@@ -63,8 +72,7 @@ impl<'a, T> Parts<'a, T> {
     /// Parts that are in use at one time must not overlap.
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
-        assert!(range.start <= range.end && range.end <= self.length, "a part lies outside of its buffer");
         // SAFETY: inside of the buffer, which is borrowed for 'a; the caller keeps parts apart.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.place(range.clone()), range.len()) }
     }
 }

@@ -34,7 +34,8 @@ struct Tile<'a> {
     matrix: &'a Matrix<'a>,
     first_panel: usize,
     panels: usize,
-    /// The first row's first value of the first panel.
+    /// The first row's first value of the first panel. There is a place for every value of the tile, which no other
+    /// tile has.
     out: *mut f32,
     /// Values from one row to the next.
     stride: usize,
@@ -69,27 +70,29 @@ pub(super) fn product(
     let each = rows * matrix.inputs * most_panels * COLUMNS;
     split(workers, groups, WORTH_A_THREAD.div_ceil(each), &|_, groups| {
         for group in groups {
-            let first = panels.start + group * most_panels;
-            let count = most_panels.min(panels.end - first);
-            for block in 0..blocks {
-                let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
-                let column = (first - panels.start) * COLUMNS;
-                for row in from..to {
-                    // SAFETY: only checked here; a tile writes these places, which no other tile has.
-                    unsafe { out.part(row * stride + column..row * stride + column + count * COLUMNS) };
+            let mut first = panels.start + group * most_panels;
+            let end = panels.end.min(first + most_panels);
+            while first < end {
+                // A tile is of the full width or of one panel: fewer kinds of tiles are less code.
+                let count = if end - first == most_panels { most_panels } else { 1 };
+                for block in 0..blocks {
+                    let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
+                    let column = (first - panels.start) * COLUMNS;
+                    let place = |row: usize| out.place(row * stride + column..row * stride + column + count * COLUMNS);
+                    // The last row's place is the furthest.
+                    place(to - 1);
+                    let tile = Tile {
+                        codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
+                        scales: &x.scales[from..to],
+                        matrix,
+                        first_panel: first,
+                        panels: count,
+                        out: place(from),
+                        stride,
+                    };
+                    compute(isa, &tile);
                 }
-                // SAFETY: the place is that of the first value, which was just checked.
-                let start = unsafe { out.part(from * stride + column..from * stride + column + 1) }.as_mut_ptr();
-                let tile = Tile {
-                    codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
-                    scales: &x.scales[from..to],
-                    matrix,
-                    first_panel: first,
-                    panels: count,
-                    out: start,
-                    stride,
-                };
-                compute(isa, &tile);
+                first += count;
             }
         }
     });
