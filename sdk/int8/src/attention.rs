@@ -1,7 +1,8 @@
 //! Scaled dot-product attention of one head (Vaswani 2017, section 3.2.1) over the tokens of one text, in fp32.
 
 use super::isa::Isa;
-use super::rows::{LANES, add_lanes, exp};
+use super::lanes::{LANES, Lanes};
+use super::rows::{add_lanes, exp, values};
 
 /// The most queries that are computed together: as many sums as there are registers for.
 const QUERIES: usize = 6;
@@ -46,17 +47,19 @@ pub(super) fn scratch_size(tokens: usize, size: usize) -> usize {
 pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
+        use crate::lanes::Plain;
+        use crate::lanes::x86::{Avx2, Avx512};
         #[target_feature(enable = "avx2,fma")]
         fn avx2(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
-            attend_head::<4>(head, out, out_stride, scratch);
+            attend_head::<Avx2, 4>(head, out, out_stride, scratch);
         }
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
         fn avx512(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
-            attend_head::<QUERIES>(head, out, out_stride, scratch);
+            attend_head::<Avx512, QUERIES>(head, out, out_stride, scratch);
         }
         match isa {
             // Without fused multiply-add as an instruction there is nothing to gain from registers.
-            Isa::Portable => attend_head::<1>(head, out, out_stride, scratch),
+            Isa::Portable => attend_head::<Plain, 1>(head, out, out_stride, scratch),
             // SAFETY: an `Isa` is only made for what the processor has.
             Isa::Avx2 => unsafe { avx2(head, out, out_stride, scratch) },
             // SAFETY: the same.
@@ -66,13 +69,13 @@ pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], out_stride: usiz
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = isa;
-        attend_head::<4>(head, out, out_stride, scratch);
+        attend_head::<crate::lanes::Best, 4>(head, out, out_stride, scratch);
     }
 }
 
 /// A context is the same in however large a group its query is.
 #[inline(always)]
-fn attend_head<const GROUP: usize>(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
@@ -93,16 +96,16 @@ fn attend_head<const GROUP: usize>(head: Head<'_>, out: &mut [f32], out_stride: 
     while first < head.asking {
         let out = &mut out[first * out_stride..];
         first += if head.asking - first >= GROUP {
-            some::<GROUP>(head, first, columns, values, scores, out, out_stride)
+            some::<L, GROUP>(head, first, columns, values, scores, out, out_stride)
         } else {
-            some::<1>(head, first, columns, values, scores, out, out_stride)
+            some::<L, 1>(head, first, columns, values, scores, out, out_stride)
         };
     }
 }
 
 /// The context of some queries; gives how many.
 #[inline(always)]
-fn some<const ROWS: usize>(
+fn some<L: Lanes, const ROWS: usize>(
     head: Head<'_>,
     first: usize,
     columns: &[f32],
@@ -114,36 +117,27 @@ fn some<const ROWS: usize>(
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
-    products::<ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
+    products::<L, ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
     for row in 0..ROWS {
         let scores = &mut scores[row * keys..(row + 1) * keys];
-        weigh(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
+        weigh::<L>(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
     }
     let mut from = 0;
     while from < width {
         if width - from >= 2 * LANES {
-            mix::<ROWS, { 2 * LANES }>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 2>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
             from += 2 * LANES;
         } else {
-            mix::<ROWS, LANES>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 1>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
             from += LANES;
         }
     }
     ROWS
 }
 
-/// The first values, as many as fit a few registers: an array, whose length the compiler knows.
-#[inline(always)]
-fn register<const WIDTH: usize>(values: &[f32]) -> &[f32; WIDTH] {
-    match values.first_chunk() {
-        Some(values) => values,
-        None => unreachable!("rows are filled up to whole registers"),
-    }
-}
-
 /// Query times key.
 #[inline(always)]
-fn products<const ROWS: usize>(
+fn products<L: Lanes, const ROWS: usize>(
     queries: &[f32],
     stride: usize,
     size: usize,
@@ -154,26 +148,25 @@ fn products<const ROWS: usize>(
     let queries: [&[f32]; ROWS] = std::array::from_fn(|row| &queries[row * stride..][..size]);
     assert!(columns.len() == size * keys);
     for (panel, columns) in columns.chunks_exact(size * LANES).enumerate() {
-        let mut sums = [[0f32; LANES]; ROWS];
+        let mut sums = [L::splat(0.0); ROWS];
         for (j, keys) in columns.as_chunks::<LANES>().0.iter().enumerate() {
+            let keys = L::load(keys);
             for row in 0..ROWS {
                 // SAFETY: a panel has `size` columns, and a query as many values; checked here, the sums would be kept
                 // in memory instead of registers.
                 let query = unsafe { *queries[row].get_unchecked(j) };
-                for i in 0..LANES {
-                    sums[row][i] = query.mul_add(keys[i], sums[row][i]);
-                }
+                sums[row] = L::splat(query).mul_add(keys, sums[row]);
             }
         }
-        for row in 0..ROWS {
-            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&sums[row]);
+        for (row, sums) in sums.into_iter().enumerate() {
+            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&values(sums));
         }
     }
 }
 
 /// Scores to weights: scaled, biased, softmax over the text's tokens, 0 beyond.
 #[inline(always)]
-fn weigh(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
+fn weigh<L: Lanes>(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
     scores[tokens..].fill(f32::NEG_INFINITY);
     let scale = match bias {
         None => scale,
@@ -185,36 +178,35 @@ fn weigh(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>,
             1.0
         }
     };
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for chunk in scores.chunks_exact(LANES) {
-        for i in 0..LANES {
-            largest[i] = if chunk[i] > largest[i] { chunk[i] } else { largest[i] };
-        }
+    let (chunks, _) = scores.as_chunks_mut::<LANES>();
+    let mut largest = L::splat(f32::NEG_INFINITY);
+    for chunk in &*chunks {
+        largest = L::load(chunk).max(largest);
     }
-    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
-    for score in scores.iter_mut() {
-        *score = exp(score.mul_add(scale, -largest));
+    let largest = values(largest).into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
+    let (factor, summand) = (L::splat(scale), L::splat(-largest));
+    for chunk in &mut *chunks {
+        exp(L::load(chunk).mul_add(factor, summand)).store(chunk);
     }
     scores[tokens..].fill(0.0);
-    let mut sums = [0f32; LANES];
-    for chunk in scores.chunks_exact(LANES) {
-        for i in 0..LANES {
-            sums[i] += chunk[i];
-        }
+    let (chunks, _) = scores.as_chunks_mut::<LANES>();
+    let mut sums = L::splat(0.0);
+    for chunk in &*chunks {
+        sums = sums.add(L::load(chunk));
     }
-    let factor = 1.0 / add_lanes(sums);
-    for weight in scores {
-        *weight *= factor;
+    let factor = L::splat(1.0 / add_lanes(values(sums)));
+    for chunk in chunks {
+        L::load(chunk).mul(factor).store(chunk);
     }
 }
 
-/// The weighted sum of some columns of the values.
+/// The weighted sum of some columns of the values, `REGISTERS` times as many as there are lanes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn mix<const ROWS: usize, const WIDTH: usize>(
+fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
     weights: &[f32],
     keys: usize,
-    values: &[f32],
+    columns: &[f32],
     width: usize,
     tokens: usize,
     size: usize,
@@ -223,20 +215,24 @@ fn mix<const ROWS: usize, const WIDTH: usize>(
     stride: usize,
 ) {
     let weights: [&[f32]; ROWS] = std::array::from_fn(|row| &weights[row * keys..][..tokens]);
-    let mut sums = [[0f32; WIDTH]; ROWS];
-    for (token, values) in values.chunks(width).take(tokens).enumerate() {
-        let values = register::<WIDTH>(values);
+    let mut sums = [[L::splat(0.0); REGISTERS]; ROWS];
+    for (token, columns) in columns.chunks(width).take(tokens).enumerate() {
+        let (columns, _) = columns.as_chunks::<LANES>();
+        let columns: [L; REGISTERS] = std::array::from_fn(|register| L::load(&columns[register]));
         for row in 0..ROWS {
             // SAFETY: each row has `tokens` weights; unchecked for the same reason as above.
-            let weight = unsafe { *weights[row].get_unchecked(token) };
-            for i in 0..WIDTH {
-                sums[row][i] = weight.mul_add(values[i], sums[row][i]);
+            let weight = L::splat(unsafe { *weights[row].get_unchecked(token) });
+            for register in 0..REGISTERS {
+                sums[row][register] = weight.mul_add(columns[register], sums[row][register]);
             }
         }
     }
-    let count = WIDTH.min(size - from);
-    for row in 0..ROWS {
-        out[row * stride + from..][..count].copy_from_slice(&sums[row][..count]);
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (register, sums) in sums.into_iter().enumerate() {
+            let from = from + register * LANES;
+            let count = LANES.min(size - from);
+            out[row * stride + from..][..count].copy_from_slice(&values(sums)[..count]);
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod attention;
 mod isa;
+mod lanes;
 mod layer;
 mod matrix;
 mod product;
