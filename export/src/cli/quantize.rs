@@ -144,7 +144,7 @@ fn table(lines: &[Line], proof: Option<&Proof>) -> String {
         return String::new();
     }
     let width = lines.iter().map(|line| line.unit.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{:width$}  mode  lowest SQNR  output error   alone  why\n", "");
+    let mut text = format!("{:width$}  mode  lowest SQNR  output error   alone  why\n", "part");
     for Line { unit, mode, noise, sensitivity, why, .. } in lines {
         let [error, alone] = match sensitivity {
             Some(found) => [format!("{:.2e}", found.output_error), format!("{:+.2}", found.points_alone)],
