@@ -192,6 +192,28 @@ impl Made {
     }
 }
 
+/// A bundle with its manifest or its other sections changed, its hashes right, opened.
+///
+/// # Errors
+/// What the library says of it.
+pub fn open_changed(
+    bundle: &[u8],
+    manifest: impl FnOnce(&mut limbeck::Manifest),
+    change: impl Fn(&str, &mut Vec<u8>),
+) -> limbeck::Result<limbeck::Model> {
+    let bundle = limbeck::Bundle::from_bytes(bundle.to_vec()).expect("a bundle");
+    let mut changed = bundle.manifest().clone();
+    manifest(&mut changed);
+    let sections = bundle.sections().iter().filter(|section| section.name != "manifest.json");
+    let writer = sections.fold(limbeck::BundleWriter::new(changed), |writer, section| {
+        let mut bytes = bundle.section(&section.name).expect("a section").into_owned();
+        change(&section.name, &mut bytes);
+        writer.section(section.kind.clone(), section.name.clone(), bytes)
+    });
+    let bytes = writer.to_bytes().expect("a bundle");
+    limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes)
+}
+
 /// The values of a tensor, row by row.
 pub fn values(tensor: &Tensor) -> Vec<f32> {
     Vec::<f32>::try_from(tensor.contiguous().view(-1)).expect("values")

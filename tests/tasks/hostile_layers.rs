@@ -1,10 +1,10 @@
 //! Graphs whose encoder layers are not what they should be: an error that says so, and nothing else.
 
-use limbeck::{Bundle, BundleWriter, Code};
+use limbeck::Code;
 use limbeck_export::graph::WeightMode;
 use limbeck_export::graph::proto::{Attribute, Model, Node};
-use limbeck_tests::bundles::Recipe;
-use limbeck_tests::{cache, seeded};
+use limbeck_tests::bundles::{Recipe, open_changed};
+use limbeck_tests::seeded;
 use prost::Message;
 
 type Change = fn(&mut Model);
@@ -47,22 +47,17 @@ const CHANGES: [(&str, Change); 15] = [
 fn a_wrong_layer_is_an_error() {
     let _turn = seeded(134);
     let made = Recipe { weights: WeightMode::Int8Layers, ..Recipe::classifier(&["a", "b"]) }.make();
-    let bundle = Bundle::from_bytes(made.bundle.clone()).unwrap();
     let open = |change: Change, version: u32| {
-        let mut manifest = bundle.manifest().clone();
-        manifest.opset.insert("ai.limbeck".to_owned(), version);
-        let sections = bundle.sections().iter().filter(|section| section.name != "manifest.json");
-        let writer = sections.fold(BundleWriter::new(manifest), |writer, section| {
-            let mut bytes = bundle.section(&section.name).unwrap().into_owned();
-            if section.name == "model.onnx" {
+        let manifest = |manifest: &mut limbeck::Manifest| {
+            manifest.opset.insert("ai.limbeck".to_owned(), version);
+        };
+        open_changed(&made.bundle, manifest, |name, bytes| {
+            if name == "model.onnx" {
                 let mut model = Model::decode(bytes.as_slice()).unwrap();
                 change(&mut model);
-                bytes = model.encode_to_vec();
+                *bytes = model.encode_to_vec();
             }
-            writer.section(section.kind.clone(), section.name.clone(), bytes)
-        });
-        let bytes = writer.to_bytes().unwrap();
-        limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes)
+        })
     };
     assert!(open(|_| {}, 1).unwrap().classify("the fox").is_ok());
     for (name, change) in CHANGES {

@@ -228,6 +228,14 @@ impl Draft {
         Ok(())
     }
 
+    /// The model as the bundle will have it.
+    ///
+    /// # Errors
+    /// A bundle that does not open.
+    pub(crate) fn open(&self) -> Result<limbeck::Model> {
+        Ok(limbeck::Model::builder().open_bytes(self.to_bytes()?)?)
+    }
+
     /// The bundle in memory, for measuring before it is written.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         Ok(self.writer().to_bytes()?)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use limbeck::{Manifest, Model};
+use limbeck::Manifest;
 use serde::Serialize;
 
 use super::search::{Assignment, Candidate, Found, saving, search};
@@ -112,10 +112,10 @@ impl<'a> Quantizer<'a> {
     /// A budget that is no number; those of running the models.
     pub fn prove(self, dev: &Rows, max_drop: f64, reporter: &Reporter) -> Result<Contract> {
         ensure!(max_drop.is_finite(), "a budget of {max_drop} points is none: give a number");
-        let fp32 = open(&self.draft(WeightMode::Float, KeepFloat::default())?)?;
+        let fp32 = self.draft(WeightMode::Float, KeepFloat::default())?.open()?;
         let alone = |unit: &Unit| {
             let others = KeepFloat::of(self.units.iter().filter(|other| *other != unit));
-            open(&self.draft(WeightMode::Int8Layers, others)?)
+            self.draft(WeightMode::Int8Layers, others)?.open()
         };
         let sensitivity = match self.units.is_empty() {
             true => Vec::new(),
@@ -125,7 +125,7 @@ impl<'a> Quantizer<'a> {
         drop(fp32);
         let (name, before) = before.headline();
         let points_lost = |keep: &Assignment| -> Result<f64> {
-            let model = open(&self.draft(WeightMode::Int8Layers, self.keep(keep))?)?;
+            let model = self.draft(WeightMode::Int8Layers, self.keep(keep))?.open()?;
             let lost = (before - task_quality(&model, dev, reporter)?.headline().1) * 100.0;
             reporter.note(&format!("  {}: {lost:+.2} points lost", self.in_words(keep)));
             Ok(lost)
@@ -210,13 +210,8 @@ impl<'a> Quantizer<'a> {
     }
 }
 
-/// Opens a draft as the bundle it will be.
-fn open(draft: &Draft) -> Result<Model> {
-    Ok(Model::builder().open_bytes(draft.to_bytes()?)?)
-}
-
 fn with_self_test(mut draft: Draft) -> Result<Draft> {
-    let model = open(&draft)?;
+    let model = draft.open()?;
     draft.record_self_test(&model)?;
     Ok(draft)
 }

@@ -1,5 +1,7 @@
 //! Scaled dot-product attention of one head (Vaswani 2017, section 3.2.1) over the tokens of one text, in fp32.
 
+use std::ops::Range;
+
 use super::isa::Isa;
 use super::lanes::{LANES, Lanes};
 use super::rows::{add_lanes, exp, values};
@@ -28,13 +30,23 @@ pub(super) struct Head<'a> {
 }
 
 /// Numbers added to scores, by the places of query and key in the padded text.
-#[derive(Clone, Copy)]
-pub(super) struct ScoreBias<'a> {
-    /// `[length, length]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreBias<'a> {
+    /// `[length, length]`, for all heads or for each of them.
     pub values: &'a [f32],
+    /// Length of the padded texts.
     pub length: usize,
-    /// The place of each token.
+    /// The place of every row in its text.
     pub places: &'a [usize],
+}
+
+impl<'a> ScoreBias<'a> {
+    /// That of one head and some rows.
+    pub(super) fn of(self, head: usize, rows: Range<usize>) -> ScoreBias<'a> {
+        let square = self.length * self.length;
+        let values = if self.values.len() == square { self.values } else { &self.values[head * square..][..square] };
+        ScoreBias { values, places: &self.places[rows], ..self }
+    }
 }
 
 /// Values of memory that [`attend`] needs.
@@ -43,39 +55,39 @@ pub(super) fn scratch_size(tokens: usize, size: usize) -> usize {
     size * keys + tokens * size.next_multiple_of(LANES) + QUERIES * keys
 }
 
-/// Writes the context of each asking token, `out_stride` values apart, `size` values each.
-pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+/// Writes the context of each asking token, `[asking, size]`.
+pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::lanes::Plain;
         use crate::lanes::x86::{Avx2, Avx512};
         #[target_feature(enable = "avx2,fma")]
-        fn avx2(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
-            attend_head::<Avx2, 4>(head, out, out_stride, scratch);
+        fn avx2(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+            attend_head::<Avx2, 4>(head, out, scratch);
         }
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn avx512(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
-            attend_head::<Avx512, QUERIES>(head, out, out_stride, scratch);
+        fn avx512(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+            attend_head::<Avx512, QUERIES>(head, out, scratch);
         }
         match isa {
             // Without fused multiply-add as an instruction there is nothing to gain from registers.
-            Isa::Portable => attend_head::<Plain, 1>(head, out, out_stride, scratch),
+            Isa::Portable => attend_head::<Plain, 1>(head, out, scratch),
             // SAFETY: an `Isa` is only made for what the processor has.
-            Isa::Avx2 => unsafe { avx2(head, out, out_stride, scratch) },
+            Isa::Avx2 => unsafe { avx2(head, out, scratch) },
             // SAFETY: the same.
-            Isa::Avx512Vnni => unsafe { avx512(head, out, out_stride, scratch) },
+            Isa::Avx512Vnni => unsafe { avx512(head, out, scratch) },
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = isa;
-        attend_head::<crate::lanes::Best, 4>(head, out, out_stride, scratch);
+        attend_head::<crate::lanes::Best, 4>(head, out, scratch);
     }
 }
 
 /// A context is the same in however large a group its query is.
 #[inline(always)]
-fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
@@ -94,11 +106,11 @@ fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], ou
     }
     let mut first = 0;
     while first < head.asking {
-        let out = &mut out[first * out_stride..];
+        let out = &mut out[first * size..];
         first += if head.asking - first >= GROUP {
-            some::<L, GROUP>(head, first, columns, values, scores, out, out_stride)
+            some::<L, GROUP>(head, first, columns, values, scores, out)
         } else {
-            some::<L, 1>(head, first, columns, values, scores, out, out_stride)
+            some::<L, 1>(head, first, columns, values, scores, out)
         };
     }
 }
@@ -112,7 +124,6 @@ fn some<L: Lanes, const ROWS: usize>(
     values: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
-    out_stride: usize,
 ) -> usize {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
@@ -125,10 +136,10 @@ fn some<L: Lanes, const ROWS: usize>(
     let mut from = 0;
     while from < width {
         if width - from >= 2 * LANES {
-            mix::<L, ROWS, 2>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 2>(scores, keys, &values[from..], width, tokens, size, from, out);
             from += 2 * LANES;
         } else {
-            mix::<L, ROWS, 1>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 1>(scores, keys, &values[from..], width, tokens, size, from, out);
             from += LANES;
         }
     }
@@ -212,7 +223,6 @@ fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
     size: usize,
     from: usize,
     out: &mut [f32],
-    stride: usize,
 ) {
     let weights: [&[f32]; ROWS] = std::array::from_fn(|row| &weights[row * keys..][..tokens]);
     let mut sums = [[L::splat(0.0); REGISTERS]; ROWS];
@@ -231,7 +241,7 @@ fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
         for (register, sums) in sums.into_iter().enumerate() {
             let from = from + register * LANES;
             let count = LANES.min(size - from);
-            out[row * stride + from..][..count].copy_from_slice(&values(sums)[..count]);
+            out[row * size + from..][..count].copy_from_slice(&values(sums)[..count]);
         }
     }
 }
@@ -291,13 +301,13 @@ mod tests {
                     bias: biased.then_some(ScoreBias { values: &bias, length, places: &places }),
                 };
                 let run = |isa| {
-                    let mut out = vec![0.0; asking * (size + 1)];
-                    attend(isa, head, &mut out, size + 1, &mut vec![7.0; scratch_size(tokens, size)]);
+                    let mut out = vec![0.0; asking * size];
+                    attend(isa, head, &mut out, &mut vec![7.0; scratch_size(tokens, size)]);
                     out
                 };
                 let out = run(Isa::Portable);
                 for (i, expected) in expected(head).into_iter().enumerate() {
-                    let found = f64::from(out[i / size * (size + 1) + i % size]);
+                    let found = f64::from(out[i]);
                     assert!((found - expected).abs() < 2e-5, "{tokens} {size} {biased}: {found} and not {expected}");
                 }
                 for isa in Isa::available() {
@@ -323,7 +333,7 @@ mod tests {
             bias: None,
         };
         let mut out = [0.0; 4];
-        attend(Isa::best(), head, &mut out, 4, &mut vec![0.0; scratch_size(3, 4)]);
+        attend(Isa::best(), head, &mut out, &mut vec![0.0; scratch_size(3, 4)]);
         assert_eq!(out, [32.0, 33.0, 34.0, 35.0]);
     }
 }

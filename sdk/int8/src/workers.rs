@@ -26,6 +26,25 @@ impl Workers for Alone {
     }
 }
 
+/// As many threads as tasks.
+#[cfg(test)]
+pub(super) struct Threads(pub usize);
+
+#[cfg(test)]
+impl Workers for Threads {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for number in 0..tasks {
+                scope.spawn(move || task(number));
+            }
+        });
+    }
+}
+
 /// Splits `0..whole` in pieces of about one size, a piece a worker, and calls `work` with the worker's number and its
 /// piece. Fewer than `least` are not split off.
 pub(super) fn split(workers: &dyn Workers, whole: usize, least: usize, work: &(dyn Fn(usize, Range<usize>) + Sync)) {

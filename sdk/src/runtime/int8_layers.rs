@@ -25,13 +25,10 @@ use ort::value::{
     DynTensorValueType, PrimitiveTensorElementType, Shape, SymbolicDimensions, TensorElementType, ValueRef, ValueType,
 };
 
-use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBiases, Scratch, Texts, Workers};
+use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBias, Scratch, Texts, Workers};
 
 use super::lock;
-use crate::int8::{DOMAIN, ENCODER_LAYER};
-
-/// Rows of texts that are computed together, so that memory does not grow with the batch.
-const ROWS: usize = 256;
+use crate::int8::{DOMAIN, ENCODER_LAYER, ROWS};
 
 /// Inputs before the constants.
 const CONSTANTS: usize = 3;
@@ -119,8 +116,9 @@ impl Operator for EncoderLayer {
             .collect::<ort::Result<Vec<Constant<'attr>>>>()?;
         let matrix = |first: usize, name: &str| matrix(&constants[first..], name).map_err(&wrong);
         let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
+        let attention_norm = norm(16)?;
         let layer = Layer {
-            hidden: norm(16)?.gain.len(),
+            hidden: attention_norm.gain.len(),
             heads: number("heads")?,
             activation,
             epsilon: epsilon.ok_or_else(|| wrong("no attribute epsilon".to_owned()))?,
@@ -128,7 +126,7 @@ impl Operator for EncoderLayer {
             attention_output: matrix(4, "attention_output")?,
             up: matrix(8, "up")?,
             down: matrix(12, "down")?,
-            attention_norm: norm(16)?,
+            attention_norm,
             output_norm: norm(18)?,
             first_only: number("first_only")? == 1,
         };
@@ -149,15 +147,11 @@ impl Operator for EncoderLayer {
         if shape.len() != 3 {
             return Err(ort::Error::new(format!("{ENCODER_LAYER} takes [batch, length, hidden], not {shape:?}")));
         }
-        let shape = match first_only {
-            1 => Shape::new([shape[0], 1, shape[2]]),
-            _ => shape,
+        let (shape, dimension_symbols) = match first_only {
+            1 => (Shape::new([shape[0], 1, shape[2]]), SymbolicDimensions::empty(3)),
+            _ => (shape, dimension_symbols),
         };
-        let symbols = match first_only {
-            1 => SymbolicDimensions::empty(3),
-            _ => dimension_symbols,
-        };
-        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols: symbols })
+        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols })
     }
 }
 
@@ -299,7 +293,7 @@ impl EncoderLayerKernel<'_> {
         }
         // A text without any token takes no part.
         let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
-        let about = Texts { rows: &some, bias: bias.map(|values| ScoreBiases { values, length, places: &places }) };
+        let about = Texts { rows: &some, bias: bias.map(|values| ScoreBias { values, length, places: &places }) };
         if !some.is_empty() {
             self.layer.run(self.isa, workers, about, rows, scratch);
         }

@@ -1,6 +1,7 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
 mod recipes;
+mod report;
 mod tables;
 mod training;
 
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::Arguments;
 use crate::command::repository;
 use crate::package::sizes;
+use report::REPORT_SCHEMA;
 use tables::{Library, cases_table, memory_table, overhead_table, results_table, speed_table, tasks_table};
 
 /// `--help`.
@@ -107,7 +109,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
-        "results" => Ok(results_table(&read_schema(&root.join(REPORT), &[2])?)),
+        "results" => Ok(results_table(&read_schema(&root.join(REPORT), REPORT_SCHEMA)?)),
         "recipes" => Ok(recipes::results_table(&recipes::reports(&root.join(RECIPES))?)),
         "ablations" => Ok(recipes::ablations(&recipes::reports(&root.join(RECIPES))?)),
         "speed" => speed_tables(&root.join(SPEED)),
@@ -149,15 +151,14 @@ fn replace_tables(page: &str, text: &str, table: impl Fn(&str) -> Result<String>
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    read_schema(path, &[1])
+    read_schema(path, 1)
 }
 
-fn read_schema<T: DeserializeOwned>(path: &Path, known: &[u32]) -> Result<T> {
+fn read_schema<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let schema: Schema = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    if !known.contains(&schema.schema) {
-        let known: Vec<String> = known.iter().map(u32::to_string).collect();
-        bail!("{}: schema {} is not known, only {}", path.display(), schema.schema, known.join(" and "));
+    if schema.schema != known {
+        bail!("{}: schema {} is not known, only {known}", path.display(), schema.schema);
     }
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }

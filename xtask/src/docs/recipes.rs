@@ -4,58 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
-/// What a report says that the tables need.
-#[derive(Deserialize)]
-pub(super) struct Report {
-    title: String,
-    date: String,
-    measure: String,
-    models: Vec<Model>,
-    seeds: Vec<Seed>,
-    comparison: Option<Comparison>,
-    #[serde(default)]
-    ablation: Vec<Ablation>,
-    #[serde(skip)]
-    folder: String,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    name: String,
-    score: Interval,
-    retention: Option<Interval>,
-    file_bytes: u64,
-    examples: usize,
-}
-
-#[derive(Deserialize)]
-struct Interval {
-    value: f64,
-    low: f64,
-    high: f64,
-}
-
-#[derive(Deserialize)]
-struct Seed {
-    student: f64,
-    control: f64,
-}
-
-#[derive(Deserialize)]
-struct Comparison {
-    gain: Interval,
-    p_value: f64,
-}
-
-#[derive(Deserialize)]
-struct Ablation {
-    name: String,
-    score: Interval,
-    difference: Interval,
-    p_value: f64,
-}
+use super::report::{REPORT_SCHEMA, Report};
 
 /// Every report of schema 2 below a folder, by folder.
 pub(super) fn reports(root: &Path) -> Result<Vec<Report>> {
@@ -72,7 +22,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Report>) -> Result<()> {
         if path.is_dir() {
             collect(root, &path, found)?;
         } else if path.ends_with("report.json") {
-            let mut report: Report = super::read_schema(&path, &[2])?;
+            let mut report: Report = super::read_schema(&path, REPORT_SCHEMA)?;
             report.folder = folder.strip_prefix(root).unwrap_or(folder).to_string_lossy().into_owned();
             found.push(report);
         }
@@ -80,6 +30,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Report>) -> Result<()> {
     Ok(())
 }
 
+/// In percent.
 fn percent(value: f64) -> String {
     format!("{:.1}", value * 100.0)
 }
@@ -108,7 +59,7 @@ pub(super) fn results_table(reports: &[Report]) -> String {
             "| [{}](../examples/recipes/{}) | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             report.title,
             report.folder,
-            report.measure.replace('_', " "),
+            report.measure(),
             report.models.first().map_or(0, |model| model.examples),
             score("teacher"),
             mean(report.seeds.iter().map(|seed| seed.control)),
@@ -146,7 +97,7 @@ pub(super) fn ablations(reports: &[Report]) -> String {
             report.folder,
             report.seeds.len(),
             mean(report.seeds.iter().map(|seed| seed.student)),
-            report.measure.replace('_', " ")
+            report.measure()
         );
         for row in &report.ablation {
             text += &format!(
@@ -168,14 +119,20 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
+        let model = |name: &str, [value, low, high]: [f64; 3], file_bytes: u64| {
+            serde_json::json!({
+                "name": name, "score": {"value": value, "low": low, "high": high}, "file_bytes": file_bytes,
+                "examples": 300, "parameters": 1, "latency_p50_ms": 1.0,
+            })
+        };
+        let mut student = model("student fp32", [0.91, 0.9, 0.92], 1);
+        student["retention"] = serde_json::json!({"value": 0.989, "low": 0.98, "high": 0.999});
         let json = serde_json::json!({
-            "title": "banking", "date": "2026-11-26", "measure": "accuracy",
+            "title": "banking", "date": "2026-11-26", "measure": "accuracy", "commit": "c",
+            "machine": {"cpu": "x", "cores": 2, "os": "o"}, "versions": {"limbeck": "1"},
             "models": [
-                {"name": "teacher", "score": {"value": 0.92, "low": 0.91, "high": 0.93}, "file_bytes": 1, "examples": 300},
-                {"name": "student fp32", "score": {"value": 0.91, "low": 0.9, "high": 0.92}, "file_bytes": 1, "examples": 300,
-                 "retention": {"value": 0.989, "low": 0.98, "high": 0.999}},
-                {"name": "student int8", "score": {"value": 0.909, "low": 0.9, "high": 0.92}, "file_bytes": 15_000_000,
-                 "examples": 300}
+                model("teacher", [0.92, 0.91, 0.93], 1), student,
+                model("student int8", [0.909, 0.9, 0.92], 15_000_000)
             ],
             "seeds": [{"seed": 1, "student": 0.90, "control": 0.88}, {"seed": 2, "student": 0.92, "control": 0.88}],
             "comparison": {"gain": {"value": 0.03, "low": 0.0, "high": 0.1}, "p_value": 0.01, "verdict": ""},

@@ -4,17 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-pub(super) struct Report {
-    measure: String,
-    date: String,
-    commit: String,
-    machine: Machine,
-    versions: Versions,
-    models: Vec<Model>,
-    seeds: Vec<Seed>,
-    comparison: Option<Comparison>,
-}
+use super::report::{Interval, Report};
 
 #[derive(Deserialize)]
 pub(super) struct Machine {
@@ -24,37 +14,9 @@ pub(super) struct Machine {
 }
 
 #[derive(Deserialize)]
-struct Versions {
+pub(super) struct Versions {
     limbeck: String,
     onnxruntime: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    name: String,
-    score: Score,
-    retention: Option<Score>,
-    examples: usize,
-    parameters: u64,
-    file_bytes: u64,
-    latency_p50_ms: f64,
-    latency_tokens: Option<usize>,
-    peak_memory_mb: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Score {
-    value: f64,
-    low: f64,
-    high: f64,
-}
-
-#[derive(Deserialize)]
-struct Seed {}
-
-#[derive(Deserialize)]
-struct Comparison {
-    verdict: String,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +49,7 @@ fn circumstances(date: &str, commit: &str, machine: &Machine, versions: &Version
 }
 
 pub(super) fn results_table(report: &Report) -> String {
-    let measure = report.measure.replace('_', " ").replace("f1", "F1");
+    let measure = report.measure();
     let with_retention = report.models.iter().any(|model| model.retention.is_some());
     let (name, line) = if with_retention { (" retention |", "---|") } else { ("", "") };
     let mut text = format!(
@@ -95,7 +57,7 @@ pub(super) fn results_table(report: &Report) -> String {
          |---|---|---|{line}---|---|---|---|\n",
     );
     for model in &report.models {
-        let Score { value, low, high } = model.score;
+        let Interval { value, low, high } = model.score;
         let retention = match &model.retention {
             Some(kept) => format!(" {:.1}% |", kept.value * 100.0),
             None if with_retention => " - |".to_owned(),

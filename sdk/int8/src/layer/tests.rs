@@ -1,22 +1,6 @@
 use super::*;
 use crate::matrix::{PackedWeights, pack};
-use crate::workers::Alone;
-
-struct Threads(usize);
-
-impl Workers for Threads {
-    fn count(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        std::thread::scope(|scope| {
-            for number in 0..tasks {
-                scope.spawn(move || task(number));
-            }
-        });
-    }
-}
+use crate::workers::{Alone, Threads};
 
 fn value(i: usize) -> f32 {
     ((i * 7919 + i / 11 * 17 + 29) % 2003) as f32 / 1001.0 - 1.0

@@ -166,23 +166,7 @@ mod tests {
     use super::*;
     use crate::matrix::{PackedWeights, pack};
     use crate::rows::quantize;
-    use crate::workers::Alone;
-
-    pub(super) struct Threads(pub usize);
-
-    impl Workers for Threads {
-        fn count(&self) -> usize {
-            self.0
-        }
-
-        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-            std::thread::scope(|scope| {
-                for number in 0..tasks {
-                    scope.spawn(move || task(number));
-                }
-            });
-        }
-    }
+    use crate::workers::{Alone, Threads};
 
     fn value(i: usize) -> f32 {
         ((i * 7919 + i / 13 * 31 + 5) % 2003) as f32 / 1001.0 - 1.0
