@@ -1,6 +1,7 @@
 //! `limbeck distill` for every task, with every published method, several teachers and seeds.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -281,4 +282,48 @@ fn a_layer_map_is_searched_on_dev() {
     let log = std::fs::read_to_string(world.out("train.log")).unwrap();
     let tried: Vec<&str> = log.lines().filter(|line| line.contains("layer map")).collect();
     assert!(tried.len() == 2 && tried[0].contains("uniform: dev") && tried[1].contains("first: dev"), "{log}");
+}
+
+#[test]
+fn a_shape_is_found_for_a_time() {
+    let world = World::new();
+    std::fs::write(world.data("texts.csv"), texts()).unwrap();
+    // What the recipe says of the shape does not count.
+    let made = recipe("texts.csv", "", "", "layers = 2", "");
+    let report = distil(&world, &made, &["--latency", "1000ms"]);
+    let search = &report["search"];
+    let shapes = search["shapes"].as_array().unwrap();
+    let named = |shape: &Value| (shape["layers"].as_u64().unwrap(), shape["hidden_size"].as_u64().unwrap());
+    // Not the teacher's own shape; of the others the largest, which all are fast enough, are tried.
+    assert_eq!(shapes.len(), 9, "{search}");
+    let tried: Vec<_> = shapes.iter().filter(|shape| !shape["trial_dev"].is_null()).map(named).collect();
+    assert_eq!(tried, [(1, 32), (2, 24)], "{search}");
+    let chosen: Vec<&Value> = shapes.iter().filter(|shape| shape["chosen"] == true).collect();
+    let best = shapes.iter().filter_map(|shape| shape["trial_dev"].as_f64()).fold(f64::MIN, f64::max);
+    assert!(chosen.len() == 1 && chosen[0]["trial_dev"].as_f64() == Some(best), "{search}");
+    assert!(search["finished_ms"].as_f64().unwrap() > 0.0);
+    let (layers, _) = named(chosen[0]);
+    let written = std::fs::read_to_string(world.out("recipe.toml")).unwrap();
+    assert!(written.contains(&format!("layers = {layers}\n")), "{written}");
+    // The recipe that was written has the shape in it: the same students, without a search.
+    std::fs::write(world.recipe(), &written).unwrap();
+    let output = world.distill(&[]).output().unwrap();
+    let text = stderr(&output);
+    assert!(output.status.success() && text.contains("student: done before") && !text.contains("Search"), "{text}");
+    // Nothing is fast enough: the fastest is named, and its time was kept.
+    let output = world.distill(&["--latency", "1us"]).output().unwrap();
+    let text = stderr(&output);
+    assert!(!output.status.success() && text.contains("no student is fast enough for 0.001 ms"), "{text}");
+    assert!(text.contains("Give a larger --latency"), "{text}");
+}
+
+#[test]
+fn automatic_recipes_want_their_files_and_a_time() {
+    let world = World::new();
+    std::fs::write(world.data("train.csv"), texts()).unwrap();
+    let auto = |more: &[&str]| stderr(&world.distill_by(Path::new("auto"), more).output().unwrap());
+    assert!(auto(&[]).contains("give --latency, as --latency 3ms"));
+    assert!(auto(&["--latency", "3ms"]).contains("there is no dev file"));
+    assert!(auto(&["--latency", "soon"]).contains("a time above 0"));
+    assert!(auto(&["--cores", "2"]).contains("--latency"));
 }

@@ -1,6 +1,6 @@
 //! A teacher, data and recipe in a temporary folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use limbeck_export::arch::{Head, ModelConfig, Params, parameter_layout};
@@ -51,8 +51,12 @@ impl World {
     }
 
     pub fn distill(&self, more: &[&str]) -> Command {
+        self.distill_by(&self.recipe(), more)
+    }
+
+    pub fn distill_by(&self, recipe: &Path, more: &[&str]) -> Command {
         let mut command = self.limbeck(&["distill", "--device", "cpu"]);
-        command.arg("--recipe").arg(self.recipe()).arg("--teacher").arg(self.teacher());
+        command.arg("--recipe").arg(recipe).arg("--teacher").arg(self.teacher());
         command.arg("--data").arg(self.folder.path()).arg("--out").arg(self.folder.path().join("out")).args(more);
         command
     }

@@ -189,7 +189,7 @@ fn time(
         });
         candidate.draft.write(&candidate.file)?;
     }
-    let text = median_text(&run.data.split.test);
+    let text = text_of_quantile(&run.data.split.test, 0.5);
     let mut timings: Vec<Vec<BenchResult>> = candidates.iter().map(|_| Vec::new()).collect();
     let mut by_length = Vec::new();
     let most = run.recipe.max_tokens;
@@ -270,15 +270,16 @@ fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result
     Ok(report)
 }
 
-/// The test text of median length in bytes: what an app's call looks like.
-fn median_text(rows: &Rows) -> &str {
+/// The text whose length in bytes is that quantile of all: what an app's call looks like.
+pub(super) fn text_of_quantile(rows: &Rows, quantile: f64) -> &str {
     let mut texts: Vec<&str> = match rows {
         Rows::Texts(rows) => rows.iter().map(|row| row.pair.as_deref().unwrap_or(&row.text)).collect(),
         Rows::Tagged(rows) => rows.iter().map(|row| row.text.as_str()).collect(),
         Rows::Questions(rows) => rows.iter().map(|Question { context, .. }| context.as_str()).collect(),
     };
     texts.sort_by_key(|t| (t.len(), *t));
-    texts.get(texts.len() / 2).copied().unwrap_or_default()
+    let place = (texts.len() as f64 * quantile) as usize;
+    texts.get(place.min(texts.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -295,7 +296,7 @@ pub fn measure_in_fresh_process(bundle: &Path, text: &str, runtime: Option<&Path
     in_fresh_process(bundle, &["--runs", "200", "--warm-up", "30", "--text", text], runtime)
 }
 
-fn in_fresh_process(bundle: &Path, options: &[&str], runtime: Option<&Path>) -> Result<BenchResult> {
+pub(super) fn in_fresh_process(bundle: &Path, options: &[&str], runtime: Option<&Path>) -> Result<BenchResult> {
     let program = std::env::current_exe().context("cannot find the limbeck program itself")?;
     let mut command = Command::new(program);
     command.arg("bench").arg(bundle).arg("--json").args(options);

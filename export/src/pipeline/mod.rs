@@ -6,6 +6,7 @@ mod lesson;
 mod lessons;
 mod masked;
 mod run;
+mod search;
 #[doc(hidden)]
 pub mod speed;
 mod student;
@@ -28,7 +29,7 @@ use crate::{checkpoint, files, measure, pack};
 
 use bundles::Models;
 use run::{Run, Trained};
-use student::{Origin, Variant};
+use student::{Ancestor, Origin, Variant};
 use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
@@ -36,6 +37,7 @@ pub use data::{PreparedData, prepare};
 pub(crate) use data::{read_corpus, read_file};
 pub(crate) use lesson::Needs;
 pub(crate) use lessons::answer_weights;
+pub use search::LatencyBudget;
 pub(crate) use teacher::{MARGIN, above_chance, made_for};
 
 /// What `limbeck distill` is told besides the recipe.
@@ -62,6 +64,8 @@ pub struct DistillOptions {
     pub checkpoint_every: Duration,
     /// Train the recipe without each of its parts too.
     pub ablate: bool,
+    /// Search the student's shape for this time, in place of the recipe's.
+    pub latency: Option<LatencyBudget>,
     /// Source revision to be named in the report.
     pub commit: Option<String>,
 }
@@ -111,14 +115,13 @@ pub fn distill_together(
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
-    if leads {
-        files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
-    }
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
     let sources = augmentation(options)?;
     let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
     let run = Run { recipe, options, data: &data, sets: &sets, reporter, group };
-    fits(&run, first)?;
+    if options.latency.is_none() {
+        fits(&run, first)?;
+    }
     lost_tokens(&run, first)?;
 
     let only_answers = recipe.teacher.source == TeacherSource::Answers;
@@ -138,11 +141,21 @@ pub fn distill_together(
     if let Some(folder) = &options.student {
         origin_alone = Some(Teacher::untrained(&run, folder)?);
     }
-    let origin = match (&origin_alone, teachers.first()) {
-        (Some(own), _) => Origin::new(run, own, options.student.as_deref().unwrap_or(first), false)?,
-        (None, Some(teacher)) => Origin::new(run, teacher, first, true)?,
+    let ancestor = match (&origin_alone, teachers.first()) {
+        (Some(own), _) => {
+            Ancestor { model: own, folder: options.student.as_deref().unwrap_or(first), is_teacher: false }
+        }
+        (None, Some(teacher)) => Ancestor { model: teacher, folder: first, is_teacher: true },
         (None, None) => anyhow::bail!("there is neither a teacher nor a student to start from"),
     };
+    let found = options.latency.map(|budget| search::search(&run, budget, ancestor, &teachers)).transpose()?;
+    let (found, mut search) = found.unzip();
+    let recipe = found.as_ref().unwrap_or(recipe);
+    let run = Run { recipe, ..run };
+    if leads {
+        files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
+    let origin = Origin::new(run, ancestor)?;
 
     let all_seeds = |variant: &Variant| -> Result<Vec<Trained>> {
         recipe.seeds.iter().map(|&seed| origin.train(variant, &teachers, seed)).collect()
@@ -175,6 +188,9 @@ pub fn distill_together(
         teacher_sha256: &teacher_sha256,
     };
     let measured = bundles::build_and_measure(&run, &models)?;
+    if let Some(search) = &mut search {
+        search::time_finished(&run, search)?;
+    }
     let mut stages = Vec::new();
     for teacher in &teachers {
         stages.extend(teacher.outcome.clone().map(|outcome| StageReport {
@@ -211,6 +227,7 @@ pub fn distill_together(
         quantization: measured.quantization,
         stages,
         ablation: measured.ablation,
+        search,
         wall_seconds: started.elapsed().as_secs_f64(),
     };
     files::write_json(&options.out.join("report.json"), &report)?;

@@ -90,6 +90,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         runtime: None,
         checkpoint_every: Duration::MAX,
         ablate: false,
+        latency: None,
         commit: None,
     };
     let data = prepare(recipe, &setting.data)?;

@@ -18,12 +18,21 @@ use crate::recipe::{LossTerm, Recipe, StageRecipe, Start, TeacherSource, Texts};
 /// Training texts whose hidden states show which directions matter.
 const STATES_OF: usize = 1024;
 
-/// The encoder whose weights and tokenizer a student takes, and the shape it gets.
+/// The encoder whose weights and tokenizer a student takes.
+#[derive(Clone, Copy)]
+pub(super) struct Ancestor<'a> {
+    /// The first teacher, or one made of the folder that was named for the student.
+    pub model: &'a Teacher,
+    /// Where it came from.
+    pub folder: &'a Path,
+    /// Whether it is one of the run's teachers.
+    pub is_teacher: bool,
+}
+
+/// An ancestor and the shape that a student of it gets.
 pub(super) struct Origin<'a> {
     run: Run<'a>,
-    /// The first teacher, or one made of the folder that was named for the student.
     from: &'a Teacher,
-    /// Whether `from` is one of the run's teachers.
     is_teacher: bool,
     tokenizer: PathBuf,
     pub config: ModelConfig,
@@ -92,8 +101,9 @@ impl Variant {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn new(run: Run<'a>, from: &'a Teacher, folder: &Path, is_teacher: bool) -> Result<Self> {
+    pub(super) fn new(run: Run<'a>, ancestor: Ancestor<'a>) -> Result<Self> {
         let recipe = run.recipe;
+        let Ancestor { model: from, folder, is_teacher } = ancestor;
         ensure!(
             is_teacher || recipe.student.start != Start::Teacher,
             "student.start = \"teacher\" takes the teacher's layers, and the student is to be made from {}; use \

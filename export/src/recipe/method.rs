@@ -33,6 +33,9 @@ pub enum Method {
     Minilmv2,
     /// Progressive stages (Mukherjee 2021): embeddings and the last layer, then the head's answers, then with labels.
     Xtremedistil,
+    /// What did best on our own recipes: attention scores and hidden states of layers first, then soft targets and labels
+    /// alone. `limbeck distill --recipe auto` uses it.
+    LayersFirst,
     /// For a student whose layers share their weights: every depth learns its own teacher layer (attention scores and
     /// hidden states, as TinyBERT's), then soft targets. Hidden states beside the soft targets were tried and took back
     /// most of the gain: `examples/recipes/albert-shared`.
@@ -78,6 +81,8 @@ impl Method {
             projection: Projection::Separate,
             padding: Padding::Excluded,
         };
+        let scores_and_states =
+            || vec![LossTerm::AttentionScores { weight: constant(1.0), padding: Padding::Excluded }, hidden()];
         let general =
             |losses| StageRecipe { on: Texts::Corpus, from: TeacherState::Pretrained, ..stage("general", losses) };
         match self {
@@ -144,13 +149,12 @@ impl Method {
                 stage("answers", vec![soft_targets(1.0, 1.0)]),
                 prediction(vec![soft_targets(1.0, 1.0), labels(1.0)]),
             ],
-            Method::AlbertShared => vec![
-                stage(
-                    "depths",
-                    vec![LossTerm::AttentionScores { weight: constant(1.0), padding: Padding::Excluded }, hidden()],
-                ),
-                stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0)]),
-            ],
+            Method::LayersFirst => {
+                vec![stage("layers", scores_and_states()), prediction(vec![soft_targets(5.0, 2.0), labels(2.0)])]
+            }
+            Method::AlbertShared => {
+                vec![stage("depths", scores_and_states()), stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0)])]
+            }
         }
     }
 }

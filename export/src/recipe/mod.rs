@@ -9,6 +9,7 @@ use crate::data::{AugmentOptions, CorpusFilter, Fractions, Goal, LabelKind, Sche
 use crate::pack::TaskName;
 use crate::train::TrainOptions;
 
+mod auto;
 mod method;
 mod stage;
 mod student;
@@ -72,7 +73,7 @@ pub struct Recipe {
 }
 
 /// Where the data lies: either `files` that are split, or one file a set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Files to be split by `split`, relative to the data folder.
@@ -328,6 +329,7 @@ mod tests {
             Method::Minilm,
             Method::Minilmv2,
             Method::Xtremedistil,
+            Method::LayersFirst,
             Method::AlbertShared,
         ] {
             for stage in method.stages(&recipe.student.train) {

@@ -3,6 +3,7 @@
 mod classes;
 mod element;
 mod models;
+mod search;
 mod training;
 
 use anyhow::Result;
@@ -29,6 +30,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         models::seeds(report),
         models::trade_off(report),
         models::latency(report),
+        search::search(report),
         training::training(report),
         training::ablation(report),
         classes::classes(report),

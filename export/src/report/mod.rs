@@ -3,6 +3,7 @@
 mod html;
 mod plot;
 mod require;
+mod search;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::train::Outcome;
 
 pub use html::html;
 pub use require::Requirement;
+pub use search::{SearchReport, ShapeReport};
 
 /// Everything that was measured, schema 2. Scores are shares from 0 to 1; each is of the test set, through the sdk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +61,9 @@ pub struct Report {
     /// Students that lack something, `limbeck distill --ablate`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ablation: Vec<AblationReport>,
+    /// How the student's shape was found, `limbeck distill --latency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
     /// Of the whole command, this time.
     pub wall_seconds: f64,
 }

@@ -3,7 +3,7 @@
 mod chart;
 
 use super::words::{fixed, is_correlation, measure_name, percent, points, points_interval, score, score_interval};
-use super::{ModelReport, Report, StageReport};
+use super::{ModelReport, Report, SearchReport, ShapeReport, StageReport};
 use crate::measure::Interval;
 use crate::train::{EpochRecord, Outcome};
 pub(super) use chart::colour;
@@ -148,4 +148,46 @@ pub(super) fn ablation(report: &Report, rows: &[(&str, Interval)]) -> Option<Str
     let x = format!("test {} against the recipe, points", measure_name(&report.measure));
     let series = vec![Series { colour: 0, points: points.collect(), dashed: false }];
     Chart { x, zero: true, rows: shown, series, ..Chart::default() }.svg()
+}
+
+/// The widths of a search, from the widest: the colours of its drawings.
+pub(super) fn search_widths(search: &SearchReport) -> Vec<usize> {
+    let widths: std::collections::BTreeSet<usize> = search.shapes.iter().map(|shape| shape.hidden_size).collect();
+    widths.into_iter().rev().collect()
+}
+
+/// A series for each width.
+fn by_width(search: &SearchReport, point: impl Fn(&ShapeReport) -> Option<Point>) -> Vec<Series> {
+    let of = |(colour, width): (usize, usize)| {
+        let shapes = search.shapes.iter().filter(|shape| shape.hidden_size == width);
+        Series { colour, points: shapes.filter_map(&point).collect(), dashed: false }
+    };
+    search_widths(search).into_iter().enumerate().map(of).collect()
+}
+
+/// Latency of each shape by depth, a line a width, with the budget dashed.
+pub(super) fn search_latency(search: &SearchReport) -> Option<String> {
+    let mut series = by_width(search, |shape| {
+        let hint = format!("{}: {}", shape.name(), fixed(shape.p50_ms, 2, " ms"));
+        Some(Point { x: shape.layers as f64, y: shape.p50_ms, interval: None, hint })
+    });
+    let depths = search.shapes.iter().map(|shape| shape.layers as f64);
+    let ends = [depths.clone().reduce(f64::min)?, depths.reduce(f64::max)?];
+    let hint = format!("budget: {}", fixed(search.budget_ms, 2, " ms"));
+    let budget = ends.map(|x| Point { x, y: search.budget_ms, interval: None, hint: hint.clone() });
+    series.push(Series { colour: series.len(), points: budget.into(), dashed: true });
+    let (x, y) = ("layers".to_owned(), "p50 latency, ms".to_owned());
+    Chart { x, y, joined: true, series, ..Chart::default() }.svg()
+}
+
+/// What trials reached on dev by latency: what more time buys.
+pub(super) fn search_trials(report: &Report, search: &SearchReport) -> Option<String> {
+    let measure = &report.measure;
+    let series = by_width(search, |shape| {
+        let dev = shape.trial_dev?;
+        let hint = format!("{}: {} in {}", shape.name(), score(measure, dev), fixed(shape.p50_ms, 2, " ms"));
+        Some(Point { x: shape.p50_ms, y: shown(measure, dev), interval: None, hint })
+    });
+    let (x, y) = ("p50 latency, ms".to_owned(), score_title("dev", measure));
+    Chart { x, y, series, ..Chart::default() }.svg()
 }

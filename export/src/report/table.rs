@@ -45,7 +45,8 @@ fn owned(cells: &[&str]) -> Vec<String> {
 }
 
 impl Report {
-    /// The tables that end `limbeck distill`: models; seeds, if there are several; ablations, if there are any.
+    /// The tables that end `limbeck distill`: models; seeds, if there are several; ablations and the search for a shape, if
+    /// there were any.
     pub fn table(&self) -> String {
         let measure = &self.measure;
         let test = format!("test {}", measure_name(measure));
@@ -81,6 +82,10 @@ impl Report {
             }
             text.push('\n');
             text += &aligned(&rows);
+        }
+        if let Some(search) = &self.search {
+            text += &format!("\n{}\n", search.in_words());
+            text += &aligned(&search.rows(measure));
         }
         text
     }

@@ -93,6 +93,7 @@ pub(super) fn report(task: &str, measure: &str) -> Report {
             stage("student, prediction", true, &[0.85, 0.88, 0.89]),
         ],
         ablation: vec![],
+        search: None,
         wall_seconds: 360.0,
     }
 }
@@ -131,6 +132,26 @@ fn with_seeds_and_ablation() -> Report {
         row("without prediction, soft-targets", 0.004),
         row("from new weights", -0.12),
     ];
+    report
+}
+
+fn with_search() -> Report {
+    let mut report = report("text-classification", "accuracy");
+    let shape = |layers, hidden_size, p50_ms, trial_dev| ShapeReport {
+        layers,
+        hidden_size,
+        parameters: 17_000_000,
+        p50_ms,
+        trial_dev,
+        chosen: trial_dev == Some(0.88),
+    };
+    let shapes = vec![
+        shape(1, 384, 0.6, None),
+        shape(2, 384, 1.1, Some(0.88)),
+        shape(3, 384, 1.6, None),
+        shape(3, 240, 1.2, Some(0.85)),
+    ];
+    report.search = Some(SearchReport { budget_ms: 1.25, threads: 1, tokens: 24, finished_ms: Some(1.3), shapes });
     report
 }
 
@@ -410,4 +431,26 @@ fn verdicts_say_who_is_better_and_whether_that_is_chance() {
     assert!(verdict(-0.02, 0.01, 1).contains("does NOT beat its control: it is 2.0 points behind, more than chance"));
     assert!(verdict(0.0, 1.0, 1).contains("equally good"));
     assert!(verdict(f64::NAN, 1.0, 2).contains("cannot be compared, mean of 2 seeds"));
+}
+
+#[test]
+fn a_search_says_what_was_timed_tried_and_chosen() {
+    let report = with_search();
+    let text = page(&report);
+    has(&text, &["<h2>Search for the shape</h2>", "at most 1.25 ms on 1 thread, for a text of 24 tokens"]);
+    has(&text, &["384 wide", "240 wide", "3x240: 85.0% in 1.20 ms", "budget: 1.25 ms"]);
+    // The finished bundle is measured too, whatever the search had found.
+    has(&text, &["takes 1.30 ms, OUTSIDE the budget"]);
+    assert_eq!(drawings(&text), drawings(&page(&self::report("text-classification", "accuracy"))) + 2);
+    let table = report.table();
+    let names: Vec<&str> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("shape"))
+        .skip(1)
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(names, ["3x240", "2x384", "3x384", "1x384"], "{table}");
+    assert!(table.contains("88.0%  chosen") && table.contains("3x384      1.60 ms      no"), "{table}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["search"]["shapes"][1]["chosen"], true);
 }
