@@ -1,5 +1,6 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
+mod peers;
 mod tables;
 mod training;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Arguments;
+use crate::bench::peers::Results as Peers;
 use crate::command::repository;
 use crate::package::sizes;
 use tables::{Library, cases_table, memory_table, overhead_table, results_table, speed_table, tasks_table};
@@ -25,9 +27,11 @@ docs/training-speed.md anew. A table stands between the lines
 NAME is
   results     from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart` leaves in
               out/quickstart
-  speed       from sdk/benches/results/*.json but library.json
+  speed       from sdk/benches/results/*.json but library.json and peers.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
+  peers, peers-times, peers-opening
+              from sdk/benches/results/peers.json, which `cargo xtask bench peers --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
@@ -95,6 +99,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let path = root.join(page);
     let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
+    let peers = || read::<Peers>(&root.join(crate::bench::peers::RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
         // A report of schema 1 stands there until the recipe is run again.
@@ -104,6 +109,9 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "parts" => Ok(cases_table(&library()?, false)),
         "overhead" => Ok(overhead_table(&library()?)),
         "memory" => Ok(memory_table(&library()?)),
+        "peers" => peers::ratios_table(&peers()?),
+        "peers-times" => peers::times_table(&peers()?),
+        "peers-opening" => Ok(peers::opening_table(&peers()?)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
@@ -160,7 +168,8 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
-        path.extension().is_some_and(|extension| extension == "json") && !path.ends_with("library.json")
+        path.extension().is_some_and(|extension| extension == "json")
+            && !["library.json", "peers.json"].iter().any(|other| path.ends_with(other))
     });
     files.sort();
     if files.is_empty() {
