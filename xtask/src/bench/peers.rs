@@ -40,6 +40,16 @@ enum Program {
     Python,
 }
 
+impl Program {
+    /// What it is built with.
+    fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Rust(feature) => Some(feature),
+            Self::Python => None,
+        }
+    }
+}
+
 /// What it opens.
 #[derive(Clone, Copy, Debug)]
 enum Model {

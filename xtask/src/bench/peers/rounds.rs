@@ -1,6 +1,5 @@
 //! Peers in turns.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -24,28 +23,17 @@ const LONG_MS: f64 = 200.0;
 /// A peer ends, or does not compute the same.
 pub(super) fn measure(prepared: &Prepared, chosen: &[&'static Peer], plan: &Plan, results: &mut Results) -> Result<()> {
     let mut opened: Vec<Vec<Opened>> = chosen.iter().map(|_| Vec::new()).collect();
-    for (number, &threads) in plan.threads.iter().enumerate() {
-        let openings = if number == 0 { plan.openings } else { 1 };
-        let mut children: BTreeMap<usize, Child> = BTreeMap::new();
-        for round in 0..openings {
-            for place in order(chosen.len(), round) {
-                let peer = chosen[place];
-                let mut child = Child::start(peer.name, prepared.command(peer, threads))?;
-                let found = child.open(&texts(1, FIRST), FIRST)?;
-                if let Some(versions) = found.versions.as_object() {
-                    let names = versions.iter().filter_map(|(name, of)| Some((name.clone(), of.as_str()?.to_owned())));
-                    results.versions.extend(names);
-                }
-                if number == 0 {
-                    opened[place].push(found);
-                }
-                // Only those of the last round stay.
-                if round + 1 == openings {
-                    children.insert(place, child);
-                }
-            }
+    for round in 0..plan.openings {
+        for place in order(chosen.len(), round) {
+            let (_, found) = start(prepared, chosen[place], 1)?;
+            let versions = found.versions.as_object().into_iter().flatten();
+            results.versions.extend(versions.filter_map(|(name, of)| Some((name.clone(), of.as_str()?.to_owned()))));
+            opened[place].push(found);
         }
-        let mut children: Vec<Child> = children.into_values().collect();
+    }
+    for &threads in &plan.threads {
+        let children = chosen.iter().map(|peer| Ok(start(prepared, peer, threads)?.0));
+        let mut children: Vec<Child> = children.collect::<Result<_>>()?;
         for &batch in &plan.batches {
             for &tokens in &plan.lengths {
                 let case = case(chosen, &mut children, plan, threads, batch, tokens)?;
@@ -68,6 +56,13 @@ pub(super) fn measure(prepared: &Prepared, chosen: &[&'static Peer], plan: &Plan
         })
         .collect::<Result<_>>()?;
     Ok(())
+}
+
+/// A new process with its model opened.
+fn start(prepared: &Prepared, peer: &Peer, threads: usize) -> Result<(Child, Opened)> {
+    let mut child = Child::start(peer.name, prepared.command(peer, threads))?;
+    let opened = child.open(&texts(1, FIRST), FIRST)?;
+    Ok((child, opened))
 }
 
 /// Who comes when: each round begins with another, so that none always follows the same.
