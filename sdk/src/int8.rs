@@ -13,6 +13,9 @@ pub const DOMAIN: &str = "ai.limbeck";
 pub const VERSION: u32 = 1;
 /// The operator that is a whole encoder layer.
 pub const ENCODER_LAYER: &str = "EncoderLayer";
+/// Rows of texts that a layer computes together, where a text is no longer than that: memory does not grow with the
+/// batch.
+pub(crate) const ROWS: usize = 256;
 
 #[cfg(feature = "int8-kernel")]
 pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights};
@@ -24,6 +27,11 @@ pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights};
 #[cfg(feature = "int8-kernel")]
 pub fn pack(codes: &[i8], scales: &[f32]) -> crate::Result<PackedWeights> {
     limbeck_int8::pack(codes, scales).map_err(|what| crate::Error::InvalidArgument(what.0))
+}
+
+/// Whether a model has encoder layers of this kind.
+pub(crate) fn has_layers(manifest: &Manifest) -> bool {
+    manifest.operators.iter().any(|operator| operator.split_once(':') == Some((DOMAIN, ENCODER_LAYER)))
 }
 
 /// Whether this library computes the operators that a bundle asks for.

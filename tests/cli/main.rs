@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod distill;
 mod general;
+mod quantize;
 mod tasks;
 mod trust;
 mod world;
@@ -62,7 +63,7 @@ fn a_teacher_becomes_a_measured_bundle_that_runs() {
     let json = world.json(&["eval", bundle, world.data("all.csv").to_str().unwrap(), "--json"]);
     assert!(json["metrics"]["accuracy"].as_f64().unwrap() > 0.9);
     let json = world.json(&["inspect", bundle, "--json"]);
-    assert_eq!(json["manifest"]["batching"], "single");
+    assert_eq!(json["manifest"]["batching"], "padded");
     assert_eq!(json["manifest"]["quality"]["split"], "test");
     let json = world.json(&["verify", bundle, "--json"]);
     assert_eq!((json["ok"].as_bool(), json["ran"].as_bool()), (Some(true), Some(true)));

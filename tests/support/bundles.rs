@@ -3,7 +3,7 @@
 use limbeck::bundle::Calibration;
 use limbeck_export::arch::{Capture, Head, Model, ModelConfig, Params};
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
-use limbeck_export::graph::WeightMode;
+use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use serde_json::json;
 use tch::Tensor;
@@ -87,6 +87,8 @@ pub struct Recipe {
     pub max_tokens: usize,
     /// Storage of weights.
     pub weights: WeightMode,
+    /// What stays fp32 beside layers of int8.
+    pub keep_float: KeepFloat,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Changes the architecture.
@@ -103,6 +105,7 @@ impl Recipe {
             task: None,
             max_tokens: 40,
             weights: WeightMode::Float,
+            keep_float: KeepFloat::default(),
             calibration: None,
             config: |config| config,
         }
@@ -135,6 +138,7 @@ impl Recipe {
             task: self.task,
             max_tokens: Some(self.max_tokens),
             weights: self.weights,
+            keep_float: self.keep_float.clone(),
             calibration: self.calibration.clone(),
             ..PackOptions::default()
         };
@@ -186,6 +190,28 @@ impl Made {
         let tokens = self.tokenizer.encode(text, true).expect("tokens");
         self.logits(tokens.get_ids(), tokens.get_type_ids())
     }
+}
+
+/// A bundle with its manifest or its other sections changed, its hashes right, opened.
+///
+/// # Errors
+/// What the library says of it.
+pub fn open_changed(
+    bundle: &[u8],
+    manifest: impl FnOnce(&mut limbeck::Manifest),
+    change: impl Fn(&str, &mut Vec<u8>),
+) -> limbeck::Result<limbeck::Model> {
+    let bundle = limbeck::Bundle::from_bytes(bundle.to_vec()).expect("a bundle");
+    let mut changed = bundle.manifest().clone();
+    manifest(&mut changed);
+    let sections = bundle.sections().iter().filter(|section| section.name != "manifest.json");
+    let writer = sections.fold(limbeck::BundleWriter::new(changed), |writer, section| {
+        let mut bytes = bundle.section(&section.name).expect("a section").into_owned();
+        change(&section.name, &mut bytes);
+        writer.section(section.kind.clone(), section.name.clone(), bytes)
+    });
+    let bytes = writer.to_bytes().expect("a bundle");
+    limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes)
 }
 
 /// The values of a tensor, row by row.

@@ -4,7 +4,7 @@
 use limbeck::bundle::Batching;
 use limbeck::{ClassifyOptions, EmbedOptions, Overflow, TagOptions};
 use limbeck_export::arch::{Activation, Head, ModelConfig, Sharing};
-use limbeck_export::graph::WeightMode;
+use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_tests::bundles::{Made, Recipe, difference, values};
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
@@ -62,16 +62,90 @@ fn every_kind_of_layer_is_near_to_fp32() {
         assert_eq!(manifest.batching, Batching::Padded, "{name}");
         assert!(manifest.operators.contains(&"ai.limbeck:EncoderLayer".to_owned()), "{name}");
         assert_eq!(manifest.quantization.as_ref().unwrap().mode, "int8-by-token");
-        let (mut error, mut size) = (0.0, 0.0);
-        for text in HARD.iter().filter(|text| made.tokenizer.encode(**text, true).unwrap().len() <= 40) {
-            let expected = values(&made.logits_of(*text));
-            let found = logits(&model.classify(text).unwrap());
-            error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-            size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
-        }
         // Of the weights of these models, drawn wide, 8 bits lose about this much.
-        assert!(error.sqrt() < 0.03 * size.sqrt(), "{name}: {} of {}", error.sqrt(), size.sqrt());
+        let error = error(&made, &model);
+        assert!(error < 0.03, "{name}: {error}");
     }
+}
+
+/// How far a bundle's logits are from libtorch's in fp32, as part of their length.
+fn error(made: &Made, model: &limbeck::Model) -> f32 {
+    let (mut error, mut size) = (0.0, 0.0);
+    for text in HARD.iter().filter(|text| made.tokenizer.encode(**text, true).unwrap().len() <= 40) {
+        let expected = values(&made.logits_of(*text));
+        let found = logits(&model.classify(text).unwrap());
+        error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
+    }
+    (error / size).sqrt()
+}
+
+/// Two groups of two layers each.
+fn grouped(config: ModelConfig) -> ModelConfig {
+    ModelConfig { layers: 4, sharing: Sharing::Groups { groups: 2, inner: 1 }, ..of(config, "albert-base") }
+}
+
+/// Layers or the token table in fp32 beside int8: the first and the last ones, which are written in their own ways.
+#[test]
+fn parts_in_fp32_beside_int8_are_exact() {
+    let bert: Change = |config| config;
+    let cases: [(&str, Change, &[usize], bool); 8] = [
+        ("bert, first layer", bert, &[0], false),
+        ("bert, last layer", bert, &[2], false),
+        ("bert, table", bert, &[], true),
+        ("bert, all but one layer", bert, &[0, 2], true),
+        ("albert, first group", grouped, &[0, 1], false),
+        ("albert, last group", grouped, &[2, 3], false),
+        ("albert, table", grouped, &[], true),
+        ("mpnet, last layer", |config| of(config, "all-mpnet-base-v2"), &[2], false),
+    ];
+    let texts: Vec<String> = (0..40).map(|i| long(i * 7 % 37)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for (name, config, layers, table) in cases {
+        let make = |weights, layers: &[usize], table| {
+            let _turn = seeded(134);
+            let keep_float = KeepFloat { layers: layers.iter().copied().collect(), table };
+            Recipe { weights, keep_float, config, ..Recipe::classifier(&["a", "b", "c"]) }.make()
+        };
+        let made = make(WeightMode::Int8Layers, layers, table);
+        let model = made.open();
+        let manifest = model.bundle().manifest();
+        assert_eq!(manifest.quantization.as_ref().unwrap().mode, "int8-by-token-mixed", "{name}");
+        assert_eq!(manifest.batching, Batching::Padded, "{name}");
+        let uses = |operator: &str| manifest.operators.contains(&operator.to_owned());
+        assert!(uses("ai.limbeck:EncoderLayer"), "{name}: {:?}", manifest.operators);
+        assert_eq!(uses("com.microsoft:MultiHeadAttention"), !layers.is_empty(), "{name}: {:?}", manifest.operators);
+
+        let mixed = error(&made, &model);
+        let all = make(WeightMode::Int8Layers, &[], false);
+        let (int8, bytes) = (error(&all, &all.open()), all.bundle.len());
+        let fp32 = make(WeightMode::Float, &[], false).bundle.len();
+        assert!(mixed < 0.03 && mixed != int8 && mixed > 1e-6, "{name}: {mixed}, all int8 {int8}");
+        assert!(made.bundle.len() > bytes, "{name}: {} bytes of {bytes} to {fp32}", made.bundle.len());
+
+        let together = model.classify_batch(&texts, &ClassifyOptions::new()).unwrap();
+        for (text, together) in texts.iter().zip(together) {
+            let largest = difference(&logits(&model.classify(text).unwrap()), &logits(&together));
+            assert!(largest <= 1e-5, "{name}: {largest} at {text:?}");
+        }
+    }
+}
+
+/// What is kept fp32 costs nothing: with all but the table in fp32 the error is the table's, and so on; errors of all
+/// parts are about that of the whole.
+#[test]
+fn errors_of_parts_add_up() {
+    let of_part = |layers: &[usize], table| {
+        let _turn = seeded(135);
+        let keep_float = KeepFloat { layers: layers.iter().copied().collect(), table };
+        let recipe = Recipe { weights: WeightMode::Int8Layers, keep_float, ..Recipe::classifier(&["a", "b", "c"]) };
+        let made = recipe.make();
+        error(&made, &made.open()).powi(2)
+    };
+    let parts = [of_part(&[1, 2], true), of_part(&[0, 2], true), of_part(&[0, 1], true), of_part(&[0, 1, 2], false)];
+    let (sum, all) = (parts.iter().sum::<f32>(), of_part(&[], false));
+    assert!(parts.iter().all(|&part| part > 0.0 && part < all), "{parts:?} of {all}");
+    assert!((0.3..3.0).contains(&(sum / all)), "{parts:?}, together {sum}, all int8 {all}");
 }
 
 /// 105 texts, one by one and in batches of every order, with one thread and with two.

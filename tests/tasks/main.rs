@@ -4,6 +4,7 @@ mod answers;
 mod batches;
 mod classes;
 mod embeddings;
+mod hostile_layers;
 mod int8;
 mod masks;
 mod self_tests;

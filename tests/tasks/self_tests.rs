@@ -1,11 +1,11 @@
 //! The inputs that a bundle carries to test itself by.
 
-use limbeck::{Bundle, BundleWriter, Code};
+use limbeck::Code;
 use limbeck_export::arch::Head;
 use limbeck_export::graph::WeightMode;
 use limbeck_export::pack::TaskName;
-use limbeck_tests::bundles::Recipe;
-use limbeck_tests::{cache, seeded};
+use limbeck_tests::bundles::{Recipe, open_changed};
+use limbeck_tests::seeded;
 
 #[test]
 fn every_task_passes_its_own() {
@@ -34,17 +34,7 @@ fn every_task_passes_its_own() {
 fn other_weights_or_another_tokenizer_are_found_out() {
     let _turn = seeded(105);
     let made = Recipe { max_tokens: 80, ..Recipe::classifier(&["a", "b"]) }.make();
-    let bundle = Bundle::from_bytes(made.bundle.clone()).unwrap();
-    let open = |change: &dyn Fn(&str, &mut Vec<u8>)| {
-        let sections = bundle.sections().iter().filter(|section| section.name != "manifest.json");
-        let writer = sections.fold(BundleWriter::new(bundle.manifest().clone()), |writer, section| {
-            let mut bytes = bundle.section(&section.name).unwrap().into_owned();
-            change(&section.name, &mut bytes);
-            writer.section(section.kind.clone(), section.name.clone(), bytes)
-        });
-        let bytes = writer.to_bytes().unwrap();
-        limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes).unwrap()
-    };
+    let open = |change: &dyn Fn(&str, &mut Vec<u8>)| open_changed(&made.bundle, |_| {}, change).unwrap();
     open(&|_, _| {}).self_test().unwrap();
     let weights = open(&|name, bytes| {
         if name == "model.onnx.data" {

@@ -41,12 +41,17 @@ fn hash(bytes: &[u8]) -> &'static str {
     leak(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_boxed_str())
 }
 
+/// Of a fixed date: with the workspace's features zip stamps the time otherwise, and a hash holds for two seconds.
+fn timeless() -> zip::write::FileOptions {
+    zip::write::FileOptions::default().last_modified_time(zip::DateTime::default())
+}
+
 fn wheel(members: &[(&str, &str)]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.whl");
     let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
     for (name, content) in members {
-        writer.start_file(*name, zip::write::FileOptions::default()).unwrap();
+        writer.start_file(*name, timeless()).unwrap();
         writer.write_all(content.as_bytes()).unwrap();
     }
     writer.finish().unwrap();
@@ -229,7 +234,7 @@ fn halved(content: &'static str) -> (&'static Asset, [Vec<u8>; 2]) {
         let path = folder.path().join("x.whl");
         let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
         for (name, content) in [(name, part), ("other.py", b"import x")] {
-            writer.start_file(name, zip::write::FileOptions::default()).unwrap();
+            writer.start_file(name, timeless()).unwrap();
             writer.write_all(content).unwrap();
         }
         writer.finish().unwrap();

@@ -47,7 +47,7 @@ impl Identity {
             weights,
             task: self.task,
             calibration: self.calibration.as_deref().map(files::read_json).transpose()?,
-            provenance: None,
+            ..PackOptions::default()
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use rand::SeedableRng;
 
 use super::split::{split_by_text, split_examples};
 use super::{
@@ -47,6 +48,20 @@ impl Rows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// At most so many rows, drawn without replacement, the same each time: files are often sorted, or go round their
+    /// labels.
+    pub(crate) fn sample(&self, most: usize) -> Rows {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+        let mut places = rand::seq::index::sample(&mut rng, self.len(), most.min(self.len())).into_vec();
+        places.sort_unstable();
+        let places = places.into_iter();
+        match self {
+            Rows::Texts(rows) => Rows::Texts(places.map(|place| rows[place].clone()).collect()),
+            Rows::Tagged(rows) => Rows::Tagged(places.map(|place| rows[place].clone()).collect()),
+            Rows::Questions(rows) => Rows::Questions(places.map(|place| rows[place].clone()).collect()),
+        }
     }
 
     /// Takes about a `share` of the rows away for dev, the same on any machine. Rows about the same text stay together.
@@ -154,4 +169,28 @@ impl Rows {
 
 fn both<T>((first, second): (Vec<T>, Vec<T>), rows: fn(Vec<T>) -> Rows) -> (Rows, Rows) {
     (rows(first), rows(second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_of_different_rows_and_the_same_each_time() {
+        let row = |number: usize| Example {
+            text: number.to_string(),
+            label: ["a", "b"][number % 2].to_owned(),
+            pair: None,
+            source: String::new(),
+        };
+        let rows = Rows::Texts((0..512).map(row).collect());
+        let (sample, again) = (rows.sample(256), rows.sample(256));
+        assert_eq!(sample.keys(), again.keys());
+        assert_eq!(sample.keys().iter().collect::<HashSet<_>>().len(), 256);
+        let Rows::Texts(drawn) = &sample else { unreachable!() };
+        let of_a = drawn.iter().filter(|row| row.label == "a").count();
+        assert!((90..166).contains(&of_a), "{of_a} of a label that is every second row's");
+        assert_eq!(rows.sample(1000).len(), 512);
+        assert!(Rows::Texts(vec![]).sample(5).is_empty());
+    }
 }

@@ -9,6 +9,8 @@ use super::proto::{self, DataType, DimensionValue};
 
 /// `ai.onnx` operator set.
 pub const OPSET: i64 = 17;
+/// ONNX Runtime's own domain.
+const CONTRIB: &str = "com.microsoft";
 /// Name by which the graph refers to its weights (the bundle section of that name).
 pub const WEIGHTS_NAME: &str = "model.onnx.data";
 /// Weights start at multiples of this, so that a mapped file can be used in place.
@@ -47,8 +49,6 @@ pub struct GraphBuilder {
     graph: proto::Graph,
     weights: Vec<u8>,
     operators: BTreeSet<String>,
-    uses_contrib: bool,
-    uses_own: bool,
     names: BTreeSet<String>,
 }
 
@@ -163,7 +163,7 @@ impl GraphBuilder {
         name.to_owned()
     }
 
-    /// A node of ONNX Runtime's own domain, `com.microsoft`.
+    /// A node of ONNX Runtime's own domain.
     pub fn contrib(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
         self.contrib_outputs(name, operator, inputs, &[name.to_owned()], attributes);
         name.to_owned()
@@ -178,13 +178,11 @@ impl GraphBuilder {
         outputs: &[String],
         attributes: &[(&str, Value)],
     ) {
-        self.uses_contrib = true;
-        self.push("com.microsoft", name, operator, inputs, outputs, attributes);
+        self.push(CONTRIB, name, operator, inputs, outputs, attributes);
     }
 
     /// A node of limbeck's own domain, which the sdk computes.
     pub fn own(&mut self, name: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Value)]) -> String {
-        self.uses_own = true;
         self.push(DOMAIN, name, operator, inputs, &[name.to_owned()], attributes);
         name.to_owned()
     }
@@ -257,13 +255,12 @@ impl GraphBuilder {
         self.graph.name = name.to_owned();
         let mut opset = BTreeMap::from([("ai.onnx".to_owned(), OPSET as u32)]);
         let mut opset_import = vec![proto::OperatorSet { domain: String::new(), version: OPSET }];
-        if self.uses_contrib {
-            opset.insert("com.microsoft".to_owned(), 1);
-            opset_import.push(proto::OperatorSet { domain: "com.microsoft".to_owned(), version: 1 });
-        }
-        if self.uses_own {
-            opset.insert(DOMAIN.to_owned(), VERSION);
-            opset_import.push(proto::OperatorSet { domain: DOMAIN.to_owned(), version: i64::from(VERSION) });
+        for (domain, version) in [(CONTRIB, 1), (DOMAIN, VERSION)] {
+            let of_it = |operator: &String| operator.split_once(':').is_some_and(|(of, _)| of == domain);
+            if self.operators.iter().any(of_it) {
+                opset.insert(domain.to_owned(), version);
+                opset_import.push(proto::OperatorSet { domain: domain.to_owned(), version: i64::from(version) });
+            }
         }
         let model = proto::Model {
             ir_version: 9,

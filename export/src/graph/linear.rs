@@ -264,7 +264,7 @@ pub(super) fn layer_norm(
     Ok(graph.node(name, "LayerNormalization", &[x, &gamma, &beta], &attributes))
 }
 
-pub(super) fn matrix<'a>(arrays: &'a Arrays, name: &str) -> Result<ArrayView2<'a, f32>> {
+pub(crate) fn matrix<'a>(arrays: &'a Arrays, name: &str) -> Result<ArrayView2<'a, f32>> {
     let array = arrays.get(name).with_context(|| format!("tensor `{name}` is missing"))?;
     array.view().into_dimensionality::<Ix2>().with_context(|| format!("tensor `{name}` is not a matrix"))
 }

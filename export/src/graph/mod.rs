@@ -14,14 +14,17 @@ mod linear;
 mod model;
 mod positions;
 pub mod proto;
+mod units;
 
 pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
 pub use describe::{Description, TensorDescription, describe};
 pub use encoder_layer::fits_int8_layers;
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
-pub use model::build;
+pub(crate) use linear::matrix;
+pub use model::{build, build_mixed};
 pub use positions::{past_name, present_name};
+pub use units::{KeepFloat, Unit, units};
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@ use super::encoder_layer::fits_int8_layers;
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
 use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
 use super::proto::DataType;
-use super::{Arrays, GraphOptions, Profile};
+use super::{Arrays, GraphOptions, KeepFloat, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
 
 /// A graph while it is written.
@@ -20,6 +20,8 @@ pub(super) struct Writer<'a> {
     pub config: &'a ModelConfig,
     pub head: Head,
     pub options: GraphOptions,
+    /// What is fp32 though the options say int8.
+    pub keep_float: &'a KeepFloat,
     /// The input `attention_mask`, where there is one.
     pub mask: Option<String>,
 }
@@ -34,7 +36,25 @@ pub(super) struct Writer<'a> {
 /// # Errors
 /// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
 pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOptions) -> Result<BuiltGraph> {
+    build_mixed(arrays, config, head, options, &KeepFloat::default())
+}
+
+/// [`build`] with [`WeightMode::Int8Layers`], some parts of which stay fp32 as [`WeightMode::Float`] writes them.
+///
+/// # Errors
+/// Those of [`build`]; a part that the model does not have, or that another one shares weights with; another mode.
+pub fn build_mixed(
+    arrays: &Arrays,
+    config: &ModelConfig,
+    head: Head,
+    options: GraphOptions,
+    keep_float: &KeepFloat,
+) -> Result<BuiltGraph> {
     head.check(config)?;
+    if !keep_float.is_empty() {
+        ensure!(options.weights == WeightMode::Int8Layers, "a part can only stay fp32 beside layers of int8");
+        ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights stay fp32 together");
+    }
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
     ensure!(!options.cache || !pools, "a {} head reads all tokens at once: it has no use for a cache", head.name());
@@ -58,7 +78,7 @@ pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOp
             spec.shape
         );
     }
-    let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, mask: None };
+    let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, keep_float, mask: None };
     writer.write()?;
     Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
 }
@@ -83,18 +103,21 @@ impl Writer<'_> {
             &mut self.graph,
             "embeddings.words",
             &matrix(self.arrays, "embeddings.words.weight")?,
-            self.options.weights,
+            if self.keep_float.table { WeightMode::Float } else { self.options.weights },
         );
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
-        // A block of several layers is stored in one form, and so written in one.
+        // An fp32 block of several layers is stored in one form, and so written in one.
         let last_is_shared =
             blocks.last().is_some_and(|last| blocks.iter().filter(|block| block.0 == last.0).count() > 1);
-        let own = self.options.weights == WeightMode::Int8Layers;
-        let last_first_only = self.reads_first_token_only() && (own || !last_is_shared);
+        let own =
+            |layer: usize| self.options.weights == WeightMode::Int8Layers && !self.keep_float.layers.contains(&layer);
+        let own: Vec<bool> = (0..blocks.len()).map(own).collect();
+        let last_is_own = own.last() == Some(&true);
+        let last_first_only = self.reads_first_token_only() && (last_is_own || !last_is_shared);
         let mask = self.mask.clone();
         let mask_bias = match &mask {
-            Some(_) if own => None,
+            Some(_) if last_is_own => None,
             Some(mask) if self.options.profile == Profile::Portable || last_first_only => {
                 Some(mask_bias(&mut self.graph, mask))
             }
@@ -110,7 +133,7 @@ impl Writer<'_> {
                 present: pasts.get(layer).map(|_| ["key", "value"].map(|kind| present_name(kind, layer))),
                 first_only: last_first_only && layer + 1 == blocks.len(),
             };
-            x = if own {
+            x = if own[layer] {
                 self.encoder_layer(layer, block, &x, &around)?
             } else {
                 self.layer(layer, block, &x, around)?

@@ -5,17 +5,18 @@ mod task;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use limbeck::bundle as format;
 use limbeck::{BundleWriter, Calibration, Manifest};
+use ndarray::{Axis, Slice};
 
 pub use task::TaskName;
 pub(crate) use task::mask_id;
 
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
-use crate::checkpoint::{ArrayCheckpoint, load_arrays, read_model_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, WeightMode, build, fits_int8_layers};
+use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
+use crate::graph::{BuiltGraph, GraphOptions, KeepFloat, Unit, WeightMode, build_mixed, fits_int8_layers, units};
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct PackOptions {
     /// Storage of weights; [`WeightMode::DynamicInt8`] in place of [`WeightMode::Int8Layers`] where a model has no
     /// such layers.
     pub weights: WeightMode,
+    /// What stays fp32 beside [`WeightMode::Int8Layers`].
+    pub keep_float: KeepFloat,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Where the model came from.
@@ -51,6 +54,7 @@ impl Default for PackOptions {
             languages: Vec::new(),
             max_tokens: None,
             weights: WeightMode::Float,
+            keep_float: KeepFloat::default(),
             calibration: None,
             provenance: None,
         }
@@ -69,6 +73,16 @@ pub(crate) fn fitting_tokens(asked: Option<usize>, config: &ModelConfig) -> Resu
         "max_tokens {tokens} must be from 3 to the model's {positions} positions"
     );
     Ok(tokens)
+}
+
+/// What of a model can stay fp32 beside int8; nothing where it is int8 as a whole or not at all.
+///
+/// # Errors
+/// A folder without the head that the task needs.
+pub fn units_of(folder: &Path, task: Option<TaskName>) -> Result<Vec<Unit>> {
+    let (config, info) = read_model_config(folder)?;
+    let usage = task::find(folder, &info, config.hidden_size, task)?;
+    Ok(if fits_int8_layers(&config, usage.head) { units(&config) } else { Vec::new() })
 }
 
 /// A bundle that is complete but for what measuring adds to its manifest.
@@ -92,20 +106,27 @@ pub struct Draft {
 /// padding, and needs no mask.
 ///
 /// # Errors
-/// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens`.
+/// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens` or `keep_float`.
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, config.hidden_size, options.task)?;
-    let ArrayCheckpoint { arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let ArrayCheckpoint { mut arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let parameters = count_parameters(&config, usage.head).total;
     let max_tokens = fitting_tokens(options.max_tokens, &config)?;
+    let config = keep_positions(&mut arrays, config, max_tokens);
     let weights = match options.weights {
-        WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => WeightMode::DynamicInt8,
+        WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => {
+            if !options.keep_float.is_empty() {
+                bail!("no part of a {} with this head can stay fp32 beside int8", config.family.name());
+            }
+            WeightMode::DynamicInt8
+        }
         weights => weights,
     };
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
     let graph_options = GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
-    let graph = build(&arrays, &config, usage.head, graph_options)?;
+    let graph = build_mixed(&arrays, &config, usage.head, graph_options, &options.keep_float)?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
         WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
@@ -127,6 +148,8 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         element: format::ElementType::Float32,
         axes: axes(names),
     };
+    let mixed = if options.keep_float.is_empty() { "" } else { "-mixed" };
+    let mode = format!("{}{mixed}", weights.name());
     let manifest = Manifest {
         id: options.id.clone(),
         version: options.version.clone(),
@@ -139,7 +162,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
             attention_heads: config.attention_heads,
             intermediate_size: config.intermediate_size,
             vocab_size: config.vocab_size,
-            parameters: count_parameters(&config, usage.head).total,
+            parameters,
         },
         languages: options.languages.clone(),
         max_tokens,
@@ -162,10 +185,19 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         provenance: options.provenance.clone(),
         quality: None,
         latency: None,
-        quantization: Some(format::Quantization { mode: weights.name().to_owned(), measured_drop: None }),
+        quantization: Some(format::Quantization { mode, measured_drop: None }),
     };
     let calibration = options.calibration.clone();
     Ok(Draft { manifest, calibration, graph, tokenizer, labels: usage.labels, self_test, pairs: usage.pairs })
+}
+
+/// Leaves out the rows of the position table that no text of at most `max_tokens` reaches.
+fn keep_positions(arrays: &mut Arrays, config: ModelConfig, max_tokens: usize) -> ModelConfig {
+    let rows = config.position_rows.min(config.first_position + max_tokens);
+    if let Some(table) = arrays.get_mut("embeddings.positions.weight") {
+        table.slice_axis_inplace(Axis(0), Slice::from(..rows));
+    }
+    ModelConfig { position_rows: rows, ..config }
 }
 
 impl Draft {
@@ -194,6 +226,14 @@ impl Draft {
             self.self_test = self_test::record(model, self.pairs)?;
         }
         Ok(())
+    }
+
+    /// The model as the bundle will have it.
+    ///
+    /// # Errors
+    /// A bundle that does not open.
+    pub(crate) fn open(&self) -> Result<limbeck::Model> {
+        Ok(limbeck::Model::builder().open_bytes(self.to_bytes()?)?)
     }
 
     /// The bundle in memory, for measuring before it is written.

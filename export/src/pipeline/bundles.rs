@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use limbeck::Model;
 use limbeck::bundle::{Latency, Provenance, Quality};
 
 use super::run::{Run, Trained};
@@ -50,11 +49,6 @@ struct Candidate {
     outcomes: Vec<Outcomes>,
 }
 
-/// Opens a draft as the bundle it will be.
-fn open(draft: &Draft) -> Result<Model> {
-    Ok(Model::builder().open_bytes(draft.to_bytes()?)?)
-}
-
 struct Bench<'a> {
     run: &'a Run<'a>,
     provenance: Provenance,
@@ -78,7 +72,7 @@ impl Bench<'_> {
     }
 
     fn quality(&self, draft: &Draft, rows: &Rows) -> Result<TaskQuality> {
-        task_quality(&open(draft)?, rows, self.run.reporter)
+        task_quality(&draft.open()?, rows, self.run.reporter)
     }
 
     /// Scores of a model folder on test, in fp32.
@@ -96,7 +90,7 @@ impl Bench<'_> {
         weights: WeightMode,
     ) -> Result<Candidate> {
         let mut draft = self.draft(folder, id, weights)?;
-        let model = open(&draft)?;
+        let model = draft.open()?;
         draft.record_self_test(&model)?;
         let test = task_quality(&model, &self.run.data.split.test, self.run.reporter)?;
         let outcomes = vec![test.outcomes.clone()];
@@ -265,7 +259,8 @@ fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result
     if report.dev_drop_points > max_drop {
         bail!(
             "int8 costs {:.2} points on dev, more than the {max_drop} the recipe allows; \
-             the fp32 student is in the folder `student`: ship it with `limbeck pack`, or raise bundle.max_drop",
+             the fp32 student is in the folder `student`: ship it with `limbeck pack`, or with some layers in fp32 \
+             with `limbeck quantize`, or raise bundle.max_drop",
             report.dev_drop_points
         );
     }

@@ -135,7 +135,8 @@ impl Run<'_> {
             let arrays = checkpoint::read_params(folder, config, info.head)?;
             let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
             params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
-            self.reporter.note(&format!("  {name}: done before, taken from {}", folder.display()));
+            let taken = folder.file_name().unwrap_or_default().to_string_lossy();
+            self.reporter.note(&format!("  {name}: done before, taken from the folder {taken}"));
             return Ok(Trained { folder: folder.clone(), stages: done.stages });
         }
         let needs: Vec<Needs> = stages

@@ -33,7 +33,9 @@ pub enum Method {
     Minilmv2,
     /// Progressive stages (Mukherjee 2021): embeddings and the last layer, then the head's answers, then with labels.
     Xtremedistil,
-    /// For a student whose layers share their weights: every depth learns its own teacher layer, then soft targets.
+    /// For a student whose layers share their weights: every depth learns its own teacher layer (attention scores and
+    /// hidden states, as TinyBERT's), then soft targets. Hidden states beside the soft targets were tried and took back
+    /// most of the gain: `examples/recipes/albert-shared`.
     AlbertShared,
 }
 
@@ -143,8 +145,11 @@ impl Method {
                 prediction(vec![soft_targets(1.0, 1.0), labels(1.0)]),
             ],
             Method::AlbertShared => vec![
-                stage("depths", vec![hidden()]),
-                stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0), hidden()]),
+                stage(
+                    "depths",
+                    vec![LossTerm::AttentionScores { weight: constant(1.0), padding: Padding::Excluded }, hidden()],
+                ),
+                stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0)]),
             ],
         }
     }

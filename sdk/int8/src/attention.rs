@@ -1,9 +1,12 @@
 //! Scaled dot-product attention of one head (Vaswani 2017, section 3.2.1) over the tokens of one text, in fp32.
 
-use super::isa::per_isa;
-use super::rows::{LANES, add_lanes, exp};
+use std::ops::Range;
 
-/// Queries that are computed together.
+use super::isa::Isa;
+use super::lanes::{LANES, Lanes};
+use super::rows::{add_lanes, exp, values};
+
+/// The most queries that are computed together: as many sums as there are registers for.
 const QUERIES: usize = 6;
 
 /// What one head of one text reads: rows of queries, keys and values, `stride` values apart, `size` values each.
@@ -27,13 +30,23 @@ pub(super) struct Head<'a> {
 }
 
 /// Numbers added to scores, by the places of query and key in the padded text.
-#[derive(Clone, Copy)]
-pub(super) struct ScoreBias<'a> {
-    /// `[length, length]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreBias<'a> {
+    /// `[length, length]`, for all heads or for each of them.
     pub values: &'a [f32],
+    /// Length of the padded texts.
     pub length: usize,
-    /// The place of each token.
+    /// The place of every row in its text.
     pub places: &'a [usize],
+}
+
+impl<'a> ScoreBias<'a> {
+    /// That of one head and some rows.
+    pub(super) fn of(self, head: usize, rows: Range<usize>) -> ScoreBias<'a> {
+        let square = self.length * self.length;
+        let values = if self.values.len() == square { self.values } else { &self.values[head * square..][..square] };
+        ScoreBias { values, places: &self.places[rows], ..self }
+    }
 }
 
 /// Values of memory that [`attend`] needs.
@@ -42,13 +55,39 @@ pub(super) fn scratch_size(tokens: usize, size: usize) -> usize {
     size * keys + tokens * size.next_multiple_of(LANES) + QUERIES * keys
 }
 
-per_isa! {
-    /// Writes the context of each asking token, `out_stride` values apart, `size` values each.
-    pub(super) fn attend(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) = attend_head;
+/// Writes the context of each asking token, `[asking, size]`.
+pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::lanes::Plain;
+        use crate::lanes::x86::{Avx2, Avx512};
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+            attend_head::<Avx2, 4>(head, out, scratch);
+        }
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+            attend_head::<Avx512, QUERIES>(head, out, scratch);
+        }
+        match isa {
+            // Without fused multiply-add as an instruction there is nothing to gain from registers.
+            Isa::Portable => attend_head::<Plain, 1>(head, out, scratch),
+            // SAFETY: an `Isa` is only made for what the processor has.
+            Isa::Avx2 => unsafe { avx2(head, out, scratch) },
+            // SAFETY: the same.
+            Isa::Avx512Vnni => unsafe { avx512(head, out, scratch) },
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = isa;
+        attend_head::<crate::lanes::Best, 4>(head, out, scratch);
+    }
 }
 
+/// A context is the same in however large a group its query is.
 #[inline(always)]
-fn attend_head(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut [f32]) {
+fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
@@ -67,59 +106,49 @@ fn attend_head(head: Head<'_>, out: &mut [f32], out_stride: usize, scratch: &mut
     }
     let mut first = 0;
     while first < head.asking {
-        let out = &mut out[first * out_stride..];
-        first += match head.asking - first {
-            QUERIES.. => some::<QUERIES>(head, first, columns, values, scores, out, out_stride),
-            2.. => some::<2>(head, first, columns, values, scores, out, out_stride),
-            _ => some::<1>(head, first, columns, values, scores, out, out_stride),
+        let out = &mut out[first * size..];
+        first += if head.asking - first >= GROUP {
+            some::<L, GROUP>(head, first, columns, values, scores, out)
+        } else {
+            some::<L, 1>(head, first, columns, values, scores, out)
         };
     }
 }
 
 /// The context of some queries; gives how many.
 #[inline(always)]
-fn some<const ROWS: usize>(
+fn some<L: Lanes, const ROWS: usize>(
     head: Head<'_>,
     first: usize,
     columns: &[f32],
     values: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
-    out_stride: usize,
 ) -> usize {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
-    products::<ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
+    products::<L, ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
     for row in 0..ROWS {
         let scores = &mut scores[row * keys..(row + 1) * keys];
-        weigh(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
+        weigh::<L>(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
     }
     let mut from = 0;
     while from < width {
         if width - from >= 2 * LANES {
-            mix::<ROWS, { 2 * LANES }>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 2>(scores, keys, &values[from..], width, tokens, size, from, out);
             from += 2 * LANES;
         } else {
-            mix::<ROWS, LANES>(scores, keys, &values[from..], width, tokens, size, from, out, out_stride);
+            mix::<L, ROWS, 1>(scores, keys, &values[from..], width, tokens, size, from, out);
             from += LANES;
         }
     }
     ROWS
 }
 
-/// The first values, as many as fit a few registers: an array, whose length the compiler knows.
-#[inline(always)]
-fn register<const WIDTH: usize>(values: &[f32]) -> &[f32; WIDTH] {
-    match values.first_chunk() {
-        Some(values) => values,
-        None => unreachable!("rows are filled up to whole registers"),
-    }
-}
-
 /// Query times key.
 #[inline(always)]
-fn products<const ROWS: usize>(
+fn products<L: Lanes, const ROWS: usize>(
     queries: &[f32],
     stride: usize,
     size: usize,
@@ -130,26 +159,25 @@ fn products<const ROWS: usize>(
     let queries: [&[f32]; ROWS] = std::array::from_fn(|row| &queries[row * stride..][..size]);
     assert!(columns.len() == size * keys);
     for (panel, columns) in columns.chunks_exact(size * LANES).enumerate() {
-        let mut sums = [[0f32; LANES]; ROWS];
+        let mut sums = [L::splat(0.0); ROWS];
         for (j, keys) in columns.as_chunks::<LANES>().0.iter().enumerate() {
+            let keys = L::load(keys);
             for row in 0..ROWS {
                 // SAFETY: a panel has `size` columns, and a query as many values; checked here, the sums would be kept
                 // in memory instead of registers.
                 let query = unsafe { *queries[row].get_unchecked(j) };
-                for i in 0..LANES {
-                    sums[row][i] = query.mul_add(keys[i], sums[row][i]);
-                }
+                sums[row] = L::splat(query).mul_add(keys, sums[row]);
             }
         }
-        for row in 0..ROWS {
-            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&sums[row]);
+        for (row, sums) in sums.into_iter().enumerate() {
+            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&values(sums));
         }
     }
 }
 
 /// Scores to weights: scaled, biased, softmax over the text's tokens, 0 beyond.
 #[inline(always)]
-fn weigh(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
+fn weigh<L: Lanes>(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
     scores[tokens..].fill(f32::NEG_INFINITY);
     let scale = match bias {
         None => scale,
@@ -161,65 +189,66 @@ fn weigh(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>,
             1.0
         }
     };
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for chunk in scores.chunks_exact(LANES) {
-        for i in 0..LANES {
-            largest[i] = if chunk[i] > largest[i] { chunk[i] } else { largest[i] };
-        }
+    let (chunks, _) = scores.as_chunks_mut::<LANES>();
+    let mut largest = L::splat(f32::NEG_INFINITY);
+    for chunk in &*chunks {
+        largest = L::load(chunk).max(largest);
     }
-    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
-    for score in scores.iter_mut() {
-        *score = exp(score.mul_add(scale, -largest));
+    let largest = values(largest).into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
+    let (factor, summand) = (L::splat(scale), L::splat(-largest));
+    for chunk in &mut *chunks {
+        exp(L::load(chunk).mul_add(factor, summand)).store(chunk);
     }
     scores[tokens..].fill(0.0);
-    let mut sums = [0f32; LANES];
-    for chunk in scores.chunks_exact(LANES) {
-        for i in 0..LANES {
-            sums[i] += chunk[i];
-        }
+    let (chunks, _) = scores.as_chunks_mut::<LANES>();
+    let mut sums = L::splat(0.0);
+    for chunk in &*chunks {
+        sums = sums.add(L::load(chunk));
     }
-    let factor = 1.0 / add_lanes(sums);
-    for weight in scores {
-        *weight *= factor;
+    let factor = L::splat(1.0 / add_lanes(values(sums)));
+    for chunk in chunks {
+        L::load(chunk).mul(factor).store(chunk);
     }
 }
 
-/// The weighted sum of some columns of the values.
+/// The weighted sum of some columns of the values, `REGISTERS` times as many as there are lanes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn mix<const ROWS: usize, const WIDTH: usize>(
+fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
     weights: &[f32],
     keys: usize,
-    values: &[f32],
+    columns: &[f32],
     width: usize,
     tokens: usize,
     size: usize,
     from: usize,
     out: &mut [f32],
-    stride: usize,
 ) {
     let weights: [&[f32]; ROWS] = std::array::from_fn(|row| &weights[row * keys..][..tokens]);
-    let mut sums = [[0f32; WIDTH]; ROWS];
-    for (token, values) in values.chunks(width).take(tokens).enumerate() {
-        let values = register::<WIDTH>(values);
+    let mut sums = [[L::splat(0.0); REGISTERS]; ROWS];
+    for (token, columns) in columns.chunks(width).take(tokens).enumerate() {
+        let (columns, _) = columns.as_chunks::<LANES>();
+        let columns: [L; REGISTERS] = std::array::from_fn(|register| L::load(&columns[register]));
         for row in 0..ROWS {
             // SAFETY: each row has `tokens` weights; unchecked for the same reason as above.
-            let weight = unsafe { *weights[row].get_unchecked(token) };
-            for i in 0..WIDTH {
-                sums[row][i] = weight.mul_add(values[i], sums[row][i]);
+            let weight = L::splat(unsafe { *weights[row].get_unchecked(token) });
+            for register in 0..REGISTERS {
+                sums[row][register] = weight.mul_add(columns[register], sums[row][register]);
             }
         }
     }
-    let count = WIDTH.min(size - from);
-    for row in 0..ROWS {
-        out[row * stride + from..][..count].copy_from_slice(&sums[row][..count]);
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (register, sums) in sums.into_iter().enumerate() {
+            let from = from + register * LANES;
+            let count = LANES.min(size - from);
+            out[row * size + from..][..count].copy_from_slice(&values(sums)[..count]);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
 
     fn value(i: usize) -> f32 {
         ((i * 7919 + 13) % 4001) as f32 * 0.001 - 2.0
@@ -272,13 +301,13 @@ mod tests {
                     bias: biased.then_some(ScoreBias { values: &bias, length, places: &places }),
                 };
                 let run = |isa| {
-                    let mut out = vec![0.0; asking * (size + 1)];
-                    attend(isa, head, &mut out, size + 1, &mut vec![7.0; scratch_size(tokens, size)]);
+                    let mut out = vec![0.0; asking * size];
+                    attend(isa, head, &mut out, &mut vec![7.0; scratch_size(tokens, size)]);
                     out
                 };
                 let out = run(Isa::Portable);
                 for (i, expected) in expected(head).into_iter().enumerate() {
-                    let found = f64::from(out[i / size * (size + 1) + i % size]);
+                    let found = f64::from(out[i]);
                     assert!((found - expected).abs() < 2e-5, "{tokens} {size} {biased}: {found} and not {expected}");
                 }
                 for isa in Isa::available() {
@@ -304,7 +333,7 @@ mod tests {
             bias: None,
         };
         let mut out = [0.0; 4];
-        attend(Isa::best(), head, &mut out, 4, &mut vec![0.0; scratch_size(3, 4)]);
+        attend(Isa::best(), head, &mut out, &mut vec![0.0; scratch_size(3, 4)]);
         assert_eq!(out, [32.0, 33.0, 34.0, 35.0]);
     }
 }

@@ -58,10 +58,9 @@ impl Isa {
     }
 }
 
-/// Functions compiled once for each set of instructions from one portable body: the compiler vectorizes them, and
-/// because it may not reorder floating-point operations, all give the same bits.
+/// Functions compiled for each kind of lanes from one body.
 macro_rules! per_isa {
-    ($($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) = $body:path;)*) => {$(
+    ($($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) = $body:ident;)*) => {$(
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
         $visibility fn $name(isa: $crate::isa::Isa, $($argument: $kind),*) {
@@ -69,20 +68,21 @@ macro_rules! per_isa {
             {
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
-                fn avx2($($argument: $kind),*) { $body($($argument),*) }
-                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx512($($argument: $kind),*) { $body($($argument),*) }
+                fn avx2($($argument: $kind),*) { $body::<$crate::lanes::x86::Avx2>($($argument),*) }
                 match isa {
-                    $crate::isa::Isa::Portable => {}
-                    // SAFETY: an `Isa` is only made for what the processor has.
-                    $crate::isa::Isa::Avx2 => return unsafe { avx2($($argument),*) },
-                    // SAFETY: the same.
-                    $crate::isa::Isa::Avx512Vnni => return unsafe { avx512($($argument),*) },
+                    $crate::isa::Isa::Portable => $body::<$crate::lanes::Plain>($($argument),*),
+                    // Wider registers gain nothing where so little is done with each number.
+                    $crate::isa::Isa::Avx2 | $crate::isa::Isa::Avx512Vnni => {
+                        // SAFETY: an `Isa` is only made for what the processor has, and both bring AVX2.
+                        unsafe { avx2($($argument),*) }
+                    }
                 }
             }
-            let _ = isa;
-            $body($($argument),*)
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                let _ = isa;
+                $body::<$crate::lanes::Best>($($argument),*)
+            }
         }
     )*};
 }

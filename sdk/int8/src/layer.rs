@@ -12,6 +12,8 @@ use crate::isa::Isa;
 
 /// Rows of the feed-forward block that are computed together: what it holds of them stays in the cache.
 const FEED_FORWARD_ROWS: usize = 128;
+/// Products of attention that are worth waking a thread for: about 30 microseconds of work.
+const WORTH_A_THREAD: usize = 1 << 20;
 /// Rows that are worth a thread of their own where each takes little work.
 const ROWS_A_THREAD: usize = 32;
 
@@ -68,18 +70,7 @@ pub struct Texts<'a> {
     /// The rows of each text.
     pub rows: &'a [Range<usize>],
     /// Numbers added to attention scores.
-    pub bias: Option<ScoreBiases<'a>>,
-}
-
-/// Numbers added to scores, by the places of query and key in the padded text.
-#[derive(Clone, Copy, Debug)]
-pub struct ScoreBiases<'a> {
-    /// `[heads or 1, length, length]`.
-    pub values: &'a [f32],
-    /// Length of the padded texts.
-    pub length: usize,
-    /// The place of every row in its text.
-    pub places: &'a [usize],
+    pub bias: Option<ScoreBias<'a>>,
 }
 
 /// Memory of a run, which the next may use again.
@@ -157,12 +148,7 @@ impl<'a> Layer<'a> {
         // Queries, keys and values; queries of all tokens or of the first ones alone.
         let depth = self.query_key_value.inputs;
         let panels = padded / COLUMNS;
-        let codes_of = |x: &[f32], width: usize, depth: usize, codes: &mut Vec<u8>, scales: &mut Vec<f32>| {
-            let count = x.len() / width;
-            quantize(isa, workers, x, width, room(codes, count * depth), depth, room(scales, count));
-        };
-        codes_of(x, hidden, depth, codes, scales);
-        let quantized = Rows { codes: &codes[..rows * depth], scales: &scales[..rows] };
+        let quantized = quantize(isa, workers, x, hidden, depth, codes, scales);
         let wanted = if self.first_only { panels..3 * panels } else { 0..3 * panels };
         let stride = wanted.len() * COLUMNS;
         let projected = room(projected, rows * stride);
@@ -174,8 +160,7 @@ impl<'a> Layer<'a> {
                 first.copy_from_slice(&x[text.start * hidden..][..hidden]);
             }
             x[..asking * hidden].copy_from_slice(first);
-            codes_of(first, hidden, depth, codes, scales);
-            let quantized = Rows { codes: &codes[..asking * depth], scales: &scales[..asking] };
+            let quantized = quantize(isa, workers, first, hidden, depth, codes, scales);
             let queries = room(queries, asking * padded);
             product(isa, workers, quantized, &self.query_key_value, 0..panels, queries, padded);
             (&*queries, &projected[..], &projected[padded..])
@@ -188,15 +173,13 @@ impl<'a> Layer<'a> {
 
         // x = norm(x + context W + b), then x = norm(x + FFN(x)).
         let x = &mut x[..asking * hidden];
-        codes_of(context, hidden, depth, codes, scales);
-        let quantized = Rows { codes: &codes[..asking * depth], scales: &scales[..asking] };
+        let quantized = quantize(isa, workers, context, hidden, depth, codes, scales);
         let attended = room(sums, asking * padded);
         product(isa, workers, quantized, &self.attention_output, 0..panels, attended, padded);
         self.add_and_norm(isa, workers, x, attended, self.attention_norm);
         for x in x.chunks_mut(FEED_FORWARD_ROWS * hidden) {
             let rows = x.len() / hidden;
-            codes_of(x, hidden, depth, codes, scales);
-            let quantized = Rows { codes: &codes[..rows * depth], scales: &scales[..rows] };
+            let quantized = quantize(isa, workers, x, hidden, depth, codes, scales);
             let inner = self.up.outputs();
             let wide = room(wide, rows * inner);
             product(isa, workers, quantized, &self.up, 0..self.up.panels(), wide, inner);
@@ -208,8 +191,7 @@ impl<'a> Layer<'a> {
                     wide.copy_within(row * inner..row * inner + narrow, row * narrow);
                 }
             }
-            codes_of(&wide[..rows * narrow], narrow, narrow, codes, scales);
-            let quantized = Rows { codes: &codes[..rows * narrow], scales: &scales[..rows] };
+            let quantized = quantize(isa, workers, &wide[..rows * narrow], narrow, narrow, codes, scales);
             let fed = room(sums, rows * padded);
             product(isa, workers, quantized, &self.down, 0..panels, fed, padded);
             self.add_and_norm(isa, workers, x, fed, self.output_norm);
@@ -230,13 +212,16 @@ impl<'a> Layer<'a> {
         let (hidden, heads) = (self.hidden, self.heads);
         let size = hidden / heads;
         let longest = texts.rows.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let each = attention::scratch_size(longest, size);
+        // What a head computes in, and its contexts.
+        let each = attention::scratch_size(longest, size) + longest * size;
         let scratch = Parts::new(room(scratch, each * workers.count()));
         let context = Parts::new(context);
-        split(workers, texts.rows.len() * heads, 1, &|worker, tasks| {
+        let products = if self.first_only { longest } else { longest * longest } * size * 2;
+        let least = WORTH_A_THREAD.div_ceil(products.max(1));
+        split(workers, texts.rows.len() * heads, least, &|worker, tasks| {
             // SAFETY: a part for each worker, and workers have different numbers.
             let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
-            let mut out = Vec::new();
+            let (contexts, scratch) = scratch.split_at_mut(longest * size);
             for task in tasks {
                 let (number, head) = (task / heads, task % heads);
                 let rows = texts.rows[number].clone();
@@ -244,11 +229,7 @@ impl<'a> Layer<'a> {
                     true => (1, number, hidden.next_multiple_of(COLUMNS)),
                     false => (rows.len(), rows.start, stride),
                 };
-                let bias = texts.bias.map(|ScoreBiases { values, length, places }| {
-                    let square = length * length;
-                    let values = if values.len() == square { values } else { &values[head * square..][..square] };
-                    ScoreBias { values, length, places: &places[rows.clone()] }
-                });
+                let bias = texts.bias.map(|bias| bias.of(head, rows.clone()));
                 let work = Head {
                     queries: &query[query_row * query_stride + head * size..],
                     keys: &key[rows.start * stride + head * size..],
@@ -261,10 +242,10 @@ impl<'a> Layer<'a> {
                     bias,
                 };
                 // Heads of a token lie side by side, so a head's result is written row by row.
-                let out = room(&mut out, asking * size);
-                attention::attend(isa, work, out, size, scratch);
-                for (token, row) in out.chunks_exact(size).enumerate() {
-                    let at = (query_row_of(self.first_only, number, rows.start) + token) * hidden + head * size;
+                let contexts = &mut contexts[..asking * size];
+                attention::attend(isa, work, contexts, scratch);
+                for (token, row) in contexts.chunks_exact(size).enumerate() {
+                    let at = (query_row + token) * hidden + head * size;
                     // SAFETY: each head of each token has a place of its own.
                     unsafe { context.part(at..at + size) }.copy_from_slice(row);
                 }
@@ -297,27 +278,26 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Where a text's contexts begin.
-fn query_row_of(first_only: bool, number: usize, start: usize) -> usize {
-    if first_only { number } else { start }
-}
-
-fn quantize(
+/// Rows of `width` values as codes, `depth` a row.
+fn quantize<'s>(
     isa: Isa,
     workers: &dyn Workers,
     x: &[f32],
     width: usize,
-    codes: &mut [u8],
     depth: usize,
-    scales: &mut [f32],
-) {
-    let (codes, all) = (Parts::new(codes), Parts::new(scales));
-    split(workers, x.len() / width, ROWS_A_THREAD, &|_, rows| {
+    codes: &'s mut Vec<u8>,
+    scales: &'s mut Vec<f32>,
+) -> Rows<'s> {
+    let count = x.len() / width;
+    let (codes, scales) = (room(codes, count * depth), room(scales, count));
+    let (all_codes, all_scales) = (Parts::new(codes), Parts::new(scales));
+    split(workers, count, ROWS_A_THREAD, &|_, rows| {
         let x = &x[rows.start * width..rows.end * width];
         // SAFETY: different rows.
-        let (codes, scales) = unsafe { (codes.part(rows.start * depth..rows.end * depth), all.part(rows)) };
+        let (codes, scales) = unsafe { (all_codes.part(rows.start * depth..rows.end * depth), all_scales.part(rows)) };
         rows::quantize(isa, x, width, codes, depth, isa.code_offset(), scales);
     });
+    Rows { codes, scales }
 }
 
 #[cfg(test)]

@@ -12,19 +12,20 @@
 //!
 //! The arithmetic of a product of one row x with W and b: s = max|x| / 127, q = round(x / s) to nearest even, and
 //! (q . codes) * (s * scale) + b, where W = codes * scale by column.
-
 //!
 //! A crate of its own, so that it is optimized for speed where the rest of the library is for size.
 
 mod attention;
 mod isa;
+mod lanes;
 mod layer;
 mod matrix;
 mod product;
 mod rows;
 mod workers;
 
+pub use attention::ScoreBias;
 pub use isa::Isa;
-pub use layer::{Activation, Layer, Norm, ScoreBiases, Scratch, Texts};
+pub use layer::{Activation, Layer, Norm, Scratch, Texts};
 pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, pack};
 pub use workers::{Alone, Workers};

@@ -4,9 +4,8 @@
 //! is part of the result.
 
 use super::isa::per_isa;
+use super::lanes::{LANES, Lanes};
 
-/// Lanes of sums.
-pub(super) const LANES: usize = 16;
 /// Adding it to a float below 2^22 leaves the nearest integer, ties to even, in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
@@ -28,31 +27,110 @@ per_isa! {
     pub(super) fn relu(x: &mut [f32]) = relu_all;
 }
 
+/// The values that are left beyond whole chunks, filled up with zeros.
 #[inline(always)]
-fn quantize_rows(x: &[f32], width: usize, codes: &mut [u8], depth: usize, offset: u8, scales: &mut [f32]) {
-    for ((x, codes), scale) in x.chunks_exact(width).zip(codes.chunks_exact_mut(depth)).zip(scales) {
-        let mut largest = [0f32; LANES];
-        let (chunks, rest) = x.as_chunks::<LANES>();
+fn filled_up(rest: &[f32]) -> [f32; LANES] {
+    let mut values = [0f32; LANES];
+    values[..rest.len()].copy_from_slice(rest);
+    values
+}
+
+// Macros and not functions that take closures: a closure has not the instructions of the function that it is written in,
+// and a compiler that optimizes for size would call each of them.
+
+/// Replaces every value.
+macro_rules! each {
+    ($lanes:ident, $x:expr, |$value:ident| $of:expr) => {{
+        let x: &mut [f32] = $x;
+        let (chunks, rest) = x.as_chunks_mut::<LANES>();
         for chunk in chunks {
-            for i in 0..LANES {
-                largest[i] = if chunk[i].abs() > largest[i] { chunk[i].abs() } else { largest[i] };
-            }
+            let $value = $lanes::load(chunk);
+            $of.store(chunk);
         }
-        let largest = largest.into_iter().chain(rest.iter().map(|v| v.abs())).fold(0f32, f32::max);
+        let mut last = filled_up(rest);
+        let $value = $lanes::load(&last);
+        $of.store(&mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }};
+}
+
+/// Replaces every value, by those of two more lists.
+macro_rules! each_with {
+    ($lanes:ident, $x:expr, [$list_a:expr, $list_b:expr], |$value:ident, $a:ident, $b:ident| $of:expr) => {{
+        let x: &mut [f32] = $x;
+        let (chunks, rest) = x.as_chunks_mut::<LANES>();
+        let ((many_a, rest_a), (many_b, rest_b)) = ($list_a.as_chunks::<LANES>(), $list_b.as_chunks::<LANES>());
+        for ((chunk, a), b) in chunks.iter_mut().zip(many_a).zip(many_b) {
+            let ($value, $a, $b) = ($lanes::load(chunk), $lanes::load(a), $lanes::load(b));
+            $of.store(chunk);
+        }
+        let mut last = filled_up(rest);
+        let (a, b) = (filled_up(&rest_a[..rest.len()]), filled_up(&rest_b[..rest.len()]));
+        let ($value, $a, $b) = ($lanes::load(&last), $lanes::load(&a), $lanes::load(&b));
+        $of.store(&mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }};
+}
+
+/// The sum of a term over a list.
+macro_rules! sum {
+    ($lanes:ident, $x:expr, |$value:ident| $term:expr) => {{
+        let (chunks, rest) = $x.as_chunks::<LANES>();
+        let mut sums = $lanes::splat(0.0);
+        for chunk in chunks {
+            let $value = $lanes::load(chunk);
+            sums = sums.add($term);
+        }
+        let $value = $lanes::load(&filled_up(rest));
+        let (mut sums, last) = (values(sums), values($term));
+        for (sum, term) in sums.iter_mut().zip(&last[..rest.len()]) {
+            *sum += term;
+        }
+        add_lanes(sums)
+    }};
+}
+
+/// The values of all lanes.
+#[inline(always)]
+pub(crate) fn values<L: Lanes>(lanes: L) -> [f32; LANES] {
+    let mut values = [0f32; LANES];
+    lanes.store(&mut values);
+    values
+}
+
+#[inline(always)]
+fn quantize_rows<L: Lanes>(x: &[f32], width: usize, codes: &mut [u8], depth: usize, offset: u8, scales: &mut [f32]) {
+    for ((x, codes), scale) in x.chunks_exact(width).zip(codes.chunks_exact_mut(depth)).zip(scales) {
+        let (chunks, rest) = x.as_chunks::<LANES>();
+        let last = filled_up(rest);
+        let mut largest = L::load(&last).abs();
+        for chunk in chunks {
+            largest = L::load(chunk).abs().max(largest);
+        }
+        let largest = values(largest).into_iter().fold(0f32, f32::max);
         *scale = largest / 127.0;
         // A row of zeros, or of numbers so small that the reciprocal overflows, is all zeros.
         let factor = 127.0 / largest;
-        let factor = if factor.is_finite() { factor } else { 0.0 };
-        for (x, code) in x.iter().zip(codes.iter_mut()) {
-            *code = (x.mul_add(factor, ROUND).to_bits() as u8).wrapping_add(offset);
+        let factor = L::splat(if factor.is_finite() { factor } else { 0.0 });
+        let round = L::splat(ROUND);
+        let (whole, beyond) = codes.as_chunks_mut::<LANES>();
+        let mut whole = whole.iter_mut();
+        for (x, codes) in chunks.iter().zip(&mut whole) {
+            L::load(x).mul_add(factor, round).store_bytes(offset, codes);
         }
-        codes[width..].fill(offset);
+        // The rest of the row, then zeros: what is filled up has the code of 0.
+        let mut end = [offset; LANES];
+        L::load(&last).mul_add(factor, round).store_bytes(offset, &mut end);
+        match whole.next() {
+            Some(codes) => *codes = end,
+            None => beyond.copy_from_slice(&end[..beyond.len()]),
+        }
     }
 }
 
 /// The sum of lanes, in halves.
 #[inline(always)]
-pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
@@ -63,105 +141,93 @@ pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// The sum of `term` over `x`.
-#[inline(always)]
-fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] += term(chunk[i]);
-        }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane += term(*x);
-    }
-    add_lanes(lanes)
-}
-
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_and_norm_rows(x: &mut [f32], y: &[f32], width: usize, stride: usize, gain: &[f32], bias: &[f32], epsilon: f32) {
+fn add_and_norm_rows<L: Lanes>(
+    x: &mut [f32],
+    y: &[f32],
+    width: usize,
+    stride: usize,
+    gain: &[f32],
+    bias: &[f32],
+    epsilon: f32,
+) {
     for (x, y) in x.chunks_exact_mut(width).zip(y.chunks(stride)) {
-        for (x, y) in x.iter_mut().zip(y) {
-            *x += y;
-        }
-        let mean = sum(x, |x| x) / width as f32;
-        let variance = sum(x, |x| (x - mean) * (x - mean)) / width as f32;
-        let factor = 1.0 / (variance + epsilon).sqrt();
-        for ((x, gain), bias) in x.iter_mut().zip(gain).zip(bias) {
-            *x = ((*x - mean) * factor).mul_add(*gain, *bias);
-        }
+        let y = &y[..width];
+        each_with!(L, x, [y, y], |x, y, _y| x.add(y));
+        let mean = L::splat(sum!(L, x, |x| x) / width as f32);
+        let variance = sum!(L, x, |x| x.sub(mean).mul(x.sub(mean))) / width as f32;
+        let factor = L::splat(1.0 / (variance + epsilon).sqrt());
+        each_with!(L, x, [gain, bias], |x, gain, bias| x.sub(mean).mul(factor).mul_add(gain, bias));
     }
 }
 
 /// The error function, by a ratio of polynomials on [-4, 4], beyond which it is 1 in single precision. Largest error
 /// against 64 bits: 4e-7.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
-    let x = x.clamp(-4.0, 4.0);
-    let square = x * x;
-    let mut above = -2.726_142_3e-10_f32;
+fn erf<L: Lanes>(x: L) -> L {
+    let x = x.max(L::splat(-4.0)).min(L::splat(4.0));
+    let square = x.mul(x);
+    let mut above = L::splat(-2.726_142_3e-10);
     for term in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_3e-5, -7.349_906_4e-4, -2.954_6e-3, -1.609_603_3e-2] {
-        above = above.mul_add(square, term);
+        above = above.mul_add(square, L::splat(term));
     }
-    let mut below = -1.456_607_2e-5_f32;
+    let mut below = L::splat(-1.456_607_2e-5);
     for term in [-2.133_740_5e-4, -1.682_827e-3, -7.373_329_3e-3, -1.426_473_9e-2] {
-        below = below.mul_add(square, term);
+        below = below.mul_add(square, L::splat(term));
     }
-    x * above / below
+    x.mul(above).div(below)
 }
 
 /// e^x for x <= 0, by Cody and Waite's reduction and a polynomial. Largest relative error: 2e-7. Below -87 it is that
 /// of -87.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    let x = if x > -87.0 { x } else { -87.0 };
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
-    let power = shifted - ROUND;
-    let rest = power.mul_add(-0.693_145_75, x);
-    let rest = power.mul_add(-1.428_606_8e-6, rest);
-    let mut polynomial = 1.987_569_1e-4_f32;
+pub(crate) fn exp<L: Lanes>(x: L) -> L {
+    let x = x.max(L::splat(-87.0));
+    let shifted = x.mul_add(L::splat(std::f32::consts::LOG2_E), L::splat(ROUND));
+    let power = shifted.sub(L::splat(ROUND));
+    let rest = power.mul_add(L::splat(-0.693_145_75), x);
+    let rest = power.mul_add(L::splat(-1.428_606_8e-6), rest);
+    let mut polynomial = L::splat(1.987_569_1e-4);
     for term in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        polynomial = polynomial.mul_add(rest, term);
+        polynomial = polynomial.mul_add(rest, L::splat(term));
     }
-    let fraction = (polynomial * rest).mul_add(rest, rest) + 1.0;
-    // The exponent is shifted into its place.
-    f32::from_bits(fraction.to_bits().wrapping_add(shifted.to_bits() << 23))
+    let fraction = polynomial.mul(rest).mul_add(rest, rest).add(L::splat(1.0));
+    fraction.add_exponent(shifted)
 }
 
 #[inline(always)]
-fn gelu_all(x: &mut [f32]) {
-    for x in x {
-        let half = 0.5 * *x;
-        *x = half.mul_add(erf(*x * std::f32::consts::FRAC_1_SQRT_2), half);
-    }
+fn gelu_all<L: Lanes>(x: &mut [f32]) {
+    each!(L, x, |x| {
+        let half = x.mul(L::splat(0.5));
+        half.mul_add(erf(x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2))), half)
+    });
 }
 
 #[inline(always)]
-fn gelu_tanh_all(x: &mut [f32]) {
-    for x in x {
+fn gelu_tanh_all<L: Lanes>(x: &mut [f32]) {
+    each!(L, x, |x| {
         // sqrt(2 / pi) (x + 0.044715 x^3)
-        let inner = 0.797_884_6 * (0.044_715 * *x * *x).mul_add(*x, *x);
+        let inner = L::splat(0.797_884_6).mul(L::splat(0.044_715).mul(x).mul(x).mul_add(x, x));
         // tanh |u| = (1 - e^-2|u|) / (1 + e^-2|u|)
-        let power = exp(-2.0 * inner.abs());
-        let tanh = ((1.0 - power) / (1.0 + power)).copysign(inner);
-        let half = 0.5 * *x;
-        *x = half.mul_add(tanh, half);
-    }
+        let power = exp(inner.abs().mul(L::splat(-2.0)));
+        let one = L::splat(1.0);
+        let tanh = one.sub(power).div(one.add(power)).with_sign_of(inner);
+        let half = x.mul(L::splat(0.5));
+        half.mul_add(tanh, half)
+    });
 }
 
 #[inline(always)]
-fn relu_all(x: &mut [f32]) {
-    for x in x {
-        *x = if *x > 0.0 { *x } else { 0.0 };
-    }
+fn relu_all<L: Lanes>(x: &mut [f32]) {
+    each!(L, x, |x| x.max(L::splat(0.0)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::isa::Isa;
+    use crate::lanes::Plain;
 
     /// The error function by Simpson's rule.
     fn true_erf(x: f64) -> f64 {
@@ -193,7 +259,7 @@ mod tests {
             relu(Isa::Portable, &mut one);
             assert_eq!(one[0], x.max(0.0));
             if x <= 0.0 {
-                let power = f64::from(exp(8.0 * x));
+                let power = f64::from(values(exp(Plain::splat(8.0 * x)))[0]);
                 let expected = (8.0 * exact).max(-87.0).exp();
                 assert!((power / expected - 1.0).abs() < 3e-7, "exp({}) = {power} and not {expected}", 8.0 * x);
             }

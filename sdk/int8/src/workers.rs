@@ -26,6 +26,25 @@ impl Workers for Alone {
     }
 }
 
+/// As many threads as tasks.
+#[cfg(test)]
+pub(super) struct Threads(pub usize);
+
+#[cfg(test)]
+impl Workers for Threads {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for number in 0..tasks {
+                scope.spawn(move || task(number));
+            }
+        });
+    }
+}
+
 /// Splits `0..whole` in pieces of about one size, a piece a worker, and calls `work` with the worker's number and its
 /// piece. Fewer than `least` are not split off.
 pub(super) fn split(workers: &dyn Workers, whole: usize, least: usize, work: &(dyn Fn(usize, Range<usize>) + Sync)) {
@@ -54,6 +73,15 @@ impl<'a, T> Parts<'a, T> {
         Self { start: buffer.as_mut_ptr(), length: buffer.len(), _buffer: PhantomData }
     }
 
+    /// Where a part begins.
+    ///
+    /// # Panics
+    /// Outside of the buffer.
+    pub(super) fn place(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.length, "a part lies outside of its buffer");
+        self.start.wrapping_add(range.start)
+    }
+
     /// A part.
     ///
     /// # Panics
@@ -63,8 +91,7 @@ impl<'a, T> Parts<'a, T> {
     /// Parts that are in use at one time must not overlap.
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
-        assert!(range.start <= range.end && range.end <= self.length, "a part lies outside of its buffer");
         // SAFETY: inside of the buffer, which is borrowed for 'a; the caller keeps parts apart.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.place(range.clone()), range.len()) }
     }
 }

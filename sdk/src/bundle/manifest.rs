@@ -285,7 +285,8 @@ pub struct Latency {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// `none`; `int8-by-token`: an activation scale for each token, so that an answer depends on its text alone, and
-    /// layers that give the same bits on every processor; `int8-dynamic`: one activation scale for the whole input.
+    /// layers that give the same bits on every processor; `int8-by-token-mixed`: so, but some layers or the token
+    /// table are fp32; `int8-dynamic`: one activation scale for the whole input.
     pub mode: String,
     /// Loss of quality against full precision, in the unit of
     /// [`Quality::value`]; negative when it became better.

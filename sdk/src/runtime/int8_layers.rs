@@ -25,26 +25,40 @@ use ort::value::{
     DynTensorValueType, PrimitiveTensorElementType, Shape, SymbolicDimensions, TensorElementType, ValueRef, ValueType,
 };
 
-use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBiases, Scratch, Texts, Workers};
+use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBias, Scratch, Texts, Workers};
 
 use super::lock;
-use crate::int8::{DOMAIN, ENCODER_LAYER};
-
-/// Rows of texts that are computed together, so that memory does not grow with the batch.
-const ROWS: usize = 256;
+use crate::int8::{DOMAIN, ENCODER_LAYER, ROWS};
 
 /// Inputs before the constants.
 const CONSTANTS: usize = 3;
 
 /// The operators, for the sessions of one model that run on `threads` threads each.
 pub(crate) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), scratch: Arc::default() })
+    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), memory: Arc::default() })
 }
 
 /// The operator; its layers work one after the other in the same memory.
 struct EncoderLayer {
     threads: usize,
-    scratch: Arc<Mutex<Vec<Scratch>>>,
+    memory: Arc<Mutex<Vec<Memory>>>,
+}
+
+/// A layer's inputs: texts filled up to one length.
+struct Padded<'a> {
+    x: &'a [f32],
+    mask: Option<&'a [i32]>,
+    bias: Option<&'a [f32]>,
+    batch: usize,
+    length: usize,
+}
+
+/// What a layer computes in.
+#[derive(Default)]
+struct Memory {
+    /// Hidden states of the tokens that are no padding.
+    rows: Vec<f32>,
+    scratch: Scratch,
 }
 
 type Constant<'a> = ValueRef<'a, DynTensorValueType>;
@@ -54,8 +68,7 @@ struct EncoderLayerKernel<'a> {
     layer: Layer<'a>,
     isa: Isa,
     threads: usize,
-    scratch: Arc<Mutex<Vec<Scratch>>>,
-    rows: Vec<f32>,
+    memory: Arc<Mutex<Vec<Memory>>>,
     // Declared, and so dropped, after what reads them.
     _constants: Vec<Constant<'a>>,
 }
@@ -103,8 +116,9 @@ impl Operator for EncoderLayer {
             .collect::<ort::Result<Vec<Constant<'attr>>>>()?;
         let matrix = |first: usize, name: &str| matrix(&constants[first..], name).map_err(&wrong);
         let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
+        let attention_norm = norm(16)?;
         let layer = Layer {
-            hidden: norm(16)?.gain.len(),
+            hidden: attention_norm.gain.len(),
             heads: number("heads")?,
             activation,
             epsilon: epsilon.ok_or_else(|| wrong("no attribute epsilon".to_owned()))?,
@@ -112,7 +126,7 @@ impl Operator for EncoderLayer {
             attention_output: matrix(4, "attention_output")?,
             up: matrix(8, "up")?,
             down: matrix(12, "down")?,
-            attention_norm: norm(16)?,
+            attention_norm,
             output_norm: norm(18)?,
             first_only: number("first_only")? == 1,
         };
@@ -121,8 +135,7 @@ impl Operator for EncoderLayer {
             layer,
             isa: Isa::best(),
             threads: self.threads,
-            scratch: Arc::clone(&self.scratch),
-            rows: Vec::new(),
+            memory: Arc::clone(&self.memory),
             _constants: constants,
         })
     }
@@ -134,15 +147,11 @@ impl Operator for EncoderLayer {
         if shape.len() != 3 {
             return Err(ort::Error::new(format!("{ENCODER_LAYER} takes [batch, length, hidden], not {shape:?}")));
         }
-        let shape = match first_only {
-            1 => Shape::new([shape[0], 1, shape[2]]),
-            _ => shape,
+        let (shape, dimension_symbols) = match first_only {
+            1 => (Shape::new([shape[0], 1, shape[2]]), SymbolicDimensions::empty(3)),
+            _ => (shape, dimension_symbols),
         };
-        let symbols = match first_only {
-            1 => SymbolicDimensions::empty(3),
-            _ => dimension_symbols,
-        };
-        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols: symbols })
+        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols })
     }
 }
 
@@ -246,33 +255,29 @@ impl EncoderLayerKernel<'_> {
         let results = if self.layer.first_only { 1 } else { length };
         let mut output = context.output(0, [batch, results, self.layer.hidden])?.ok_or_else(missing)?;
         let (_, out) = output.try_extract_tensor_mut::<f32>()?;
-        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let mut memory = lock(&self.memory).pop().unwrap_or_default();
         let threads = SessionThreads { context, threads: self.threads };
         let mut first = 0;
+        let padded = Padded { x, mask, bias, batch, length };
         while first < batch {
-            first = self.some(x, mask, bias, first, batch, length, out, &threads, &mut scratch);
+            first = self.some(&padded, first, out, &threads, &mut memory);
         }
-        lock(&self.scratch).push(scratch);
+        lock(&self.memory).push(memory);
         Ok(())
     }
 
     /// Runs as many texts as fit together, from `first` on; gives the next.
-    #[allow(clippy::too_many_arguments)]
     fn some(
-        &mut self,
-        x: &[f32],
-        mask: Option<&[i32]>,
-        bias: Option<&[f32]>,
+        &self,
+        &Padded { x, mask, bias, batch, length }: &Padded,
         first: usize,
-        batch: usize,
-        length: usize,
         out: &mut [f32],
         workers: &dyn Workers,
-        scratch: &mut Scratch,
+        Memory { rows, scratch }: &mut Memory,
     ) -> usize {
         let hidden = self.layer.hidden;
         let (mut places, mut texts): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
-        self.rows.clear();
+        rows.clear();
         let mut next = first;
         while next < batch && (next == first || places.len() + length <= ROWS) {
             let start = places.len();
@@ -280,7 +285,7 @@ impl EncoderLayerKernel<'_> {
                 let at = next * length + place;
                 if mask.is_none_or(|mask| mask[at] != 0) {
                     places.push(place);
-                    self.rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
+                    rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
                 }
             }
             texts.push(start..places.len());
@@ -288,11 +293,11 @@ impl EncoderLayerKernel<'_> {
         }
         // A text without any token takes no part.
         let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
-        let about = Texts { rows: &some, bias: bias.map(|values| ScoreBiases { values, length, places: &places }) };
+        let about = Texts { rows: &some, bias: bias.map(|values| ScoreBias { values, length, places: &places }) };
         if !some.is_empty() {
-            self.layer.run(self.isa, workers, about, &mut self.rows, scratch);
+            self.layer.run(self.isa, workers, about, rows, scratch);
         }
-        let mut done = self.rows.chunks_exact(hidden);
+        let mut done = rows.chunks_exact(hidden);
         for (number, text) in (first..next).zip(&texts) {
             if self.layer.first_only {
                 let out = &mut out[number * hidden..(number + 1) * hidden];

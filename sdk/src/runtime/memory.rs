@@ -6,7 +6,7 @@
 
 use super::graph::ExternalTensor;
 use crate::bundle::{Batching, Manifest, Task};
-use crate::{Error, Result};
+use crate::{Error, Result, int8};
 
 /// Tokens of one batch, padding included, where memory does not matter. Larger batches are no faster on a CPU.
 const BATCH_TOKENS: usize = 2048;
@@ -18,10 +18,6 @@ const MIB: u64 = 1 << 20;
 const TOKENIZER: u64 = 16;
 /// Bytes of a session for each byte of the graph.
 const GRAPH: u64 = 10;
-/// The operator that is a whole encoder layer.
-const OWN_LAYER: &str = "ai.limbeck:EncoderLayer";
-/// Rows that such a layer computes together, where a text is no longer than that.
-const LAYER_ROWS: u64 = 256;
 /// What a session needs before anything else.
 const SESSION: u64 = 2 * MIB;
 
@@ -93,7 +89,7 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     // Hidden states, projections and the feed-forward part; attention scores, as they are and as probabilities; the
     // outputs, in the graph and copied out of it. Layers of our own keep only hidden states for each row, and scores
     // only where a bias is added to them.
-    let (states, scores) = match (own_layers(manifest), a.family.as_str()) {
+    let (states, scores) = match (int8::has_layers(manifest), a.family.as_str()) {
         (true, "mpnet") => (6 * hidden, 8 * heads),
         (true, _) => (6 * hidden, 0),
         (false, _) => (8 * hidden + 3 * intermediate, 6 * heads + 8),
@@ -105,19 +101,15 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     sum.saturating_add(sum / 8)
 }
 
-/// Whether encoder layers are computed by [`crate::int8`].
-fn own_layers(manifest: &Manifest) -> bool {
-    manifest.operators.iter().any(|operator| operator == OWN_LAYER)
-}
-
 /// What a session of such layers keeps to compute in, however large a batch is: some rows of queries, keys, values,
 /// context and sums, and of the feed-forward part.
 fn layer_scratch(manifest: &Manifest) -> u64 {
     let a = &manifest.architecture;
     let [hidden, intermediate, tokens] = [a.hidden_size, a.intermediate_size, manifest.max_tokens].map(|v| v as u64);
-    let rows = tokens.max(LAYER_ROWS);
-    match own_layers(manifest) {
-        true => rows.saturating_mul(hidden * 32).saturating_add(LAYER_ROWS.saturating_mul(intermediate * 5)),
+    let together = int8::ROWS as u64;
+    let rows = tokens.max(together);
+    match int8::has_layers(manifest) {
+        true => rows.saturating_mul(hidden * 32).saturating_add(together.saturating_mul(intermediate * 5)),
         false => 0,
     }
 }

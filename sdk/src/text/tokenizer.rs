@@ -3,7 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use tokenizers::Tokenizer;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{
+    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl,
+};
 
 use super::chunk;
 use super::encoding::{Encoded, Tokens};
@@ -25,8 +28,8 @@ impl TextTokenizer {
     /// Reads a `tokenizer.json`. Every id it gives must be below `vocab_size`.
     pub(crate) fn from_bytes(json: &[u8], vocab_size: usize) -> Result<TextTokenizer> {
         check_templates(json)?;
-        let mut tokenizer = guarded(|| Tokenizer::from_bytes(json))
-            .map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
+        let mut tokenizer =
+            guarded(|| read(json)).map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let (one, two) = (Template::for_one(&tokenizer)?, Template::for_two(&tokenizer));
@@ -144,6 +147,19 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     }
 }
 
+/// A tokenizer whose model is known beforehand.
+type WithWordPiece =
+    TokenizerImpl<WordPiece, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+/// Reads the file. WordPiece is tried first, by itself: among the other models the library finds it only after it has
+/// made a tree of the whole vocabulary, which takes most of the time that a small model needs to open.
+fn read(json: &[u8]) -> tokenizers::Result<Tokenizer> {
+    match serde_json::from_slice::<WithWordPiece>(json) {
+        Ok(tokenizer) => Ok(tokenizer.into()),
+        Err(_) => Tokenizer::from_bytes(json),
+    }
+}
+
 /// Checks that templates name only special tokens that they also define; the
 /// tokenizers library believes them.
 fn check_templates(json: &[u8]) -> Result<()> {
@@ -180,6 +196,18 @@ mod tests {
     use super::*;
 
     const JSON: &str = include_str!("../../tests/data/tokenizer.json");
+
+    #[test]
+    fn both_ways_of_reading_give_the_same_tokenizer() {
+        let quick = serde_json::from_str::<WithWordPiece>(JSON).unwrap();
+        let read = read(JSON.as_bytes()).unwrap().to_string(false).unwrap();
+        assert_eq!(Tokenizer::from(quick).to_string(false).unwrap(), read);
+        assert_eq!(Tokenizer::from_bytes(JSON).unwrap().to_string(false).unwrap(), read);
+        // A model of another kind, also where it has the fields of WordPiece.
+        let mut other: Value = serde_json::from_str(JSON).unwrap();
+        other["model"]["type"] = "WordLevel".into();
+        assert!(serde_json::from_str::<WithWordPiece>(&other.to_string()).is_err());
+    }
 
     fn tokenizer(json: &str) -> TextTokenizer {
         TextTokenizer::from_bytes(json.as_bytes(), 1000).unwrap()

@@ -1,6 +1,8 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
 mod peers;
+mod recipes;
+mod report;
 mod tables;
 mod training;
 
@@ -16,17 +18,20 @@ use crate::Arguments;
 use crate::bench::peers::Results as Peers;
 use crate::command::repository;
 use crate::package::sizes;
+use report::REPORT_SCHEMA;
 use tables::{Library, cases_table, memory_table, overhead_table, results_table, speed_table, tasks_table};
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md, docs/benchmarks.md, docs/tasks.md, docs/packaging.md and
-docs/training-speed.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md, docs/distillation.md, docs/tasks.md,
+docs/packaging.md and docs/training-speed.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
 NAME is
   results     from examples/recipes/sentiment/report.json, a copy of what `cargo xtask quickstart` leaves in
               out/quickstart
+  recipes, ablations
+              from every report.json below examples/recipes
   speed       from sdk/benches/results/*.json but library.json and peers.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
@@ -43,8 +48,15 @@ Options:
   --check   write nothing; fail if a page differs from what would be written
 ";
 
-const PAGES: [&str; 5] =
-    ["README.md", "docs/benchmarks.md", "docs/tasks.md", "docs/packaging.md", "docs/training-speed.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/tasks.md",
+    "docs/packaging.md",
+    "docs/training-speed.md",
+    "docs/distillation.md",
+];
+const RECIPES: &str = "examples/recipes";
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
 const TASKS: &str = "examples/recipes/tasks/results.json";
@@ -102,8 +114,9 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let peers = || read::<Peers>(&root.join(crate::bench::peers::RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
-        // A report of schema 1 stands there until the recipe is run again.
-        "results" => Ok(results_table(&read_schema(&root.join(REPORT), &[1, 2])?)),
+        "results" => Ok(results_table(&read_schema(&root.join(REPORT), REPORT_SCHEMA)?)),
+        "recipes" => Ok(recipes::results_table(&recipes::reports(&root.join(RECIPES))?)),
+        "ablations" => Ok(recipes::ablations(&recipes::reports(&root.join(RECIPES))?)),
         "speed" => speed_tables(&root.join(SPEED)),
         "calls" => Ok(cases_table(&library()?, true)),
         "parts" => Ok(cases_table(&library()?, false)),
@@ -146,15 +159,14 @@ fn replace_tables(page: &str, text: &str, table: impl Fn(&str) -> Result<String>
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    read_schema(path, &[1])
+    read_schema(path, 1)
 }
 
-fn read_schema<T: DeserializeOwned>(path: &Path, known: &[u32]) -> Result<T> {
+fn read_schema<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let schema: Schema = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    if !known.contains(&schema.schema) {
-        let known: Vec<String> = known.iter().map(u32::to_string).collect();
-        bail!("{}: schema {} is not known, only {}", path.display(), schema.schema, known.join(" and "));
+    if schema.schema != known {
+        bail!("{}: schema {} is not known, only {known}", path.display(), schema.schema);
     }
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }

@@ -4,19 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-pub(super) struct Report {
-    /// Absent in schema 1, which knew accuracy alone.
-    measure: Option<String>,
-    date: String,
-    commit: String,
-    machine: Machine,
-    versions: Versions,
-    models: Vec<Model>,
-    #[serde(default)]
-    seeds: Vec<Seed>,
-    comparison: Option<Comparison>,
-}
+use super::report::{Interval, Report};
 
 #[derive(Deserialize)]
 pub(super) struct Machine {
@@ -26,41 +14,9 @@ pub(super) struct Machine {
 }
 
 #[derive(Deserialize)]
-struct Versions {
+pub(super) struct Versions {
     limbeck: String,
     onnxruntime: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    name: String,
-    /// `accuracy` in schema 1.
-    #[serde(alias = "accuracy")]
-    score: Score,
-    retention: Option<Score>,
-    /// Within `accuracy` in schema 1.
-    examples: Option<usize>,
-    parameters: u64,
-    file_bytes: u64,
-    latency_p50_ms: f64,
-    latency_tokens: Option<usize>,
-    peak_memory_mb: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Score {
-    value: f64,
-    low: f64,
-    high: f64,
-    examples: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Seed {}
-
-#[derive(Deserialize)]
-struct Comparison {
-    verdict: String,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +49,7 @@ fn circumstances(date: &str, commit: &str, machine: &Machine, versions: &Version
 }
 
 pub(super) fn results_table(report: &Report) -> String {
-    let measure = report.measure.as_deref().unwrap_or("accuracy").replace('_', " ").replace("f1", "F1");
+    let measure = report.measure();
     let with_retention = report.models.iter().any(|model| model.retention.is_some());
     let (name, line) = if with_retention { (" retention |", "---|") } else { ("", "") };
     let mut text = format!(
@@ -101,7 +57,7 @@ pub(super) fn results_table(report: &Report) -> String {
          |---|---|---|{line}---|---|---|---|\n",
     );
     for model in &report.models {
-        let Score { value, low, high, .. } = model.score;
+        let Interval { value, low, high } = model.score;
         let retention = match &model.retention {
             Some(kept) => format!(" {:.1}% |", kept.value * 100.0),
             None if with_retention => " - |".to_owned(),
@@ -119,7 +75,7 @@ pub(super) fn results_table(report: &Report) -> String {
             model.peak_memory_mb.map_or("-".to_owned(), |mb| format!("{mb:.0} MB")),
         );
     }
-    let examples = report.models.first().and_then(|model| model.examples.or(model.score.examples)).unwrap_or(0);
+    let examples = report.models.first().map_or(0, |model| model.examples);
     let tokens = report.models.iter().find_map(|model| model.latency_tokens);
     let tokens = tokens.map_or(String::new(), |tokens| format!(" of {tokens} tokens"));
     let first = measure.chars().next().map_or(String::new(), |first| first.to_uppercase().collect());

@@ -1,22 +1,6 @@
 use super::*;
 use crate::matrix::{PackedWeights, pack};
-use crate::workers::Alone;
-
-struct Threads(usize);
-
-impl Workers for Threads {
-    fn count(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        std::thread::scope(|scope| {
-            for number in 0..tasks {
-                scope.spawn(move || task(number));
-            }
-        });
-    }
-}
+use crate::workers::{Alone, Threads};
 
 fn value(i: usize) -> f32 {
     ((i * 7919 + i / 11 * 17 + 29) % 2003) as f32 / 1001.0 - 1.0
@@ -195,6 +179,21 @@ fn every_path_gives_the_same_bits() {
                 assert!(run(&layer, isa, &Alone, &lengths, &x) == expected, "{isa:?}");
                 assert!(run(&layer, isa, &Threads(3), &lengths, &x) == expected, "{isa:?} with threads");
             }
+        }
+    }
+}
+
+/// Long enough that there is work for several threads.
+#[test]
+fn threads_change_nothing() {
+    let weights = Weights::new(64, 4, 512);
+    let lengths = [300, 180];
+    let x: Vec<f32> = (0..480 * 64).map(value).collect();
+    for first_only in [false, true] {
+        let layer = weights.layer(first_only);
+        let expected = run(&layer, Isa::best(), &Alone, &lengths, &x);
+        for threads in [2, 3, 8] {
+            assert!(run(&layer, Isa::best(), &Threads(threads), &lengths, &x) == expected, "{threads}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::matrix::{COLUMNS, DEPTH};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn compute(tile: &Tile) {
-    for_size!(tile, block, [1, 2, 3, 4, 5, 6, 7, 8] x [1, 2, 3]);
+    for_size!(tile, block, [1, 2, 3, 4, 5, 6, 7, 8] x [1, 3]);
 }
 
 /// Codes of rows have 128 added, because the instruction takes unsigned numbers on one side; sums begin at -128 times

@@ -14,6 +14,9 @@ mod avx512;
 mod neon;
 mod portable;
 
+/// Products that are worth waking a thread for: about 30 microseconds of work.
+const WORTH_A_THREAD: usize = 1 << 23;
+
 /// Quantized rows, as [`super::rows::quantize`] makes them with [`Isa::code_offset`].
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -31,7 +34,8 @@ struct Tile<'a> {
     matrix: &'a Matrix<'a>,
     first_panel: usize,
     panels: usize,
-    /// The first row's first value of the first panel.
+    /// The first row's first value of the first panel. There is a place for every value of the tile, which no other
+    /// tile has.
     out: *mut f32,
     /// Values from one row to the next.
     stride: usize,
@@ -63,29 +67,32 @@ pub(super) fn product(
     let blocks = rows.div_ceil(most_rows);
     let out = Parts::new(out);
     let groups = panels.len().div_ceil(most_panels);
-    split(workers, groups, 1, &|_, groups| {
+    let each = rows * matrix.inputs * most_panels * COLUMNS;
+    split(workers, groups, WORTH_A_THREAD.div_ceil(each), &|_, groups| {
         for group in groups {
-            let first = panels.start + group * most_panels;
-            let count = most_panels.min(panels.end - first);
-            for block in 0..blocks {
-                let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
-                let column = (first - panels.start) * COLUMNS;
-                for row in from..to {
-                    // SAFETY: only checked here; a tile writes these places, which no other tile has.
-                    unsafe { out.part(row * stride + column..row * stride + column + count * COLUMNS) };
+            let mut first = panels.start + group * most_panels;
+            let end = panels.end.min(first + most_panels);
+            while first < end {
+                // A tile is of the full width or of one panel: fewer kinds of tiles are less code.
+                let count = if end - first == most_panels { most_panels } else { 1 };
+                for block in 0..blocks {
+                    let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
+                    let column = (first - panels.start) * COLUMNS;
+                    let place = |row: usize| out.place(row * stride + column..row * stride + column + count * COLUMNS);
+                    // The last row's place is the furthest.
+                    place(to - 1);
+                    let tile = Tile {
+                        codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
+                        scales: &x.scales[from..to],
+                        matrix,
+                        first_panel: first,
+                        panels: count,
+                        out: place(from),
+                        stride,
+                    };
+                    compute(isa, &tile);
                 }
-                // SAFETY: the place is that of the first value, which was just checked.
-                let start = unsafe { out.part(from * stride + column..from * stride + column + 1) }.as_mut_ptr();
-                let tile = Tile {
-                    codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
-                    scales: &x.scales[from..to],
-                    matrix,
-                    first_panel: first,
-                    panels: count,
-                    out: start,
-                    stride,
-                };
-                compute(isa, &tile);
+                first += count;
             }
         }
     });
@@ -159,23 +166,7 @@ mod tests {
     use super::*;
     use crate::matrix::{PackedWeights, pack};
     use crate::rows::quantize;
-    use crate::workers::Alone;
-
-    pub(super) struct Threads(pub usize);
-
-    impl Workers for Threads {
-        fn count(&self) -> usize {
-            self.0
-        }
-
-        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-            std::thread::scope(|scope| {
-                for number in 0..tasks {
-                    scope.spawn(move || task(number));
-                }
-            });
-        }
-    }
+    use crate::workers::{Alone, Threads};
 
     fn value(i: usize) -> f32 {
         ((i * 7919 + i / 13 * 31 + 5) % 2003) as f32 / 1001.0 - 1.0
@@ -245,6 +236,7 @@ mod tests {
         for isa in Isa::available() {
             for threads in [2, 3, 8] {
                 check(9, 64, 200, false, isa, &Threads(threads));
+                check(64, 1024, 528, false, isa, &Threads(threads));
             }
         }
     }

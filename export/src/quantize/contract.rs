@@ -1,0 +1,217 @@
+//! int8 within a budget of lost quality: what is int8, what it costs, and why.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use limbeck::Manifest;
+use serde::Serialize;
+
+use super::search::{Assignment, Candidate, Found, saving, search};
+use super::sensitivity::{Noise, SAMPLE, Sensitivity, measure};
+use crate::arch::Head;
+use crate::checkpoint::load_arrays;
+use crate::data::Rows;
+use crate::graph::{KeepFloat, Unit, WeightMode};
+use crate::measure::task_quality;
+use crate::pack::{Draft, PackOptions, draft, units_of};
+use crate::progress::Reporter;
+
+/// What a unit is stored in, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub unit: String,
+    /// Layers from 0; none of the token table.
+    pub layers: Vec<usize>,
+    /// `int8` or `fp32`.
+    pub mode: &'static str,
+    /// Of its weights in int8.
+    #[serde(flatten)]
+    pub noise: Noise,
+    /// Of the model when this unit alone is int8; none where there are no data.
+    #[serde(flatten)]
+    pub sensitivity: Option<Sensitivity>,
+    /// In words.
+    pub why: String,
+}
+
+/// What came of quantizing a model.
+pub struct Contract {
+    /// The bundle, with its self-test and what it lost; none if that is more than was allowed.
+    pub bundle: Option<Draft>,
+    /// What is int8 there, in words; without a bundle, where the least was lost.
+    pub stored: String,
+    /// Each unit; none of a model that is int8 as a whole or not at all.
+    pub lines: Vec<Line>,
+    /// What was measured against fp32 on all of dev; without data nothing.
+    pub proof: Option<Proof>,
+}
+
+/// What a model loses in int8.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Name of the measure.
+    pub measure: String,
+    /// Points of 100 that are lost; the least that was reached if there is no bundle.
+    pub drop_points: f64,
+    /// Rows of dev.
+    pub rows: usize,
+    /// Rows of dev that units were measured on alone.
+    pub sample: usize,
+}
+
+/// A model that becomes int8.
+pub struct Quantizer<'a> {
+    folder: &'a Path,
+    options: PackOptions,
+    units: Vec<Unit>,
+    noise: Vec<Noise>,
+    first: Draft,
+}
+
+impl<'a> Quantizer<'a> {
+    /// Of a model folder. Where `options` keep something fp32, that is the choice and none is searched for; layers that
+    /// share its weights are kept too.
+    ///
+    /// # Errors
+    /// Those of [`draft`]; a layer to keep that the model does not have.
+    pub fn new(folder: &'a Path, options: PackOptions) -> Result<Self> {
+        let mut options = PackOptions { weights: WeightMode::Int8Layers, ..options };
+        let units = units_of(folder, options.task)?;
+        let mut noise = Vec::new();
+        if !units.is_empty() {
+            let encoder = load_arrays(folder, Some(Head::None))?;
+            options.keep_float = options.keep_float.whole(&encoder.config)?;
+            let each = units.iter().map(|unit| Noise::of(unit, &encoder.config, &encoder.arrays));
+            noise = each.collect::<Result<_>>()?;
+        }
+        let first = draft(folder, &options)?;
+        Ok(Self { folder, options, units, noise, first })
+    }
+
+    /// What the bundle will say of itself, but for what is measured.
+    pub fn manifest(&self) -> &Manifest {
+        &self.first.manifest
+    }
+
+    /// What `options` say, without proof.
+    ///
+    /// # Errors
+    /// Those of running the model.
+    pub fn unproven(self) -> Result<Contract> {
+        let keep = self.by_hand();
+        let lines = self.lines(&keep, &[], |_| "not measured".to_owned());
+        let stored = self.in_words(&keep);
+        Ok(Contract { bundle: Some(with_self_test(self.first)?), stored, lines, proof: None })
+    }
+
+    /// The bundle that loses at most `max_drop` points of the task's measure on `dev`, all of it through the sdk.
+    ///
+    /// # Errors
+    /// A budget that is no number; those of running the models.
+    pub fn prove(self, dev: &Rows, max_drop: f64, reporter: &Reporter) -> Result<Contract> {
+        ensure!(max_drop.is_finite(), "a budget of {max_drop} points is none: give a number");
+        let fp32 = self.draft(WeightMode::Float, KeepFloat::default())?.open()?;
+        let alone = |unit: &Unit| {
+            let others = KeepFloat::of(self.units.iter().filter(|other| *other != unit));
+            self.draft(WeightMode::Int8Layers, others)?.open()
+        };
+        let sensitivity = match self.units.is_empty() {
+            true => Vec::new(),
+            false => measure(&self.units, &fp32, &alone, dev, reporter)?,
+        };
+        let before = task_quality(&fp32, dev, reporter)?;
+        drop(fp32);
+        let (name, before) = before.headline();
+        let points_lost = |keep: &Assignment| -> Result<f64> {
+            let model = self.draft(WeightMode::Int8Layers, self.keep(keep))?.open()?;
+            let lost = (before - task_quality(&model, dev, reporter)?.headline().1) * 100.0;
+            reporter.note(&format!("  {}: {lost:+.2} points lost", self.in_words(keep)));
+            Ok(lost)
+        };
+        let by_hand = self.by_hand();
+        let Found { keep, loss, inside, without, .. } = if by_hand.is_empty() {
+            search(&self.candidates(&sensitivity), max_drop, points_lost)?
+        } else {
+            let loss = points_lost(&by_hand)?;
+            Found { keep: by_hand, loss, inside: loss <= max_drop, without: BTreeMap::new(), measured: 1 }
+        };
+        let lines = self.lines(&keep, &sensitivity, |unit| match (inside, without.get(&unit)) {
+            (false, _) => "outside the budget".to_owned(),
+            (true, None) => "inside the budget".to_owned(),
+            (true, Some(without)) => format!(
+                "kept fp32: alone it costs {:.2} points, beside the other int8 parts {without:.2} in all",
+                sensitivity[unit].points_alone
+            ),
+        });
+        let proof = Proof {
+            measure: name.replace('_', " "),
+            drop_points: loss,
+            rows: dev.len(),
+            sample: dev.len().min(SAMPLE),
+        };
+        let mut bundle = None;
+        if inside {
+            let mut draft = with_self_test(self.draft(WeightMode::Int8Layers, self.keep(&keep))?)?;
+            let contract =
+                draft.manifest.quantization.as_mut().context("a bundle that does not say how it is stored")?;
+            contract.measured_drop = Some(loss / 100.0);
+            bundle = Some(draft);
+        }
+        Ok(Contract { bundle, stored: self.in_words(&keep), lines, proof: Some(proof) })
+    }
+
+    fn draft(&self, weights: WeightMode, keep_float: KeepFloat) -> Result<Draft> {
+        draft(self.folder, &PackOptions { weights, keep_float, ..self.options.clone() })
+    }
+
+    fn by_hand(&self) -> Assignment {
+        (0..self.units.len()).filter(|&unit| self.options.keep_float.holds(&self.units[unit])).collect()
+    }
+
+    fn keep(&self, keep: &Assignment) -> KeepFloat {
+        KeepFloat::of(keep.iter().map(|&unit| &self.units[unit]))
+    }
+
+    fn in_words(&self, keep: &Assignment) -> String {
+        match keep.is_empty() {
+            true => "all int8".to_owned(),
+            false => {
+                let names: Vec<String> = keep.iter().map(|&unit| self.units[unit].to_string()).collect();
+                format!("int8 but {}", names.join(", "))
+            }
+        }
+    }
+
+    fn candidates(&self, sensitivity: &[Sensitivity]) -> Vec<Candidate> {
+        let layers = |unit: &Unit| if let Unit::Layers(layers) = unit { layers.len() } else { 0 };
+        let of_layers = self.units.iter().map(layers).sum();
+        let of_weights = self.noise.iter().map(|noise| noise.weights).sum();
+        let each = self.units.iter().zip(&self.noise).zip(sensitivity);
+        each.map(|((unit, noise), sensitivity)| Candidate {
+            error: sensitivity.output_error,
+            saving: saving(layers(unit), of_layers, noise.weights, of_weights),
+        })
+        .collect()
+    }
+
+    fn lines(&self, keep: &Assignment, sensitivity: &[Sensitivity], why: impl Fn(usize) -> String) -> Vec<Line> {
+        let by_hand = self.by_hand();
+        let line = |(number, (unit, noise)): (usize, (&Unit, &Noise))| Line {
+            unit: unit.to_string(),
+            layers: if let Unit::Layers(layers) = unit { layers.clone() } else { Vec::new() },
+            mode: if keep.contains(&number) { "fp32" } else { "int8" },
+            noise: noise.clone(),
+            sensitivity: sensitivity.get(number).copied(),
+            why: if by_hand.contains(&number) { "kept fp32: asked for".to_owned() } else { why(number) },
+        };
+        self.units.iter().zip(&self.noise).enumerate().map(line).collect()
+    }
+}
+
+fn with_self_test(mut draft: Draft) -> Result<Draft> {
+    let model = draft.open()?;
+    draft.record_self_test(&model)?;
+    Ok(draft)
+}
