@@ -31,7 +31,7 @@ Takes about half an hour, the Python environment of `train`, another with ONNX R
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
-                               [--openings N] [--only X]
+                               [--openings N] [--only X] [--shapes]
 
 Options:
   --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
@@ -50,6 +50,7 @@ Options of `peers`:
                 numbers with commas between (1,2; 1,8; 8,16,32,64,128,256,512)
   --turn-ms N   how long a turn is (300)
   --openings N  fresh processes a peer, for cold start and memory (3)
+  --shapes      bundles of students' shapes against BERT-base in fp32, with new weights (shapes.json)
   --only LIST   only limbeck and the peers whose name contains one of these, with commas between
 ";
 

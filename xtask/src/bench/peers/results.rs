@@ -70,8 +70,8 @@ pub struct Times {
     pub calls: usize,
     pub median_ms: f64,
     pub p10_ms: f64,
-    /// Smallest of the texts, to the vector of limbeck fp32.
-    pub cosine: f64,
+    /// Smallest of the texts, to the vector of limbeck fp32; null where the weights are others.
+    pub cosine: Option<f64>,
 }
 
 impl Results {
@@ -79,7 +79,7 @@ impl Results {
     ///
     /// # Errors
     /// `about` has no date or versions.
-    pub fn new(about: &Value, commit: String) -> Result<Self> {
+    pub fn new(about: &Value, model: &str, commit: String) -> Result<Self> {
         let versions = about["versions"].as_object().context("`limbeck bench` names no versions")?;
         let versions = versions.iter().filter_map(|(name, version)| Some((name.clone(), version.as_str()?.to_owned())));
         Ok(Self {
@@ -88,7 +88,7 @@ impl Results {
             commit,
             machine: about["machine"].clone(),
             versions: versions.collect(),
-            model: "all-MiniLM-L6-v2".to_owned(),
+            model: model.to_owned(),
             peers: Vec::new(),
             cases: Vec::new(),
         })
@@ -196,14 +196,14 @@ mod tests {
     fn cases_of_the_same_code_are_kept_whole() {
         let about = json!({"date": "2026-01-02", "machine": {"cpu": "x"}, "versions": {"limbeck": "0.1.0"}});
         let results = |commit: &str, lengths: &[usize], median_ms| {
-            let mut results = Results::new(&about, commit.to_owned()).unwrap();
+            let mut results = Results::new(&about, "x", commit.to_owned()).unwrap();
             results.cases.extend(lengths.iter().map(|&tokens| Case {
                 threads: 1,
                 batch: 1,
                 tokens,
                 rounds: 2,
                 load: None,
-                times: vec![Times { peer: "p".to_owned(), calls: 1, median_ms, p10_ms: median_ms, cosine: 1.0 }],
+                times: vec![Times { peer: "p".to_owned(), calls: 1, median_ms, p10_ms: median_ms, cosine: Some(1.0) }],
             }));
             results
         };

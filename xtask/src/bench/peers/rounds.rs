@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::child::{Child, Opened};
 use super::prepare::Prepared;
 use super::results::{Case, Opening, Results, Times, Tried, check_agreement, cosine, median, quantile};
-use super::{Peer, Plan};
+use super::{Comparison, Peer, Plan};
 
 /// Every word is one token of BERT's vocabulary; the peers are asked how many they saw.
 const WORDS: &str = "the battery of this phone lasts two days and its screen is bright enough to read in the sun \
@@ -21,7 +21,17 @@ const LONG_MS: f64 = 200.0;
 ///
 /// # Errors
 /// A peer ends, or does not compute the same.
-pub(super) fn measure(prepared: &Prepared, chosen: &[&'static Peer], plan: &Plan, results: &mut Results) -> Result<()> {
+pub(super) fn measure(
+    prepared: &Prepared,
+    comparison: &Comparison,
+    chosen: &[&'static Peer],
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<()> {
+    let reference = match comparison.reference {
+        Some(name) => Some(chosen.iter().position(|peer| peer.name == name).context("the reference takes no part")?),
+        None => None,
+    };
     let mut opened: Vec<Vec<Opened>> = chosen.iter().map(|_| Vec::new()).collect();
     for round in 0..plan.openings {
         for place in order(chosen.len(), round) {
@@ -36,7 +46,7 @@ pub(super) fn measure(prepared: &Prepared, chosen: &[&'static Peer], plan: &Plan
         let mut children: Vec<Child> = children.collect::<Result<_>>()?;
         for &batch in &plan.batches {
             for &tokens in &plan.lengths {
-                let case = case(chosen, &mut children, plan, threads, batch, tokens)?;
+                let case = case(chosen, reference, &mut children, plan, (threads, batch, tokens))?;
                 eprintln!("{}", line(&case));
                 results.cases.push(case);
             }
@@ -72,11 +82,10 @@ fn order(peers: usize, round: usize) -> impl Iterator<Item = usize> {
 
 fn case(
     chosen: &[&'static Peer],
+    reference: Option<usize>,
     children: &mut [Child],
     plan: &Plan,
-    threads: usize,
-    batch: usize,
-    tokens: usize,
+    (threads, batch, tokens): (usize, usize, usize),
 ) -> Result<Case> {
     let texts = texts(batch, tokens);
     // Warm-up: plans and memory for this shape are made, and the vectors compared.
@@ -96,20 +105,21 @@ fn case(
             times[place].extend(&found.ms[dropped..]);
         }
     }
-    let reference = chosen.iter().position(|peer| peer.name == "limbeck-fp32").context("limbeck fp32 takes no part")?;
     let times = chosen
         .iter()
         .zip(&times)
         .zip(&vectors)
         .map(|((peer, times), theirs)| {
-            let cosine = cosine(&vectors[reference], theirs).context(peer.name)?;
-            check_agreement(peer, cosine)?;
+            let cosine = reference.map(|own| cosine(&vectors[own], theirs).context(peer.name)).transpose()?;
+            if let Some(cosine) = cosine {
+                check_agreement(peer, cosine)?;
+            }
             Ok(Times {
                 peer: peer.name.to_owned(),
                 calls: times.len(),
                 median_ms: thousandths(median(times)),
                 p10_ms: thousandths(quantile(times, 0.1)),
-                cosine: (cosine * 1e6).round() / 1e6,
+                cosine: cosine.map(|cosine| (cosine * 1e6).round() / 1e6),
             })
         })
         .collect::<Result<_>>()?;
@@ -146,7 +156,8 @@ fn thousandths(value: f64) -> f64 {
 fn line(case: &Case) -> String {
     let first = case.times.first().map_or(f64::NAN, |times| times.median_ms);
     let all = case.times.iter().map(|times| {
-        format!("{} {:.2} ms ({:.2}, cosine {:.4})", times.peer, times.median_ms, times.median_ms / first, times.cosine)
+        let cosine = times.cosine.map_or(String::new(), |cosine| format!(", cosine {cosine:.4}"));
+        format!("{} {:.2} ms ({:.2}{cosine})", times.peer, times.median_ms, times.median_ms / first)
     });
     let all = all.collect::<Vec<_>>().join("; ");
     format!("{} threads, batch {}, {} tokens: {all}", case.threads, case.batch, case.tokens)
