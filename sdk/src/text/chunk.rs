@@ -6,23 +6,8 @@
 //! tokens of the whole; there memory stays bounded, and a cancelled call ends
 //! soon. Other tokenizers get the text in one piece.
 
-use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
-
 /// Pieces are at least this long, in bytes.
 const PIECE: usize = 16 * 1024;
-
-/// Whether tokens of this tokenizer never cross white space and do not depend
-/// on what stands beyond it.
-pub(super) fn splits_at_spaces(tokenizer: &Tokenizer) -> bool {
-    let bert = matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)))
-        && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
-        && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_));
-    // Added tokens are looked for in the raw text, where they may hold spaces.
-    bert && tokenizer
-        .get_added_tokens_decoder()
-        .values()
-        .all(|token| !token.content.is_empty() && !token.content.contains(char::is_whitespace))
-}
 
 /// The pieces of `text`, each ending after an ASCII space or line end. Together
 /// they are the text.

@@ -2,10 +2,12 @@
 
 mod chunk;
 mod encoding;
+mod library;
 mod offsets;
 mod template;
 mod tokenizer;
 pub(crate) mod window;
+mod word_piece;
 
 pub(crate) use encoding::Encoded;
 pub use encoding::Tokens;

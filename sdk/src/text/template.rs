@@ -1,7 +1,8 @@
 //! The special tokens that a model wants around one text or two.
 
-use tokenizers::{Encoding, Token, Tokenizer};
+use tokenizers::{Encoding, Token};
 
+use super::library::Library;
 use super::tokenizer::guarded;
 use crate::{Error, Result};
 
@@ -57,7 +58,7 @@ impl Template {
 
     /// The template for one text: what the post-processor of `tokenizer` does, found out by letting it
     /// process made-up tokens. Windows can then be framed without running it again.
-    pub(super) fn for_one(tokenizer: &Tokenizer) -> Result<Template> {
+    pub(super) fn for_one(tokenizer: &Library) -> Result<Template> {
         Template::find(tokenizer, false).map_err(|unsupported| match unsupported {
             Unsupported::Failed(error) => error,
             Unsupported::Shape => Error::Tokenizer(
@@ -68,11 +69,11 @@ impl Template {
     }
 
     /// The template for two texts; none if the post-processor cannot join two in a plain way.
-    pub(super) fn for_two(tokenizer: &Tokenizer) -> Option<Template> {
+    pub(super) fn for_two(tokenizer: &Library) -> Option<Template> {
         Template::find(tokenizer, true).ok()
     }
 
-    fn find(tokenizer: &Tokenizer, pair: bool) -> Result<Template, Unsupported> {
+    fn find(tokenizer: &Library, pair: bool) -> Result<Template, Unsupported> {
         let (template, _) = Template::probe(tokenizer, 1, pair.then_some(1))?;
         for (first, second) in [(3, 2), (2, 5)] {
             let (same, types) = Template::probe(tokenizer, first, pair.then_some(second))?;
@@ -85,11 +86,11 @@ impl Template {
     }
 
     /// The template as texts of these lengths show it, and the types of the whole row.
-    fn probe(tokenizer: &Tokenizer, first: usize, second: Option<usize>) -> Result<(Template, Vec<u32>), Unsupported> {
+    fn probe(tokenizer: &Library, first: usize, second: Option<usize>) -> Result<(Template, Vec<u32>), Unsupported> {
         let made_up = |length: usize| {
             Encoding::from_tokens((0..length).map(|i| Token::new(0, String::new(), (i, i + 1))).collect(), 0)
         };
-        let encoding = guarded(|| tokenizer.post_process(made_up(first), second.map(made_up), true))
+        let encoding = guarded(|| tokenizer.frame(made_up(first), second.map(made_up)))
             .map_err(|error| Unsupported::Failed(Error::Tokenizer(error)))?;
         let tokens: Vec<Special> =
             encoding.get_ids().iter().copied().zip(encoding.get_type_ids().iter().copied()).collect();

@@ -3,13 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl,
-};
 
 use super::chunk;
 use super::encoding::{Encoded, Tokens};
+use super::library::Library;
 use super::template::Template;
 use crate::runtime::limits::Limits;
 use crate::{Error, Result};
@@ -17,7 +14,7 @@ use crate::{Error, Result};
 /// A tokenizer with its own truncation and padding switched off.
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Library,
     one: Template,
     two: Option<Template>,
     in_pieces: bool,
@@ -28,12 +25,10 @@ impl TextTokenizer {
     /// Reads a `tokenizer.json`. Every id it gives must be below `vocab_size`.
     pub(crate) fn from_bytes(json: &[u8], vocab_size: usize) -> Result<TextTokenizer> {
         check_templates(json)?;
-        let mut tokenizer =
-            guarded(|| read(json)).map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let tokenizer =
+            guarded(|| Library::read(json)).map_err(|error| Error::Tokenizer(format!("tokenizer.json: {error}")))?;
         let (one, two) = (Template::for_one(&tokenizer)?, Template::for_two(&tokenizer));
-        let in_pieces = chunk::splits_at_spaces(&tokenizer);
+        let in_pieces = tokenizer.splits_at_spaces();
         let this = TextTokenizer { tokenizer, one, two, in_pieces, vocab_size };
         for template in std::iter::once(&this.one).chain(&this.two) {
             this.check_ids(&template.ids(&[], &[]).collect::<Vec<_>>())?;
@@ -56,7 +51,7 @@ impl TextTokenizer {
     /// Token ids of the text, without the special tokens around it; no offsets and no words.
     pub(crate) fn ids(&self, text: &str, limits: &Limits) -> Result<Encoded> {
         self.by_pieces(text, limits, |piece, _, encoded| {
-            let encoding = self.tokenizer.encode_fast(piece, false).map_err(failed)?;
+            let encoding = self.tokenizer.encode_fast(piece).map_err(failed)?;
             encoded.ids.extend_from_slice(encoding.get_ids());
             Ok(())
         })
@@ -108,7 +103,7 @@ impl TextTokenizer {
 
     /// The text of tokens put together.
     pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
-        guarded(|| self.tokenizer.decode(ids, true)).map_err(Error::Tokenizer)
+        guarded(|| self.tokenizer.decode(ids)).map_err(Error::Tokenizer)
     }
 
     /// Tokens of the text with offsets and the special tokens around it.
@@ -144,19 +139,6 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("the tokenizers library panicked: tokenizer.json contradicts itself".to_owned()),
-    }
-}
-
-/// A tokenizer whose model is known beforehand.
-type WithWordPiece =
-    TokenizerImpl<WordPiece, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
-
-/// Reads the file. WordPiece is tried first, by itself: among the other models the library finds it only after it has
-/// made a tree of the whole vocabulary, which takes most of the time that a small model needs to open.
-fn read(json: &[u8]) -> tokenizers::Result<Tokenizer> {
-    match serde_json::from_slice::<WithWordPiece>(json) {
-        Ok(tokenizer) => Ok(tokenizer.into()),
-        Err(_) => Tokenizer::from_bytes(json),
     }
 }
 
@@ -197,18 +179,6 @@ mod tests {
 
     const JSON: &str = include_str!("../../tests/data/tokenizer.json");
 
-    #[test]
-    fn both_ways_of_reading_give_the_same_tokenizer() {
-        let quick = serde_json::from_str::<WithWordPiece>(JSON).unwrap();
-        let read = read(JSON.as_bytes()).unwrap().to_string(false).unwrap();
-        assert_eq!(Tokenizer::from(quick).to_string(false).unwrap(), read);
-        assert_eq!(Tokenizer::from_bytes(JSON).unwrap().to_string(false).unwrap(), read);
-        // A model of another kind, also where it has the fields of WordPiece.
-        let mut other: Value = serde_json::from_str(JSON).unwrap();
-        other["model"]["type"] = "WordLevel".into();
-        assert!(serde_json::from_str::<WithWordPiece>(&other.to_string()).is_err());
-    }
-
     fn tokenizer(json: &str) -> TextTokenizer {
         TextTokenizer::from_bytes(json.as_bytes(), 1000).unwrap()
     }
@@ -241,7 +211,9 @@ mod tests {
         let (a, b) = ("the film", "was not very good");
         let [first, second] = [a, b].map(|text| tokenizer.ids(text, &Limits::default()).unwrap().ids);
         let template = tokenizer.two().unwrap();
-        let expected = tokenizer.tokenizer.encode((a, b), true).unwrap();
+        let mut whole = tokenizers::Tokenizer::from_bytes(JSON).unwrap();
+        whole.with_padding(None).with_truncation(None).unwrap();
+        let expected = whole.encode((a, b), true).unwrap();
         assert_eq!(template.ids(&first, &second).collect::<Vec<_>>(), expected.get_ids());
         assert_eq!(template.types(first.len(), second.len()).collect::<Vec<_>>(), expected.get_type_ids());
         let sequences = expected.get_sequence_ids();
@@ -254,7 +226,7 @@ mod tests {
         let tokenizer = tokenizer(JSON);
         let text = "the films, ÉTÉ [SEP] 漢字🙂 ".repeat(2000);
         let encoded = tokenizer.words(&text, &Limits::default()).unwrap();
-        let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+        let whole = tokenizer.tokenizer.encode(&text, false).unwrap();
         assert!(chunk::pieces(&text).count() > 2);
         assert_eq!(encoded.offsets, whole.get_offsets().iter().map(|&(a, b)| a..b).collect::<Vec<_>>());
         let mut last = None;
