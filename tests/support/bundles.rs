@@ -87,8 +87,12 @@ pub struct Recipe {
     pub max_tokens: usize,
     /// Storage of weights.
     pub weights: WeightMode,
-    /// What stays fp32 beside layers of int8.
+    /// Storage of the token table, if another.
+    pub table: Option<WeightMode>,
+    /// What is stored as `kept`.
     pub keep_float: KeepFloat,
+    /// fp32 by default.
+    pub kept: WeightMode,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Changes the architecture.
@@ -105,7 +109,9 @@ impl Recipe {
             task: None,
             max_tokens: 40,
             weights: WeightMode::Float,
+            table: None,
             keep_float: KeepFloat::default(),
+            kept: WeightMode::Float,
             calibration: None,
             config: |config| config,
         }
@@ -138,7 +144,9 @@ impl Recipe {
             task: self.task,
             max_tokens: Some(self.max_tokens),
             weights: self.weights,
+            table: self.table,
             keep_float: self.keep_float.clone(),
+            kept: self.kept,
             calibration: self.calibration.clone(),
             ..PackOptions::default()
         };

@@ -11,3 +11,4 @@ mod self_tests;
 mod tags;
 mod texts;
 mod two_texts;
+mod weights;

@@ -135,6 +135,20 @@ impl GraphBuilder {
         self.constant(name, DataType::Int8, shape, &bytes)
     }
 
+    /// A uint8 constant.
+    pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[u8]) -> String {
+        self.constant(name, DataType::Uint8, shape, values)
+    }
+
+    /// An fp16 constant of fp32 values; one that is too large for fp16 becomes infinite.
+    pub fn halves(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> String {
+        if self.has_constant(name) {
+            return name.to_owned();
+        }
+        let bytes: Vec<u8> = values.into_iter().flat_map(|value| half::f16::from_f32(value).to_le_bytes()).collect();
+        self.constant(name, DataType::Float16, shape, &bytes)
+    }
+
     /// A one-dimensional int64 constant, made once for equal values.
     pub fn ints(&mut self, values: &[i64]) -> String {
         let name = format!("ints_{}", values.iter().map(i64::to_string).collect::<Vec<_>>().join("_"));

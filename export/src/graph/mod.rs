@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod blocks;
 mod builder;
 mod describe;
 mod encoder_layer;
@@ -82,8 +83,12 @@ pub const PORTABLE_OPERATORS: [&str; 32] = [
 pub struct GraphOptions {
     /// For which engines.
     pub profile: Profile,
-    /// Storage of matrices and of the token table.
+    /// Storage of matrices, and of the token table unless `table` says another.
     pub weights: WeightMode,
+    /// Storage of the token table; that of [`WeightMode::Int8Layers`] is int8 with a scale for each row.
+    pub table: Option<WeightMode>,
+    /// What the parts that [`KeepFloat`] names are stored as.
+    pub kept: WeightMode,
     /// Take an `attention_mask` and so padded batches; without it every row must be whole.
     pub mask: bool,
     /// Take `token_type_ids`; without them every token has type 0, folded into the position table.

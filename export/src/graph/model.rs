@@ -39,7 +39,8 @@ pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOp
     build_mixed(arrays, config, head, options, &KeepFloat::default())
 }
 
-/// [`build`] with [`WeightMode::Int8Layers`], some parts of which stay fp32 as [`WeightMode::Float`] writes them.
+/// [`build`] with [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`], some parts of which are stored as
+/// [`GraphOptions::kept`] says.
 ///
 /// # Errors
 /// Those of [`build`]; a part that the model does not have, or that another one shares weights with; another mode.
@@ -52,8 +53,9 @@ pub fn build_mixed(
 ) -> Result<BuiltGraph> {
     head.check(config)?;
     if !keep_float.is_empty() {
-        ensure!(options.weights == WeightMode::Int8Layers, "a part can only stay fp32 beside layers of int8");
-        ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights stay fp32 together");
+        let has_parts = matches!(options.weights, WeightMode::Int8Layers | WeightMode::Blocks(_));
+        ensure!(has_parts, "{} weights are stored as a whole: no part can be another", options.weights.name());
+        ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights are stored together");
     }
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
@@ -64,6 +66,12 @@ pub fn build_mixed(
         "a {} with a {} head has no layers that limbeck computes itself, or not with these options",
         config.family.name(),
         head.name()
+    );
+    let blocks = |mode: WeightMode| matches!(mode, WeightMode::Blocks(_));
+    let any_blocks = [options.weights, options.kept].into_iter().chain(options.table).any(blocks);
+    ensure!(
+        !any_blocks || options.profile == Profile::Ort,
+        "weights by block need operators of ONNX Runtime, which the portable profile does not have"
     );
     ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
     for spec in parameter_layout(config, head) {
@@ -88,6 +96,21 @@ impl Writer<'_> {
         Storage { weights: self.options.weights, profile: self.options.profile }
     }
 
+    /// Of a layer's products.
+    fn storage_of(&self, layer: usize) -> Storage {
+        match self.keep_float.layers.contains(&layer) {
+            true => Storage { weights: self.options.kept, ..self.storage() },
+            false => self.storage(),
+        }
+    }
+
+    fn table_mode(&self) -> WeightMode {
+        match self.keep_float.table {
+            true => self.options.kept,
+            false => self.options.table.unwrap_or(self.options.weights),
+        }
+    }
+
     fn write(&mut self) -> Result<()> {
         let ids = self.graph.input("input_ids", DataType::Int32, &["batch", "length"]);
         if self.options.mask {
@@ -99,12 +122,9 @@ impl Writer<'_> {
         let blocks = self.config.blocks();
         let pasts = self.cache_inputs(blocks.len());
         let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));
-        let words = Table::new(
-            &mut self.graph,
-            "embeddings.words",
-            &matrix(self.arrays, "embeddings.words.weight")?,
-            if self.keep_float.table { WeightMode::Float } else { self.options.weights },
-        );
+        let table = self.table_mode();
+        let words =
+            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table);
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
         // An fp32 block of several layers is stored in one form, and so written in one.
@@ -237,7 +257,7 @@ impl Writer<'_> {
     /// One layer: an attention block and a feed-forward block, each with its residual and norm.
     fn layer(&mut self, layer: usize, block: (usize, usize), x: &str, around: Surroundings) -> Result<String> {
         let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
-        let (storage, config, name) = (self.storage(), self.config, format!("layer.{layer}"));
+        let (storage, config, name) = (self.storage_of(layer), self.config, format!("layer.{layer}"));
         let normed = |writer: &mut Self, part: &str, parameter: &str, x: &str| {
             writer.norm(&format!("{parameter}.norm"), &format!("{name}.{part}.normed"), x)
         };
