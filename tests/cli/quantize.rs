@@ -135,7 +135,11 @@ fn modes_of_fewer_bits_are_smaller_and_run() {
     let (good, dev) = (good.to_str().unwrap(), dev.to_str().unwrap());
     let bundle = world.data("mode.limbeck");
     let bundle = bundle.to_str().unwrap();
-    let cases: [(&[&str], &str, &str, &str); 7] = [
+    let fixed = |observer: &'static str| ["--mode", "int8-static", "--calibration-data", dev, "--observer", observer];
+    let [percentile, mse] = ["percentile", "mse"].map(fixed);
+    let cases: [(&[&str], &str, &str, &str); 9] = [
+        (&percentile, "int8-static", "rounding", "codes"),
+        (&mse, "int8-static", "rounding", "codes"),
         (&["--mode", "fp16"], "fp16", "rounding", "rounding"),
         (&["--mode", "int8-dynamic"], "int8-dynamic", "alone", "codes"),
         (&["--mode", "int8-weights", "--zero-points"], "int8-weights", "rounding", "codes"),
@@ -161,6 +165,8 @@ fn modes_of_fewer_bits_are_smaller_and_run() {
         assert!(!output.status.success() && stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
     };
     refused(&["--mode", "int4-weights", "--block-size", "48"], "give 32, 64 or 128");
+    refused(&["--mode", "int8-static"], "--calibration-data");
+    refused(&["--calibration-data", dev], "only --mode int8-static reads it");
     refused(&["--zero-points"], "only --mode int8-weights and int4-weights");
     refused(&["--mode", "fp16", "--keep-float", "0"], "stored as a whole");
 

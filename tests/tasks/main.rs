@@ -2,6 +2,7 @@
 
 mod answers;
 mod batches;
+mod calibration;
 mod classes;
 mod embeddings;
 mod hostile_layers;

@@ -6,6 +6,7 @@ use limbeck::int8::{DOMAIN, VERSION};
 use prost::Message;
 
 use super::proto::{self, DataType, DimensionValue};
+use crate::quantize::Activations;
 
 /// `ai.onnx` operator set.
 pub const OPSET: i64 = 17;
@@ -50,6 +51,8 @@ pub struct GraphBuilder {
     weights: Vec<u8>,
     operators: BTreeSet<String>,
     names: BTreeSet<String>,
+    /// What the inputs of linear maps range over, where that is known.
+    pub activations: Activations,
 }
 
 fn tensor_type(data_type: DataType, axes: &[&str]) -> proto::TypeProto {

@@ -7,7 +7,7 @@ use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 use super::blocks::BlockMatrix;
 use super::builder::{GraphBuilder, Value};
 use super::{Arrays, Profile};
-use crate::quantize::{Bits, Blocks, quantize_columns, quantize_rows};
+use crate::quantize::{Bits, Blocks, Levels, quantize_columns, quantize_rows};
 
 /// Storage of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub enum WeightMode {
     /// table, always without zero points); what is computed with them is fp32, or its activations are rounded to 8
     /// bits row by row where ONNX Runtime has kernels for that.
     Blocks(Blocks),
+    /// Symmetric int8 weights in encoder layers, one scale an output; activations quantized to u8 with scales that were
+    /// found beforehand ([`Activations`]). The token table as in [`Self::Int8Layers`], all else fp32. For models whose
+    /// head is not over the vocabulary.
+    StaticInt8,
     /// fp16 weights, which become fp32 once when a session is made; rows of the token table when they are looked up.
     Half,
 }
@@ -42,6 +46,7 @@ impl WeightMode {
                 Bits::Eight => "int8-weights",
             },
             WeightMode::Half => "fp16",
+            WeightMode::StaticInt8 => "int8-static",
         }
     }
 
@@ -62,7 +67,7 @@ impl WeightMode {
     pub fn element(self) -> &'static str {
         match self {
             WeightMode::Float => "fp32",
-            WeightMode::DynamicInt8 | WeightMode::Int8Layers => "int8",
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => "int8",
             WeightMode::Blocks(blocks) => match blocks.bits() {
                 Bits::Four => "int4",
                 Bits::Eight => "int8",
@@ -156,26 +161,40 @@ impl<'a> Linear<'a> {
         self.emit(graph, name, x, storage, bias)
     }
 
+    /// Codes `[in, out]` under this name, and scales, whose name is given.
+    fn int8_constants(&self, graph: &mut GraphBuilder, name: &str, shape: [usize; 2]) -> String {
+        let scale_name = format!("{}.scale", self.parameter);
+        if !graph.has_constant(name) {
+            // Scales are one a column, so each part is quantized by itself.
+            let parts: Vec<_> = self.weights.iter().map(quantize_columns).collect();
+            let row = |i| parts.iter().flat_map(move |part| part.values.row(i).to_vec());
+            graph.int8s(name, &shape, (0..shape[0]).flat_map(row));
+            let scales = parts.iter().flat_map(|part| part.scales.iter().copied());
+            graph.floats(&scale_name, &[shape[1]], scales);
+        }
+        scale_name
+    }
+
     fn emit(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage, bias: Option<String>) -> String {
         let shape = [self.weights[0].nrows(), self.weights.iter().map(|weight| weight.ncols()).sum()];
         let weight_name = format!("{}.weight", self.parameter);
+        let levels = match storage.weights {
+            WeightMode::StaticInt8 => graph.activations.of_input(&self.parameter),
+            _ => None,
+        };
         match storage.weights {
-            WeightMode::Float | WeightMode::Int8Layers => {
+            WeightMode::StaticInt8 if let Some(levels) = levels => {
+                let scale_name = self.int8_constants(graph, &weight_name, shape);
+                static_product(graph, name, x, [&weight_name, &scale_name], (&self.parameter, levels), bias, storage)
+            }
+            WeightMode::Float | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
                 let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
                 let weight = graph.floats(&weight_name, &shape, (0..shape[0]).flat_map(row));
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
                 add_bias(graph, name, product, bias)
             }
             WeightMode::DynamicInt8 => {
-                let scale_name = format!("{}.scale", self.parameter);
-                if !graph.has_constant(&weight_name) {
-                    // Scales are one a column, so each part is quantized by itself.
-                    let parts: Vec<_> = self.weights.iter().map(quantize_columns).collect();
-                    let row = |i| parts.iter().flat_map(move |part| part.values.row(i).to_vec());
-                    graph.int8s(&weight_name, &shape, (0..shape[0]).flat_map(row));
-                    let scales = parts.iter().flat_map(|part| part.scales.iter().copied());
-                    graph.floats(&scale_name, &[shape[1]], scales);
-                }
+                let scale_name = self.int8_constants(graph, &weight_name, shape);
                 int8_product(graph, name, x, &weight_name, &scale_name, bias, storage.profile)
             }
             WeightMode::Blocks(blocks) => {
@@ -231,6 +250,34 @@ pub(super) fn int8_product(
     }
 }
 
+/// `x W + b` with int8 `W` `[in, out]` and one scale a column; `x` is quantized to the levels of that parameter.
+fn static_product(
+    graph: &mut GraphBuilder,
+    name: &str,
+    x: &str,
+    [weight, scale]: [&str; 2],
+    (parameter, levels): (&str, Levels),
+    bias: Option<String>,
+    storage: Storage,
+) -> String {
+    let step = graph.floats(&format!("{parameter}.input_scale"), &[], [levels.scale]);
+    let zero = graph.bytes(&format!("{parameter}.input_zero_point"), &[], &[levels.zero_point]);
+    let codes = graph.node(&format!("{name}.quantized"), "QuantizeLinear", &[x, &step, &zero], &[]);
+    if storage.profile == Profile::Ort {
+        let mut inputs = vec![codes.as_str(), weight, &step, scale, &zero];
+        // Symmetric weights have no zero point; the bias comes after its empty place.
+        if let Some(bias) = &bias {
+            inputs.extend(["", bias]);
+        }
+        return graph.contrib(&format!("{name}.product"), "MatMulIntegerToFloat", &inputs, &[]);
+    }
+    let sums = graph.node(&format!("{name}.integers"), "MatMulInteger", &[&codes, weight, &zero], &[]);
+    let sums = graph.node(&format!("{name}.cast"), "Cast", &[&sums], &[("to", Value::Int(1))]);
+    let scales = graph.node(&format!("{name}.scales"), "Mul", &[&step, scale], &[]);
+    let product = graph.node(&format!("{name}.product"), "Mul", &[&sums, &scales], &[]);
+    add_bias(graph, name, product, bias)
+}
+
 /// An fp16 constant as fp32, once for all that use it; ONNX Runtime computes that when it loads the graph.
 fn widened(graph: &mut GraphBuilder, constant: &str) -> String {
     let name = format!("{constant}.float");
@@ -261,7 +308,7 @@ impl Table {
         let weight_name = format!("{parameter}.weight");
         let form = match mode {
             WeightMode::Float => TableForm::Float(graph.floats(&weight_name, &shape, table.iter().copied())),
-            WeightMode::DynamicInt8 | WeightMode::Int8Layers => {
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
                 let quantized = quantize_rows(table);
                 let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
                 let scales = quantized.scales.iter().copied();

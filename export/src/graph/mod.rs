@@ -19,11 +19,11 @@ mod units;
 
 pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
 pub use describe::{Description, TensorDescription, describe};
-pub use encoder_layer::fits_int8_layers;
+pub use encoder_layer::{fits_int8_layers, fits_static_int8};
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
-pub use model::{build, build_mixed};
+pub use model::{Parts, build, build_of_parts};
 pub use positions::{past_name, present_name};
 pub use units::{KeepFloat, Unit, units};
 
@@ -43,7 +43,7 @@ pub enum Profile {
 }
 
 /// Every operator that a graph of [`Profile::Portable`] may hold.
-pub const PORTABLE_OPERATORS: [&str; 32] = [
+pub const PORTABLE_OPERATORS: [&str; 33] = [
     "ai.onnx:Add",
     "ai.onnx:Cast",
     "ai.onnx:Concat",
@@ -60,6 +60,7 @@ pub const PORTABLE_OPERATORS: [&str; 32] = [
     "ai.onnx:MatMulInteger",
     "ai.onnx:Max",
     "ai.onnx:Mul",
+    "ai.onnx:QuantizeLinear",
     "ai.onnx:Range",
     "ai.onnx:ReduceL2",
     "ai.onnx:ReduceMax",

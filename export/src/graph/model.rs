@@ -1,17 +1,18 @@
 //! A whole model as an ONNX graph.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use ndarray::{Array2, Axis, s};
 
 use super::activation::activate_with_bias;
 use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
-use super::encoder_layer::fits_int8_layers;
+use super::encoder_layer::{fits_int8_layers, fits_static_int8};
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
 use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
 use super::proto::DataType;
 use super::{Arrays, GraphOptions, KeepFloat, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
+use crate::quantize::{Activations, encoder_maps};
 
 /// A graph while it is written.
 pub(super) struct Writer<'a> {
@@ -36,7 +37,16 @@ pub(super) struct Writer<'a> {
 /// # Errors
 /// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
 pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOptions) -> Result<BuiltGraph> {
-    build_mixed(arrays, config, head, options, &KeepFloat::default())
+    build_of_parts(arrays, config, head, options, &Parts::default())
+}
+
+/// What is stored otherwise than the rest, and what was measured for that.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Stored as [`GraphOptions::kept`] says.
+    pub keep_float: KeepFloat,
+    /// What the inputs of linear maps range over, for [`WeightMode::StaticInt8`].
+    pub activations: Activations,
 }
 
 /// [`build`] with [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`], some parts of which are stored as
@@ -44,14 +54,20 @@ pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOp
 ///
 /// # Errors
 /// Those of [`build`]; a part that the model does not have, or that another one shares weights with; another mode.
-pub fn build_mixed(
+pub fn build_of_parts(
     arrays: &Arrays,
     config: &ModelConfig,
     head: Head,
     options: GraphOptions,
-    keep_float: &KeepFloat,
+    Parts { keep_float, activations }: &Parts,
 ) -> Result<BuiltGraph> {
     head.check(config)?;
+    if options.weights == WeightMode::StaticInt8 {
+        ensure!(fits_static_int8(head), "a {} head is over the vocabulary: it has no static int8", head.name());
+        if let Some(missing) = encoder_maps(config).into_iter().find(|map| activations.of_input(map).is_none()) {
+            bail!("nothing is known of the inputs of `{missing}`: static int8 needs calibration data");
+        }
+    }
     if !keep_float.is_empty() {
         let has_parts = matches!(options.weights, WeightMode::Int8Layers | WeightMode::Blocks(_));
         ensure!(has_parts, "{} weights are stored as a whole: no part can be another", options.weights.name());
@@ -87,6 +103,7 @@ pub fn build_mixed(
         );
     }
     let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, keep_float, mask: None };
+    writer.graph.activations = activations.clone();
     writer.write()?;
     Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
 }

@@ -16,7 +16,10 @@ pub(crate) use task::mask_id;
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, KeepFloat, Unit, WeightMode, build_mixed, fits_int8_layers, units};
+use crate::graph::{
+    BuiltGraph, GraphOptions, KeepFloat, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
+};
+use crate::quantize::Activations;
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -42,10 +45,18 @@ pub struct PackOptions {
     pub keep_float: KeepFloat,
     /// fp32 by default.
     pub kept: WeightMode,
+    /// What the inputs of linear maps range over, for [`WeightMode::StaticInt8`].
+    pub activations: Activations,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Where the model came from.
     pub provenance: Option<format::Provenance>,
+}
+
+impl PackOptions {
+    fn parts(&self) -> Parts {
+        Parts { keep_float: self.keep_float.clone(), activations: self.activations.clone() }
+    }
 }
 
 impl Default for PackOptions {
@@ -61,6 +72,7 @@ impl Default for PackOptions {
             table: None,
             keep_float: KeepFloat::default(),
             kept: WeightMode::Float,
+            activations: Activations::default(),
             calibration: None,
             provenance: None,
         }
@@ -91,7 +103,7 @@ pub fn units_of(folder: &Path, task: Option<TaskName>, weights: WeightMode) -> R
     let has_units = match weights {
         WeightMode::Int8Layers => fits_int8_layers(&config, usage.head),
         WeightMode::Blocks(_) => true,
-        WeightMode::Float | WeightMode::DynamicInt8 | WeightMode::Half => false,
+        WeightMode::Float | WeightMode::DynamicInt8 | WeightMode::StaticInt8 | WeightMode::Half => false,
     };
     Ok(if has_units { units(&config) } else { Vec::new() })
 }
@@ -138,7 +150,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let token_types = usage.pairs && config.token_types > 1;
     let (table, kept) = (options.table, options.kept);
     let graph_options = GraphOptions { weights, table, kept, mask: !single, token_types, ..GraphOptions::default() };
-    let graph = build_mixed(&arrays, &config, usage.head, graph_options, &options.keep_float)?;
+    let graph = build_of_parts(&arrays, &config, usage.head, graph_options, &options.parts())?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
         WeightMode::Float if table.is_none() => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
@@ -208,7 +220,7 @@ fn contract(weights: WeightMode, options: &PackOptions) -> format::Quantization 
     let (batches, processors) = match weights {
         WeightMode::Float | WeightMode::Half => ("rounding", "rounding"),
         WeightMode::Int8Layers => ("rounding", "layers"),
-        WeightMode::Blocks(_) => ("rounding", "codes"),
+        WeightMode::Blocks(_) | WeightMode::StaticInt8 => ("rounding", "codes"),
         WeightMode::DynamicInt8 => ("alone", "codes"),
     };
     format::Quantization {
@@ -262,7 +274,7 @@ impl Draft {
     ///
     /// # Errors
     /// A bundle that does not open.
-    pub(crate) fn open(&self) -> Result<limbeck::Model> {
+    pub fn open(&self) -> Result<limbeck::Model> {
         Ok(limbeck::Model::builder().open_bytes(self.to_bytes()?)?)
     }
 

@@ -117,13 +117,13 @@ const SHRINKING: [f32; 8] = [0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.825, 0.8];
 
 /// Levels of a block.
 #[derive(Clone, Copy)]
-struct Levels {
+struct BlockLevels {
     scale: f32,
     zero_point: f32,
     last: f32,
 }
 
-impl Levels {
+impl BlockLevels {
     fn code(self, weight: f32) -> f32 {
         (weight / self.scale + self.zero_point).round_ties_even().clamp(0.0, self.last)
     }
@@ -148,13 +148,13 @@ impl Block {
             if blocks.zero_points {
                 let scale = ((high - low) * part / bits.last()).max(LOWEST_SCALE);
                 let zero_point = (-low * part / scale).round_ties_even().clamp(0.0, bits.last());
-                return Levels { scale, zero_point, last: bits.last() };
+                return BlockLevels { scale, zero_point, last: bits.last() };
             }
             // There is one level more below the middle than above: it goes to the side of the largest weight.
             let largest = if -low > high { low } else { high };
             let scale = -largest * part / bits.middle();
             let scale = if scale.abs() < LOWEST_SCALE { LOWEST_SCALE } else { scale };
-            Levels { scale, zero_point: bits.middle(), last: bits.last() }
+            BlockLevels { scale, zero_point: bits.middle(), last: bits.last() }
         };
         let mut best = levels(1.0);
         let mut least = best.squared_error(weights);

@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::search::{Assignment, Candidate, Found, saving, search};
 use super::sensitivity::{Noise, SAMPLE, Sensitivity, measure};
-use crate::arch::Head;
-use crate::checkpoint::load_arrays;
+use crate::checkpoint::load_encoder;
 use crate::data::Rows;
 use crate::graph::{KeepFloat, Unit, WeightMode};
 use crate::measure::task_quality;
@@ -84,7 +83,7 @@ impl<'a> Quantizer<'a> {
         }
         let mut noise = Vec::new();
         if !units.is_empty() {
-            let encoder = load_arrays(folder, Some(Head::None))?;
+            let encoder = load_encoder(folder)?;
             options.keep_float = options.keep_float.whole(&encoder.config)?;
             let each = units.iter().map(|unit| {
                 let mode = mode_of(unit, &options);

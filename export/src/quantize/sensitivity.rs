@@ -1,7 +1,7 @@
 //! What each unit of a model costs when it alone is quantized.
 
 use anyhow::{Context, Result};
-use limbeck::bundle::Task;
+use limbeck::bundle::{SelfTestVector, Task};
 use limbeck::{Error, Model};
 use ndarray::ArrayView2;
 use serde::Serialize;
@@ -80,7 +80,7 @@ fn sqnr(weight: &ArrayView2<f32>, mode: WeightMode) -> f64 {
             if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() }
         }
         WeightMode::Float => f64::INFINITY,
-        WeightMode::DynamicInt8 | WeightMode::Int8Layers => sqnr_of_map(weight),
+        WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => sqnr_of_map(weight),
     }
 }
 
@@ -130,8 +130,17 @@ fn mean_squared_difference(a: &[f32], b: &[f32]) -> f64 {
 /// What a model gives for each row: at most 64 values evenly spread over each output, as a self-test has them. Texts that
 /// are too long are cut; what is compared is the outputs for the same tokens.
 fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
+    let mut all = Vec::new();
+    for texts in inputs(model, rows) {
+        all.extend(run_cut(model, texts)?.outputs.into_iter().flatten());
+    }
+    Ok(all)
+}
+
+/// The texts of each run: one, or two where the model reads two together.
+pub(super) fn inputs<'r>(model: &Model, rows: &'r Rows) -> Vec<Vec<&'r str>> {
     let together = matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering);
-    let mut inputs: Vec<Vec<&str>> = Vec::new();
+    let mut inputs = Vec::new();
     match rows {
         Rows::Texts(rows) => {
             for row in rows {
@@ -147,23 +156,23 @@ fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
             inputs.extend(rows.iter().map(|row| vec![row.question.as_str(), row.context.as_str()]))
         }
     }
-    let mut all = Vec::new();
-    for mut texts in inputs {
-        let vector = loop {
-            match model.self_test_vector(&texts) {
-                Err(Error::TooLong { tokens, max }) => {
-                    let longest = texts.iter_mut().max_by_key(|text| text.len()).filter(|text| !text.is_empty());
-                    let text = longest.context("special tokens alone are too many")?;
-                    // About as much as fits, and less each time.
-                    let bytes = text.len() * max / tokens.max(1);
-                    *text = &text[..text.floor_char_boundary(bytes.min(text.len() - 1))];
-                }
-                result => break result?,
+    inputs
+}
+
+/// Runs one text, or two together, cut where they are too long.
+pub(super) fn run_cut(model: &Model, mut texts: Vec<&str>) -> Result<SelfTestVector> {
+    loop {
+        match model.self_test_vector(&texts) {
+            Err(Error::TooLong { tokens, max }) => {
+                let longest = texts.iter_mut().max_by_key(|text| text.len()).filter(|text| !text.is_empty());
+                let text = longest.context("special tokens alone are too many")?;
+                // About as much as fits, and less each time.
+                let bytes = text.len() * max / tokens.max(1);
+                *text = &text[..text.floor_char_boundary(bytes.min(text.len() - 1))];
             }
-        };
-        all.extend(vector.outputs.into_iter().flatten());
+            result => return Ok(result?),
+        }
     }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -286,6 +286,7 @@ pub struct Latency {
 pub struct Quantization {
     /// `none`; `int8-by-token`: an activation scale for each token, so that an answer depends on its text alone, and
     /// layers that give the same bits on every processor; `int8-dynamic`: one activation scale for the whole input;
+    /// `int8-static`: activation scales that were found beforehand;
     /// `int8-weights` and `int4-weights`: weights with a scale for each block; `fp16`: weights of 16 bits.
     /// `-mixed` at the end: some layers or the token table are stored with more bits.
     pub mode: String,

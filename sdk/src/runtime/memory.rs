@@ -51,7 +51,7 @@ pub(crate) struct Size {
     pub matrices: u64,
     /// Bytes of the largest of them, and of its fp32 form where it has codes by block.
     pub largest: u64,
-    /// Bytes of fp32 that each session makes of weights of 16 bits.
+    /// Bytes of weights of 16 bits that each session copies, and of the fp32 that it makes of them.
     pub widened: u64,
     /// Columns of the outputs that have a row for each token.
     pub columns: u64,
@@ -71,15 +71,15 @@ impl Size {
             tensor.multiplied && (tensor.shape.len() == 2 || tensor.shape.len() == 3 && tensor.element == UINT8)
         };
         let is_widened = |tensor: &ExternalTensor| tensor.folded && tensor.element == FLOAT16;
-        let matrices = tensors.iter().filter(is_matrix).map(|tensor| match is_widened(tensor) {
-            true => 2 * tensor.range.len() as u64,
-            false => tensor.range.len() as u64,
+        // Codes by block are rearranged with their scales, sums and something to spare.
+        let matrices = tensors.iter().filter(is_matrix).map(|tensor| {
+            tensor.range.len() as u64 * if tensor.element == UINT8 { 3 } else { 1 + u64::from(is_widened(tensor)) }
         });
         // While they are used, codes that were not rearranged are, and become fp32; those of 4 bits grow the most.
         let largest = tensors.iter().filter(is_matrix).map(|tensor| {
             tensor.range.len() as u64 * if tensor.element == UINT8 { 16 } else { 1 + u64::from(is_widened(tensor)) }
         });
-        let widened = tensors.iter().filter(|tensor| is_widened(tensor)).map(|tensor| 2 * tensor.range.len() as u64);
+        let widened = tensors.iter().filter(|tensor| is_widened(tensor)).map(|tensor| 3 * tensor.range.len() as u64);
         let hidden = manifest.architecture.hidden_size;
         let columns = match manifest.task {
             Task::FillMask => manifest.architecture.vocab_size,
