@@ -125,3 +125,62 @@ fn a_layer_that_int8_ruins_stays_fp32() {
     assert_eq!((&json["bundle"], &json["units"][1]["mode"]), (&Value::Null, &"fp32".into()), "{json}");
     assert!((json["drop_points"].as_f64().unwrap() - drop).abs() < 5.0, "{json}");
 }
+
+/// Every mode is told, smaller than the one before, and runs.
+#[test]
+fn modes_of_fewer_bits_are_smaller_and_run() {
+    let world = World::new();
+    with_a_bad_layer(&world);
+    let (good, dev) = (world.data("good"), world.data("dev.csv"));
+    let (good, dev) = (good.to_str().unwrap(), dev.to_str().unwrap());
+    let bundle = world.data("mode.limbeck");
+    let bundle = bundle.to_str().unwrap();
+    let fixed = |observer: &'static str| ["--mode", "int8-static", "--calibration-data", dev, "--observer", observer];
+    let [percentile, mse] = ["percentile", "mse"].map(fixed);
+    let cases: [(&[&str], &str, &str, &str); 9] = [
+        (&percentile, "int8-static", "rounding", "codes"),
+        (&mse, "int8-static", "rounding", "codes"),
+        (&["--mode", "fp16"], "fp16", "rounding", "rounding"),
+        (&["--mode", "int8-dynamic"], "int8-dynamic", "alone", "codes"),
+        (&["--mode", "int8-weights", "--zero-points"], "int8-weights", "rounding", "codes"),
+        (&["--mode", "int8"], "int8-by-token", "rounding", "layers"),
+        (&["--mode", "int8", "--table", "int4"], "int8-by-token", "rounding", "layers"),
+        (&["--mode", "int4-weights", "--table", "fp32"], "int4-weights", "rounding", "codes"),
+        (&["--mode", "int4-weights", "--block-size", "64"], "int4-weights", "rounding", "codes"),
+    ];
+    for (arguments, mode, batches, processors) in cases {
+        let proof = ["--data", dev, "--max-drop", "5", "--max-tokens", "16", "--json"];
+        let json = world.json(&[&["quantize", good, "-o", bundle], &proof[..], arguments].concat());
+        assert_eq!(json["mode"], mode, "{arguments:?}: {json}");
+        assert!(json["drop_points"].as_f64().unwrap() <= 5.0, "{json}");
+        let stored = &world.json(&["inspect", bundle, "--json"])["manifest"]["quantization"];
+        assert_eq!((&stored["batches"], &stored["processors"]), (&batches.into(), &processors.into()), "{stored}");
+        let table = arguments.iter().position(|argument| *argument == "--table").map(|at| arguments[at + 1]);
+        assert_eq!(stored["table"].as_str(), table, "{stored}");
+        assert_eq!(world.json(&["verify", bundle, "--json"])["ok"], true, "{arguments:?}");
+    }
+    let refused = |arguments: &[&str], expected: &str| {
+        let whole = [&["quantize", good, "-o", bundle, "--unproven"], arguments].concat();
+        let output = world.limbeck(&whole).output().unwrap();
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+    };
+    refused(&["--mode", "int4-weights", "--block-size", "48"], "give 32, 64 or 128");
+    refused(&["--mode", "int8-static"], "--calibration-data");
+    refused(&["--calibration-data", dev], "only --mode int8-static reads it");
+    refused(&["--zero-points"], "only --mode int8-weights and int4-weights");
+    refused(&["--mode", "fp16", "--keep-float", "0"], "stored as a whole");
+
+    // What int4 ruins, and int8 by block too, is left to be chosen by hand.
+    let bad = world.data("bad");
+    let of_bad = |more: &[&str]| {
+        let fixed = ["--mode", "int4-weights", "--data", dev, "--max-drop", "2", "--max-tokens", "16"];
+        let arguments = [&["quantize", bad.to_str().unwrap(), "-o", bundle], &fixed[..], more].concat();
+        world.limbeck(&arguments).output().unwrap()
+    };
+    let kept = of_bad(&["--keep-float", "1"]);
+    assert!(kept.status.success() && stdout(&kept).contains("kept fp32: asked for"), "{}", stderr(&kept));
+    assert!(stdout(&kept).contains("int4 but layer 1 ("), "{}", stdout(&kept));
+    let searched = of_bad(&[]);
+    assert_eq!(searched.status.code(), Some(2), "{}{}", stdout(&searched), stderr(&searched));
+    assert!(stderr(&searched).contains("int4 but int8 "), "{}", stderr(&searched));
+}

@@ -10,6 +10,7 @@ use child::{Job, Measured, measure};
 use limbeck_export::arch::{Head, ModelConfig, Sharing, preset};
 use limbeck_export::graph::WeightMode;
 use limbeck_export::pack::{PackOptions, draft};
+use limbeck_export::quantize::{Bits, Blocks};
 use limbeck_tests::bundles::Recipe;
 use limbeck_tests::{cache, seeded};
 
@@ -22,7 +23,7 @@ fn mib(bytes: u64) -> f64 {
 /// A model folder of the cache as a bundle file.
 fn bundle(folder: &Path, model: &Path, weights: WeightMode) -> PathBuf {
     let _turn = seeded(0);
-    let name = format!("{}-{weights:?}.limbeck", model.file_name().unwrap().to_string_lossy());
+    let name = format!("{}-{}.limbeck", model.file_name().unwrap().to_string_lossy(), weights.name());
     let path = folder.join(name);
     let options = PackOptions { weights, max_tokens: Some(512), ..PackOptions::default() };
     draft(model, &options).unwrap().write(&path).unwrap();
@@ -36,6 +37,9 @@ fn budgets_are_kept() {
         (cache::minilm(), WeightMode::Float),
         (cache::minilm(), WeightMode::DynamicInt8),
         (cache::minilm(), WeightMode::Int8Layers),
+        (cache::minilm(), WeightMode::Blocks(Blocks::new(Bits::Eight, 32, false).unwrap())),
+        (cache::minilm(), WeightMode::Blocks(Blocks::new(Bits::Four, 32, false).unwrap())),
+        (cache::minilm(), WeightMode::Half),
         (cache::bert_tiny_masked_lm(), WeightMode::Float),
     ];
     for (model, weights) in models {

@@ -1,10 +1,13 @@
 //! Small models of every task as bundles, beside the libtorch model that they were made of.
 
+use std::path::Path;
+
 use limbeck::bundle::Calibration;
 use limbeck_export::arch::{Capture, Head, Model, ModelConfig, Params};
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
+use limbeck_export::quantize::Activations;
 use serde_json::json;
 use tch::Tensor;
 use tokenizers::Tokenizer;
@@ -87,8 +90,12 @@ pub struct Recipe {
     pub max_tokens: usize,
     /// Storage of weights.
     pub weights: WeightMode,
-    /// What stays fp32 beside layers of int8.
+    /// Storage of the token table, if another.
+    pub table: Option<WeightMode>,
+    /// What is stored as `kept`.
     pub keep_float: KeepFloat,
+    /// fp32 by default.
+    pub kept: WeightMode,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Changes the architecture.
@@ -105,7 +112,9 @@ impl Recipe {
             task: None,
             max_tokens: 40,
             weights: WeightMode::Float,
+            table: None,
             keep_float: KeepFloat::default(),
+            kept: WeightMode::Float,
             calibration: None,
             config: |config| config,
         }
@@ -118,6 +127,47 @@ impl Recipe {
 
     /// Makes the bundle of randomly drawn weights. Hold [`crate::seeded`] while it is made.
     pub fn make(&self) -> Made {
+        self.of_folder(|_| Activations::default()).expect("a draft")
+    }
+
+    /// [`Recipe::make`] with what `find` says of activations, given the folder of the model and its fp32 bundle.
+    pub fn make_calibrated(&self, find: impl FnOnce(&Path, &limbeck::Model) -> Activations) -> Made {
+        let find = |folder: &Path| {
+            let plain = Recipe { weights: WeightMode::Float, table: None, ..self.clone() };
+            let draft = draft(folder, &plain.options(Activations::default())).expect("a draft");
+            let bundle = draft.to_bytes().expect("a bundle");
+            let builder = limbeck::Model::builder().runtime_path(cache::onnxruntime());
+            find(folder, &builder.open_bytes(bundle).expect("a model"))
+        };
+        self.of_folder(find).expect("a draft")
+    }
+
+    /// Why no bundle can be made.
+    ///
+    /// # Panics
+    /// If one can.
+    pub fn refusal(&self) -> String {
+        match self.of_folder(|_| Activations::default()) {
+            Ok(_) => panic!("nothing is wrong with it"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    fn options(&self, activations: Activations) -> PackOptions {
+        PackOptions {
+            task: self.task,
+            max_tokens: Some(self.max_tokens),
+            weights: self.weights,
+            table: self.table,
+            keep_float: self.keep_float.clone(),
+            kept: self.kept,
+            activations,
+            calibration: self.calibration.clone(),
+            ..PackOptions::default()
+        }
+    }
+
+    fn of_folder(&self, find: impl FnOnce(&Path) -> Activations) -> anyhow::Result<Made> {
         let tokenizer = word_pieces().to_string();
         let tokenizer = Tokenizer::from_bytes(tokenizer).expect("a tokenizer");
         let config = tiny("bert-base-uncased");
@@ -134,20 +184,13 @@ impl Recipe {
         let labels = (!self.labels.is_empty()).then(|| self.labels.clone());
         let info = HeadInfo { head: self.head, labels, problem: self.problem };
         checkpoint::save(folder.path(), &config, &info, &params, &source).expect("a model folder");
-        let options = PackOptions {
-            task: self.task,
-            max_tokens: Some(self.max_tokens),
-            weights: self.weights,
-            keep_float: self.keep_float.clone(),
-            calibration: self.calibration.clone(),
-            ..PackOptions::default()
-        };
-        let mut draft = draft(folder.path(), &options).expect("a draft");
+        let options = self.options(find(folder.path()));
+        let mut draft = draft(folder.path(), &options)?;
         let bundle = draft.to_bytes().expect("a bundle");
         let model = limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bundle).expect("a model");
         draft.record_self_test(&model).expect("a self-test");
         let bundle = draft.to_bytes().expect("a bundle");
-        Made { bundle, head: self.head, config, params, tokenizer }
+        Ok(Made { bundle, head: self.head, config, params, tokenizer })
     }
 }
 

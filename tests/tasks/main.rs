@@ -2,6 +2,7 @@
 
 mod answers;
 mod batches;
+mod calibration;
 mod classes;
 mod embeddings;
 mod hostile_layers;
@@ -11,3 +12,4 @@ mod self_tests;
 mod tags;
 mod texts;
 mod two_texts;
+mod weights;

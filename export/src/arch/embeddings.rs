@@ -2,21 +2,32 @@
 
 use tch::{Kind, Tensor};
 
+use super::store::Watch;
 use super::{ModelConfig, Scope};
 
 /// A linear map `x W^T + b`, with `W` `[out, in]`.
 pub(super) struct Linear {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    /// Who is shown each input, and the name of the parameters.
+    watch: Option<(Watch, String)>,
 }
 
 impl Linear {
     /// `weight`, and `bias` where the layout has one.
     pub(super) fn new(scope: &Scope) -> Self {
-        Self { weight: scope.tensor("weight"), bias: scope.find("bias") }
+        Self { watch: scope.watch(), ..Self::of(scope.tensor("weight"), scope.find("bias")) }
+    }
+
+    /// With parameters that are not its own.
+    pub(super) fn of(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight, bias, watch: None }
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        if let Some((watch, name)) = &self.watch {
+            watch.show(name, x);
+        }
         x.linear(&self.weight, self.bias.as_ref())
     }
 }

@@ -212,10 +212,10 @@ impl Module {
             Head::MaskedLm | Head::Pretraining => Module::MaskedLm {
                 dense: linear("head.dense"),
                 norm: Norm::new(&params.scope("head.norm"), config.layer_norm_eps),
-                decoder: Linear { weight: words(), bias: Some(params.scope("head.decoder").tensor("bias")) },
+                decoder: Linear::of(words(), Some(params.scope("head.decoder").tensor("bias"))),
                 sentence: (head == Head::Pretraining).then(|| linear("head.sentence")),
             },
-            Head::CausalLm => Module::CausalLm(Linear { weight: words(), bias: None }),
+            Head::CausalLm => Module::CausalLm(Linear::of(words(), None)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use tch::{Device, Kind, Tensor};
@@ -13,20 +15,42 @@ use super::{Head, Init, ModelConfig, Spec, parameter_layout};
 pub struct Params {
     tensors: BTreeMap<String, Tensor>,
     device: Device,
+    watch: Option<Watch>,
+}
+
+/// Is shown the input of each linear map that is built over watched parameters.
+#[derive(Clone)]
+pub(super) struct Watch(Arc<dyn Fn(&str, &Tensor) + Send + Sync>);
+
+impl Watch {
+    pub(super) fn show(&self, name: &str, input: &Tensor) {
+        (self.0)(name, input);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl Params {
     /// Takes tensors that were checked against a layout; moves them to `device` as fp32.
     pub fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
         let tensors = tensors.into_iter().map(|(name, t)| (name, t.to_device(device).to_kind(Kind::Float))).collect();
-        Self { tensors, device }
+        Self { tensors, device, watch: None }
     }
 
     /// Freshly initialised parameters, as [`Spec::init`] says. The generator's state comes from
     /// `tch::manual_seed`.
     pub fn initialise(layout: &[Spec], device: Device) -> Self {
         let tensors = layout.iter().map(|spec| (spec.name.clone(), initial_value(spec, device))).collect();
-        Self { tensors, device }
+        Self { tensors, device, watch: None }
+    }
+
+    /// Models built over these show `watch` the input of each linear map, `[.., in]`, with the map's name.
+    pub fn watched(self, watch: impl Fn(&str, &Tensor) + Send + Sync + 'static) -> Self {
+        Self { watch: Some(Watch(Arc::new(watch))), ..self }
     }
 
     /// Where the tensors live.
@@ -69,7 +93,7 @@ impl Params {
     /// An independent copy of all values, without gradient history.
     pub fn deep_clone(&self) -> Self {
         let tensors = self.tensors.iter().map(|(n, t)| (n.clone(), t.detach().copy())).collect();
-        Self { tensors, device: self.device }
+        Self { tensors, device: self.device, watch: None }
     }
 
     /// Handles to the same values, but for those that are replaced or added.
@@ -86,7 +110,7 @@ impl Params {
         device: Device,
     ) -> Self {
         let tensors = values.map(|(name, tensor)| (name.into(), tensor.borrow().shallow_clone())).collect();
-        Self { tensors, device }
+        Self { tensors, device, watch: None }
     }
 
     /// Overwrites all values in place, keeping the tensors that a model already holds.
@@ -146,6 +170,11 @@ impl<'a> Scope<'a> {
     /// The scope of a child module.
     pub fn child(&self, name: &str) -> Scope<'a> {
         Scope { params: self.params, prefix: format!("{}.{name}", self.prefix) }
+    }
+
+    /// Who watches the parameters, and the name of the scope.
+    pub(super) fn watch(&self) -> Option<(Watch, String)> {
+        self.params.watch.clone().map(|watch| (watch, self.prefix.clone()))
     }
 
     /// A shared handle to `prefix.name`, where the layout has it.

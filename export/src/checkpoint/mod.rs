@@ -15,7 +15,7 @@ use ndarray::ArrayD;
 use serde_json::Value;
 use tch::Device;
 
-use crate::arch::{Head, ModelConfig, Params, initial_value, parameter_layout};
+use crate::arch::{Head, ModelConfig, Params, Pooling, initial_value, parameter_layout};
 use crate::files;
 
 pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling, write_pooling};
@@ -176,6 +176,14 @@ pub fn load_arrays(folder: &Path, head: Option<Head>) -> Result<ArrayCheckpoint>
         bail!("{}: {}", folder.display(), place::missing(&config, info.head, name));
     }
     Ok(ArrayCheckpoint { config, info, arrays })
+}
+
+/// Reads the encoder of a model folder, whatever its head, with its pooler if the file has one.
+///
+/// # Errors
+/// As [`load_arrays`].
+pub fn load_encoder(folder: &Path) -> Result<ArrayCheckpoint> {
+    load_arrays(folder, Some(Head::Embedding { pooling: Pooling::Mean, normalize: false }))
 }
 
 /// Writes a model folder that `transformers` loads: `config.json` and the weights, in shards of at most

@@ -87,7 +87,12 @@ impl Inspect {
         }
         if let Some(q) = &manifest.quantization {
             let drop = q.measured_drop.map_or("not measured".to_owned(), |d| format!("{d:+.4} lost on dev"));
-            text += &format!("quantization: {} ({drop})\n", q.mode);
+            let table = q.table.as_ref().map(|table| format!(", token table {table}")).unwrap_or_default();
+            let block = q.block_size.map(|size| format!(", blocks of {size}")).unwrap_or_default();
+            text += &format!("quantization: {}{table}{block} ({drop})\n", q.mode);
+            if let (Some(batches), Some(processors)) = (&q.batches, &q.processors) {
+                text += &format!("same answers: across batches by {batches}, across processors by {processors}\n");
+            }
         }
         if let Some(l) = &manifest.latency {
             text += &format!(

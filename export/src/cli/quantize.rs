@@ -1,29 +1,34 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use clap::Args;
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use limbeck::Manifest;
 use limbeck_export::data::{Goal, Rows};
 use limbeck_export::graph::{KeepFloat, WeightMode};
-use limbeck_export::pack::PackOptions;
-use limbeck_export::quantize::{Line, Proof, Quantizer};
+use limbeck_export::pack::{PackOptions, draft};
+use limbeck_export::quantize::{Bits, Blocks, CALIBRATION_SAMPLES, Line, Observer, Proof, Quantizer, calibrate};
 use serde_json::json;
 
 use super::Columns;
 use super::engines::Engine;
 use super::pack::Identity;
 
-/// Pack a Hugging Face model folder into an int8 bundle, within a budget of lost quality
+/// Pack a Hugging Face model folder into a bundle of fewer bits, within a budget of lost quality
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --max-drop 0.5\n  \
     limbeck quantize ner -o ner.limbeck --data dev.conll\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --keep-float 0,table\n  \
+    limbeck quantize out/student -o student.limbeck --data dev.jsonl --table int4\n  \
+    limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int4-weights --block-size 64\n  \
+    limbeck quantize gpt -o gpt.limbeck --data dev.jsonl --mode int8-static --calibration-data train.jsonl\n  \
     limbeck quantize out/student -o student.limbeck --unproven\n\n\
-    All layers and the token table become int8 if that is inside the budget; else the most sensitive of them stay fp32,\n\
-    as few as can be. The table that is printed says what each costs alone, what it is stored in, and why.\n\
+    All layers and the token table are quantized if that is inside the budget; else the most sensitive of them are\n\
+    stored in more bits (fp32, or int8 beside int4), as few as can be. The table that is printed says what each costs\n\
+    alone, what it is stored in, and why.\n\
     Exit status 2: no choice keeps to --max-drop; nothing is written.")]
 pub(super) struct Quantize {
     /// Folder with config.json, model.safetensors and tokenizer.json
@@ -38,6 +43,30 @@ pub(super) struct Quantize {
     /// points of 100
     #[arg(long, default_value_t = 1.0)]
     max_drop: f64,
+    /// What weights become; see docs/quantization.md
+    #[arg(long, value_enum, default_value = "int8")]
+    mode: Mode,
+    /// Weights that share a scale, with int8-weights, int4-weights and an int4 table: 32, 64 or 128
+    #[arg(long, default_value_t = 32)]
+    block_size: usize,
+    /// Give each block of int8-weights or int4-weights a zero point too
+    #[arg(long)]
+    zero_points: bool,
+    /// What the token table becomes, if not what the mode makes of it
+    #[arg(long, value_enum)]
+    table: Option<TableMode>,
+    /// Data on which int8-static finds its scales, in the format of --data; labels are not looked at
+    #[arg(long, value_name = "FILE", required_if_eq("mode", "int8-static"))]
+    calibration_data: Option<PathBuf>,
+    /// How scales are found
+    #[arg(long, value_enum, default_value = "percentile")]
+    observer: ObserverName,
+    /// Part of the activations that scales are for, in percent
+    #[arg(long, default_value_t = 99.99)]
+    percentile: f64,
+    /// Texts of --calibration-data that are read, drawn at random, the same each time
+    #[arg(long, default_value_t = CALIBRATION_SAMPLES)]
+    samples: usize,
     /// Layers (from 0, with commas between) that stay fp32, and `table` for the token table, in place of those that a
     /// search finds; layers that share their weights stay too
     #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = part)]
@@ -56,6 +85,46 @@ pub(super) struct Quantize {
     engine: Engine,
 }
 
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Mode {
+    /// int8 weights and activations with a scale for each token; int8-dynamic for models without such layers
+    Int8,
+    /// int8 weights, activations with one scale for a whole text
+    Int8Dynamic,
+    /// int8 weights, activations with scales found on --calibration-data
+    Int8Static,
+    /// int8 weights with a scale for each block, fp32 activations
+    Int8Weights,
+    /// int4 weights with a scale for each block, fp32 activations
+    Int4Weights,
+    /// fp16 weights, computed with in fp32: half the file, and no less memory
+    Fp16,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ObserverName {
+    /// All values that were seen
+    MinMax,
+    /// Nearly all of them: --percentile
+    Percentile,
+    /// The least KL divergence
+    Entropy,
+    /// The least mean squared error
+    Mse,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum TableMode {
+    /// As it is
+    Fp32,
+    /// Half of that
+    Fp16,
+    /// A scale for each row
+    Int8,
+    /// A scale for each block
+    Int4,
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Layer(usize),
@@ -70,22 +139,77 @@ fn part(text: &str) -> Result<Part, String> {
 }
 
 impl Quantize {
+    /// How weights are stored, and the token table if otherwise.
+    fn weights(&self) -> Result<(WeightMode, Option<WeightMode>)> {
+        let blocks = |bits, zero_points| Blocks::new(bits, self.block_size, zero_points).map(WeightMode::Blocks);
+        let weights = match self.mode {
+            Mode::Int8 => WeightMode::Int8Layers,
+            Mode::Int8Dynamic => WeightMode::DynamicInt8,
+            Mode::Int8Static => WeightMode::StaticInt8,
+            Mode::Int8Weights => blocks(Bits::Eight, self.zero_points)?,
+            Mode::Int4Weights => blocks(Bits::Four, self.zero_points)?,
+            Mode::Fp16 => WeightMode::Half,
+        };
+        ensure!(
+            !self.zero_points || weights.blocks().is_some(),
+            "--zero-points: only --mode int8-weights and int4-weights have any"
+        );
+        let table = match self.table {
+            None => None,
+            Some(TableMode::Fp32) => Some(WeightMode::Float),
+            Some(TableMode::Fp16) => Some(WeightMode::Half),
+            Some(TableMode::Int8) => Some(WeightMode::Int8Layers),
+            Some(TableMode::Int4) => Some(blocks(Bits::Four, false)?),
+        };
+        Ok((weights, table))
+    }
+
+    /// Data for a model of that manifest.
+    fn rows(&self, data: &Path, manifest: &Manifest) -> Result<Rows> {
+        let goal = Goal::of_bundle(manifest)
+            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
+        Rows::read(data, goal, &self.columns.schema_for(goal, &manifest.task)?)
+    }
+
+    /// With what calibration found, where the mode needs it.
+    fn calibrated(&self, options: PackOptions) -> Result<PackOptions> {
+        let Some(file) = &self.calibration_data else { return Ok(options) };
+        ensure!(options.weights == WeightMode::StaticInt8, "--calibration-data: only --mode int8-static reads it");
+        let plain = PackOptions {
+            weights: WeightMode::Float,
+            table: None,
+            keep_float: KeepFloat::default(),
+            ..options.clone()
+        };
+        let plain = draft(&self.model, &plain)?.open()?;
+        let rows = self.rows(file, plain.bundle().manifest())?;
+        let observer = match self.observer {
+            ObserverName::MinMax => Observer::MinMax,
+            ObserverName::Percentile => Observer::Percentile(self.percentile),
+            ObserverName::Entropy => Observer::Entropy,
+            ObserverName::Mse => Observer::Mse,
+        };
+        let reporter = super::reporter(false);
+        let activations = calibrate(&self.model, &plain, &rows, self.samples, observer, &reporter)?;
+        Ok(PackOptions { activations, ..options })
+    }
+
     pub(super) fn run(self) -> Result<ExitCode> {
         let layers = |part: &Part| if let Part::Layer(layer) = part { Some(*layer) } else { None };
         let keep_float = KeepFloat {
             layers: self.keep_float.iter().filter_map(layers).collect::<BTreeSet<_>>(),
             table: self.keep_float.contains(&Part::Table),
         };
-        let options = self.identity.options(&self.output, WeightMode::Int8Layers)?;
-        let quantizer = Quantizer::new(&self.model, PackOptions { keep_float, ..options })?;
+        let (weights, table) = self.weights()?;
+        let options = self.identity.options(&self.output, weights)?;
+        let options = PackOptions { keep_float, table, ..options };
         self.engine.load()?;
+        let options = self.calibrated(options)?;
+        let quantizer = Quantizer::new(&self.model, options)?;
         let contract = match &self.data {
             None => quantizer.unproven()?,
             Some(data) => {
-                let manifest = quantizer.manifest();
-                let goal = Goal::of_bundle(manifest)
-                    .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
-                let rows = Rows::read(data, goal, &self.columns.schema_for(goal, &manifest.task)?)?;
+                let rows = self.rows(data, quantizer.manifest())?;
                 quantizer.prove(&rows, self.max_drop, &super::reporter(false))?
             }
         };
@@ -108,7 +232,7 @@ impl Quantize {
                 "units": lines,
             }))?;
         } else {
-            super::print(&table(lines, proof))?;
+            super::print(&lines_of(lines, proof))?;
         }
         let Some((bytes, _)) = written else {
             if let (Some(proof), Some(data)) = (proof, &self.data) {
@@ -139,7 +263,7 @@ impl Quantize {
 }
 
 /// Each unit in a line.
-fn table(lines: &[Line], proof: Option<&Proof>) -> String {
+fn lines_of(lines: &[Line], proof: Option<&Proof>) -> String {
     if lines.is_empty() {
         return String::new();
     }

@@ -6,6 +6,7 @@ use limbeck::int8::{DOMAIN, VERSION};
 use prost::Message;
 
 use super::proto::{self, DataType, DimensionValue};
+use crate::quantize::Activations;
 
 /// `ai.onnx` operator set.
 pub const OPSET: i64 = 17;
@@ -50,6 +51,8 @@ pub struct GraphBuilder {
     weights: Vec<u8>,
     operators: BTreeSet<String>,
     names: BTreeSet<String>,
+    /// What the inputs of linear maps range over, where that is known.
+    pub activations: Activations,
 }
 
 fn tensor_type(data_type: DataType, axes: &[&str]) -> proto::TypeProto {
@@ -133,6 +136,20 @@ impl GraphBuilder {
     pub fn int8s(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = i8>) -> String {
         let bytes: Vec<u8> = values.into_iter().flat_map(i8::to_le_bytes).collect();
         self.constant(name, DataType::Int8, shape, &bytes)
+    }
+
+    /// A uint8 constant.
+    pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[u8]) -> String {
+        self.constant(name, DataType::Uint8, shape, values)
+    }
+
+    /// An fp16 constant of fp32 values; one that is too large for fp16 becomes infinite.
+    pub fn halves(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> String {
+        if self.has_constant(name) {
+            return name.to_owned();
+        }
+        let bytes: Vec<u8> = values.into_iter().flat_map(|value| half::f16::from_f32(value).to_le_bytes()).collect();
+        self.constant(name, DataType::Float16, shape, &bytes)
     }
 
     /// A one-dimensional int64 constant, made once for equal values.

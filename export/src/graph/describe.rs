@@ -13,7 +13,7 @@ use super::proto::{DimensionValue, Model, ValueInfo};
 pub struct TensorDescription {
     /// Its name.
     pub name: String,
-    /// `float32`, `int32`, `int64` or `int8`; a number of onnx.proto for others.
+    /// `float32`, `int32`, `int64`, `int8` or `uint8`; a number of onnx.proto for others.
     pub element: String,
     /// A number for a fixed axis, a name for a dynamic one.
     pub axes: Vec<String>,
@@ -38,6 +38,7 @@ fn tensor(value: &ValueInfo) -> TensorDescription {
     let kind = value.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
     let element = match kind.map_or(0, |kind| kind.elem_type) {
         1 => "float32".to_owned(),
+        2 => "uint8".to_owned(),
         3 => "int8".to_owned(),
         6 => "int32".to_owned(),
         7 => "int64".to_owned(),

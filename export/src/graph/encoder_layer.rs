@@ -12,8 +12,12 @@ use crate::arch::{Activation, Head, ModelConfig};
 /// Whether a model can be stored as [`super::WeightMode::Int8Layers`]: its layers are those of a post-norm encoder, and
 /// no large matrix lies outside of them.
 pub fn fits_int8_layers(config: &ModelConfig, head: Head) -> bool {
-    let over_vocabulary = matches!(head, Head::MaskedLm | Head::Pretraining | Head::CausalLm);
-    !config.pre_norm && !config.causal && !over_vocabulary
+    !config.pre_norm && !config.causal && fits_static_int8(head)
+}
+
+/// Whether a model can be stored as [`super::WeightMode::StaticInt8`]: its head is not over the vocabulary.
+pub fn fits_static_int8(head: Head) -> bool {
+    !matches!(head, Head::MaskedLm | Head::Pretraining | Head::CausalLm)
 }
 
 impl Writer<'_> {

@@ -4,9 +4,10 @@ use anyhow::{Context, Result};
 use limbeck::int8::PackedWeights;
 use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
+use super::blocks::BlockMatrix;
 use super::builder::{GraphBuilder, Value};
 use super::{Arrays, Profile};
-use crate::quantize::{quantize_columns, quantize_rows};
+use crate::quantize::{Bits, Blocks, Levels, quantize_columns, quantize_rows};
 
 /// Storage of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub enum WeightMode {
     /// token table; activations quantized at run time with a scale a token. All else is fp32. For post-norm encoders
     /// whose head is not over the vocabulary: [`super::fits_int8_layers`].
     Int8Layers,
+    /// Weights of 4 or 8 bits with a scale for each block (`MatMulNBits`, and `GatherBlockQuantized` for the token
+    /// table, always without zero points); what is computed with them is fp32, or its activations are rounded to 8
+    /// bits row by row where ONNX Runtime has kernels for that.
+    Blocks(Blocks),
+    /// Symmetric int8 weights in encoder layers, one scale an output; activations quantized to u8 with scales that were
+    /// found beforehand ([`Activations`]). The token table as in [`Self::Int8Layers`], all else fp32. For models whose
+    /// head is not over the vocabulary.
+    StaticInt8,
+    /// fp16 weights, which become fp32 once when a session is made; rows of the token table when they are looked up.
+    Half,
 }
 
 impl WeightMode {
@@ -30,6 +41,38 @@ impl WeightMode {
             WeightMode::Float => "none",
             WeightMode::DynamicInt8 => "int8-dynamic",
             WeightMode::Int8Layers => "int8-by-token",
+            WeightMode::Blocks(blocks) => match blocks.bits() {
+                Bits::Four => "int4-weights",
+                Bits::Eight => "int8-weights",
+            },
+            WeightMode::Half => "fp16",
+            WeightMode::StaticInt8 => "int8-static",
+        }
+    }
+
+    /// What a part is stored in that does not bear this: int8 where it is int4, fp32 where it is anything else.
+    pub fn fallback(self) -> WeightMode {
+        match self {
+            WeightMode::Blocks(blocks) if blocks.bits() == Bits::Four => WeightMode::Blocks(blocks.eight_bits()),
+            _ => WeightMode::Float,
+        }
+    }
+
+    /// The blocks, where weights are stored so.
+    pub fn blocks(self) -> Option<Blocks> {
+        if let WeightMode::Blocks(blocks) = self { Some(blocks) } else { None }
+    }
+
+    /// What a weight is stored in, in a word.
+    pub fn element(self) -> &'static str {
+        match self {
+            WeightMode::Float => "fp32",
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => "int8",
+            WeightMode::Blocks(blocks) => match blocks.bits() {
+                Bits::Four => "int4",
+                Bits::Eight => "int8",
+            },
+            WeightMode::Half => "fp16",
         }
     }
 }
@@ -118,27 +161,53 @@ impl<'a> Linear<'a> {
         self.emit(graph, name, x, storage, bias)
     }
 
+    /// Codes `[in, out]` under this name, and scales, whose name is given.
+    fn int8_constants(&self, graph: &mut GraphBuilder, name: &str, shape: [usize; 2]) -> String {
+        let scale_name = format!("{}.scale", self.parameter);
+        if !graph.has_constant(name) {
+            // Scales are one a column, so each part is quantized by itself.
+            let parts: Vec<_> = self.weights.iter().map(quantize_columns).collect();
+            let row = |i| parts.iter().flat_map(move |part| part.values.row(i).to_vec());
+            graph.int8s(name, &shape, (0..shape[0]).flat_map(row));
+            let scales = parts.iter().flat_map(|part| part.scales.iter().copied());
+            graph.floats(&scale_name, &[shape[1]], scales);
+        }
+        scale_name
+    }
+
     fn emit(&self, graph: &mut GraphBuilder, name: &str, x: &str, storage: Storage, bias: Option<String>) -> String {
         let shape = [self.weights[0].nrows(), self.weights.iter().map(|weight| weight.ncols()).sum()];
         let weight_name = format!("{}.weight", self.parameter);
+        let levels = match storage.weights {
+            WeightMode::StaticInt8 => graph.activations.of_input(&self.parameter),
+            _ => None,
+        };
         match storage.weights {
-            WeightMode::Float | WeightMode::Int8Layers => {
+            WeightMode::StaticInt8 if let Some(levels) = levels => {
+                let scale_name = self.int8_constants(graph, &weight_name, shape);
+                static_product(graph, name, x, [&weight_name, &scale_name], (&self.parameter, levels), bias, storage)
+            }
+            WeightMode::Float | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
                 let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
                 let weight = graph.floats(&weight_name, &shape, (0..shape[0]).flat_map(row));
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
                 add_bias(graph, name, product, bias)
             }
             WeightMode::DynamicInt8 => {
-                let scale_name = format!("{}.scale", self.parameter);
-                if !graph.has_constant(&weight_name) {
-                    // Scales are one a column, so each part is quantized by itself.
-                    let parts: Vec<_> = self.weights.iter().map(quantize_columns).collect();
-                    let row = |i| parts.iter().flat_map(move |part| part.values.row(i).to_vec());
-                    graph.int8s(&weight_name, &shape, (0..shape[0]).flat_map(row));
-                    let scales = parts.iter().flat_map(|part| part.scales.iter().copied());
-                    graph.floats(&scale_name, &[shape[1]], scales);
-                }
+                let scale_name = self.int8_constants(graph, &weight_name, shape);
                 int8_product(graph, name, x, &weight_name, &scale_name, bias, storage.profile)
+            }
+            WeightMode::Blocks(blocks) => {
+                let maps: Vec<_> = self.weights.iter().map(|weight| weight.t()).collect();
+                let matrix = BlockMatrix::new(graph, &self.parameter, &maps, blocks);
+                matrix.product(graph, &format!("{name}.product"), x, bias.as_deref())
+            }
+            WeightMode::Half => {
+                let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
+                graph.halves(&weight_name, &shape, (0..shape[0]).flat_map(row));
+                let weight = widened(graph, &weight_name);
+                let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
+                add_bias(graph, name, product, bias)
             }
         }
     }
@@ -181,41 +250,96 @@ pub(super) fn int8_product(
     }
 }
 
+/// `x W + b` with int8 `W` `[in, out]` and one scale a column; `x` is quantized to the levels of that parameter.
+fn static_product(
+    graph: &mut GraphBuilder,
+    name: &str,
+    x: &str,
+    [weight, scale]: [&str; 2],
+    (parameter, levels): (&str, Levels),
+    bias: Option<String>,
+    storage: Storage,
+) -> String {
+    let step = graph.floats(&format!("{parameter}.input_scale"), &[], [levels.scale]);
+    let zero = graph.bytes(&format!("{parameter}.input_zero_point"), &[], &[levels.zero_point]);
+    let codes = graph.node(&format!("{name}.quantized"), "QuantizeLinear", &[x, &step, &zero], &[]);
+    if storage.profile == Profile::Ort {
+        let mut inputs = vec![codes.as_str(), weight, &step, scale, &zero];
+        // Symmetric weights have no zero point; the bias comes after its empty place.
+        if let Some(bias) = &bias {
+            inputs.extend(["", bias]);
+        }
+        return graph.contrib(&format!("{name}.product"), "MatMulIntegerToFloat", &inputs, &[]);
+    }
+    let sums = graph.node(&format!("{name}.integers"), "MatMulInteger", &[&codes, weight, &zero], &[]);
+    let sums = graph.node(&format!("{name}.cast"), "Cast", &[&sums], &[("to", Value::Int(1))]);
+    let scales = graph.node(&format!("{name}.scales"), "Mul", &[&step, scale], &[]);
+    let product = graph.node(&format!("{name}.product"), "Mul", &[&sums, &scales], &[]);
+    add_bias(graph, name, product, bias)
+}
+
+/// An fp16 constant as fp32, once for all that use it; ONNX Runtime computes that when it loads the graph.
+fn widened(graph: &mut GraphBuilder, constant: &str) -> String {
+    let name = format!("{constant}.float");
+    if !graph.has_node(&name) {
+        graph.node(&name, "Cast", &[constant], &[("to", Value::Int(1))]);
+    }
+    name
+}
+
 /// A table of rows, `[rows, width]`, looked up by ids.
 pub(super) struct Table {
-    weight: String,
-    /// Of each row, `[rows, 1]`, where the rows are int8.
-    scale: Option<String>,
+    form: TableForm,
     width: usize,
+}
+
+/// The constants of a table.
+enum TableForm {
+    Float(String),
+    /// Codes, and the scale of each row, `[rows, 1]`.
+    Int8(String, String),
+    Blocks(BlockMatrix),
+    Half(String),
 }
 
 impl Table {
     pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &ArrayView2<f32>, mode: WeightMode) -> Self {
-        let shape = [table.nrows(), table.ncols()];
+        let (shape, width) = ([table.nrows(), table.ncols()], table.ncols());
         let weight_name = format!("{parameter}.weight");
-        match mode {
-            WeightMode::Float => {
-                let weight = graph.floats(&weight_name, &shape, table.iter().copied());
-                Self { weight, scale: None, width: shape[1] }
-            }
-            WeightMode::DynamicInt8 | WeightMode::Int8Layers => {
+        let form = match mode {
+            WeightMode::Float => TableForm::Float(graph.floats(&weight_name, &shape, table.iter().copied())),
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
                 let quantized = quantize_rows(table);
                 let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
                 let scales = quantized.scales.iter().copied();
-                let scale = graph.floats(&format!("{parameter}.scale"), &[shape[0], 1], scales);
-                Self { weight, scale: Some(scale), width: shape[1] }
+                TableForm::Int8(weight, graph.floats(&format!("{parameter}.scale"), &[shape[0], 1], scales))
             }
-        }
+            WeightMode::Blocks(blocks) => {
+                TableForm::Blocks(BlockMatrix::new(graph, parameter, &[table.view()], blocks.symmetric()))
+            }
+            WeightMode::Half => TableForm::Half(graph.halves(&weight_name, &shape, table.iter().copied())),
+        };
+        Self { form, width }
     }
 
     /// The rows that `ids` name.
     pub(super) fn rows(&self, graph: &mut GraphBuilder, name: &str, ids: &str) -> String {
-        let axis = [("axis", Value::Int(0))];
-        let Some(scale) = &self.scale else { return graph.node(name, "Gather", &[&self.weight, ids], &axis) };
-        let rows = graph.node(&format!("{name}.rows"), "Gather", &[&self.weight, ids], &axis);
-        let scales = graph.node(&format!("{name}.scales"), "Gather", &[scale, ids], &axis);
-        let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &[("to", Value::Int(1))]);
-        graph.node(name, "Mul", &[&cast, &scales], &[])
+        let axis = || [("axis", Value::Int(0))];
+        let to_float = || [("to", Value::Int(1))];
+        match &self.form {
+            TableForm::Float(weight) => graph.node(name, "Gather", &[weight, ids], &axis()),
+            TableForm::Int8(weight, scale) => {
+                let rows = graph.node(&format!("{name}.rows"), "Gather", &[weight, ids], &axis());
+                let scales = graph.node(&format!("{name}.scales"), "Gather", &[scale, ids], &axis());
+                let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &to_float());
+                graph.node(name, "Mul", &[&cast, &scales], &[])
+            }
+            TableForm::Blocks(matrix) => matrix.rows(graph, name, ids),
+            TableForm::Half(weight) => {
+                let rows = graph.node(&format!("{name}.rows"), "Gather", &[weight, ids], &axis());
+                graph.node(name, "Cast", &[&rows], &to_float())
+            }
+        }
     }
 
     /// `x T^T + b`: scores of every row, for `x` `[batch, length, width]` whose batch and length are the
@@ -229,16 +353,21 @@ impl Table {
         bias: Option<String>,
         storage: Storage,
     ) -> String {
-        if let Some(scale) = &self.scale {
-            let weight = graph.node(&format!("{name}.columns"), "Transpose", &[&self.weight], &[]);
-            let all = graph.ints(&[-1]);
-            let scale = graph.node(&format!("{name}.column_scales"), "Reshape", &[scale, &all], &[]);
-            return int8_product(graph, name, x, &weight, &scale, bias, storage.profile);
-        }
+        let weight = match &self.form {
+            TableForm::Int8(weight, scale) => {
+                let weight = graph.node(&format!("{name}.columns"), "Transpose", &[weight], &[]);
+                let all = graph.ints(&[-1]);
+                let scale = graph.node(&format!("{name}.column_scales"), "Reshape", &[scale, &all], &[]);
+                return int8_product(graph, name, x, &weight, &scale, bias, storage.profile);
+            }
+            TableForm::Blocks(matrix) => return matrix.product(graph, name, x, bias.as_deref()),
+            TableForm::Float(weight) => weight.clone(),
+            TableForm::Half(weight) => widened(graph, weight),
+        };
         // Gemm reads a matrix transposed where it lies; MatMul cannot.
         let rows = graph.ints(&[-1, self.width as i64]);
         let rows = graph.node(&format!("{name}.rows"), "Reshape", &[x, &rows], &[]);
-        let mut inputs = vec![rows.as_str(), &self.weight];
+        let mut inputs = vec![rows.as_str(), &weight];
         inputs.extend(bias.as_deref());
         let scores = graph.node(&format!("{name}.scores"), "Gemm", &inputs, &[("transB", Value::Int(1))]);
         let rest = graph.ints(&[-1]);

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod blocks;
 mod builder;
 mod describe;
 mod encoder_layer;
@@ -18,11 +19,11 @@ mod units;
 
 pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
 pub use describe::{Description, TensorDescription, describe};
-pub use encoder_layer::fits_int8_layers;
+pub use encoder_layer::{fits_int8_layers, fits_static_int8};
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
-pub use model::{build, build_mixed};
+pub use model::{Parts, build, build_of_parts};
 pub use positions::{past_name, present_name};
 pub use units::{KeepFloat, Unit, units};
 
@@ -42,7 +43,7 @@ pub enum Profile {
 }
 
 /// Every operator that a graph of [`Profile::Portable`] may hold.
-pub const PORTABLE_OPERATORS: [&str; 32] = [
+pub const PORTABLE_OPERATORS: [&str; 33] = [
     "ai.onnx:Add",
     "ai.onnx:Cast",
     "ai.onnx:Concat",
@@ -59,6 +60,7 @@ pub const PORTABLE_OPERATORS: [&str; 32] = [
     "ai.onnx:MatMulInteger",
     "ai.onnx:Max",
     "ai.onnx:Mul",
+    "ai.onnx:QuantizeLinear",
     "ai.onnx:Range",
     "ai.onnx:ReduceL2",
     "ai.onnx:ReduceMax",
@@ -82,8 +84,12 @@ pub const PORTABLE_OPERATORS: [&str; 32] = [
 pub struct GraphOptions {
     /// For which engines.
     pub profile: Profile,
-    /// Storage of matrices and of the token table.
+    /// Storage of matrices, and of the token table unless `table` says another.
     pub weights: WeightMode,
+    /// Storage of the token table; that of [`WeightMode::Int8Layers`] is int8 with a scale for each row.
+    pub table: Option<WeightMode>,
+    /// What the parts that [`KeepFloat`] names are stored as.
+    pub kept: WeightMode,
     /// Take an `attention_mask` and so padded batches; without it every row must be whole.
     pub mask: bool,
     /// Take `token_type_ids`; without them every token has type 0, folded into the position table.

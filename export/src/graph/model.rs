@@ -1,17 +1,18 @@
 //! A whole model as an ONNX graph.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use ndarray::{Array2, Axis, s};
 
 use super::activation::activate_with_bias;
 use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
-use super::encoder_layer::fits_int8_layers;
+use super::encoder_layer::{fits_int8_layers, fits_static_int8};
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
 use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
 use super::proto::DataType;
 use super::{Arrays, GraphOptions, KeepFloat, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
+use crate::quantize::{Activations, encoder_maps};
 
 /// A graph while it is written.
 pub(super) struct Writer<'a> {
@@ -36,24 +37,41 @@ pub(super) struct Writer<'a> {
 /// # Errors
 /// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
 pub fn build(arrays: &Arrays, config: &ModelConfig, head: Head, options: GraphOptions) -> Result<BuiltGraph> {
-    build_mixed(arrays, config, head, options, &KeepFloat::default())
+    build_of_parts(arrays, config, head, options, &Parts::default())
 }
 
-/// [`build`] with [`WeightMode::Int8Layers`], some parts of which stay fp32 as [`WeightMode::Float`] writes them.
+/// What is stored otherwise than the rest, and what was measured for that.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Stored as [`GraphOptions::kept`] says.
+    pub keep_float: KeepFloat,
+    /// What the inputs of linear maps range over, for [`WeightMode::StaticInt8`].
+    pub activations: Activations,
+}
+
+/// [`build`] with [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`], some parts of which are stored as
+/// [`GraphOptions::kept`] says.
 ///
 /// # Errors
 /// Those of [`build`]; a part that the model does not have, or that another one shares weights with; another mode.
-pub fn build_mixed(
+pub fn build_of_parts(
     arrays: &Arrays,
     config: &ModelConfig,
     head: Head,
     options: GraphOptions,
-    keep_float: &KeepFloat,
+    Parts { keep_float, activations }: &Parts,
 ) -> Result<BuiltGraph> {
     head.check(config)?;
+    if options.weights == WeightMode::StaticInt8 {
+        ensure!(fits_static_int8(head), "a {} head is over the vocabulary: it has no static int8", head.name());
+        if let Some(missing) = encoder_maps(config).into_iter().find(|map| activations.of_input(map).is_none()) {
+            bail!("nothing is known of the inputs of `{missing}`: static int8 needs calibration data");
+        }
+    }
     if !keep_float.is_empty() {
-        ensure!(options.weights == WeightMode::Int8Layers, "a part can only stay fp32 beside layers of int8");
-        ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights stay fp32 together");
+        let has_parts = matches!(options.weights, WeightMode::Int8Layers | WeightMode::Blocks(_));
+        ensure!(has_parts, "{} weights are stored as a whole: no part can be another", options.weights.name());
+        ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights are stored together");
     }
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
@@ -64,6 +82,12 @@ pub fn build_mixed(
         "a {} with a {} head has no layers that limbeck computes itself, or not with these options",
         config.family.name(),
         head.name()
+    );
+    let blocks = |mode: WeightMode| matches!(mode, WeightMode::Blocks(_));
+    let any_blocks = [options.weights, options.kept].into_iter().chain(options.table).any(blocks);
+    ensure!(
+        !any_blocks || options.profile == Profile::Ort,
+        "weights by block need operators of ONNX Runtime, which the portable profile does not have"
     );
     ensure!(!options.token_types || config.token_types > 0, "{} has no token types", config.family.name());
     for spec in parameter_layout(config, head) {
@@ -79,6 +103,7 @@ pub fn build_mixed(
         );
     }
     let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, keep_float, mask: None };
+    writer.graph.activations = activations.clone();
     writer.write()?;
     Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
 }
@@ -86,6 +111,21 @@ pub fn build_mixed(
 impl Writer<'_> {
     pub(super) fn storage(&self) -> Storage {
         Storage { weights: self.options.weights, profile: self.options.profile }
+    }
+
+    /// Of a layer's products.
+    fn storage_of(&self, layer: usize) -> Storage {
+        match self.keep_float.layers.contains(&layer) {
+            true => Storage { weights: self.options.kept, ..self.storage() },
+            false => self.storage(),
+        }
+    }
+
+    fn table_mode(&self) -> WeightMode {
+        match self.keep_float.table {
+            true => self.options.kept,
+            false => self.options.table.unwrap_or(self.options.weights),
+        }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -99,12 +139,9 @@ impl Writer<'_> {
         let blocks = self.config.blocks();
         let pasts = self.cache_inputs(blocks.len());
         let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));
-        let words = Table::new(
-            &mut self.graph,
-            "embeddings.words",
-            &matrix(self.arrays, "embeddings.words.weight")?,
-            if self.keep_float.table { WeightMode::Float } else { self.options.weights },
-        );
+        let table = self.table_mode();
+        let words =
+            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table);
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
         // An fp32 block of several layers is stored in one form, and so written in one.
@@ -237,7 +274,7 @@ impl Writer<'_> {
     /// One layer: an attention block and a feed-forward block, each with its residual and norm.
     fn layer(&mut self, layer: usize, block: (usize, usize), x: &str, around: Surroundings) -> Result<String> {
         let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
-        let (storage, config, name) = (self.storage(), self.config, format!("layer.{layer}"));
+        let (storage, config, name) = (self.storage_of(layer), self.config, format!("layer.{layer}"));
         let normed = |writer: &mut Self, part: &str, parameter: &str, x: &str| {
             writer.norm(&format!("{parameter}.norm"), &format!("{name}.{part}.normed"), x)
         };

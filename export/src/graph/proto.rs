@@ -8,19 +8,24 @@
 pub enum DataType {
     /// 32-bit floating point.
     Float = 1,
+    /// 8-bit unsigned integers.
+    Uint8 = 2,
     /// 8-bit signed integers.
     Int8 = 3,
     /// 32-bit signed integers.
     Int32 = 6,
     /// 64-bit signed integers.
     Int64 = 7,
+    /// 16-bit floating point.
+    Float16 = 10,
 }
 
 impl DataType {
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
-            DataType::Int8 => 1,
+            DataType::Int8 | DataType::Uint8 => 1,
+            DataType::Float16 => 2,
             DataType::Float | DataType::Int32 => 4,
             DataType::Int64 => 8,
         }

@@ -1,4 +1,4 @@
-//! What [`super::WeightMode::Int8Layers`] stores in int8 as a whole or not at all.
+//! What [`super::WeightMode::Int8Layers`] and [`super::WeightMode::Blocks`] store in one form.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -48,7 +48,7 @@ pub fn units(config: &ModelConfig) -> Vec<Unit> {
     groups.into_iter().map(Unit::Layers).chain([Unit::Table]).collect()
 }
 
-/// The parts of a model with [`super::WeightMode::Int8Layers`] that stay fp32; none by default.
+/// The parts of a model that are stored as [`super::GraphOptions::kept`] says, fp32 by default; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepFloat {
     /// Layers from 0.
@@ -94,7 +94,10 @@ impl KeepFloat {
         }
         let units = units(config);
         let keep = Self::of(units.iter().filter(|unit| self.holds(unit)));
-        ensure!(!units.iter().all(|unit| keep.holds(unit)), "nothing is left to be int8: `limbeck pack` makes fp32");
+        ensure!(
+            !units.iter().all(|unit| keep.holds(unit)),
+            "nothing is left to be quantized: `limbeck pack` makes fp32"
+        );
         Ok(keep)
     }
 }

@@ -16,7 +16,10 @@ pub(crate) use task::mask_id;
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, KeepFloat, Unit, WeightMode, build_mixed, fits_int8_layers, units};
+use crate::graph::{
+    BuiltGraph, GraphOptions, KeepFloat, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
+};
+use crate::quantize::Activations;
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -36,12 +39,24 @@ pub struct PackOptions {
     /// Storage of weights; [`WeightMode::DynamicInt8`] in place of [`WeightMode::Int8Layers`] where a model has no
     /// such layers.
     pub weights: WeightMode,
-    /// What stays fp32 beside [`WeightMode::Int8Layers`].
+    /// Storage of the token table, if not that of `weights`.
+    pub table: Option<WeightMode>,
+    /// What is stored as `kept` beside [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`].
     pub keep_float: KeepFloat,
+    /// fp32 by default.
+    pub kept: WeightMode,
+    /// What the inputs of linear maps range over, for [`WeightMode::StaticInt8`].
+    pub activations: Activations,
     /// How logits become probabilities and decisions.
     pub calibration: Option<Calibration>,
     /// Where the model came from.
     pub provenance: Option<format::Provenance>,
+}
+
+impl PackOptions {
+    fn parts(&self) -> Parts {
+        Parts { keep_float: self.keep_float.clone(), activations: self.activations.clone() }
+    }
 }
 
 impl Default for PackOptions {
@@ -54,7 +69,10 @@ impl Default for PackOptions {
             languages: Vec::new(),
             max_tokens: None,
             weights: WeightMode::Float,
+            table: None,
             keep_float: KeepFloat::default(),
+            kept: WeightMode::Float,
+            activations: Activations::default(),
             calibration: None,
             provenance: None,
         }
@@ -75,14 +93,19 @@ pub(crate) fn fitting_tokens(asked: Option<usize>, config: &ModelConfig) -> Resu
     Ok(tokens)
 }
 
-/// What of a model can stay fp32 beside int8; nothing where it is int8 as a whole or not at all.
+/// What of a model with such weights can be stored in another form; nothing where all of it is in one.
 ///
 /// # Errors
 /// A folder without the head that the task needs.
-pub fn units_of(folder: &Path, task: Option<TaskName>) -> Result<Vec<Unit>> {
+pub fn units_of(folder: &Path, task: Option<TaskName>, weights: WeightMode) -> Result<Vec<Unit>> {
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, config.hidden_size, task)?;
-    Ok(if fits_int8_layers(&config, usage.head) { units(&config) } else { Vec::new() })
+    let has_units = match weights {
+        WeightMode::Int8Layers => fits_int8_layers(&config, usage.head),
+        WeightMode::Blocks(_) => true,
+        WeightMode::Float | WeightMode::DynamicInt8 | WeightMode::StaticInt8 | WeightMode::Half => false,
+    };
+    Ok(if has_units { units(&config) } else { Vec::new() })
 }
 
 /// A bundle that is complete but for what measuring adds to its manifest.
@@ -125,12 +148,13 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
-    let graph_options = GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
-    let graph = build_mixed(&arrays, &config, usage.head, graph_options, &options.keep_float)?;
+    let (table, kept) = (options.table, options.kept);
+    let graph_options = GraphOptions { weights, table, kept, mask: !single, token_types, ..GraphOptions::default() };
+    let graph = build_of_parts(&arrays, &config, usage.head, graph_options, &options.parts())?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
-        WeightMode::Float => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
-        WeightMode::DynamicInt8 | WeightMode::Int8Layers => None,
+        WeightMode::Float if table.is_none() => self_test::make(&arrays, &config, &usage, &tokenizer_file, max_tokens)?,
+        _ => None,
     };
     let tokenizer =
         std::fs::read(&tokenizer_file).with_context(|| format!("cannot read {}", tokenizer_file.display()))?;
@@ -148,8 +172,6 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         element: format::ElementType::Float32,
         axes: axes(names),
     };
-    let mixed = if options.keep_float.is_empty() { "" } else { "-mixed" };
-    let mode = format!("{}{mixed}", weights.name());
     let manifest = Manifest {
         id: options.id.clone(),
         version: options.version.clone(),
@@ -185,10 +207,30 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         provenance: options.provenance.clone(),
         quality: None,
         latency: None,
-        quantization: Some(format::Quantization { mode, measured_drop: None }),
+        quantization: Some(contract(weights, options)),
     };
     let calibration = options.calibration.clone();
     Ok(Draft { manifest, calibration, graph, tokenizer, labels: usage.labels, self_test, pairs: usage.pairs })
+}
+
+/// How a model is stored, and what that promises.
+fn contract(weights: WeightMode, options: &PackOptions) -> format::Quantization {
+    let mixed = if options.keep_float.is_empty() { "" } else { "-mixed" };
+    let blocks = [Some(weights), options.table].into_iter().flatten().find_map(WeightMode::blocks);
+    let (batches, processors) = match weights {
+        WeightMode::Float | WeightMode::Half => ("rounding", "rounding"),
+        WeightMode::Int8Layers => ("rounding", "layers"),
+        WeightMode::Blocks(_) | WeightMode::StaticInt8 => ("rounding", "codes"),
+        WeightMode::DynamicInt8 => ("alone", "codes"),
+    };
+    format::Quantization {
+        mode: format!("{}{mixed}", weights.name()),
+        table: options.table.filter(|table| *table != weights).map(|table| table.element().to_owned()),
+        block_size: blocks.map(|blocks| blocks.size() as u32),
+        batches: Some(batches.to_owned()),
+        processors: Some(processors.to_owned()),
+        measured_drop: None,
+    }
 }
 
 /// Leaves out the rows of the position table that no text of at most `max_tokens` reaches.
@@ -232,7 +274,7 @@ impl Draft {
     ///
     /// # Errors
     /// A bundle that does not open.
-    pub(crate) fn open(&self) -> Result<limbeck::Model> {
+    pub fn open(&self) -> Result<limbeck::Model> {
         Ok(limbeck::Model::builder().open_bytes(self.to_bytes()?)?)
     }
 

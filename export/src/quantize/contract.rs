@@ -1,4 +1,4 @@
-//! int8 within a budget of lost quality: what is int8, what it costs, and why.
+//! Fewer bits within a budget of lost quality: what is stored how, what it costs, and why.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::search::{Assignment, Candidate, Found, saving, search};
 use super::sensitivity::{Noise, SAMPLE, Sensitivity, measure};
-use crate::arch::Head;
-use crate::checkpoint::load_arrays;
+use crate::checkpoint::load_encoder;
 use crate::data::Rows;
 use crate::graph::{KeepFloat, Unit, WeightMode};
 use crate::measure::task_quality;
@@ -24,12 +23,12 @@ pub struct Line {
     pub unit: String,
     /// Layers from 0; none of the token table.
     pub layers: Vec<usize>,
-    /// `int8` or `fp32`.
+    /// `fp32`, `fp16`, `int8` or `int4`.
     pub mode: &'static str,
-    /// Of its weights in int8.
+    /// Of its weights in the fewest bits.
     #[serde(flatten)]
     pub noise: Noise,
-    /// Of the model when this unit alone is int8; none where there are no data.
+    /// Of the model when this unit alone is quantized; none where there are no data.
     #[serde(flatten)]
     pub sensitivity: Option<Sensitivity>,
     /// In words.
@@ -40,15 +39,15 @@ pub struct Line {
 pub struct Contract {
     /// The bundle, with its self-test and what it lost; none if that is more than was allowed.
     pub bundle: Option<Draft>,
-    /// What is int8 there, in words; without a bundle, where the least was lost.
+    /// How it is stored there, in words; without a bundle, where the least was lost.
     pub stored: String,
-    /// Each unit; none of a model that is int8 as a whole or not at all.
+    /// Each unit; none of a model that is stored in one form as a whole.
     pub lines: Vec<Line>,
     /// What was measured against fp32 on all of dev; without data nothing.
     pub proof: Option<Proof>,
 }
 
-/// What a model loses in int8.
+/// What a model loses in fewer bits.
 #[derive(Clone, Debug)]
 pub struct Proof {
     /// Name of the measure.
@@ -61,7 +60,7 @@ pub struct Proof {
     pub sample: usize,
 }
 
-/// A model that becomes int8.
+/// A model that is quantized.
 pub struct Quantizer<'a> {
     folder: &'a Path,
     options: PackOptions,
@@ -71,19 +70,25 @@ pub struct Quantizer<'a> {
 }
 
 impl<'a> Quantizer<'a> {
-    /// Of a model folder. Where `options` keep something fp32, that is the choice and none is searched for; layers that
-    /// share its weights are kept too.
+    /// Of a model folder, whose weights become what `options` say. Where those keep something, that is the choice and
+    /// none is searched for; layers that share its weights are kept too. What a search keeps is
+    /// stored as [`WeightMode::fallback`].
     ///
     /// # Errors
     /// Those of [`draft`]; a layer to keep that the model does not have.
-    pub fn new(folder: &'a Path, options: PackOptions) -> Result<Self> {
-        let mut options = PackOptions { weights: WeightMode::Int8Layers, ..options };
-        let units = units_of(folder, options.task)?;
+    pub fn new(folder: &'a Path, mut options: PackOptions) -> Result<Self> {
+        let units = units_of(folder, options.task, options.weights)?;
+        if options.keep_float.is_empty() {
+            options.kept = options.weights.fallback();
+        }
         let mut noise = Vec::new();
         if !units.is_empty() {
-            let encoder = load_arrays(folder, Some(Head::None))?;
+            let encoder = load_encoder(folder)?;
             options.keep_float = options.keep_float.whole(&encoder.config)?;
-            let each = units.iter().map(|unit| Noise::of(unit, &encoder.config, &encoder.arrays));
+            let each = units.iter().map(|unit| {
+                let mode = mode_of(unit, &options);
+                Noise::of(unit, &encoder.config, &encoder.arrays, mode)
+            });
             noise = each.collect::<Result<_>>()?;
         }
         let first = draft(folder, &options)?;
@@ -112,10 +117,12 @@ impl<'a> Quantizer<'a> {
     /// A budget that is no number; those of running the models.
     pub fn prove(self, dev: &Rows, max_drop: f64, reporter: &Reporter) -> Result<Contract> {
         ensure!(max_drop.is_finite(), "a budget of {max_drop} points is none: give a number");
-        let fp32 = self.draft(WeightMode::Float, KeepFloat::default())?.open()?;
+        let fp32 = self.plain()?.open()?;
         let alone = |unit: &Unit| {
             let others = KeepFloat::of(self.units.iter().filter(|other| *other != unit));
-            self.draft(WeightMode::Int8Layers, others)?.open()
+            // The others in fp32, whatever a search would keep them in.
+            let options = PackOptions { keep_float: others, kept: WeightMode::Float, ..self.options.clone() };
+            draft(self.folder, &options)?.open()
         };
         let sensitivity = match self.units.is_empty() {
             true => Vec::new(),
@@ -125,7 +132,7 @@ impl<'a> Quantizer<'a> {
         drop(fp32);
         let (name, before) = before.headline();
         let points_lost = |keep: &Assignment| -> Result<f64> {
-            let model = self.draft(WeightMode::Int8Layers, self.keep(keep))?.open()?;
+            let model = self.draft(self.keep(keep))?.open()?;
             let lost = (before - task_quality(&model, dev, reporter)?.headline().1) * 100.0;
             reporter.note(&format!("  {}: {lost:+.2} points lost", self.in_words(keep)));
             Ok(lost)
@@ -141,8 +148,10 @@ impl<'a> Quantizer<'a> {
             (false, _) => "outside the budget".to_owned(),
             (true, None) => "inside the budget".to_owned(),
             (true, Some(without)) => format!(
-                "kept fp32: alone it costs {:.2} points, beside the other int8 parts {without:.2} in all",
-                sensitivity[unit].points_alone
+                "kept {}: alone it costs {:.2} points, beside the other {} parts {without:.2} in all",
+                self.options.kept.element(),
+                sensitivity[unit].points_alone,
+                self.options.weights.element()
             ),
         });
         let proof = Proof {
@@ -153,7 +162,7 @@ impl<'a> Quantizer<'a> {
         };
         let mut bundle = None;
         if inside {
-            let mut draft = with_self_test(self.draft(WeightMode::Int8Layers, self.keep(&keep))?)?;
+            let mut draft = with_self_test(self.draft(self.keep(&keep))?)?;
             let contract =
                 draft.manifest.quantization.as_mut().context("a bundle that does not say how it is stored")?;
             contract.measured_drop = Some(loss / 100.0);
@@ -162,8 +171,14 @@ impl<'a> Quantizer<'a> {
         Ok(Contract { bundle, stored: self.in_words(&keep), lines, proof: Some(proof) })
     }
 
-    fn draft(&self, weights: WeightMode, keep_float: KeepFloat) -> Result<Draft> {
-        draft(self.folder, &PackOptions { weights, keep_float, ..self.options.clone() })
+    fn draft(&self, keep_float: KeepFloat) -> Result<Draft> {
+        draft(self.folder, &PackOptions { keep_float, ..self.options.clone() })
+    }
+
+    /// In fp32.
+    fn plain(&self) -> Result<Draft> {
+        let keep_float = KeepFloat::default();
+        draft(self.folder, &PackOptions { weights: WeightMode::Float, table: None, keep_float, ..self.options.clone() })
     }
 
     fn by_hand(&self) -> Assignment {
@@ -175,12 +190,15 @@ impl<'a> Quantizer<'a> {
     }
 
     fn in_words(&self, keep: &Assignment) -> String {
-        match keep.is_empty() {
-            true => "all int8".to_owned(),
-            false => {
-                let names: Vec<String> = keep.iter().map(|&unit| self.units[unit].to_string()).collect();
-                format!("int8 but {}", names.join(", "))
-            }
+        let element = self.options.weights.element();
+        let table =
+            self.options.table.filter(|table| table.element() != element && !keep.contains(&(self.units.len() - 1)));
+        let table = table.map(|table| format!(", token table {}", table.element())).unwrap_or_default();
+        let names: Vec<String> = keep.iter().map(|&unit| self.units[unit].to_string()).collect();
+        match (keep.is_empty(), self.options.kept) {
+            (true, _) => format!("all {element}{table}"),
+            (false, WeightMode::Float) => format!("{element} but {}{table}", names.join(", ")),
+            (false, kept) => format!("{element} but {} {}{table}", kept.element(), names.join(", ")),
         }
     }
 
@@ -201,12 +219,26 @@ impl<'a> Quantizer<'a> {
         let line = |(number, (unit, noise)): (usize, (&Unit, &Noise))| Line {
             unit: unit.to_string(),
             layers: if let Unit::Layers(layers) = unit { layers.clone() } else { Vec::new() },
-            mode: if keep.contains(&number) { "fp32" } else { "int8" },
+            mode: match keep.contains(&number) {
+                true => self.options.kept.element(),
+                false => mode_of(unit, &self.options).element(),
+            },
             noise: noise.clone(),
             sensitivity: sensitivity.get(number).copied(),
-            why: if by_hand.contains(&number) { "kept fp32: asked for".to_owned() } else { why(number) },
+            why: match by_hand.contains(&number) {
+                true => format!("kept {}: asked for", self.options.kept.element()),
+                false => why(number),
+            },
         };
         self.units.iter().zip(&self.noise).enumerate().map(line).collect()
+    }
+}
+
+/// What a unit is stored in unless it is kept.
+fn mode_of(unit: &Unit, options: &PackOptions) -> WeightMode {
+    match unit {
+        Unit::Table => options.table.unwrap_or(options.weights),
+        Unit::Layers(_) => options.weights,
     }
 }
 

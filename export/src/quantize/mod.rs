@@ -1,10 +1,16 @@
-//! Symmetric int8 weights; what they cost, and which of them a model should do without.
+//! Weights of 8 and 4 bits; what they cost, and which of them a model should do without.
 
+mod blocks;
+mod calibrate;
 mod contract;
+mod observer;
 mod search;
 mod sensitivity;
 
+pub use blocks::{BLOCK_SIZES, Bits, BlockCodes, Blocks};
+pub use calibrate::{Activations, CALIBRATION_SAMPLES, calibrate, encoder_maps};
 pub use contract::{Contract, Line, Proof, Quantizer};
+pub use observer::{Histogram, Levels, Observer};
 pub use search::{Assignment, Candidate, Found, saving, search};
 pub use sensitivity::{Noise, SAMPLE, Sensitivity};
 

@@ -1,16 +1,17 @@
-//! What each unit of a model costs when it alone is int8.
+//! What each unit of a model costs when it alone is quantized.
 
 use anyhow::{Context, Result};
-use limbeck::bundle::Task;
+use limbeck::bundle::{SelfTestVector, Task};
 use limbeck::{Error, Model};
-use ndarray::Axis;
+use ndarray::ArrayView2;
 use serde::Serialize;
 
-use super::{quantize_rows, sqnr_of_map};
+use super::blocks::sqnr_of_blocks;
+use super::sqnr_of_map;
 use crate::arch::ModelConfig;
 use crate::checkpoint::Arrays;
 use crate::data::Rows;
-use crate::graph::{Unit, matrix};
+use crate::graph::{Unit, WeightMode, matrix};
 use crate::measure::task_quality;
 use crate::progress::Reporter;
 
@@ -30,15 +31,18 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// That of a unit of the model whose parameters `arrays` are.
+    /// That of a unit of the model whose parameters `arrays` are, stored as `mode`.
     ///
     /// # Errors
     /// A parameter that is missing.
-    pub(super) fn of(unit: &Unit, config: &ModelConfig, arrays: &Arrays) -> Result<Self> {
+    pub(super) fn of(unit: &Unit, config: &ModelConfig, arrays: &Arrays, mode: WeightMode) -> Result<Self> {
         let Unit::Layers(layers) = unit else {
             let name = "embeddings.words";
             let table = matrix(arrays, &format!("{name}.weight"))?;
-            let sqnr_db = quantize_rows(&table).sqnr(&table, Axis(0));
+            let sqnr_db = match mode {
+                WeightMode::Blocks(blocks) => sqnr_of_blocks(&table, blocks.symmetric()),
+                _ => sqnr(&table, mode),
+            };
             return Ok(Self { sqnr_db, matrix: name.to_owned(), weights: table.len() });
         };
         let blocks = config.blocks();
@@ -56,7 +60,7 @@ impl Noise {
         let mut all = Vec::new();
         for name in names {
             let weight = matrix(arrays, &format!("{name}.weight"))?;
-            all.push((sqnr_of_map(&weight), name, weight.len()));
+            all.push((sqnr(&weight, mode), name, weight.len()));
         }
         let weights = all.iter().map(|(_, _, weights)| weights).sum();
         let lowest = all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
@@ -65,7 +69,22 @@ impl Noise {
     }
 }
 
-/// What the sample says of a unit that alone is int8.
+/// Signal to noise of a map `[out, in]`, or of a table's rows.
+fn sqnr(weight: &ArrayView2<f32>, mode: WeightMode) -> f64 {
+    match mode {
+        WeightMode::Blocks(blocks) => sqnr_of_blocks(weight, blocks),
+        WeightMode::Half => {
+            let noise = |&w: &f32| f64::from(w - half::f16::from_f32(w).to_f32()).powi(2);
+            let (signal, noise): (f64, f64) =
+                (weight.iter().map(|&w| f64::from(w).powi(2)).sum(), weight.iter().map(noise).sum());
+            if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() }
+        }
+        WeightMode::Float => f64::INFINITY,
+        WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => sqnr_of_map(weight),
+    }
+}
+
+/// What the sample says of a unit that alone is quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sensitivity {
     /// Mean squared difference of the model's outputs (logits, vectors) against fp32.
@@ -74,7 +93,7 @@ pub struct Sensitivity {
     pub points_alone: f64,
 }
 
-/// Measures each of `units` against `fp32`; `alone` opens the model with that unit alone as int8, through the sdk.
+/// Measures each of `units` against `fp32`; `alone` opens the model with that unit alone quantized, through the sdk.
 ///
 /// # Errors
 /// Those of `alone` and of running the models.
@@ -86,7 +105,7 @@ pub(super) fn measure(
     reporter: &Reporter,
 ) -> Result<Vec<Sensitivity>> {
     let (sample, silent) = (dev.sample(SAMPLE), Reporter::new(crate::progress::Output::Silent));
-    let bar = reporter.bar("int8 alone", units.len() as u64 + 1, 0);
+    let bar = reporter.bar("one part alone", units.len() as u64 + 1, 0);
     bar.advance(0, "fp32");
     let of = |model: &Model| -> Result<(Vec<f32>, f64)> {
         Ok((outputs(model, &sample)?, task_quality(model, &sample, &silent)?.headline().1))
@@ -111,8 +130,17 @@ fn mean_squared_difference(a: &[f32], b: &[f32]) -> f64 {
 /// What a model gives for each row: at most 64 values evenly spread over each output, as a self-test has them. Texts that
 /// are too long are cut; what is compared is the outputs for the same tokens.
 fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
+    let mut all = Vec::new();
+    for texts in inputs(model, rows) {
+        all.extend(run_cut(model, texts)?.outputs.into_iter().flatten());
+    }
+    Ok(all)
+}
+
+/// The texts of each run: one, or two where the model reads two together.
+pub(super) fn inputs<'r>(model: &Model, rows: &'r Rows) -> Vec<Vec<&'r str>> {
     let together = matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering);
-    let mut inputs: Vec<Vec<&str>> = Vec::new();
+    let mut inputs = Vec::new();
     match rows {
         Rows::Texts(rows) => {
             for row in rows {
@@ -128,23 +156,23 @@ fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
             inputs.extend(rows.iter().map(|row| vec![row.question.as_str(), row.context.as_str()]))
         }
     }
-    let mut all = Vec::new();
-    for mut texts in inputs {
-        let vector = loop {
-            match model.self_test_vector(&texts) {
-                Err(Error::TooLong { tokens, max }) => {
-                    let longest = texts.iter_mut().max_by_key(|text| text.len()).filter(|text| !text.is_empty());
-                    let text = longest.context("special tokens alone are too many")?;
-                    // About as much as fits, and less each time.
-                    let bytes = text.len() * max / tokens.max(1);
-                    *text = &text[..text.floor_char_boundary(bytes.min(text.len() - 1))];
-                }
-                result => break result?,
+    inputs
+}
+
+/// Runs one text, or two together, cut where they are too long.
+pub(super) fn run_cut(model: &Model, mut texts: Vec<&str>) -> Result<SelfTestVector> {
+    loop {
+        match model.self_test_vector(&texts) {
+            Err(Error::TooLong { tokens, max }) => {
+                let longest = texts.iter_mut().max_by_key(|text| text.len()).filter(|text| !text.is_empty());
+                let text = longest.context("special tokens alone are too many")?;
+                // About as much as fits, and less each time.
+                let bytes = text.len() * max / tokens.max(1);
+                *text = &text[..text.floor_char_boundary(bytes.min(text.len() - 1))];
             }
-        };
-        all.extend(vector.outputs.into_iter().flatten());
+            result => return Ok(result?),
+        }
     }
-    Ok(all)
 }
 
 #[cfg(test)]
@@ -179,7 +207,10 @@ mod tests {
     #[test]
     fn the_noisiest_matrix_of_its_unit_is_named() {
         let (config, arrays) = made(Sharing::None, "encoder.ffn.1.up.weight");
-        let noise: Vec<Noise> = units(&config).iter().map(|unit| Noise::of(unit, &config, &arrays).unwrap()).collect();
+        let noise: Vec<Noise> = units(&config)
+            .iter()
+            .map(|unit| Noise::of(unit, &config, &arrays, WeightMode::Int8Layers).unwrap())
+            .collect();
         let names: Vec<&str> = noise.iter().map(|noise| noise.matrix.as_str()).collect();
         assert_eq!((names[1], names[3]), ("encoder.ffn.1.up", "embeddings.words"));
         assert!(noise[1].sqnr_db < noise[0].sqnr_db - 3.0 && noise[0].sqnr_db > 40.0, "{noise:?}");
@@ -190,10 +221,10 @@ mod tests {
     #[test]
     fn shared_weights_count_once() {
         let (config, arrays) = made(Sharing::All, "");
-        let noise = Noise::of(&units(&config)[0], &config, &arrays).unwrap();
+        let noise = Noise::of(&units(&config)[0], &config, &arrays, WeightMode::Int8Layers).unwrap();
         assert_eq!(noise.weights, 1664);
         let (config, arrays) = made(Sharing::Attention, "encoder.ffn.2.down.weight");
-        let noise = Noise::of(&units(&config)[0], &config, &arrays).unwrap();
+        let noise = Noise::of(&units(&config)[0], &config, &arrays, WeightMode::Int8Layers).unwrap();
         assert_eq!((noise.weights, noise.matrix.as_str()), (4 * 256 + 3 * 640, "encoder.ffn.2.down"));
     }
 

@@ -282,12 +282,29 @@ pub struct Latency {
 }
 
 /// How weights are stored, and what that costs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// `none`; `int8-by-token`: an activation scale for each token, so that an answer depends on its text alone, and
-    /// layers that give the same bits on every processor; `int8-by-token-mixed`: so, but some layers or the token
-    /// table are fp32; `int8-dynamic`: one activation scale for the whole input.
+    /// layers that give the same bits on every processor; `int8-dynamic`: one activation scale for the whole input;
+    /// `int8-static`: activation scales that were found beforehand;
+    /// `int8-weights` and `int4-weights`: weights with a scale for each block; `fp16`: weights of 16 bits.
+    /// `-mixed` at the end: some layers or the token table are stored with more bits.
     pub mode: String,
+    /// How the token table is stored, where the mode does not say it: `fp32`, `fp16`, `int8` or `int4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Weights of a block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_size: Option<u32>,
+    /// What is the same whatever a text is run with: `rounding`, its answer but for the last digits of fp32; `alone`,
+    /// its answer because each text is run by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<String>,
+    /// What is the same on all processors: `rounding`, answers but for the last digits of fp32; `layers`, the bits
+    /// that layers make of the same input, and else rounding; `codes`, neither: activations may be rounded to other
+    /// codes, or not be rounded at all, where a processor has other kernels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors: Option<String>,
     /// Loss of quality against full precision, in the unit of
     /// [`Quality::value`]; negative when it became better.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,9 @@ const BATCH_TOKENS: usize = 2048;
 const OUTPUT_BYTES: u64 = 64 << 20;
 
 const MIB: u64 = 1 << 20;
+/// Numbers of element types in onnx.proto.
+const UINT8: u64 = 2;
+const FLOAT16: u64 = 10;
 /// Bytes of a loaded tokenizer for each byte of its file.
 const TOKENIZER: u64 = 16;
 /// Bytes of a session for each byte of the graph.
@@ -46,8 +49,10 @@ pub(crate) struct Size {
     pub graph: u64,
     /// Bytes of the matrices that can be rearranged.
     pub matrices: u64,
-    /// Bytes of the largest of them.
+    /// Bytes of the largest of them, and of its fp32 form where it has codes by block.
     pub largest: u64,
+    /// Bytes of weights of 16 bits that each session copies, and of the fp32 that it makes of them.
+    pub widened: u64,
     /// Columns of the outputs that have a row for each token.
     pub columns: u64,
 }
@@ -61,8 +66,20 @@ impl Size {
         graph: usize,
         tensors: &[ExternalTensor],
     ) -> Size {
-        let matrices = tensors.iter().filter(|tensor| tensor.multiplied && tensor.shape.len() == 2);
-        let matrices = matrices.map(|tensor| tensor.range.len() as u64);
+        // Codes by block have three axes.
+        let is_matrix = |tensor: &&ExternalTensor| {
+            tensor.multiplied && (tensor.shape.len() == 2 || tensor.shape.len() == 3 && tensor.element == UINT8)
+        };
+        let is_widened = |tensor: &ExternalTensor| tensor.folded && tensor.element == FLOAT16;
+        // Codes by block are rearranged with their scales, sums and something to spare.
+        let matrices = tensors.iter().filter(is_matrix).map(|tensor| {
+            tensor.range.len() as u64 * if tensor.element == UINT8 { 3 } else { 1 + u64::from(is_widened(tensor)) }
+        });
+        // While they are used, codes that were not rearranged are, and become fp32; those of 4 bits grow the most.
+        let largest = tensors.iter().filter(is_matrix).map(|tensor| {
+            tensor.range.len() as u64 * if tensor.element == UINT8 { 16 } else { 1 + u64::from(is_widened(tensor)) }
+        });
+        let widened = tensors.iter().filter(|tensor| is_widened(tensor)).map(|tensor| 3 * tensor.range.len() as u64);
         let hidden = manifest.architecture.hidden_size;
         let columns = match manifest.task {
             Task::FillMask => manifest.architecture.vocab_size,
@@ -74,8 +91,9 @@ impl Size {
         Size {
             tokenizer: tokenizer as u64,
             graph: graph as u64,
-            largest: matrices.clone().max().unwrap_or(0),
+            largest: largest.max().unwrap_or(0),
             matrices: matrices.sum(),
+            widened: widened.sum(),
             columns: columns as u64,
         }
     }
@@ -89,10 +107,12 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     // Hidden states, projections and the feed-forward part; attention scores, as they are and as probabilities; the
     // outputs, in the graph and copied out of it. Layers of our own keep only hidden states for each row, and scores
     // only where a bias is added to them.
+    // Products with weights by block round their input to codes first.
+    let by_block = u64::from(manifest.operators.iter().any(|operator| operator == "com.microsoft:MatMulNBits"));
     let (states, scores) = match (int8::has_layers(manifest), a.family.as_str()) {
         (true, "mpnet") => (6 * hidden, 8 * heads),
         (true, _) => (6 * hidden, 0),
-        (false, _) => (8 * hidden + 3 * intermediate, 6 * heads + 8),
+        (false, _) => (8 * hidden + (3 + by_block) * intermediate, 6 * heads + 8),
     };
     let states = tokens.saturating_mul(states * 4);
     let scores = tokens.saturating_mul(tokens).saturating_mul(scores);
@@ -131,7 +151,7 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.
         let (packed, session) = match prepacked {
             true => (size.matrices * 9 / 8, session),
-            false => (0, session + 2 * size.largest),
+            false => (0, session + size.widened + 2 * size.largest),
         };
         (fixed + packed).saturating_add(sessions.saturating_mul(session.saturating_add(run(tokens))))
     };
@@ -178,7 +198,7 @@ mod tests {
     }
 
     const SIZE: Size =
-        Size { tokenizer: 466_000, graph: 100_000, matrices: 42_500_000, largest: 2_400_000, columns: 0 };
+        Size { tokenizer: 466_000, graph: 100_000, matrices: 42_500_000, largest: 2_400_000, widened: 0, columns: 0 };
 
     #[test]
     fn without_a_budget_all_is_as_asked_for() {

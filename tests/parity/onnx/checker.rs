@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use limbeck_export::arch::{Head, ModelConfig};
 use limbeck_export::graph::proto::{Dimension, Graph, Model, TensorProto};
 use limbeck_export::graph::{BuiltGraph, GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build};
+use limbeck_export::quantize::{Bits, Blocks};
 use limbeck_tests::models::{architectures, arrays, draw, heads, tiny};
 use limbeck_tests::seeded;
 use prost::Message;
@@ -59,6 +60,11 @@ fn the_onnx_checker_has_no_complaint() {
                     ("plain", GraphOptions { token_types, ..plain }),
                     ("int8", GraphOptions { mask: true, weights: WeightMode::DynamicInt8, ..plain }),
                 ];
+                variants.push(("fp16", GraphOptions { mask: true, weights: WeightMode::Half, ..plain }));
+                if profile == Profile::Ort {
+                    let blocks = WeightMode::Blocks(Blocks::new(Bits::Four, 32, true).unwrap());
+                    variants.push(("int4", GraphOptions { mask: true, weights: blocks, ..plain }));
+                }
                 if head == Head::CausalLm {
                     variants.push(("cache", GraphOptions { mask: true, cache: true, ..plain }));
                     variants.push(("cache without mask", GraphOptions { cache: true, ..plain }));

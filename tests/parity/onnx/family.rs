@@ -5,6 +5,7 @@ use limbeck_export::graph::{
     END_LOGITS, GraphOptions, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, PORTABLE_OPERATORS, Profile, SENTENCE_EMBEDDING,
     SENTENCE_LOGITS, START_LOGITS, WeightMode, build, describe,
 };
+use limbeck_export::quantize::{Bits, Blocks};
 use limbeck_tests::models::{architectures, arrays, draw, heads, tiny};
 use limbeck_tests::seeded;
 use tch::{Kind, Tensor};
@@ -132,9 +133,9 @@ fn right_padded_first_tokens_equal_tch() {
     }
 }
 
-/// int8 of every architecture stays near fp32, and the two profiles near each other: they store the same codes.
+/// Fewer bits of every architecture stay near fp32, and the two profiles near each other: they store the same codes.
 #[test]
-fn int8_graphs_of_every_architecture_stay_close() {
+fn quantized_graphs_of_every_architecture_stay_close() {
     let _turn = seeded(33);
     let _guard = tch::no_grad_guard();
     for (name, config) in architectures() {
@@ -145,14 +146,36 @@ fn int8_graphs_of_every_architecture_stay_close() {
         let input = Input::draw(&config, 1, 40, false);
         let want = model.forward(&input.ids, &input.mask, None, &Capture::default(), false).encoded.last_hidden;
         let size = want.norm().double_value(&[]);
-        for profile in [Profile::Ort, Profile::Portable] {
-            let weights = WeightMode::DynamicInt8;
+        let blocks = |bits| WeightMode::Blocks(Blocks::new(bits, 32, bits == Bits::Four).unwrap());
+        let cases = [
+            (Profile::Ort, WeightMode::DynamicInt8, 0.15),
+            (Profile::Portable, WeightMode::DynamicInt8, 0.15),
+            (Profile::Ort, blocks(Bits::Eight), 0.02),
+            (Profile::Ort, blocks(Bits::Four), 0.2),
+            (Profile::Ort, WeightMode::Half, 1e-3),
+            (Profile::Portable, WeightMode::Half, 1e-3),
+        ];
+        for (profile, weights, limit) in cases {
             let options = GraphOptions { profile, weights, hidden_output: true, ..GraphOptions::default() };
             let mut graph = Graph::new(&arrays(&params), &config, head, options);
             let output = graph.run(&input);
             let error = (&output[LAST_HIDDEN] - &want).norm().double_value(&[]) / size;
-            assert!(error < 0.15, "{name}, {profile:?}: relative error {error}");
+            assert!(error < limit, "{name}, {profile:?}, {weights:?}: relative error {error}");
             assert_eq!(output[LOGITS].size(), [1, 40, config.vocab_size as i64]);
+            // A decoder that keeps its past takes these modes too.
+            if config.causal {
+                let options = GraphOptions { profile, weights, cache: true, ..GraphOptions::default() };
+                let mut decoder = Graph::new(&arrays(&params), &config, head, options);
+                let size = config.hidden_size / config.attention_heads;
+                let empty = || {
+                    Tensor::zeros([1, config.attention_heads as i64, 0, size as i64], (Kind::Float, tch::Device::Cpu))
+                };
+                let pasts = (0..config.layers).flat_map(|layer| {
+                    ["key", "value"].map(|kind| (limbeck_export::graph::past_name(kind, layer), empty()))
+                });
+                let stepped = decoder.run_with(&input, pasts.collect());
+                assert!(largest_difference(&stepped[LOGITS], &output[LOGITS]) < 1e-4, "{name}, {weights:?}");
+            }
         }
     }
 }
