@@ -152,6 +152,7 @@ fn manifest(id: &str, task: Task, axes: &[&str], outputs: usize) -> Manifest {
         tagging: None,
         embedding: None,
         entailment: None,
+        generation: None,
         inputs: vec![input("input_ids"), input("attention_mask")],
         outputs: (0..outputs).map(|i| tensor(format!("output{i}"), ElementType::Float32, axes)).collect(),
         batching: Batching::Padded,

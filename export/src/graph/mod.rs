@@ -23,6 +23,7 @@ pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDIN
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
 pub use model::{build, build_mixed};
+pub use model::LOGITS_FROM;
 pub use positions::{past_name, present_name};
 pub use units::{KeepFloat, Unit, units};
 
@@ -93,4 +94,6 @@ pub struct GraphOptions {
     pub hidden_output: bool,
     /// Take the keys and values of earlier tokens, and give those of all tokens (causal models).
     pub cache: bool,
+    /// Take `logits_from`, and give the logits of this run's tokens from that one on (causal language models).
+    pub logits_from: bool,
 }

@@ -16,7 +16,10 @@ pub(crate) use task::mask_id;
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
-use crate::graph::{BuiltGraph, GraphOptions, KeepFloat, Unit, WeightMode, build_mixed, fits_int8_layers, units};
+use crate::graph::{
+    BuiltGraph, GraphOptions, KeepFloat, LOGITS_FROM, Unit, WeightMode, build_mixed, fits_int8_layers, past_name,
+    present_name, units,
+};
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -81,7 +84,7 @@ pub(crate) fn fitting_tokens(asked: Option<usize>, config: &ModelConfig) -> Resu
 /// A folder without the head that the task needs.
 pub fn units_of(folder: &Path, task: Option<TaskName>) -> Result<Vec<Unit>> {
     let (config, info) = read_model_config(folder)?;
-    let usage = task::find(folder, &info, config.hidden_size, task)?;
+    let usage = task::find(folder, &info, &config, task)?;
     Ok(if fits_int8_layers(&config, usage.head) { units(&config) } else { Vec::new() })
 }
 
@@ -109,10 +112,13 @@ pub struct Draft {
 /// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens` or `keep_float`.
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
-    let usage = task::find(folder, &info, config.hidden_size, options.task)?;
+    let usage = task::find(folder, &info, &config, options.task)?;
     let ArrayCheckpoint { mut arrays, .. } = load_arrays(folder, Some(usage.head))?;
     let parameters = count_parameters(&config, usage.head).total;
-    let max_tokens = fitting_tokens(options.max_tokens, &config)?;
+    // Memory of a causal model grows with what is written, not with what could be: it keeps its whole context.
+    let generates = usage.generation.is_some();
+    let asked = options.max_tokens.or(generates.then_some(config.max_positions()));
+    let max_tokens = fitting_tokens(asked, &config)?;
     let config = keep_positions(&mut arrays, config, max_tokens);
     let weights = match options.weights {
         WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => {
@@ -125,7 +131,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
-    let graph_options = GraphOptions { weights, mask: !single, token_types, ..GraphOptions::default() };
+    let graph_options = GraphOptions { weights, mask: !single, token_types, cache: generates, logits_from: generates, ..GraphOptions::default() };
     let graph = build_mixed(&arrays, &config, usage.head, graph_options, &options.keep_float)?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
@@ -135,19 +141,23 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let tokenizer =
         std::fs::read(&tokenizer_file).with_context(|| format!("cannot read {}", tokenizer_file.display()))?;
     let axes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
-    let input = |name: &str| format::TensorSpec {
-        name: name.to_owned(),
-        element: format::ElementType::Int32,
-        axes: axes(&["batch", "length"]),
-    };
-    let mut inputs = vec![input("input_ids")];
-    inputs.extend((!single).then(|| input("attention_mask")));
-    inputs.extend(token_types.then(|| input("token_type_ids")));
-    let output = |&(name, names): &(&str, &[&str])| format::TensorSpec {
-        name: name.to_owned(),
-        element: format::ElementType::Float32,
-        axes: axes(names),
-    };
+    let tensor =
+        |name: &str, element, names: &[&str]| format::TensorSpec { name: name.to_owned(), element, axes: axes(names) };
+    let input = |name: &str, length: &str| tensor(name, format::ElementType::Int32, &["batch", length]);
+    let mut inputs = vec![input("input_ids", "length")];
+    inputs.extend((!single).then(|| input("attention_mask", if generates { "total" } else { "length" })));
+    inputs.extend(token_types.then(|| input("token_type_ids", "length")));
+    let output = |&(name, names): &(&str, &[&str])| tensor(name, format::ElementType::Float32, names);
+    let mut outputs: Vec<_> = usage.outputs.iter().map(output).collect();
+    if generates {
+        inputs.push(tensor(LOGITS_FROM, format::ElementType::Int64, &["one"]));
+        for (layer, kind) in (0..config.blocks().len()).flat_map(|layer| [(layer, "key"), (layer, "value")]) {
+            let cached =
+                |name: String, axis| tensor(&name, format::ElementType::Float32, &["batch", "heads", axis, "head_size"]);
+            inputs.push(cached(past_name(kind, layer), "past"));
+            outputs.push(cached(present_name(kind, layer), "total"));
+        }
+    }
     let mixed = if options.keep_float.is_empty() { "" } else { "-mixed" };
     let mode = format!("{}{mixed}", weights.name());
     let manifest = Manifest {
@@ -170,8 +180,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         tagging: usage.tagging,
         embedding: usage.embedding,
         entailment: usage.entailment,
+        generation: usage.generation,
         inputs,
-        outputs: usage.outputs.iter().map(output).collect(),
+        outputs,
         batching: if single { format::Batching::Single } else { format::Batching::Padded },
         opset: graph.opset.clone(),
         operators: graph.operators.clone(),

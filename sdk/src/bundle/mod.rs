@@ -38,7 +38,7 @@ pub use error::BundleError;
 pub use key::{PublicKey, SigningKey};
 pub use kind::SectionKind;
 pub use manifest::{
-    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Latency, Manifest, Pooling,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Latency, Manifest, Pooling,
     Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 pub use options::BundleOptions;

@@ -1,5 +1,6 @@
 //! Text to token ids, which of them go into which run, and back to places in the text.
 
+mod bytes;
 mod chunk;
 mod encoding;
 mod offsets;
@@ -7,6 +8,7 @@ mod template;
 mod tokenizer;
 pub(crate) mod window;
 
+pub(crate) use bytes::{StopSearch, TokenBytes, Utf8Stream};
 pub(crate) use encoding::Encoded;
 pub use encoding::Tokens;
 pub use offsets::TextSpan;
