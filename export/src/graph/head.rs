@@ -139,7 +139,8 @@ impl Writer<'_> {
                 None => self.decode(x, words, extent, None),
                 Some(from) => {
                     let graph = &mut self.graph;
-                    let (zero, one, two, end) = (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]), graph.ints(&[i64::MAX]));
+                    let (zero, one, two, end) =
+                        (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]), graph.ints(&[i64::MAX]));
                     let wanted = graph.node("head.wanted", "Slice", &[x, &from, &end, &one], &[]);
                     let shape = graph.node("head.wanted.shape", "Shape", &[&wanted], &[]);
                     let shape = graph.node("head.wanted.rows", "Slice", &[&shape, &zero, &two, &zero], &[]);

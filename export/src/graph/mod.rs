@@ -22,8 +22,8 @@ pub use encoder_layer::fits_int8_layers;
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
-pub use model::{build, build_mixed};
 pub use model::LOGITS_FROM;
+pub use model::{build, build_mixed};
 pub use positions::{past_name, present_name};
 pub use units::{KeepFloat, Unit, units};
 

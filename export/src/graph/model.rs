@@ -84,7 +84,16 @@ pub fn build_mixed(
             spec.shape
         );
     }
-    let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, keep_float, mask: None, logits_from: None };
+    let mut writer = Writer {
+        graph: GraphBuilder::default(),
+        arrays,
+        config,
+        head,
+        options,
+        keep_float,
+        mask: None,
+        logits_from: None,
+    };
     writer.write()?;
     Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
 }
@@ -102,8 +111,7 @@ impl Writer<'_> {
         }
         let types =
             self.options.token_types.then(|| self.graph.input("token_type_ids", DataType::Int32, &["batch", "length"]));
-        self.logits_from =
-            self.options.logits_from.then(|| self.graph.input(LOGITS_FROM, DataType::Int64, &["one"]));
+        self.logits_from = self.options.logits_from.then(|| self.graph.input(LOGITS_FROM, DataType::Int64, &["one"]));
         let blocks = self.config.blocks();
         let pasts = self.cache_inputs(blocks.len());
         let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));

@@ -131,7 +131,14 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     };
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
-    let graph_options = GraphOptions { weights, mask: !single, token_types, cache: generates, logits_from: generates, ..GraphOptions::default() };
+    let graph_options = GraphOptions {
+        weights,
+        mask: !single,
+        token_types,
+        cache: generates,
+        logits_from: generates,
+        ..GraphOptions::default()
+    };
     let graph = build_mixed(&arrays, &config, usage.head, graph_options, &options.keep_float)?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
@@ -152,8 +159,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     if generates {
         inputs.push(tensor(LOGITS_FROM, format::ElementType::Int64, &["one"]));
         for (layer, kind) in (0..config.blocks().len()).flat_map(|layer| [(layer, "key"), (layer, "value")]) {
-            let cached =
-                |name: String, axis| tensor(&name, format::ElementType::Float32, &["batch", "heads", axis, "head_size"]);
+            let cached = |name: String, axis| {
+                tensor(&name, format::ElementType::Float32, &["batch", "heads", axis, "head_size"])
+            };
             inputs.push(cached(past_name(kind, layer), "past"));
             outputs.push(cached(present_name(kind, layer), "total"));
         }

@@ -255,7 +255,10 @@ fn text_ends(folder: &Path) -> Result<[Option<u32>; 2]> {
                 Some(id) if id < vocabulary => Ok(Some(id as u32)),
                 // What transformers writes for GPT-2 of any vocabulary.
                 Some(50256) => Ok(end_of_text),
-                _ => bail!("{}: {name} is {value}, and the tokenizer has {vocabulary} tokens", folder.join("config.json").display()),
+                _ => bail!(
+                    "{}: {name} is {value}, and the tokenizer has {vocabulary} tokens",
+                    folder.join("config.json").display()
+                ),
             },
         })
         .into_iter()

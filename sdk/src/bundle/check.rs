@@ -174,15 +174,22 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     }
     inputs.push(tensor(LOGITS_FROM.into(), ElementType::Int64, &["one"]));
     inputs.extend(kinds().map(|(kind, layer)| cached(past_name(kind, layer), "past")));
-    let outputs: Vec<TensorSpec> =
-        kinds().map(|(kind, layer)| cached(present_name(kind, layer), "total")).collect();
-    for (field, found, expected) in [("inputs", &m.inputs[..], &inputs), ("outputs", m.outputs.get(1..).unwrap_or_default(), &outputs)] {
+    let outputs: Vec<TensorSpec> = kinds().map(|(kind, layer)| cached(present_name(kind, layer), "total")).collect();
+    for (field, found, expected) in
+        [("inputs", &m.inputs[..], &inputs), ("outputs", m.outputs.get(1..).unwrap_or_default(), &outputs)]
+    {
         require(found.len() == expected.len(), field, || {
             format!("has {} entries where a causal model of {} layers has others", found.len(), a.layers)
         })?;
         if let Some((found, expected)) = found.iter().zip(expected).find(|(found, expected)| found != expected) {
             return require(false, field, || {
-                format!("has `{}` where `{}` of {:?} [{}] belongs", found.name, expected.name, expected.element, expected.axes.join(", "))
+                format!(
+                    "has `{}` where `{}` of {:?} [{}] belongs",
+                    found.name,
+                    expected.name,
+                    expected.element,
+                    expected.axes.join(", ")
+                )
             });
         }
     }

@@ -77,13 +77,11 @@ impl<'a> Decoding<'a> {
                 let over = (prompt + options.max_new_tokens).saturating_sub(context);
                 let from = match options.context {
                     ContextPolicy::Error if over > 0 => {
-                        return Err(Error::ContextOverflow {
-                            prompt,
-                            new: options.max_new_tokens,
-                            context,
-                        });
+                        return Err(Error::ContextOverflow { prompt, new: options.max_new_tokens, context });
                     }
-                    ContextPolicy::Stop if prompt > context => return Err(Error::TooLong { tokens: prompt, max: context }),
+                    ContextPolicy::Stop if prompt > context => {
+                        return Err(Error::TooLong { tokens: prompt, max: context });
+                    }
                     ContextPolicy::Slide { keep } if prompt > context => prompt - kept(keep, context),
                     _ => 0,
                 };

@@ -630,7 +630,8 @@ impl Model {
                 done = from + window.len();
                 windows += 1;
             }
-            let (tokens, bytes) = (ids.len() - 1, ids.iter().skip(1).map(|&id| causal.bytes.get(id).len()).sum::<usize>());
+            let (tokens, bytes) =
+                (ids.len() - 1, ids.iter().skip(1).map(|&id| causal.bytes.get(id).len()).sum::<usize>());
             Ok(Perplexity {
                 perplexity: (-log_probability / tokens as f64).exp(),
                 bits_per_byte: -log_probability / std::f64::consts::LN_2 / bytes.max(1) as f64,

@@ -31,7 +31,11 @@ fn run(
     let mut start = 0;
     while start < longest {
         // Tokens before `from` give no logits but one a run.
-        let end = if start < from { from.min(start + by_tokens.max(1)) } else { longest.min(start + by_logits.min(by_tokens).max(1)) };
+        let end = if start < from {
+            from.min(start + by_tokens.max(1))
+        } else {
+            longest.min(start + by_logits.min(by_tokens).max(1))
+        };
         let length = end - start;
         ids.clear();
         for row in rows {
