@@ -75,6 +75,49 @@ fn cached_decoding_writes_what_full_recomputation_writes() {
     assert!(model.generate_batch(&[], &options).unwrap().is_empty());
 }
 
+/// Random prompts of many lengths, drawn tokens, batches that end at different times: what the model thinks of each
+/// token, with its cache and padding, is what it thinks of the whole text read at once.
+#[test]
+fn log_probabilities_are_those_of_the_whole_text() {
+    let made = made();
+    let model = made.open();
+    let mut state = 99u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % below
+    };
+    let mut checked = 0;
+    for round in 0..12 {
+        let prompts: Vec<String> = (0..1 + random(5))
+            .map(|_| {
+                let words = ["the", " yes", " on", "\n\n", "\u{1F642}", " a", "x", " no", "e"];
+                (0..1 + random(24)).map(|_| words[random(9) as usize]).collect()
+            })
+            .collect();
+        let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let options = options(1 + random(20) as usize)
+            .temperature(1.5)
+            .seed(round)
+            .stop("e")
+            .log_probabilities(true)
+            .context(ContextPolicy::Stop);
+        for (prompt, found) in prompts.iter().zip(model.generate_batch(&prompts, &options).unwrap()) {
+            let mut all = ids(&made, prompt);
+            let first = all.len();
+            all.extend(&found.ids);
+            let logits = made.logits(&all, &vec![0; all.len()]).squeeze_dim(0).log_softmax(-1, Kind::Float);
+            let rows = values(&logits);
+            assert_eq!(found.log_probabilities.len(), found.ids.len());
+            for (at, own) in (first..).zip(&found.log_probabilities) {
+                let expected = rows[(at - 1) * made.config.vocab_size + all[at] as usize];
+                assert!((*own as f32 - expected).abs() < 1e-4, "{prompt:?} {at}: {own} {expected}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 100);
+}
+
 #[test]
 fn texts_of_a_batch_end_at_their_own_time() {
     let made = made();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::generate::{ContextPolicy, Finish, GenerateOptions, Generation, GenerationTimes};
 use crate::bundle::Batching;
 use crate::post::random::uniform;
-use crate::post::sampling::Sampling;
+use crate::post::sampling::{Sampling, log_probability};
 use crate::runtime::cache::{Cache, CacheShape, Prefix};
 use crate::runtime::decoder::Step;
 use crate::runtime::limits::Limits;
@@ -27,6 +27,7 @@ struct Row {
     bytes: Utf8Stream,
     search: StopSearch,
     text: String,
+    log_probabilities: Vec<f64>,
     finish: Option<Finish>,
     stop: Option<usize>,
 }
@@ -93,6 +94,7 @@ impl<'a> Decoding<'a> {
                     bytes: Utf8Stream::default(),
                     search: StopSearch::new(&options.stop),
                     text: String::new(),
+                    log_probabilities: Vec::new(),
                     finish: (options.max_new_tokens == 0).then_some(Finish::Length),
                     stop: None,
                 })
@@ -135,10 +137,13 @@ impl<'a> Decoding<'a> {
         let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
         let mut written = Vec::with_capacity(self.active.len());
         for (&row, logits) in self.active.iter().zip(self.logits.chunks_exact_mut(vocabulary)) {
-            let Row { number, ids, prompt, from, .. } = &self.rows[row];
-            let draw = (ids.len() - prompt) as u64;
+            let Row { number, ids, prompt, from, log_probabilities, .. } = &mut self.rows[row];
+            let draw = (ids.len() - *prompt) as u64;
             let seen = ids.get(*from..).unwrap_or_default();
+            // Choosing changes the logits.
+            let as_given = self.options.log_probabilities.then(|| logits.to_vec());
             let id = self.sampling.choose(logits, seen, || uniform(self.options.seed, *number, draw));
+            log_probabilities.extend(as_given.and_then(|logits| log_probability(&logits, id as usize)));
             written.push((row, id));
         }
         let written = written.into_iter().map(|(row, id)| self.write(row, id)).collect::<Result<Vec<_>>>()?;
@@ -284,6 +289,7 @@ impl<'a> Decoding<'a> {
             .map(|row| Generation {
                 text: row.text,
                 ids: row.ids.get(row.prompt..).unwrap_or_default().to_vec(),
+                log_probabilities: row.log_probabilities,
                 finish: row.finish.unwrap_or(Finish::Unfinished),
                 stop: row.stop.and_then(|stop| stops.get(stop).cloned()),
                 prompt_tokens: row.prompt,

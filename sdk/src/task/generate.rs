@@ -53,6 +53,8 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Write on after the model's end of text. Default no.
     pub ignore_eos: bool,
+    /// Report how likely the model found each token: [`Generation::log_probabilities`]. Default no.
+    pub log_probabilities: bool,
     /// Which random numbers tokens are drawn by: with the same seed the same model writes the same text. Each number
     /// is a function of the seed, of the text's place in the batch and of how many tokens were written before it
     /// (SplitMix64 as a counter), and of nothing else. Default 0.
@@ -75,6 +77,7 @@ impl Default for GenerateOptions {
             repetition_penalty: 1.0,
             stop: Vec::new(),
             ignore_eos: false,
+            log_probabilities: false,
             seed: 0,
             context: ContextPolicy::Error,
             cancel: None,
@@ -125,6 +128,12 @@ impl GenerateOptions {
     /// Writes on after the model's end of text.
     pub fn ignore_eos(mut self, ignore: bool) -> Self {
         self.ignore_eos = ignore;
+        self
+    }
+
+    /// Reports how likely the model found each token.
+    pub fn log_probabilities(mut self, report: bool) -> Self {
+        self.log_probabilities = report;
         self
     }
 
@@ -226,6 +235,10 @@ pub struct Generation {
     pub text: String,
     /// Its tokens; the one that ended it is among them.
     pub ids: Vec<u32>,
+    /// Natural log of the probability that the model gave each of them, before penalty, temperature and the rest; empty
+    /// unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log_probabilities: Vec<f64>,
     /// Why it ended.
     pub finish: Finish,
     /// The stop string that came.
