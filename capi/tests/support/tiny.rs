@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use limbeck_sdk::bundle::{
-    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Manifest, Pooling, Requires,
-    SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Manifest, Pooling,
+    Requires, SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 use limbeck_sdk::{BundleWriter, SectionKind, SigningKey};
 use serde_json::json;
@@ -80,8 +80,7 @@ fn writer() -> BundleWriter {
     };
     let cached = |name, axis| tensor(name, ElementType::Float32, &["batch", "heads", axis, "head_size"]);
     manifest.activation = Activation::None;
-    manifest.generation =
-        Some(GenerationSpec { head_size: 1, eos_ids: vec![END as u32], bos_id: Some(END as u32) });
+    manifest.generation = Some(GenerationSpec { head_size: 1, eos_ids: vec![END as u32], bos_id: Some(END as u32) });
     manifest.inputs[1].axes[1] = "total".to_owned();
     manifest.inputs.push(tensor("logits_from", ElementType::Int64, &["one"]));
     manifest.inputs.extend([cached("past_key.0", "past"), cached("past_value.0", "past")]);
@@ -346,13 +345,9 @@ fn graph(manifest: &Manifest, columns: usize, table_bytes: usize, nodes: &[u8]) 
     };
     let mut graph = [bytes(1, &node("Gather", &["table", "input_ids"], "rows", &[])), nodes.to_vec()].concat();
     graph.extend([text(2, "tiny"), bytes(5, &table)].concat());
-    for (name, dims, value) in [
-        ("last", &[1][..], -1),
-        ("second", &[1], 1),
-        ("zero", &[], 0),
-        ("one", &[], 1),
-        ("large", &[1], i64::MAX),
-    ] {
+    for (name, dims, value) in
+        [("last", &[1][..], -1), ("second", &[1], 1), ("zero", &[], 0), ("one", &[], 1), ("large", &[1], i64::MAX)]
+    {
         graph.extend(constant(name, dims, value));
     }
     let outer: Vec<u8> = [1i64, 3].iter().flat_map(|axis| axis.to_le_bytes()).collect();

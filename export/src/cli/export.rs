@@ -72,6 +72,7 @@ impl Export {
             token_types: self.token_types,
             hidden_output: self.hidden,
             cache: self.cache,
+            logits_from: false,
         };
         let graph = build(&model.arrays, &model.config, head, options)?;
         if self.out.is_file() {
