@@ -549,7 +549,9 @@ void limbeck_call_options_init(limbeck_call_options *options, size_t size);
  *     tag                         a limbeck_entity for each entity
  *     answer                      a limbeck_answer for each answer
  *     fill_mask                   a limbeck_guess for each guess of each mask
- *     embed                       limbeck_result_vector; its items are its floats */
+ *     embed                       limbeck_result_vector; its items are its floats
+ *     generate                    limbeck_result_generation; its items are its tokens
+ *     choose                      a limbeck_choice for each completion */
 
 /** The answers of one call, in the order of its texts. Never changes; a const handle may be used
  *  from many threads. Bound to no other handle: it outlives the model, and what is seen through it
@@ -811,6 +813,215 @@ limbeck_status limbeck_model_fill_mask(const limbeck_model *model, const char *t
 limbeck_status limbeck_model_fill_mask_batch(const limbeck_model *model, const limbeck_str *texts,
                                              size_t count, const limbeck_call_options *options,
                                              limbeck_result **out, limbeck_error **error);
+
+/* ==== GENERATION ==============================================================================
+ *
+ * For models of the task "generation". */
+
+/** LIMBECK_TOO_LONG before anything is written, if prompt and new tokens might be more than the
+ *  context holds (limbeck_bundle_max_tokens). */
+#define LIMBECK_CONTEXT_ERROR 0
+#define LIMBECK_CONTEXT_STOP 1 /**< Write until the context is full: LIMBECK_FINISH_CONTEXT. */
+/** Forget the oldest tokens whenever the context is full, and report how many. */
+#define LIMBECK_CONTEXT_SLIDE 2
+/** The text has not ended: the token function ended the call. */
+#define LIMBECK_FINISH_UNFINISHED 0
+#define LIMBECK_FINISH_END_OF_TEXT 1 /**< The model wrote its end of text. */
+#define LIMBECK_FINISH_STOP 2 /**< A stop string came. */
+#define LIMBECK_FINISH_LENGTH 3 /**< As many tokens were written as were allowed. */
+#define LIMBECK_FINISH_CONTEXT 4 /**< The context was full. */
+
+/** Options of calls that write text. Only read during the call; NULL means all defaults. */
+typedef struct limbeck_generate_options {
+  size_t size; /**< Size of this struct; set by limbeck_generate_options_init. */
+  size_t max_new_tokens; /**< The most tokens to write. 0: 128. */
+  /** 0: the likeliest token each time. Above 0: tokens are drawn, from logits divided by this. */
+  float temperature;
+  /** Draw among the fewest likeliest tokens whose probabilities reach this sum. 0: among all. */
+  float top_p;
+  size_t top_k; /**< Draw among so many of the likeliest tokens. 0: among all. */
+  /** The seed of the draws: with the same one the same model writes the same text. */
+  uint64_t seed;
+  /** Makes tokens that stand in the context less likely, if above 1. 0: 1. */
+  float repetition_penalty;
+  uint32_t ignore_eos; /**< 1: write on after the model's end of text. */
+  const limbeck_str *stops; /**< Strings that end the text, which ends before them. */
+  size_t stop_count; /**< How many. */
+  uint32_t context; /**< When the context is full: a LIMBECK_CONTEXT_ number. */
+  /** LIMBECK_CONTEXT_SLIDE: how many tokens stay. 0: half of the context. */
+  uint32_t context_keep;
+  /** LIMBECK_DEADLINE_EXCEEDED this many milliseconds after the start. 0: none. */
+  uint64_t deadline_ms;
+  /** Ends the call from another thread, between two tokens or within one. */
+  const limbeck_cancel *cancel;
+} limbeck_generate_options;
+
+/** A text that was written. Yours; its text and ids live as long as the result. */
+typedef struct limbeck_generation {
+  size_t size; /**< Size of this struct; set by limbeck_generation_init. */
+  limbeck_str text; /**< What follows the prompt, without end of text or stop string. */
+  const uint32_t *ids; /**< Its tokens, the one that ended it among them: `generated_tokens` ids. */
+  size_t generated_tokens; /**< How many tokens were written. */
+  size_t prompt_tokens; /**< Tokens of the prompt. */
+  /** Tokens at the beginning that were forgotten (LIMBECK_CONTEXT_SLIDE). */
+  size_t tokens_dropped;
+  uint32_t finish; /**< Why it ended: a LIMBECK_FINISH_ number. */
+  uint32_t reserved; /**< 0. */
+  uint64_t tokenize_ns; /**< Nanoseconds from text to token ids. */
+  uint64_t prefill_ns; /**< Nanoseconds reading prompts, up to the first new token. */
+  uint64_t decode_ns; /**< Nanoseconds running the model for all further tokens. */
+  uint64_t sampling_ns; /**< Nanoseconds choosing tokens and making text of them. */
+} limbeck_generation;
+
+/** Is given each token as it is written, on the thread of the call: its id, and the text that
+ *  became certain with it, whole characters, perhaps empty, valid during the call. Returns false to
+ *  end the text here. `data` is as given with the function. It may call the library, and free
+ *  nothing that the call uses. */
+typedef bool (*limbeck_token_function)(void *data, uint32_t id, limbeck_str text);
+
+/** Fills `options` with the defaults; pass sizeof(limbeck_generate_options). */
+void limbeck_generate_options_init(limbeck_generate_options *options, size_t size);
+void limbeck_generation_init(limbeck_generation *generation, size_t size); /**< As above. */
+
+/** Writes on from a prompt: limbeck_result_generation. `function`, which may be NULL, is given each
+ *  token with `data`. Other calls may run between two tokens. */
+limbeck_status limbeck_model_generate(const limbeck_model *model, const char *prompt, size_t length,
+                                      const limbeck_generate_options *options,
+                                      limbeck_token_function function, void *data,
+                                      limbeck_result **out, limbeck_error **error);
+
+/** Writes on from `count` prompts, as many together as memory allows. */
+limbeck_status limbeck_model_generate_batch(const limbeck_model *model, const limbeck_str *prompts,
+                                            size_t count, const limbeck_generate_options *options,
+                                            limbeck_result **out, limbeck_error **error);
+
+/** Fills `out` with what was written after the prompt at position `text`. */
+limbeck_status limbeck_result_generation(const limbeck_result *result, size_t text,
+                                         limbeck_generation *out, limbeck_error **error);
+
+/* ==== PROMPTS =================================================================================
+ *
+ * Prompts with examples, and how likely a model of the task "generation" finds text. */
+
+/** By the log probability of a token, the mean over the completion. */
+#define LIMBECK_SCORING_PER_TOKEN 0
+#define LIMBECK_SCORING_SUM 1 /**< By the log probability of the whole completion. */
+#define LIMBECK_SCORING_PER_BYTE 2 /**< By that sum over the completion's bytes. */
+/** By how much likelier the completion is after the prompt than after `answer_context`. */
+#define LIMBECK_SCORING_ANSWER_CONTEXT 3
+
+/** A text to be completed: an instruction, examples, and the query, put together as they are with
+ *  the separator between them. What stands before the query is read once, and gone on from in later
+ *  calls as long as there is room for it. Only read during the call. */
+typedef struct limbeck_prompt {
+  size_t size; /**< Size of this struct; set by limbeck_prompt_init. */
+  limbeck_str instruction; /**< What comes first; may be empty. */
+  /** Texts like the query with their completions, usually with the space before them. */
+  const limbeck_pair *examples;
+  size_t example_count; /**< How many. */
+  limbeck_str query; /**< What is to be completed. */
+  limbeck_str separator; /**< Stands between the parts. Empty: two line ends. */
+  /** The most tokens of the prompt; examples that do not fit are left out, the last ones first, and
+   *  reported. 0: what the context has room for. */
+  size_t max_tokens;
+  uint32_t all_examples; /**< 1: LIMBECK_TOO_LONG if an example does not fit. */
+  uint32_t reserved; /**< 0. */
+} limbeck_prompt;
+
+/** Options of calls that score completions. Only read during the call. */
+typedef struct limbeck_choose_options {
+  size_t size; /**< Size of this struct; set by limbeck_choose_options_init. */
+  uint32_t scoring; /**< What completions are compared by: a LIMBECK_SCORING_ number. */
+  uint32_t reserved; /**< 0. */
+  limbeck_str answer_context; /**< LIMBECK_SCORING_ANSWER_CONTEXT: "Answer: ". */
+  /** Contextual calibration: queries without content, as "Review: N/A"; a completion's probability
+   *  is divided by its mean probability there. */
+  const limbeck_str *content_free;
+  size_t content_free_count; /**< How many. 0: not calibrated. */
+  /** LIMBECK_DEADLINE_EXCEEDED this many milliseconds after the start. 0: none. */
+  uint64_t deadline_ms;
+  const limbeck_cancel *cancel; /**< Ends the call from another thread. */
+} limbeck_choose_options;
+
+/** A completion with its score. Yours; its text lives as long as the result. */
+typedef struct limbeck_choice {
+  size_t size; /**< Size of this struct; set by limbeck_choice_init. */
+  limbeck_str text; /**< The completion; empty from limbeck_model_score. */
+  size_t index; /**< Its place among the completions given. */
+  double score; /**< What completions are compared by; by limbeck_model_score the mean by token. */
+  double probability; /**< The softmax of the scores of all completions. */
+  double log_probability; /**< Natural log of its probability after the prompt. */
+  size_t tokens; /**< Its tokens. */
+  size_t bytes; /**< Its bytes, with the white space that stood at the end of the query. */
+} limbeck_choice;
+
+/** What was read for a prompt. Yours, plain numbers. */
+typedef struct limbeck_prompt_usage {
+  size_t size; /**< Size of this struct; set by limbeck_prompt_usage_init. */
+  size_t prompt_tokens; /**< Tokens of the prompt. */
+  size_t cached_tokens; /**< Of those, tokens that were read in an earlier call. */
+  size_t examples; /**< Examples that stand in the prompt. */
+  size_t examples_dropped; /**< Examples for which there was no room. */
+} limbeck_prompt_usage;
+
+/** How likely a text is. Yours, plain numbers. */
+typedef struct limbeck_perplexity {
+  size_t size; /**< Size of this struct; set by limbeck_perplexity_init. */
+  double perplexity; /**< e to the negative mean log probability of a token. */
+  /** Negative log probability in bits, by the bytes of the tokens that were scored. */
+  double bits_per_byte;
+  double log_probability; /**< Natural log of the probability of the tokens that were scored. */
+  size_t tokens; /**< Tokens that were scored. */
+  size_t bytes; /**< Their bytes. */
+  size_t windows; /**< Windows that the text was read in; 1 unless it is longer than the context. */
+} limbeck_perplexity;
+
+/** Options of limbeck_model_perplexity. Only read during the call. */
+typedef struct limbeck_perplexity_options {
+  size_t size; /**< Size of this struct; set by limbeck_perplexity_options_init. */
+  /** Tokens before the first that is scored in each further window. 0: half of the context. */
+  size_t stride;
+  uint32_t from_start; /**< 1: score the first token too, after the one that texts begin with. */
+  uint32_t reserved; /**< 0. */
+  /** LIMBECK_DEADLINE_EXCEEDED this many milliseconds after the start. 0: none. */
+  uint64_t deadline_ms;
+  const limbeck_cancel *cancel; /**< Ends the call from another thread. */
+} limbeck_perplexity_options;
+
+/** Prepares `prompt` to be changed; pass sizeof(limbeck_prompt). */
+void limbeck_prompt_init(limbeck_prompt *prompt, size_t size);
+void limbeck_choose_options_init(limbeck_choose_options *options, size_t size); /**< As above. */
+void limbeck_choice_init(limbeck_choice *choice, size_t size); /**< As above. */
+void limbeck_prompt_usage_init(limbeck_prompt_usage *usage, size_t size); /**< As above. */
+void limbeck_perplexity_init(limbeck_perplexity *perplexity, size_t size); /**< As above. */
+void limbeck_perplexity_options_init(limbeck_perplexity_options *options, size_t size); /**< As above. */
+
+/** Chooses between `count` completions of a prompt: limbeck_result_choice. White space at the end
+ *  of the query counts to the completions. */
+limbeck_status limbeck_model_choose(const limbeck_model *model, const limbeck_prompt *prompt,
+                                    const limbeck_str *completions, size_t count,
+                                    const limbeck_choose_options *options, limbeck_result **out,
+                                    limbeck_error **error);
+
+/** Fills `out` with the completion at `rank`. Rank 0 is the best. */
+limbeck_status limbeck_result_choice(const limbeck_result *result, size_t rank, limbeck_choice *out,
+                                     limbeck_error **error);
+
+/** Fills `out` with what was read to choose. */
+limbeck_status limbeck_result_prompt_usage(const limbeck_result *result, limbeck_prompt_usage *out,
+                                           limbeck_error **error);
+
+/** Fills `out` with how likely one completion of `length` bytes is after a prompt. Of `options`
+ *  only deadline and cancel are read; the rest must be 0. */
+limbeck_status limbeck_model_score(
+    const limbeck_model *model, const limbeck_prompt *prompt, const char *completion, size_t length,
+    const limbeck_choose_options *options, limbeck_choice *out, limbeck_error **error);
+
+/** Fills `out` with how likely a text of `length` bytes is. One that is longer than the context is
+ *  read in overlapping windows, each token scored once. */
+limbeck_status limbeck_model_perplexity(const limbeck_model *model, const char *text, size_t length,
+                                        const limbeck_perplexity_options *options,
+                                        limbeck_perplexity *out, limbeck_error **error);
 
 /* ==== FEW-SHOT ================================================================================
  *

@@ -176,11 +176,7 @@ impl Call<'_> {
             overflow,
             // SAFETY: NULL or a live handle, by this function's contract.
             cancel: unsafe { raw.cancel.as_ref() }.map(|cancel| cancel.cancel.clone()),
-            // A deadline so far away that the clock cannot hold it is none.
-            deadline: match raw.deadline_ms {
-                0 => None,
-                ms => started.checked_add(Duration::from_millis(ms)),
-            },
+            deadline: deadline(started, raw.deadline_ms),
             top_k: Some(raw.top_k).filter(|k| *k != 0),
             threshold: number("threshold", raw.threshold)?,
             out_of_scope: number("out_of_scope", raw.out_of_scope)?,
@@ -190,6 +186,14 @@ impl Call<'_> {
             hypothesis: text("hypothesis", raw.hypothesis)?,
             rank_label: text("rank_label", raw.rank_label)?,
         })
+    }
+}
+
+/// The deadline of a call that began at `started`; one so far away that the clock cannot hold it is none.
+pub(crate) fn deadline(started: Instant, ms: u64) -> Option<Instant> {
+    match ms {
+        0 => None,
+        ms => started.checked_add(Duration::from_millis(ms)),
     }
 }
 

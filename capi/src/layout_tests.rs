@@ -12,10 +12,15 @@ use crate::call::limbeck_call_options;
 use crate::cancel::limbeck_cancel;
 use crate::env::{limbeck_env, limbeck_env_options};
 use crate::error::limbeck_error;
+use crate::generate::{limbeck_generate_options, limbeck_generation};
 use crate::head::limbeck_head;
 use crate::item::{limbeck_answer, limbeck_entity, limbeck_guess, limbeck_score, limbeck_span};
 use crate::model::{limbeck_memory, limbeck_metrics, limbeck_model, limbeck_model_options, limbeck_self_test};
 use crate::open::limbeck_bundle_options;
+use crate::prompt::{
+    limbeck_choice, limbeck_choose_options, limbeck_perplexity, limbeck_perplexity_options, limbeck_prompt,
+    limbeck_prompt_usage,
+};
 use crate::result::{limbeck_result, limbeck_usage};
 use crate::slot::limbeck_slot;
 use crate::text::{limbeck_pair, limbeck_str};
@@ -57,6 +62,17 @@ fn layout_is_that_of_the_snapshot() {
         limbeck_entity { size label text span score reserved }
         limbeck_answer { size text span score reserved }
         limbeck_guess { size mask span text token id probability }
+        limbeck_generate_options { size max_new_tokens temperature top_p top_k seed repetition_penalty ignore_eos stops
+            stop_count context context_keep deadline_ms cancel }
+        limbeck_generation { size text ids generated_tokens prompt_tokens tokens_dropped finish reserved tokenize_ns
+            prefill_ns decode_ns sampling_ns }
+        limbeck_prompt { size instruction examples example_count query separator max_tokens all_examples reserved }
+        limbeck_choose_options { size scoring reserved answer_context content_free content_free_count deadline_ms
+            cancel }
+        limbeck_choice { size text index score probability log_probability tokens bytes }
+        limbeck_prompt_usage { size prompt_tokens cached_tokens examples examples_dropped }
+        limbeck_perplexity { size perplexity bits_per_byte log_probability tokens bytes windows }
+        limbeck_perplexity_options { size stride from_start reserved deadline_ms cancel }
         limbeck_usage { size tokens_used tokens_dropped windows tokenize_ns inference_ns post_ns }
     };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("abi/layout.json");

@@ -61,6 +61,7 @@ mod env;
 mod error;
 mod ffi;
 mod fill_mask;
+mod generate;
 mod head;
 #[cfg(limbeck_test_hooks)]
 mod hooks;
@@ -71,6 +72,7 @@ mod locate;
 mod log;
 mod model;
 mod open;
+mod prompt;
 mod result;
 mod slot;
 mod status;

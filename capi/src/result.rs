@@ -8,6 +8,8 @@
 //!     answer                      a limbeck_answer for each answer
 //!     fill_mask                   a limbeck_guess for each guess of each mask
 //!     embed                       limbeck_result_vector; its items are its floats
+//!     generate                    limbeck_result_generation; its items are its tokens
+//!     choose                      a limbeck_choice for each completion
 
 use std::sync::OnceLock;
 
@@ -35,6 +37,8 @@ pub(crate) enum Content {
     Answers(Vec<sdk::Answers>),
     Masks(Vec<sdk::FilledMasks>),
     Embeddings(Vec<sdk::Embedding>),
+    Generations(Vec<sdk::Generation>),
+    Choices(Vec<sdk::Choices>),
 }
 
 impl limbeck_result {
@@ -101,6 +105,8 @@ pub unsafe extern "C" fn limbeck_result_item_count(
             Content::Answers(answers) => at(answers, text)?.answers.len(),
             Content::Masks(answers) => at(answers, text)?.masks.iter().map(|mask| mask.guesses.len()).sum(),
             Content::Embeddings(answers) => at(answers, text)?.vector.len(),
+            Content::Generations(answers) => at(answers, text)?.ids.len(),
+            Content::Choices(answers) => at(answers, text)?.choices.len(),
         };
         Ok(())
     };
@@ -196,6 +202,7 @@ pub unsafe extern "C" fn limbeck_result_usage(
             Content::Answers(answers) => at(answers, text)?.usage,
             Content::Masks(answers) => at(answers, text)?.usage,
             Content::Embeddings(answers) => at(answers, text)?.usage,
+            other => return Err(other.has_no("usage of this kind")),
         };
         let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let usage = limbeck_usage {
@@ -244,6 +251,8 @@ impl limbeck_result {
             Content::Answers(answers) => answers.len(),
             Content::Masks(answers) => answers.len(),
             Content::Embeddings(answers) => answers.len(),
+            Content::Generations(answers) => answers.len(),
+            Content::Choices(answers) => answers.len(),
         }
     }
 }
@@ -258,6 +267,8 @@ impl Content {
             Content::Answers(answers) => serde_json::to_string(answers),
             Content::Masks(answers) => serde_json::to_string(answers),
             Content::Embeddings(answers) => serde_json::to_string(answers),
+            Content::Generations(answers) => serde_json::to_string(answers),
+            Content::Choices(answers) => serde_json::to_string(answers),
         };
         // Plain data always has a JSON form.
         json.unwrap_or_default()
@@ -272,6 +283,8 @@ impl Content {
             Content::Answers(_) => "answers (limbeck_result_answer)",
             Content::Masks(_) => "guesses (limbeck_result_guess)",
             Content::Embeddings(_) => "vectors (limbeck_result_vector)",
+            Content::Generations(_) => "text that was written (limbeck_result_generation)",
+            Content::Choices(_) => "completions (limbeck_result_choice)",
         };
         Failure::argument(format!("the result holds {have} and no {what}"))
     }

@@ -31,6 +31,7 @@ const PROGRAMS: &[&str] = &[
     "answers",
     "embeddings",
     "masks",
+    "writer",
     "pairs",
     "heads",
     "slots",

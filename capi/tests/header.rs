@@ -33,6 +33,8 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("answer", &[]),
     ("embed", &[]),
     ("fill_mask", &[]),
+    ("generate", &["limbeck_token_function"]),
+    ("prompt", &[]),
     ("head", &[]),
     ("slot", &[]),
 ];
@@ -51,7 +53,7 @@ fn header_is_the_generated_one() {
 #[test]
 fn header_is_short_enough_to_read() {
     let lines = fs::read_to_string(support::capi().join("include/limbeck.h")).unwrap().lines().count();
-    assert!(lines < 900, "limbeck.h has {lines} lines");
+    assert!(lines < 1250, "limbeck.h has {lines} lines");
 }
 
 /// Doxygen finds everything documented, and warns of nothing (`cargo xtask header --pages`).

@@ -78,6 +78,20 @@ pub enum Error {
         max: usize,
     },
 
+    /// A prompt and the tokens that may follow it are more than the model's context holds, and the caller chose
+    /// [`ContextPolicy::Error`](crate::ContextPolicy::Error).
+    #[error(
+        "the prompt has {prompt} tokens and {new} more may follow, and the model's context holds {context}: ask for fewer, shorten the prompt, or choose the context policy stop or slide"
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// The most tokens that may follow.
+        new: usize,
+        /// Tokens that the context holds.
+        context: usize,
+    },
+
     /// The caller's [`Cancel`](crate::Cancel) token was triggered.
     #[error("the call was cancelled")]
     Cancelled,
@@ -165,7 +179,7 @@ impl Error {
             Error::Io { .. } => Code::Io,
             Error::Bundle { problem, .. } => problem.code(),
             Error::WrongTask { .. } => Code::WrongTask,
-            Error::TooLong { .. } => Code::TooLong,
+            Error::TooLong { .. } | Error::ContextOverflow { .. } => Code::TooLong,
             Error::Cancelled => Code::Cancelled,
             Error::DeadlineExceeded => Code::DeadlineExceeded,
             Error::RuntimeNotFound { .. } => Code::RuntimeNotFound,

@@ -9,11 +9,15 @@ use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
 use crate::metrics::{Counters, Metrics};
 use crate::runtime::environment;
 use crate::runtime::pool::Pool;
+use crate::runtime::prefixes::Prefixes;
 use crate::runtime::session::{self, SessionOptions};
 use crate::runtime::{MemoryPlan, Provider, ProviderReport, memory};
 use crate::task;
-use crate::text::{TextTokenizer, Tokens};
+use crate::text::{TextTokenizer, TokenBytes, Tokens};
 use crate::{Bundle, BundleOptions, Error, PublicKey, Result, SectionInfo};
+
+/// Bytes of prompts' beginnings that a model keeps unless told otherwise.
+const PREFIX_CACHE: u64 = 64 << 20;
 
 /// A model ready to run.
 ///
@@ -26,6 +30,17 @@ pub struct Model {
     tokenizer: TextTokenizer,
     pool: Pool,
     counters: Counters,
+    /// What only a model for generation has.
+    causal: Option<Causal>,
+}
+
+/// What a model for generation has beside the others.
+#[derive(Debug)]
+pub(crate) struct Causal {
+    /// What each token stands for.
+    pub bytes: TokenBytes,
+    /// Beginnings of prompts.
+    pub prefixes: Prefixes,
 }
 
 impl Model {
@@ -95,6 +110,16 @@ impl Model {
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    pub(crate) fn causal(&self) -> Result<&Causal> {
+        let manifest = self.bundle.manifest();
+        let wrong = || Error::WrongTask {
+            model: manifest.id.clone(),
+            have: manifest.task.name().to_owned(),
+            want: "generation",
+        };
+        self.causal.as_ref().ok_or_else(wrong)
+    }
 }
 
 /// Settings of a [`Model`].
@@ -105,6 +130,7 @@ pub struct ModelBuilder {
     sessions: usize,
     providers: Vec<Provider>,
     memory_budget: Option<u64>,
+    prefix_cache: Option<u64>,
     runtime_path: Option<PathBuf>,
     bundle: BundleOptions,
 }
@@ -117,6 +143,7 @@ impl Default for ModelBuilder {
             sessions: 1,
             providers: Vec::new(),
             memory_budget: None,
+            prefix_cache: None,
             runtime_path: None,
             bundle: BundleOptions::default(),
         }
@@ -163,6 +190,14 @@ impl ModelBuilder {
     /// much is needed, if all that is not enough. Default: no limit.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// The most bytes to keep of prompts' beginnings (see [`Prompt`](crate::Prompt)) that were read and may be gone on
+    /// from; 0 keeps none. Only models for generation keep any. Default: 64 MiB, or an eighth of the memory budget if
+    /// that is less.
+    pub fn prefix_cache(mut self, bytes: u64) -> Self {
+        self.prefix_cache = Some(bytes);
         self
     }
 
@@ -300,9 +335,18 @@ impl ModelBuilder {
                 have: format!("1.{have}"),
             });
         }
-        let plan = memory::plan(manifest, &session::size(&bundle)?, self.sessions, self.memory_budget)?;
+        let most = self.memory_budget.map_or(PREFIX_CACHE, |budget| PREFIX_CACHE.min(budget / 8));
+        let mut size = session::size(&bundle)?;
+        let causal = match manifest.task {
+            Task::Generation => {
+                size.kept = self.prefix_cache.unwrap_or(most);
+                Some(Causal { bytes: tokenizer.token_bytes()?, prefixes: Prefixes::new(size.kept) })
+            }
+            _ => None,
+        };
+        let plan = memory::plan(manifest, &size, self.sessions, self.memory_budget)?;
         let options = SessionOptions::new(self.threads, self.spinning, self.providers, plan.prepacked);
         let pool = Pool::new(bundle.clone(), options, plan)?;
-        Ok(Model { bundle, tokenizer, pool, counters: Counters::default() })
+        Ok(Model { bundle, tokenizer, pool, counters: Counters::default(), causal })
     }
 }

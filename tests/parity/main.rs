@@ -6,6 +6,7 @@ mod augment;
 mod bundles;
 mod checkpoints;
 mod family;
+mod generation;
 mod identities;
 mod losses;
 mod optimizer;

@@ -75,6 +75,49 @@ pub fn word_pieces() -> serde_json::Value {
     })
 }
 
+/// A byte-level tokenizer as GPT-2's, with a few merges and `<|endoftext|>`.
+pub fn byte_level() -> serde_json::Value {
+    const MERGES: [(&str, &str); 16] = [
+        ("\u{120}", "t"),
+        ("h", "e"),
+        ("\u{120}t", "he"),
+        ("\u{120}", "a"),
+        ("i", "n"),
+        ("o", "n"),
+        ("r", "e"),
+        ("\u{120}", "s"),
+        ("e", "r"),
+        ("\u{10a}", "\u{10a}"),
+        ("y", "e"),
+        ("ye", "s"),
+        ("\u{120}", "yes"),
+        ("\u{120}", "n"),
+        ("\u{120}n", "o"),
+        ("\u{f0}", "\u{141}"),
+    ];
+    let printable = |byte: u32| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+    let mut others = 0x100..;
+    let bytes: Vec<String> = (0..256)
+        .map(|byte| if printable(byte) { byte } else { others.next().unwrap_or_default() })
+        .filter_map(char::from_u32)
+        .map(String::from)
+        .collect();
+    let merged = MERGES.iter().map(|(a, b)| format!("{a}{b}"));
+    let end = "<|endoftext|>";
+    let tokens = bytes.iter().cloned().chain(merged).chain([end.to_owned()]);
+    let vocabulary: serde_json::Map<_, _> = tokens.enumerate().map(|(id, token)| (token, json!(id))).collect();
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [{"id": 256 + MERGES.len(), "content": end, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true}],
+        "normalizer": null, "pre_tokenizer": byte_level, "post_processor": byte_level, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocabulary, "merges": MERGES.map(|(a, b)| format!("{a} {b}"))},
+    })
+}
+
 /// What a bundle is made of; the rest is as small as can be.
 #[derive(Clone)]
 pub struct Recipe {
@@ -168,9 +211,12 @@ impl Recipe {
     }
 
     fn of_folder(&self, find: impl FnOnce(&Path) -> Activations) -> anyhow::Result<Made> {
-        let tokenizer = word_pieces().to_string();
-        let tokenizer = Tokenizer::from_bytes(tokenizer).expect("a tokenizer");
-        let config = tiny("bert-base-uncased");
+        let (json, preset) = match self.head {
+            Head::CausalLm => (byte_level().to_string(), "gpt2"),
+            _ => (word_pieces().to_string(), "bert-base-uncased"),
+        };
+        let tokenizer = Tokenizer::from_bytes(&json).expect("a tokenizer");
+        let config = tiny(preset);
         let config = (self.config)(ModelConfig {
             vocab_size: tokenizer.get_vocab_size(true),
             position_rows: self.max_tokens.max(80),
@@ -180,7 +226,7 @@ impl Recipe {
         let params = draw(&config, self.head);
         let folder = tempfile::tempdir().expect("a folder");
         let source = folder.path().join("source.json");
-        std::fs::write(&source, word_pieces().to_string()).expect("a tokenizer file");
+        std::fs::write(&source, &json).expect("a tokenizer file");
         let labels = (!self.labels.is_empty()).then(|| self.labels.clone());
         let info = HeadInfo { head: self.head, labels, problem: self.problem };
         checkpoint::save(folder.path(), &config, &info, &params, &source).expect("a model folder");
@@ -260,6 +306,11 @@ pub fn open_changed(
 /// The values of a tensor, row by row.
 pub fn values(tensor: &Tensor) -> Vec<f32> {
     Vec::<f32>::try_from(tensor.contiguous().view(-1)).expect("values")
+}
+
+/// The place of the largest value, the first of equals.
+pub fn argmax(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, at| if values[at] > values[best] { at } else { best })
 }
 
 /// The largest difference between values that belong together.

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use limbeck_sdk::bundle::{
-    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Manifest, Pooling, Requires,
-    SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Manifest, Pooling,
+    Requires, SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 use limbeck_sdk::{BundleWriter, SectionKind, SigningKey};
 use serde_json::json;
@@ -20,7 +20,7 @@ const WORDS: [&str; 18] = [
 ];
 
 /// Writes a bundle for every task to a folder: `tiny.limbeck` (a classifier),
-/// `pairs`, `entities`, `reader`, `embedder` and `masks`. Beside them a later build
+/// `pairs`, `entities`, `reader`, `embedder`, `masks` and `writer`. Beside them a later build
 /// of the classifier, `later`, one signed by [`signing_key`], `signed`, and one
 /// whose self-test cannot pass, `failing`, and one whose weights and labels are
 /// encrypted, each byte XOR 0x5a, `hidden`.
@@ -61,6 +61,90 @@ pub fn write_all(folder: &Path) {
     let mut guesses = vec![0.; WORDS.len()];
     (guesses[id("good")], guesses[id("bad")]) = (5., 4.);
     made(masks, &[("[MASK]", guesses)], each(), &[]).write(at("masks")).unwrap();
+
+    writer().write(at("writer")).unwrap();
+}
+
+/// What the model for generation writes after each byte: it goes round in `ab🙂.`, and a line end ends a text.
+const NEXT: &[u8] = "ab🙂.a".as_bytes();
+/// The token that ends a text; the first 256 are the bytes.
+const END: usize = 256;
+
+/// A model for generation whose next token depends on the last one alone. Its context holds 64 tokens.
+fn writer() -> BundleWriter {
+    let mut manifest = manifest("writer", Task::Generation, &["batch", "wanted", "vocabulary"], 1);
+    let tensor = |name: &str, element, axes: &[&str]| TensorSpec {
+        name: name.to_owned(),
+        element,
+        axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
+    };
+    let cached = |name, axis| tensor(name, ElementType::Float32, &["batch", "heads", axis, "head_size"]);
+    manifest.activation = Activation::None;
+    manifest.generation = Some(GenerationSpec { head_size: 1, eos_ids: vec![END as u32], bos_id: Some(END as u32) });
+    manifest.inputs[1].axes[1] = "total".to_owned();
+    manifest.inputs.push(tensor("logits_from", ElementType::Int64, &["one"]));
+    manifest.inputs.extend([cached("past_key.0", "past"), cached("past_value.0", "past")]);
+    manifest.outputs.extend([cached("present_key.0", "total"), cached("present_value.0", "total")]);
+    let vocabulary = END + 1;
+    let a = &mut manifest.architecture;
+    (a.vocab_size, a.hidden_size, a.parameters) = (vocabulary, vocabulary, (vocabulary * vocabulary) as u64);
+
+    let mut table = vec![0f32; vocabulary * vocabulary];
+    for pair in NEXT.windows(2) {
+        table[usize::from(pair[0]) * vocabulary + usize::from(pair[1])] = 5.0;
+    }
+    table[usize::from(b'\n') * vocabulary + END] = 5.0;
+    // After the token that texts begin with.
+    table[END * vocabulary + usize::from(b'a')] = 5.0;
+    let weights: Vec<u8> = table.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let nodes = following();
+    manifest.operators = nodes.operators.iter().map(|operator| format!("ai.onnx:{operator}")).collect();
+    let graph = graph(&manifest, vocabulary, weights.len(), &nodes.bytes);
+    BundleWriter::new(manifest).model(bytes_tokenizer(), graph, weights)
+}
+
+/// A byte-level tokenizer without merges.
+fn bytes_tokenizer() -> Vec<u8> {
+    let printable = |byte: u32| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+    let mut others = 0x100..;
+    let character = |byte: u32| char::from_u32(if printable(byte) { byte } else { others.next().unwrap() }).unwrap();
+    let mut vocab: serde_json::Map<_, _> =
+        (0..256).map(character).enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
+    let end = "<|endoftext|>";
+    vocab.insert(end.to_owned(), json!(END));
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [{"id": END, "content": end, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+        "normalizer": null,
+        "pre_tokenizer": byte_level,
+        "post_processor": null,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// output0 = rows from `logits_from` on; keys and values are the ids themselves, and the mask is in the graph.
+fn following() -> Nodes {
+    let to = bytes(5, &[text(1, "to"), int(3, FLOAT), int(20, 2)].concat());
+    let axis = bytes(5, &[text(1, "axis"), int(3, 2), int(20, 2)].concat());
+    let bytes = [
+        bytes(1, &node("Slice", &["rows", "logits_from", "large", "second"], "wanted", &[])),
+        bytes(1, &node("Cast", &["attention_mask"], "mask", &to)),
+        bytes(1, &node("ReduceMax", &["mask"], "any", &[])),
+        bytes(1, &node("Mul", &["wanted", "any"], "output0", &[])),
+        bytes(1, &node("Cast", &["input_ids"], "ids", &to)),
+        bytes(1, &node("Unsqueeze", &["ids", "outer"], "kept", &[])),
+        bytes(1, &node("Concat", &["past_key.0", "kept"], "present_key.0", &axis)),
+        bytes(1, &node("Concat", &["past_value.0", "kept"], "present_value.0", &axis)),
+    ]
+    .concat();
+    Nodes { bytes, operators: vec!["Cast", "Concat", "Gather", "Mul", "ReduceMax", "Slice", "Unsqueeze"] }
 }
 
 /// Writes the classifier.
@@ -152,6 +236,7 @@ fn manifest(id: &str, task: Task, axes: &[&str], outputs: usize) -> Manifest {
         tagging: None,
         embedding: None,
         entailment: None,
+        generation: None,
         inputs: vec![input("input_ids"), input("attention_mask")],
         outputs: (0..outputs).map(|i| tensor(format!("output{i}"), ElementType::Float32, axes)).collect(),
         batching: Batching::Padded,
@@ -242,7 +327,7 @@ const INT64: u64 = 7;
 /// rows = table[input_ids], and then the nodes.
 fn graph(manifest: &Manifest, columns: usize, table_bytes: usize, nodes: &[u8]) -> Vec<u8> {
     let table = [
-        ints(1, &[WORDS.len() as u64, columns as u64]),
+        ints(1, &[(table_bytes / 4 / columns) as u64, columns as u64]),
         int(2, FLOAT),
         text(8, "table"),
         bytes(13, &pair("location", "model.onnx.data")),
@@ -260,10 +345,21 @@ fn graph(manifest: &Manifest, columns: usize, table_bytes: usize, nodes: &[u8]) 
     };
     let mut graph = [bytes(1, &node("Gather", &["table", "input_ids"], "rows", &[])), nodes.to_vec()].concat();
     graph.extend([text(2, "tiny"), bytes(5, &table)].concat());
-    for (name, dims, value) in [("last", &[1][..], -1), ("second", &[1], 1), ("zero", &[], 0), ("one", &[], 1)] {
+    for (name, dims, value) in
+        [("last", &[1][..], -1), ("second", &[1], 1), ("zero", &[], 0), ("one", &[], 1), ("large", &[1], i64::MAX)]
+    {
         graph.extend(constant(name, dims, value));
     }
-    graph.extend(manifest.inputs.iter().flat_map(|input| tensor(11, input, INT32)));
+    let outer: Vec<u8> = [1i64, 3].iter().flat_map(|axis| axis.to_le_bytes()).collect();
+    graph.extend(bytes(5, &[ints(1, &[2]), int(2, INT64), text(8, "outer"), bytes(9, &outer)].concat()));
+    graph.extend(manifest.inputs.iter().flat_map(|input| {
+        let element = match input.element {
+            ElementType::Float32 => FLOAT,
+            ElementType::Int64 => INT64,
+            _ => INT32,
+        };
+        tensor(11, input, element)
+    }));
     graph.extend(manifest.outputs.iter().flat_map(|output| tensor(12, output, FLOAT)));
     [int(1, 8), bytes(7, &graph), bytes(8, &[text(1, ""), int(2, 17)].concat())].concat()
 }

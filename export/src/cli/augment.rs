@@ -99,6 +99,7 @@ impl Augment {
                 bail!("questions cannot be augmented: a replaced word may be the answer, or what leads to it")
             }
             TaskName::FillMask => bail!("there is no labelled data for masked words"),
+            TaskName::Generation => bail!("there is no labelled data for generation"),
         })
     }
 

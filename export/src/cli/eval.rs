@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use limbeck::Model;
+use limbeck::bundle::Task;
 use limbeck_export::data::{Goal, Rows, read_examples};
 use limbeck_export::measure::{share_out_of_scope, task_quality};
 
@@ -17,8 +18,9 @@ use super::engines::Engine;
     limbeck eval intents.limbeck test.tsv --out-of-scope other.tsv --json\n  \
     limbeck eval nli.limbeck rte.tsv --pair-column hypothesis\n  \
     limbeck eval entities.limbeck test.conll\n  \
-    limbeck eval reader.limbeck squad.json\n\n\
-    The data are in the format that `limbeck finetune` reads for the bundle's task.")]
+    limbeck eval reader.limbeck squad.json\n  \
+    limbeck eval lm.limbeck test.txt\n\n\
+    Of a model that writes text the perplexity of a text file is measured. For all others the data are in the format that `limbeck finetune` reads for the bundle's task.")]
 pub(super) struct Eval {
     /// Bundle
     bundle: PathBuf,
@@ -41,6 +43,9 @@ impl Eval {
         self.engine.load()?;
         let model = Model::open(&self.bundle)?;
         let manifest = model.bundle().manifest();
+        if manifest.task == Task::Generation {
+            return self.perplexity(&model);
+        }
         let goal = Goal::of_bundle(manifest)
             .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
         let schema = self.columns.schema_for(goal, &manifest.task)?;
@@ -74,6 +79,27 @@ impl Eval {
             }
         }
         super::print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// How surprised a model that writes text is by a file.
+    fn perplexity(&self, model: &Model) -> Result<ExitCode> {
+        ensure!(self.out_of_scope.is_none(), "--out-of-scope is for classifiers");
+        let path = self.data.display();
+        let text = std::fs::read_to_string(&self.data).with_context(|| format!("cannot read {path} as UTF-8 text"))?;
+        let found = model.perplexity(&text).with_context(|| format!("cannot score {path}"))?;
+        if self.json {
+            super::print_json(&found)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        super::print(&format!(
+            "generation, {} tokens of {path} scored in {} windows of {}\n  perplexity   {:>10.4}\n  bits by byte {:>10.4}\n",
+            found.tokens,
+            found.windows,
+            model.bundle().manifest().max_tokens,
+            found.perplexity,
+            found.bits_per_byte
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

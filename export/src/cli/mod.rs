@@ -21,6 +21,7 @@ mod quantize;
 mod run;
 mod sign;
 mod verify;
+mod writing;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,10 @@ use limbeck::{
 use serde::Serialize;
 
 use super::engines::Engine;
+use super::writing::Writing;
+
+/// Answers that are shown of each text.
+const TOP_K: usize = 3;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum OverflowName {
@@ -35,7 +39,9 @@ enum AggregationName {
     limbeck run entities.limbeck \"Ada Lovelace met Babbage in London\"\n  \
     limbeck run reader.limbeck --first \"Who wrote it?\" < document.txt\n  \
     limbeck run nli.limbeck --labels sports,politics \"The match ended 3 to 1.\"\n  \
-    limbeck run sentiment.limbeck --json < sentences.txt\n\n\
+    limbeck run sentiment.limbeck --json < sentences.txt\n  \
+    limbeck run lm.limbeck \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 1\n  \
+    limbeck run lm.limbeck --labels \" good, bad\" \"Review: warm and clever\\nSentiment:\"\n\n\
     A model of two texts takes the first by --first, or from each line: FIRST, a tab, SECOND.")]
 pub(super) struct Run {
     /// Bundle
@@ -45,12 +51,16 @@ pub(super) struct Run {
     /// The question, or the first of two texts, for all texts
     #[arg(long, value_name = "TEXT")]
     first: Option<String>,
-    /// Choose between these labels by what follows from the text; for models of pairs that know entailment
+    /// Choose between these labels by what follows from the text; for models of pairs that know entailment. For models
+    /// that write text: choose between these completions
     #[arg(long, value_delimiter = ',', value_name = "A,B,...")]
     labels: Vec<String>,
-    /// How many labels, answers or guesses to show
-    #[arg(long, default_value_t = 3)]
-    top_k: usize,
+    /// How many labels, answers or guesses to show [default: 3]; for models that write text, among how many of the
+    /// likeliest tokens to draw [default: all]
+    #[arg(long)]
+    top_k: Option<usize>,
+    #[command(flatten)]
+    writing: Writing,
     /// How tokens become entities
     #[arg(long, value_enum, default_value = "first")]
     aggregation: AggregationName,
@@ -85,8 +95,8 @@ impl Run {
         let model = Model::open(&self.bundle)?;
         let task = &model.bundle().manifest().task;
         ensure!(
-            self.labels.is_empty() || *task == Task::PairClassification,
-            "--labels needs a model for pairs of texts; this one is for {}",
+            self.labels.is_empty() || matches!(task, Task::PairClassification | Task::Generation),
+            "--labels needs a model for pairs of texts or one that writes text; this one is for {}",
             task.name()
         );
         let texts: Box<dyn Iterator<Item = std::io::Result<String>>> = if self.texts.is_empty() {
@@ -97,6 +107,10 @@ impl Run {
         for (index, text) in texts.enumerate() {
             let text =
                 text.map_err(|e| anyhow::anyhow!("standard input, line {}: {e}; it must be UTF-8 text", index + 1))?;
+            if *task == Task::Generation {
+                self.writing.run(&model, &text, &self.labels, self.top_k.unwrap_or(0), self.json)?;
+                continue;
+            }
             let Shown { json, line, usage } = self.answer(&model, &text)?;
             if self.json {
                 super::print(&format!("{json}\n"))?;
@@ -147,7 +161,9 @@ impl Run {
         };
         match &model.bundle().manifest().task {
             Task::TextClassification => {
-                let options = ClassifyOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::Truncate));
+                let options = ClassifyOptions::new()
+                    .top_k(self.top_k.unwrap_or(TOP_K))
+                    .overflow(self.overflow(Overflow::Truncate));
                 classified(model.classify_with(text, &options)?)
             }
             Task::PairClassification if !self.labels.is_empty() => {
@@ -159,7 +175,9 @@ impl Run {
             }
             Task::PairClassification => {
                 let (first, second) = self.two(text)?;
-                let options = ClassifyOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::Truncate));
+                let options = ClassifyOptions::new()
+                    .top_k(self.top_k.unwrap_or(TOP_K))
+                    .overflow(self.overflow(Overflow::Truncate));
                 classified(model.classify_pair_with(first, second, &options)?)
             }
             Task::TokenClassification => {
@@ -178,7 +196,9 @@ impl Run {
             }
             Task::QuestionAnswering => {
                 let (question, text) = self.two(text)?;
-                let options = AnswerOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::AutoWindow));
+                let options = AnswerOptions::new()
+                    .top_k(self.top_k.unwrap_or(TOP_K))
+                    .overflow(self.overflow(Overflow::AutoWindow));
                 let answer = model.answer_with(question, text, &options)?;
                 let answers = answer.answers.iter().map(|a| format!("\"{}\" {}", a.text, percent(a.score)));
                 shown(text, &answer, answers.collect::<Vec<_>>().join("  "), answer.usage)
@@ -191,7 +211,9 @@ impl Run {
                 shown(text, &answer, line, answer.usage)
             }
             Task::FillMask => {
-                let options = FillMaskOptions::new().top_k(self.top_k).overflow(self.overflow(Overflow::AutoWindow));
+                let options = FillMaskOptions::new()
+                    .top_k(self.top_k.unwrap_or(TOP_K))
+                    .overflow(self.overflow(Overflow::AutoWindow));
                 let answer = model.fill_mask_with(text, &options)?;
                 let masks = answer.masks.iter().map(|mask| {
                     let guesses = mask.guesses.iter().map(|g| format!("{} {}", g.text, percent(g.probability)));

@@ -66,6 +66,7 @@ impl Goal {
                 Goal::Similarity { highest }
             }
             TaskName::FillMask => bail!("masked language models cannot be fine-tuned on labels"),
+            TaskName::Generation => bail!("causal language models cannot be fine-tuned on labels"),
         })
     }
 

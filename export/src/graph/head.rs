@@ -135,7 +135,20 @@ impl Writer<'_> {
                     self.give(SENTENCE_LOGITS, &logits, &["batch", "2"]);
                 }
             }
-            Head::CausalLm => self.decode(x, words, extent, None),
+            Head::CausalLm => match self.logits_from.clone() {
+                None => self.decode(x, words, extent, None),
+                Some(from) => {
+                    let graph = &mut self.graph;
+                    let (zero, one, two, end) =
+                        (graph.ints(&[0]), graph.ints(&[1]), graph.ints(&[2]), graph.ints(&[i64::MAX]));
+                    let wanted = graph.node("head.wanted", "Slice", &[x, &from, &end, &one], &[]);
+                    let shape = graph.node("head.wanted.shape", "Shape", &[&wanted], &[]);
+                    let shape = graph.node("head.wanted.rows", "Slice", &[&shape, &zero, &two, &zero], &[]);
+                    let storage = self.storage();
+                    let logits = words.decode(&mut self.graph, "head.decoder", &wanted, &shape, None, storage);
+                    self.give(LOGITS, &logits, &["batch", "wanted", &self.config.vocab_size.to_string()]);
+                }
+            },
         }
         if self.options.hidden_output && self.head != Head::None {
             self.give(LAST_HIDDEN, x, &["batch", "length", &hidden]);

@@ -23,7 +23,7 @@ pub use encoder_layer::{fits_int8_layers, fits_static_int8};
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
-pub use model::{Parts, build, build_of_parts};
+pub use model::{LOGITS_FROM, Parts, build, build_of_parts};
 pub use positions::{past_name, present_name};
 pub use units::{KeepFloat, Unit, units};
 
@@ -99,4 +99,6 @@ pub struct GraphOptions {
     pub hidden_output: bool,
     /// Take the keys and values of earlier tokens, and give those of all tokens (causal models).
     pub cache: bool,
+    /// Take `logits_from`, and give the logits of this run's tokens from that one on (causal language models).
+    pub logits_from: bool,
 }

@@ -14,6 +14,9 @@ use super::{Arrays, GraphOptions, KeepFloat, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
 use crate::quantize::{Activations, encoder_maps};
 
+/// Name of the input that says from which token of a run on logits are given, int64 `[1]`.
+pub const LOGITS_FROM: &str = "logits_from";
+
 /// A graph while it is written.
 pub(super) struct Writer<'a> {
     pub graph: GraphBuilder,
@@ -25,6 +28,8 @@ pub(super) struct Writer<'a> {
     pub keep_float: &'a KeepFloat,
     /// The input `attention_mask`, where there is one.
     pub mask: Option<String>,
+    /// The input [`LOGITS_FROM`], where there is one.
+    pub logits_from: Option<String>,
 }
 
 /// Writes the graph of a model.
@@ -32,7 +37,7 @@ pub(super) struct Writer<'a> {
 /// Inputs are int32 `[batch, length]`: `input_ids`, then `attention_mask` (1 token, 0 pad, on either side) and
 /// `token_type_ids` when asked for. With a cache the mask is `[batch, past + length]`, and for each layer there are
 /// `past_key.N` and `past_value.N`, fp32 `[batch, heads, past, head_size]`, with outputs `present_key.N` and
-/// `present_value.N`; the past of a first run has length 0.
+/// `present_value.N`; the past of a first run has length 0. [`LOGITS_FROM`] is int64 `[1]`.
 ///
 /// # Errors
 /// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
@@ -76,6 +81,7 @@ pub fn build_of_parts(
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
     ensure!(!options.cache || !pools, "a {} head reads all tokens at once: it has no use for a cache", head.name());
+    ensure!(!options.logits_from || head == Head::CausalLm, "a {} head has no logits to choose from", head.name());
     ensure!(
         options.weights != WeightMode::Int8Layers
             || (fits_int8_layers(config, head) && options.profile == Profile::Ort && !options.cache),
@@ -102,7 +108,16 @@ pub fn build_of_parts(
             spec.shape
         );
     }
-    let mut writer = Writer { graph: GraphBuilder::default(), arrays, config, head, options, keep_float, mask: None };
+    let mut writer = Writer {
+        graph: GraphBuilder::default(),
+        arrays,
+        config,
+        head,
+        options,
+        keep_float,
+        mask: None,
+        logits_from: None,
+    };
     writer.graph.activations = activations.clone();
     writer.write()?;
     Ok(writer.graph.finish(&format!("limbeck-{}", head.name())))
@@ -136,6 +151,7 @@ impl Writer<'_> {
         }
         let types =
             self.options.token_types.then(|| self.graph.input("token_type_ids", DataType::Int32, &["batch", "length"]));
+        self.logits_from = self.options.logits_from.then(|| self.graph.input(LOGITS_FROM, DataType::Int64, &["one"]));
         let blocks = self.config.blocks();
         let pasts = self.cache_inputs(blocks.len());
         let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));

@@ -17,7 +17,8 @@ use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{
-    BuiltGraph, GraphOptions, KeepFloat, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
+    BuiltGraph, GraphOptions, KeepFloat, LOGITS_FROM, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers,
+    past_name, present_name, units,
 };
 use crate::quantize::Activations;
 
@@ -99,7 +100,7 @@ pub(crate) fn fitting_tokens(asked: Option<usize>, config: &ModelConfig) -> Resu
 /// A folder without the head that the task needs.
 pub fn units_of(folder: &Path, task: Option<TaskName>, weights: WeightMode) -> Result<Vec<Unit>> {
     let (config, info) = read_model_config(folder)?;
-    let usage = task::find(folder, &info, config.hidden_size, task)?;
+    let usage = task::find(folder, &info, &config, task)?;
     let has_units = match weights {
         WeightMode::Int8Layers => fits_int8_layers(&config, usage.head),
         WeightMode::Blocks(_) => true,
@@ -132,10 +133,13 @@ pub struct Draft {
 /// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens` or `keep_float`.
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
-    let usage = task::find(folder, &info, config.hidden_size, options.task)?;
+    let usage = task::find(folder, &info, &config, options.task)?;
     let ArrayCheckpoint { mut arrays, .. } = load_arrays(folder, Some(usage.head))?;
     let parameters = count_parameters(&config, usage.head).total;
-    let max_tokens = fitting_tokens(options.max_tokens, &config)?;
+    // Memory of a causal model grows with what is written, not with what could be: it keeps its whole context.
+    let generates = usage.generation.is_some();
+    let asked = options.max_tokens.or(generates.then_some(config.max_positions()));
+    let max_tokens = fitting_tokens(asked, &config)?;
     let config = keep_positions(&mut arrays, config, max_tokens);
     let weights = match options.weights {
         WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => {
@@ -149,7 +153,16 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let single = weights == WeightMode::DynamicInt8;
     let token_types = usage.pairs && config.token_types > 1;
     let (table, kept) = (options.table, options.kept);
-    let graph_options = GraphOptions { weights, table, kept, mask: !single, token_types, ..GraphOptions::default() };
+    let graph_options = GraphOptions {
+        weights,
+        table,
+        kept,
+        mask: !single,
+        token_types,
+        cache: generates,
+        logits_from: generates,
+        ..GraphOptions::default()
+    };
     let graph = build_of_parts(&arrays, &config, usage.head, graph_options, &options.parts())?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {
@@ -159,19 +172,24 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let tokenizer =
         std::fs::read(&tokenizer_file).with_context(|| format!("cannot read {}", tokenizer_file.display()))?;
     let axes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
-    let input = |name: &str| format::TensorSpec {
-        name: name.to_owned(),
-        element: format::ElementType::Int32,
-        axes: axes(&["batch", "length"]),
-    };
-    let mut inputs = vec![input("input_ids")];
-    inputs.extend((!single).then(|| input("attention_mask")));
-    inputs.extend(token_types.then(|| input("token_type_ids")));
-    let output = |&(name, names): &(&str, &[&str])| format::TensorSpec {
-        name: name.to_owned(),
-        element: format::ElementType::Float32,
-        axes: axes(names),
-    };
+    let tensor =
+        |name: &str, element, names: &[&str]| format::TensorSpec { name: name.to_owned(), element, axes: axes(names) };
+    let input = |name: &str, length: &str| tensor(name, format::ElementType::Int32, &["batch", length]);
+    let mut inputs = vec![input("input_ids", "length")];
+    inputs.extend((!single).then(|| input("attention_mask", if generates { "total" } else { "length" })));
+    inputs.extend(token_types.then(|| input("token_type_ids", "length")));
+    let output = |&(name, names): &(&str, &[&str])| tensor(name, format::ElementType::Float32, names);
+    let mut outputs: Vec<_> = usage.outputs.iter().map(output).collect();
+    if generates {
+        inputs.push(tensor(LOGITS_FROM, format::ElementType::Int64, &["one"]));
+        for (layer, kind) in (0..config.blocks().len()).flat_map(|layer| [(layer, "key"), (layer, "value")]) {
+            let cached = |name: String, axis| {
+                tensor(&name, format::ElementType::Float32, &["batch", "heads", axis, "head_size"])
+            };
+            inputs.push(cached(past_name(kind, layer), "past"));
+            outputs.push(cached(present_name(kind, layer), "total"));
+        }
+    }
     let manifest = Manifest {
         id: options.id.clone(),
         version: options.version.clone(),
@@ -192,8 +210,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         tagging: usage.tagging,
         embedding: usage.embedding,
         entailment: usage.entailment,
+        generation: usage.generation,
         inputs,
-        outputs: usage.outputs.iter().map(output).collect(),
+        outputs,
         batching: if single { format::Batching::Single } else { format::Batching::Padded },
         opset: graph.opset.clone(),
         operators: graph.operators.clone(),

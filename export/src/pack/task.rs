@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::arch::{Head, Pooling};
+use crate::arch::{Head, ModelConfig, Pooling};
 use crate::checkpoint::{HeadInfo, Problem, SentencePooling, read_pooling};
 use crate::files;
 use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
@@ -29,6 +29,8 @@ pub enum TaskName {
     SentenceEmbedding,
     /// What could stand in place of masked tokens.
     FillMask,
+    /// What follows a text, token by token.
+    Generation,
 }
 
 impl TaskName {
@@ -41,6 +43,7 @@ impl TaskName {
             Self::QuestionAnswering => format::Task::QuestionAnswering,
             Self::SentenceEmbedding => format::Task::SentenceEmbedding,
             Self::FillMask => format::Task::FillMask,
+            Self::Generation => format::Task::Generation,
         }
     }
 }
@@ -63,10 +66,11 @@ pub(super) struct Use {
     pub embedding: Option<format::EmbeddingSpec>,
     pub entailment: Option<format::EntailmentSpec>,
     pub mask_id: Option<u32>,
+    pub generation: Option<format::GenerationSpec>,
 }
 
 /// Finds out how a folder is used: as `task`, or as its head says.
-pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Option<TaskName>) -> Result<Use> {
+pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: Option<TaskName>) -> Result<Use> {
     let task = match task {
         Some(task) => task,
         None => of_head(info.head).with_context(|| {
@@ -100,6 +104,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
         embedding: None,
         entailment: None,
         mask_id: None,
+        generation: None,
     };
     Ok(match task {
         TaskName::TextClassification => Use { activation: activation(info.problem), ..plain },
@@ -134,7 +139,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
                 activation: format::Activation::None,
                 outputs: vec![(SENTENCE_EMBEDDING, &["batch", "hidden"])],
                 embedding: Some(format::EmbeddingSpec {
-                    dimensions: hidden_size,
+                    dimensions: config.hidden_size,
                     pooling: match pooling {
                         Pooling::Mean => format::Pooling::Mean,
                         Pooling::Cls => format::Pooling::Cls,
@@ -153,6 +158,22 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, hidden_size: usize, task: Opt
             mask_id: Some(mask_id(folder)?),
             ..plain
         },
+        TaskName::Generation => {
+            let [bos_id, eos_id] = text_ends(folder)?;
+            Use {
+                head: Head::CausalLm,
+                labels: None,
+                task: format::Task::Generation,
+                activation: format::Activation::None,
+                outputs: vec![(LOGITS, &["batch", "wanted", "vocabulary"])],
+                generation: Some(format::GenerationSpec {
+                    head_size: config.head_size(),
+                    eos_ids: eos_id.into_iter().collect(),
+                    bos_id,
+                }),
+                ..plain
+            }
+        }
     })
 }
 
@@ -163,7 +184,8 @@ fn of_head(head: Head) -> Option<TaskName> {
         Head::Span => TaskName::QuestionAnswering,
         Head::None | Head::Embedding { .. } => TaskName::SentenceEmbedding,
         Head::MaskedLm | Head::Pretraining => TaskName::FillMask,
-        Head::ReplacedToken | Head::CausalLm => return None,
+        Head::CausalLm => TaskName::Generation,
+        Head::ReplacedToken => return None,
     })
 }
 
@@ -216,6 +238,33 @@ pub(crate) fn mask_id(folder: &Path) -> Result<u32> {
         Some(id) => Ok(id),
         None => bail!("{}: there is no mask token; name it as `mask_token` in tokenizer_config.json", path.display()),
     }
+}
+
+/// The ids of the tokens before and after a text, by config.json. Where it names none, they are those of
+/// `<|endoftext|>`, if the tokenizer has it.
+fn text_ends(folder: &Path) -> Result<[Option<u32>; 2]> {
+    let path = crate::checkpoint::tokenizer_path(folder)?;
+    let tokenizer = Tokenizer::from_file(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    let config: Value = files::read_json(&folder.join("config.json"))?;
+    let vocabulary = tokenizer.get_vocab_size(true) as u64;
+    let end_of_text = tokenizer.token_to_id("<|endoftext|>");
+    ["bos_token_id", "eos_token_id"]
+        .map(|name| match config.get(name) {
+            None | Some(Value::Null) => Ok(end_of_text),
+            Some(value) => match value.as_u64() {
+                Some(id) if id < vocabulary => Ok(Some(id as u32)),
+                // What transformers writes for GPT-2 of any vocabulary.
+                Some(50256) => Ok(end_of_text),
+                _ => bail!(
+                    "{}: {name} is {value}, and the tokenizer has {vocabulary} tokens",
+                    folder.join("config.json").display()
+                ),
+            },
+        })
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("two ids"))
 }
 
 #[cfg(test)]

@@ -18,6 +18,18 @@ const MAX_TEXT: usize = 1024;
 pub(crate) const INPUT_IDS: &str = "input_ids";
 pub(crate) const ATTENTION_MASK: &str = "attention_mask";
 pub(crate) const TOKEN_TYPE_IDS: &str = "token_type_ids";
+/// From which token of a run on logits are given (causal models).
+pub(crate) const LOGITS_FROM: &str = "logits_from";
+
+/// The input with the keys (`kind` "key") or values ("value") of earlier tokens of a causal model.
+pub(crate) fn past_name(kind: &str, layer: usize) -> String {
+    format!("past_{kind}.{layer}")
+}
+
+/// The output with those of all tokens.
+pub(crate) fn present_name(kind: &str, layer: usize) -> String {
+    format!("present_{kind}.{layer}")
+}
 
 /// Kind, name and name of the kind of the sections a task needs.
 pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'static str)> {
@@ -31,7 +43,7 @@ pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'stat
             sections.push((SectionKind::Labels, LABELS, "labels"));
             sections
         }
-        Task::QuestionAnswering | Task::SentenceEmbedding | Task::FillMask => sections,
+        Task::QuestionAnswering | Task::SentenceEmbedding | Task::FillMask | Task::Generation => sections,
         // What a later task needs is for later versions to say.
         Task::Other(_) => Vec::new(),
     }
@@ -88,6 +100,7 @@ fn outputs_of(task: &Task) -> &'static [&'static [&'static [&'static str]]] {
         Task::QuestionAnswering => &[&[&["batch", "length"]], &[&["batch", "length"]]],
         Task::SentenceEmbedding => &[&[&["batch", "hidden"], &["batch", "length", "hidden"]]],
         Task::FillMask => &[&[&["batch", "length", "vocabulary"]]],
+        Task::Generation => &[&[&["batch", "wanted", "vocabulary"]]],
         Task::Other(_) => &[],
     }
 }
@@ -98,7 +111,10 @@ fn task(m: &Manifest) -> Result<(), BundleError> {
     }
     let has_input = |name| m.inputs.iter().any(|input| input.name == name);
     require(has_input(INPUT_IDS), "inputs", || format!("has no `{INPUT_IDS}`"))?;
-    for input in &m.inputs {
+    if m.task == Task::Generation {
+        generation(m)?;
+    }
+    for input in m.inputs.iter().filter(|_| m.task != Task::Generation) {
         if ![INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS].contains(&input.name.as_str()) {
             return Err(BundleError::UnknownFeature { what: "the graph input", value: input.name.clone() });
         }
@@ -134,8 +150,54 @@ fn task(m: &Manifest) -> Result<(), BundleError> {
     require(mask_fits, "tokenizer.mask_id", || "is no id of the vocabulary".into())
 }
 
+/// Checks what is fed from token to token: every tensor is written and read by its place in memory.
+fn generation(m: &Manifest) -> Result<(), BundleError> {
+    let a = &m.architecture;
+    let missing = || "is missing, and generation needs it".to_owned();
+    let Some(spec) = &m.generation else { return require(false, "generation", missing) };
+    range("generation.head_size", spec.head_size, 1, MAX_DIMENSION)?;
+    list("generation.eos_ids", spec.eos_ids.len())?;
+    let ids = spec.eos_ids.iter().chain(&spec.bos_id);
+    require(ids.into_iter().all(|&id| (id as usize) < a.vocab_size), "generation", || {
+        "names a token that is no id of the vocabulary".into()
+    })?;
+    let kinds = || (0..a.layers).flat_map(|layer| ["key", "value"].map(|kind| (kind, layer)));
+    let tensor = |name: String, element, axes: &[&str]| TensorSpec {
+        name,
+        element,
+        axes: axes.iter().map(|&axis| axis.to_owned()).collect(),
+    };
+    let cached = |name, axis| tensor(name, ElementType::Float32, &["batch", "heads", axis, "head_size"]);
+    let mut inputs = vec![tensor(INPUT_IDS.into(), ElementType::Int32, &["batch", "length"])];
+    if m.batching == Batching::Padded {
+        inputs.push(tensor(ATTENTION_MASK.into(), ElementType::Int32, &["batch", "total"]));
+    }
+    inputs.push(tensor(LOGITS_FROM.into(), ElementType::Int64, &["one"]));
+    inputs.extend(kinds().map(|(kind, layer)| cached(past_name(kind, layer), "past")));
+    let outputs: Vec<TensorSpec> = kinds().map(|(kind, layer)| cached(present_name(kind, layer), "total")).collect();
+    for (field, found, expected) in
+        [("inputs", &m.inputs[..], &inputs), ("outputs", m.outputs.get(1..).unwrap_or_default(), &outputs)]
+    {
+        require(found.len() == expected.len(), field, || {
+            format!("has {} entries where a causal model of {} layers has others", found.len(), a.layers)
+        })?;
+        if let Some((found, expected)) = found.iter().zip(expected).find(|(found, expected)| found != expected) {
+            return require(false, field, || {
+                format!(
+                    "has `{}` where `{}` of {:?} [{}] belongs",
+                    found.name,
+                    expected.name,
+                    expected.element,
+                    expected.axes.join(", ")
+                )
+            });
+        }
+    }
+    Ok(())
+}
+
 fn tensors(field: &'static str, tensors: &[TensorSpec]) -> Result<(), BundleError> {
-    require((1..=64).contains(&tensors.len()), field, || "must have 1 to 64 entries".into())?;
+    require((1..=MAX_LIST).contains(&tensors.len()), field, || format!("must have 1 to {MAX_LIST} entries"))?;
     let mut seen = HashSet::new();
     for tensor in tensors {
         text(field, &tensor.name)?;

@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Which labels of [`Task::PairClassification`] say that the first text implies the second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entailment: Option<EntailmentSpec>,
+    /// What [`Task::Generation`] needs beside the architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<GenerationSpec>,
     /// The graph's inputs.
     pub inputs: Vec<TensorSpec>,
     /// The graph's outputs.
@@ -79,6 +82,8 @@ pub enum Task {
     SentenceEmbedding,
     /// A text with masked tokens in, what could stand there out.
     FillMask,
+    /// A text in, the tokens that may follow it out; the graph keeps keys and values of earlier tokens.
+    Generation,
     /// A task this version of the library does not know.
     #[serde(untagged)]
     Other(String),
@@ -94,6 +99,7 @@ impl Task {
             Task::QuestionAnswering => "question-answering",
             Task::SentenceEmbedding => "sentence-embedding",
             Task::FillMask => "fill-mask",
+            Task::Generation => "generation",
             Task::Other(name) => name,
         }
     }
@@ -158,6 +164,19 @@ pub struct EntailmentSpec {
     /// Index of the label against which it is weighed when several labels can hold: "contradiction", or "not
     /// entailment" where there are only two.
     pub contradiction: usize,
+}
+
+/// What a causal language model needs to be run token by token. Layers and heads are those of [`Architecture`], the
+/// context length is [`Manifest::max_tokens`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationSpec {
+    /// Values of one key or value of one head.
+    pub head_size: usize,
+    /// Tokens that end a text.
+    pub eos_ids: Vec<u32>,
+    /// The token that stands before a text of its own, if the model was trained with one: `<|endoftext|>` of GPT-2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_id: Option<u32>,
 }
 
 /// How texts may be run together.

@@ -38,8 +38,8 @@ pub use error::BundleError;
 pub use key::{PublicKey, SigningKey};
 pub use kind::SectionKind;
 pub use manifest::{
-    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, Latency, Manifest, Pooling,
-    Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
+    Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Latency, Manifest,
+    Pooling, Provenance, Quality, Quantization, Requires, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
 pub use options::BundleOptions;
 pub use reader::Bundle;

@@ -35,6 +35,7 @@ pub(crate) fn manifest() -> Manifest {
         tagging: None,
         embedding: None,
         entailment: None,
+        generation: None,
         inputs: vec![ints("input_ids"), ints("attention_mask")],
         outputs: vec![TensorSpec {
             name: "logits".into(),

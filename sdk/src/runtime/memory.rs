@@ -13,6 +13,11 @@ const BATCH_TOKENS: usize = 2048;
 /// A batch that gives values for each token gives at most this many bytes of them, where it has several rows.
 const OUTPUT_BYTES: u64 = 64 << 20;
 
+/// Tokens that a causal model reads at a time, of all rows together.
+pub(crate) const CHUNK: usize = 256;
+/// Bytes of logits that a causal model gives at a time, unless one token has more.
+pub(crate) const LOGIT_BYTES: usize = 16 << 20;
+
 const MIB: u64 = 1 << 20;
 /// Numbers of element types in onnx.proto.
 const UINT8: u64 = 2;
@@ -55,6 +60,8 @@ pub(crate) struct Size {
     pub widened: u64,
     /// Columns of the outputs that have a row for each token.
     pub columns: u64,
+    /// Bytes kept from call to call.
+    pub kept: u64,
 }
 
 impl Size {
@@ -95,6 +102,7 @@ impl Size {
             matrices: matrices.sum(),
             widened: widened.sum(),
             columns: columns as u64,
+            kept: 0,
         }
     }
 }
@@ -114,10 +122,18 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
         (true, _) => (6 * hidden, 0),
         (false, _) => (8 * hidden + (3 + by_block) * intermediate, 6 * heads + 8),
     };
-    let states = tokens.saturating_mul(states * 4);
-    let scores = tokens.saturating_mul(tokens).saturating_mul(scores);
+    // A causal model reads some tokens of a row at a time, and keeps keys and values of all of them, twice.
+    let (read, kept) = match &manifest.generation {
+        Some(spec) => {
+            let token = (a.layers as u64).saturating_mul(heads).saturating_mul(spec.head_size as u64 * 16);
+            (tokens.min(CHUNK as u64), tokens.saturating_mul(token).saturating_add(2 * LOGIT_BYTES as u64))
+        }
+        None => (tokens, 0),
+    };
+    let states = read.saturating_mul(states * 4);
+    let scores = read.saturating_mul(tokens).saturating_mul(scores);
     let outputs = tokens.saturating_mul(size.columns * 9);
-    let sum = states.saturating_add(scores).saturating_add(outputs);
+    let sum = states.saturating_add(scores).saturating_add(outputs).saturating_add(kept);
     sum.saturating_add(sum / 8)
 }
 
@@ -146,7 +162,7 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         Batching::Single => one_row,
     };
     let session = (SESSION + GRAPH * size.graph).saturating_add(layer_scratch(manifest));
-    let fixed = TOKENIZER * size.tokenizer;
+    let fixed = (TOKENIZER * size.tokenizer).saturating_add(size.kept);
     let expected = |sessions: u64, tokens: u64, prepacked: bool| {
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.
         let (packed, session) = match prepacked {
@@ -197,8 +213,15 @@ mod tests {
         manifest
     }
 
-    const SIZE: Size =
-        Size { tokenizer: 466_000, graph: 100_000, matrices: 42_500_000, largest: 2_400_000, widened: 0, columns: 0 };
+    const SIZE: Size = Size {
+        tokenizer: 466_000,
+        graph: 100_000,
+        matrices: 42_500_000,
+        largest: 2_400_000,
+        widened: 0,
+        columns: 0,
+        kept: 0,
+    };
 
     #[test]
     fn without_a_budget_all_is_as_asked_for() {

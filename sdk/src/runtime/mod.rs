@@ -12,8 +12,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub(crate) mod cache;
 pub(crate) mod cancel;
 pub(crate) mod deadline;
+pub(crate) mod decoder;
 pub(crate) mod environment;
 mod graph;
 #[cfg(feature = "int8-kernel")]
@@ -24,6 +26,7 @@ pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod pool;
+pub(crate) mod prefixes;
 mod protobuf;
 pub(crate) mod provider;
 pub(crate) mod session;

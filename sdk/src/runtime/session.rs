@@ -66,9 +66,9 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct ModelSession {
     // Declared, and so dropped, before the memory it reads.
-    session: Session,
+    pub(super) session: Session,
     _weights: Weights,
-    bundle: Bundle,
+    pub(super) bundle: Bundle,
     providers: ProviderReport,
 }
 
@@ -192,7 +192,11 @@ impl ModelSession {
                 return problem(format!("it has no input `{}`", input.name));
             }
         }
-        for spec in manifest.outputs.iter().take(outputs_read(&manifest.task)) {
+        let read = match manifest.task {
+            Task::Generation => manifest.outputs.len(),
+            ref task => outputs_read(task),
+        };
+        for spec in manifest.outputs.iter().take(read) {
             let Some(outlet) = self.session.outputs().iter().find(|outlet| outlet.name() == spec.name) else {
                 return problem(format!("it has no output `{}`", spec.name));
             };
@@ -268,6 +272,7 @@ fn size_of_axis(bundle: &Bundle, axis: &str) -> Option<usize> {
     match axis {
         "labels" => Some(bundle.labels().len()),
         "hidden" => Some(manifest.embedding.as_ref().map_or(manifest.architecture.hidden_size, |e| e.dimensions)),
+        "head_size" => manifest.generation.as_ref().map(|spec| spec.head_size),
         "vocabulary" => Some(manifest.architecture.vocab_size),
         _ => None,
     }
@@ -331,8 +336,8 @@ fn load_error(bundle: &Bundle, message: &str) -> Error {
 }
 
 /// A run that can be ended from another thread.
-struct Run {
-    options: RunOptions,
+pub(super) struct Run {
+    pub(super) options: RunOptions,
 }
 
 impl Interrupt for Run {
@@ -365,10 +370,10 @@ fn element(element: ElementType) -> TensorElementType {
     }
 }
 
-fn inference(message: String) -> Error {
+pub(super) fn inference(message: String) -> Error {
     Error::Inference { action: "run the model", message }
 }
 
-fn failed<R>(action: &'static str) -> impl Fn(ort::Error<R>) -> Error {
+pub(super) fn failed<R>(action: &'static str) -> impl Fn(ort::Error<R>) -> Error {
     move |error| Error::Inference { action, message: error.message().to_owned() }
 }

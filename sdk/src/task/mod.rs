@@ -2,17 +2,22 @@
 
 pub(crate) mod answer;
 pub(crate) mod classify;
+mod decoding;
 pub(crate) mod embed;
 pub(crate) mod few_shot;
 pub(crate) mod fill_mask;
+pub(crate) mod generate;
 pub(crate) mod options;
+pub(crate) mod prompt;
 mod reading;
 pub(crate) mod rerank;
 mod rows;
+pub(crate) mod scoring;
 pub(crate) mod self_test;
 pub(crate) mod tag;
 pub(crate) mod zero_shot;
 
+use crate::bundle::Task;
 use crate::runtime::limits::Limits;
 use crate::text::Template;
 use crate::{Error, Model, Result};
@@ -25,6 +30,9 @@ fn only<T>(answers: Vec<T>) -> Result<T> {
 /// Runs the model once, on a few tokens.
 pub(crate) fn warm_up(model: &Model) -> Result<()> {
     let pad = model.bundle().manifest().tokenizer.pad_id;
+    if model.bundle().manifest().task == Task::Generation {
+        return scoring::all_logits(model, &[pad; 3], &Limits::default()).map(drop);
+    }
     let template: &Template = model.tokenizer().one();
     let row = rows::Row::new(template, &[pad; 3], &[]);
     rows::run(model, &[row], &Limits::default(), |_, _| Ok(())).map(drop)

@@ -68,15 +68,25 @@ impl Serialize for Timings {
 /// `deadline`.
 macro_rules! call_options {
     ($options:ty) => {
+        $crate::task::options::call_limits!($options);
         impl $options {
-            /// The defaults; every field says what its is.
-            pub fn new() -> Self {
-                Self::default()
-            }
             /// Sets what to do with a text that is too long.
             pub fn overflow(mut self, overflow: $crate::Overflow) -> Self {
                 self.overflow = overflow;
                 self
+            }
+        }
+    };
+}
+pub(crate) use call_options;
+
+/// The part of [`call_options`] that has nothing to do with the length of a text.
+macro_rules! call_limits {
+    ($options:ty) => {
+        impl $options {
+            /// The defaults; every field says what its is.
+            pub fn new() -> Self {
+                Self::default()
             }
             /// Lets `cancel` end the call.
             pub fn cancel(mut self, cancel: $crate::Cancel) -> Self {
@@ -100,4 +110,4 @@ macro_rules! call_options {
         }
     };
 }
-pub(crate) use call_options;
+pub(crate) use call_limits;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::reading::{Detail, read_one, read_pair};
-use super::rows;
-use crate::bundle::{SelfTest, SelfTestVector};
+use super::{rows, scoring};
+use crate::bundle::{SelfTest, SelfTestVector, Task};
 use crate::runtime::limits::Limits;
 use crate::runtime::session::outputs_read;
 use crate::text::window::Keep;
@@ -57,6 +57,15 @@ impl Model {
     /// [`classify_with`](Model::classify_with), [`Error::TooLong`] among them.
     pub fn self_test_vector(&self, texts: &[&str]) -> Result<SelfTestVector> {
         let (limits, mut rows) = (Limits::default(), Vec::new());
+        let texts_of = || texts.iter().map(|&text| text.to_owned()).collect();
+        if let (Task::Generation, [text]) = (&self.bundle().manifest().task, texts) {
+            let (ids, max) = (self.prompt_ids(text, &limits)?, self.bundle().manifest().max_tokens);
+            if ids.len() > max {
+                return Err(Error::TooLong { tokens: ids.len(), max });
+            }
+            let outputs = vec![SelfTest::sample(&scoring::all_logits(self, &ids, &limits)?)];
+            return Ok(SelfTestVector { texts: texts_of(), ids, outputs });
+        }
         match *texts {
             [text] => read_one(self, text, Detail::Ids, Overflow::Error, &limits, &mut rows)?,
             [first, second] => {
@@ -70,7 +79,7 @@ impl Model {
             Ok((0..outputs).map(|number| SelfTest::sample(output.values(number))).collect::<Vec<_>>())
         })?;
         Ok(SelfTestVector {
-            texts: texts.iter().map(|&text| text.to_owned()).collect(),
+            texts: texts_of(),
             ids: rows.first().map_or_else(Vec::new, |row| row.ids.iter().map(|&id| id as u32).collect()),
             outputs: super::only(outcomes)?.value,
         })

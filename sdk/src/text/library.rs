@@ -1,8 +1,10 @@
 //! A tokenizer of the library, over a vocabulary of our own where it is WordPiece's.
 
+use std::collections::HashMap;
+
 use tokenizers::{
-    DecoderWrapper, Encoding, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Result, Tokenizer,
-    TokenizerImpl,
+    AddedToken, DecoderWrapper, Encoding, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Result,
+    Tokenizer, TokenizerImpl,
 };
 
 use super::word_piece::WordPiece;
@@ -58,6 +60,21 @@ impl Library {
 
     pub(super) fn id_to_token(&self, id: u32) -> Option<String> {
         each!(self, tokenizer => tokenizer.id_to_token(id))
+    }
+
+    /// How many tokens there are, added ones included.
+    pub(super) fn vocab_size(&self) -> usize {
+        each!(self, tokenizer => tokenizer.get_vocab_size(true))
+    }
+
+    /// Tokens beside the model's vocabulary, by id.
+    pub(super) fn added_tokens(&self) -> HashMap<u32, AddedToken> {
+        each!(self, tokenizer => tokenizer.get_added_tokens_decoder().into_iter().collect())
+    }
+
+    /// Whether tokens are bytes in printable characters.
+    pub(super) fn is_byte_level(&self) -> bool {
+        each!(self, tokenizer => matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_))))
     }
 
     /// One encoding or two with the special tokens around them.

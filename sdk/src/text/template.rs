@@ -24,6 +24,11 @@ impl Template {
         self.before.len() + self.between.len() + self.after.len()
     }
 
+    /// Ids of the special tokens before the first text.
+    pub(crate) fn before(&self) -> impl Iterator<Item = u32> + '_ {
+        self.before.iter().map(|t| t.0)
+    }
+
     /// Where the first token of the first text stands in a row.
     pub(crate) fn first_at(&self) -> usize {
         self.before.len()

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
+use super::bytes::TokenBytes;
 use super::chunk;
 use super::encoding::{Encoded, Tokens};
 use super::library::Library;
@@ -104,6 +105,11 @@ impl TextTokenizer {
     /// The text of tokens put together.
     pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
         guarded(|| self.tokenizer.decode(ids)).map_err(Error::Tokenizer)
+    }
+
+    /// The bytes of every token, of a byte-level tokenizer.
+    pub(crate) fn token_bytes(&self) -> Result<TokenBytes> {
+        TokenBytes::of(&self.tokenizer, self.vocab_size)
     }
 
     /// Tokens of the text with offsets and the special tokens around it.

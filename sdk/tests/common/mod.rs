@@ -75,6 +75,7 @@ pub fn manifest() -> Manifest {
         tagging: None,
         embedding: None,
         entailment: None,
+        generation: None,
         inputs: vec![ints("input_ids"), ints("attention_mask")],
         outputs: vec![TensorSpec {
             name: "logits".into(),

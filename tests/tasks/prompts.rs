@@ -1,0 +1,208 @@
+//! Scoring and choosing: against libtorch on the whole text.
+
+use limbeck::{ChooseOptions, Error, GenerateOptions, PerplexityOptions, Prompt, Scoring};
+use limbeck_export::arch::Head;
+use limbeck_tests::bundles::{Made, Recipe, values};
+use limbeck_tests::seeded;
+use tch::Kind;
+
+fn made() -> Made {
+    let _turn = seeded(811);
+    Recipe { max_tokens: 80, ..Recipe::new(Head::CausalLm, &[]) }.make()
+}
+
+fn ids(made: &Made, text: &str) -> Vec<u32> {
+    made.tokenizer.encode(text, true).unwrap().get_ids().to_vec()
+}
+
+/// The log probability of each token from `first` on.
+fn log_probabilities(made: &Made, ids: &[u32], first: usize) -> Vec<f64> {
+    let logits = made.logits(ids, &vec![0; ids.len()]).squeeze_dim(0).log_softmax(-1, Kind::Float);
+    let rows = values(&logits);
+    (first..ids.len()).map(|at| f64::from(rows[(at - 1) * made.config.vocab_size + ids[at] as usize])).collect()
+}
+
+fn close(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-4, "{found} where {expected} was expected");
+    }
+}
+
+const COMPLETIONS: [&str; 5] = [" yes", " no", " the others", "\n\n", " \u{1F642}"];
+
+fn few_shot(query: &str) -> Prompt {
+    Prompt::new(query).example("Q: a?\nA:", " yes").example("Q: on?\nA:", " no").separator("\n\n")
+}
+
+#[test]
+fn scores_are_those_of_the_whole_text() {
+    let made = made();
+    let model = made.open();
+    for prompt in [Prompt::new("the"), few_shot("Q: in?\nA:"), Prompt::new("caf\u{e9} \u{1F642}\n")] {
+        let picked = model.prompt(&prompt).choose(&COMPLETIONS).unwrap();
+        assert!(picked.choices.is_sorted_by(|a, b| a.score >= b.score));
+        assert!((picked.choices.iter().map(|choice| choice.probability).sum::<f32>() - 1.0).abs() < 1e-5);
+        let text = prompt.text();
+        let context = ids(&made, text.trim_end());
+        assert_eq!(picked.usage.prompt_tokens, context.len());
+        for choice in &picked.choices {
+            assert_eq!(choice.text, COMPLETIONS[choice.index]);
+            let whole = ids(&made, &format!("{text}{}", choice.text));
+            let expected = log_probabilities(&made, &whole, context.len());
+            close(&choice.likelihood.token_log_probabilities, &expected);
+            let sum: f64 = expected.iter().sum();
+            assert!((choice.score - sum / expected.len() as f64).abs() < 1e-4);
+            let space = text.len() - text.trim_end().len();
+            assert_eq!(choice.likelihood.bytes, space + choice.text.len());
+            assert!((choice.likelihood.per_byte() - sum / (space + choice.text.len()) as f64).abs() < 1e-4);
+            // Alone it has the score that it has beside the others.
+            let alone = model.prompt(&prompt).score(&choice.text).unwrap();
+            close(&alone.token_log_probabilities, &choice.likelihood.token_log_probabilities);
+        }
+    }
+}
+
+#[test]
+fn each_rule_compares_what_it_says() {
+    let made = made();
+    let model = made.open();
+    let prompt = few_shot("Q: in?\nA:");
+    let by = |scoring| {
+        let picked = model.prompt(&prompt).choose_with(&COMPLETIONS, &ChooseOptions::new().scoring(scoring)).unwrap();
+        let mut scores = vec![0.0; COMPLETIONS.len()];
+        picked.choices.iter().for_each(|choice| scores[choice.index] = choice.score);
+        scores
+    };
+    let context = ids(&made, &prompt.text());
+    let sum = |context: &[u32], completion: &str| -> f64 {
+        let ids = [context, &ids(&made, completion)].concat();
+        log_probabilities(&made, &ids, context.len()).iter().sum()
+    };
+    let sums: Vec<f64> = COMPLETIONS.iter().map(|completion| sum(&context, completion)).collect();
+    close(&by(Scoring::Sum), &sums);
+    let bytes: Vec<f64> = sums.iter().zip(COMPLETIONS).map(|(sum, text)| sum / text.len() as f64).collect();
+    close(&by(Scoring::PerByte), &bytes);
+    let answer = ids(&made, "Answer:");
+    let normalised: Vec<f64> = sums.iter().zip(COMPLETIONS).map(|(own, text)| own - sum(&answer, text)).collect();
+    close(&by(Scoring::AnswerContext("Answer:".to_owned())), &normalised);
+
+    // Calibrated by two queries without content: p / mean p, normalised again.
+    let free = ["Q: N/A\nA:", "Q:\nA:"];
+    let softmax = |logs: &[f64]| -> Vec<f64> {
+        let sum: f64 = logs.iter().map(|log| log.exp()).sum();
+        logs.iter().map(|log| log.exp() / sum).collect()
+    };
+    let mut mean = vec![0.0; COMPLETIONS.len()];
+    for query in free {
+        let context = ids(&made, &few_shot(query).text());
+        let sums: Vec<f64> = COMPLETIONS.iter().map(|completion| sum(&context, completion)).collect();
+        mean.iter_mut().zip(softmax(&sums)).for_each(|(mean, p)| *mean += p / 2.0);
+    }
+    let odds: Vec<f64> = softmax(&sums).iter().zip(&mean).map(|(own, mean)| own / mean).collect();
+    let expected: Vec<f64> = odds.iter().map(|odd| (odd / odds.iter().sum::<f64>()).ln()).collect();
+    let options = free.into_iter().fold(ChooseOptions::new().scoring(Scoring::Sum), ChooseOptions::content_free);
+    let picked = model.prompt(&prompt).choose_with(&COMPLETIONS, &options).unwrap();
+    for choice in &picked.choices {
+        assert!((choice.score - expected[choice.index]).abs() < 1e-3, "{choice:?} {expected:?}");
+        assert!((f64::from(choice.probability) - expected[choice.index].exp()).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn examples_are_read_once() {
+    let made = made();
+    let model = made.open();
+    let first = model.prompt(&few_shot("Q: in?\nA:")).choose(&COMPLETIONS).unwrap();
+    assert_eq!(first.usage.cached_tokens, 0);
+    let tokens = model.metrics().tokens;
+    let again = model.prompt(&few_shot("Q: re?\nA:")).choose(&COMPLETIONS).unwrap();
+    let shared = again.usage.cached_tokens;
+    assert!(shared > 20 && shared < again.usage.prompt_tokens, "{:?}", again.usage);
+    let fresh = made.open_with(|builder| builder.prefix_cache(0));
+    for query in ["Q: re?\nA:", "Q: on?\nA:"] {
+        let never = fresh.prompt(&few_shot(query)).choose(&COMPLETIONS).unwrap();
+        assert_eq!(never.usage.cached_tokens, 0);
+        let kept = model.prompt(&few_shot(query)).choose(&COMPLETIONS).unwrap();
+        assert_eq!(kept.choices, never.choices, "what was kept changes nothing");
+    }
+    assert!(model.metrics().tokens - tokens < fresh.metrics().tokens);
+    // What is written on from a prompt is what is written on from its text.
+    let options = GenerateOptions::new().max_new_tokens(10).ignore_eos(true);
+    let prompt = few_shot("Q: the?\nA:");
+    let prompted = model.prompt(&prompt);
+    let written = prompted.generate(&options).unwrap().finish().unwrap();
+    assert!(written.cached_tokens == shared && written.prompt_tokens == ids(&made, &prompt.text()).len());
+    assert_eq!(written.ids, model.generate(&prompt.text(), &options).unwrap().finish().unwrap().ids);
+}
+
+#[test]
+fn examples_without_room_are_left_out_and_reported() {
+    let made = made();
+    let model = made.open();
+    let long = (0..12).fold(Prompt::new("Q: in?\nA:"), |prompt, _| prompt.example("Q: there?\nA:", " yes"));
+    let picked = model.prompt(&long).choose(&[" yes", " the others"]).unwrap();
+    let usage = picked.usage;
+    assert!(usage.examples > 0 && usage.examples_dropped > 0 && usage.examples + usage.examples_dropped == 12);
+    let fewer = (0..usage.examples).fold(Prompt::new("Q: in?\nA:"), |p, _| p.example("Q: there?\nA:", " yes"));
+    assert_eq!(usage.prompt_tokens, ids(&made, &fewer.text()).len());
+    let more = fewer.clone().example("Q: there?\nA:", " yes");
+    assert!(ids(&made, &more.text()).len() + ids(&made, " the others").len() > 80, "one more had not fitted");
+    assert_eq!(model.prompt(&fewer).choose(&[" yes", " the others"]).unwrap().choices, picked.choices);
+    let capped = model.prompt(&long.clone().max_tokens(40)).choose(&[" yes"]).unwrap();
+    assert!(capped.usage.prompt_tokens <= 40 && capped.usage.examples < usage.examples);
+    for refused in [long.clone().all_examples(), long.clone().max_tokens(3), Prompt::new("the on ".repeat(60))] {
+        let error = model.prompt(&refused).choose(&[" yes"]).unwrap_err();
+        assert!(matches!(error, Error::TooLong { .. }), "{error}");
+    }
+    for (completions, options) in [(&[][..], ChooseOptions::new()), (&[""][..], ChooseOptions::new())] {
+        let error = model.prompt(&few_shot("Q:")).choose_with(completions, &options).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+    }
+    let cancel = limbeck::Cancel::new();
+    cancel.cancel();
+    let cancelled = model.prompt(&fewer).choose_with(&[" yes"], &ChooseOptions::new().cancel(cancel));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+}
+
+#[test]
+fn perplexity_counts_each_token_once() {
+    let made = made();
+    let model = made.open();
+    let text = "the yes on a caf\u{e9}";
+    let read = ids(&made, text);
+    let expected = log_probabilities(&made, &read, 1);
+    let found = model.perplexity(text).unwrap();
+    let mean = expected.iter().sum::<f64>() / expected.len() as f64;
+    assert!((found.perplexity.ln() + mean).abs() < 1e-4);
+    assert_eq!((found.tokens, found.windows), (read.len() - 1, 1));
+    let eos = made.tokenizer.token_to_id("<|endoftext|>").unwrap();
+    let found = model.perplexity_with(text, &PerplexityOptions::new().from_start(true)).unwrap();
+    let expected = log_probabilities(&made, &[&[eos], &read[..]].concat(), 1);
+    assert!((found.log_probability - expected.iter().sum::<f64>()).abs() < 1e-3);
+    assert_eq!((found.tokens, found.bytes), (read.len(), text.len()));
+    let bits = -found.log_probability / std::f64::consts::LN_2 / text.len() as f64;
+    assert!((found.bits_per_byte - bits).abs() < 1e-9);
+
+    // Longer than the context: windows of 80, each further one with 40 tokens before the first that it scores.
+    let long = "the yes on a ".repeat(40);
+    let read = ids(&made, &long);
+    let mut expected = log_probabilities(&made, &read[..80], 1);
+    let mut done = 80;
+    while done < read.len() {
+        let window = &read[done - 40..read.len().min(done + 40)];
+        expected.extend(log_probabilities(&made, window, 40));
+        done = read.len().min(done + 40);
+    }
+    let found = model.perplexity(&long).unwrap();
+    assert!((found.log_probability - expected.iter().sum::<f64>()).abs() < 1e-3);
+    assert_eq!(found.tokens, read.len() - 1);
+    assert!(found.windows > 2);
+    for (text, options) in [("", PerplexityOptions::new()), ("a", PerplexityOptions::new())] {
+        assert!(matches!(model.perplexity_with(text, &options), Err(Error::InvalidArgument(_))));
+    }
+    assert!(matches!(
+        model.perplexity_with("the", &PerplexityOptions::new().stride(80)),
+        Err(Error::InvalidArgument(_))
+    ));
+}
