@@ -17,6 +17,7 @@ pub mod memory;
 pub mod objective;
 pub mod pack;
 pub mod pipeline;
+pub mod pretrain;
 pub mod progress;
 pub mod quantize;
 pub mod recipe;

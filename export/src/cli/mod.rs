@@ -17,6 +17,7 @@ mod keys;
 mod pack;
 mod parallel;
 mod params;
+mod pretrain;
 mod quantize;
 mod run;
 mod sign;
@@ -50,6 +51,7 @@ struct Cli {
 enum Verb {
     Check(check::Check),
     Augment(augment::Augment),
+    Pretrain(pretrain::Pretrain),
     Distill(distill::Distill),
     Finetune(finetune::Finetune),
     Eval(eval::Eval),
@@ -167,6 +169,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
         Verb::Augment(verb) => verb.run(),
+        Verb::Pretrain(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
         Verb::Finetune(verb) => verb.run(),
         Verb::Eval(verb) => verb.run(),
