@@ -14,3 +14,4 @@ mod public_weights;
 mod real;
 mod reference;
 mod tokens;
+mod trained;

@@ -21,6 +21,7 @@ mod pretrain;
 mod quantize;
 mod run;
 mod sign;
+mod tokenizer;
 mod verify;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ struct Cli {
 enum Verb {
     Check(check::Check),
     Augment(augment::Augment),
+    Tokenizer(tokenizer::TokenizerVerb),
     Pretrain(pretrain::Pretrain),
     Distill(distill::Distill),
     Finetune(finetune::Finetune),
@@ -169,6 +171,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
         Verb::Augment(verb) => verb.run(),
+        Verb::Tokenizer(verb) => verb.run(),
         Verb::Pretrain(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
         Verb::Finetune(verb) => verb.run(),
