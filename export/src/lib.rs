@@ -6,6 +6,7 @@
 pub mod arch;
 pub mod check;
 pub mod checkpoint;
+pub mod corpus;
 pub mod data;
 pub mod device;
 pub mod distill;

@@ -5,6 +5,7 @@ mod augment;
 mod bench;
 mod calibrate;
 mod check;
+mod corpus;
 mod distill;
 mod engines;
 mod eval;
@@ -52,6 +53,7 @@ struct Cli {
 enum Verb {
     Check(check::Check),
     Augment(augment::Augment),
+    Corpus(corpus::Corpus),
     Tokenizer(tokenizer::TokenizerVerb),
     Pretrain(pretrain::Pretrain),
     Distill(distill::Distill),
@@ -171,6 +173,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
         Verb::Augment(verb) => verb.run(),
+        Verb::Corpus(verb) => verb.run(),
         Verb::Tokenizer(verb) => verb.run(),
         Verb::Pretrain(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
