@@ -6,6 +6,7 @@
 pub mod arch;
 pub mod check;
 pub mod checkpoint;
+pub mod corpus;
 pub mod data;
 pub mod device;
 pub mod distill;
@@ -17,11 +18,13 @@ pub mod memory;
 pub mod objective;
 pub mod pack;
 pub mod pipeline;
+pub mod pretrain;
 pub mod progress;
 pub mod quantize;
 pub mod recipe;
 pub mod report;
 pub mod train;
+pub mod vocabulary;
 
 /// The version of HF `tokenizers` that this program is built with.
 pub const TOKENIZERS_VERSION: &str = "0.22.2";

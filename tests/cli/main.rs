@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod distill;
 mod general;
+mod pretrain;
 mod quantize;
 mod tasks;
 mod trust;

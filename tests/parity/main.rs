@@ -15,3 +15,4 @@ mod public_weights;
 mod real;
 mod reference;
 mod tokens;
+mod trained;

@@ -280,15 +280,37 @@ impl Model {
         capture: &Capture,
         train: bool,
     ) -> ModelOutput {
+        self.forward_at(ids, mask, types, None, capture, train)
+    }
+
+    /// [`Self::forward`], where a masked-LM head guesses the tokens at the flat places `at` (`[n]` int64 of
+    /// `batch * length`) alone: its logits are `[n, vocabulary]`. Other heads pay no heed to it.
+    pub fn forward_at(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        types: Option<&Tensor>,
+        at: Option<&Tensor>,
+        capture: &Capture,
+        train: bool,
+    ) -> ModelOutput {
         let precision = if train { self.precision } else { Precision::Fp32 };
         match precision.enter(ids.device()) {
             // A device without autocast was refused when training began.
-            Ok(None) | Err(_) => self.run(ids, mask, types, capture, train),
-            Ok(Some(_autocast)) => self.run(ids, mask, types, capture, train).float(),
+            Ok(None) | Err(_) => self.run(ids, mask, types, at, capture, train),
+            Ok(Some(_autocast)) => self.run(ids, mask, types, at, capture, train).float(),
         }
     }
 
-    fn run(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, capture: &Capture, train: bool) -> ModelOutput {
+    fn run(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        types: Option<&Tensor>,
+        at: Option<&Tensor>,
+        capture: &Capture,
+        train: bool,
+    ) -> ModelOutput {
         let encoded = self.encoder.forward(ids, mask, types, capture, train);
         let hidden = &encoded.last_hidden;
         let drop = |x: &Tensor| x.dropout(self.dropout, train);
@@ -316,7 +338,8 @@ impl Model {
                 // ALBERT's order head drops, BERT's next-sentence head does not.
                 let pooled = |pooled: &Tensor| if self.albert { drop(pooled) } else { pooled.shallow_clone() };
                 sentence_logits = pair.map(|(sentence, own)| sentence.forward(&pooled(own)));
-                masked_lm(hidden, dense, norm, decoder, self.masked_lm_activation)
+                let read = at.map(|at| hidden.reshape([-1, hidden.size()[2]]).index_select(0, at));
+                masked_lm(read.as_ref().unwrap_or(hidden), dense, norm, decoder, self.masked_lm_activation)
             }
             Module::CausalLm(decoder) => decoder.forward(hidden),
         };

@@ -5,6 +5,7 @@ mod augment;
 mod bench;
 mod calibrate;
 mod check;
+mod corpus;
 mod distill;
 mod engines;
 mod eval;
@@ -17,9 +18,11 @@ mod keys;
 mod pack;
 mod parallel;
 mod params;
+mod pretrain;
 mod quantize;
 mod run;
 mod sign;
+mod tokenizer;
 mod verify;
 mod writing;
 
@@ -51,6 +54,9 @@ struct Cli {
 enum Verb {
     Check(check::Check),
     Augment(augment::Augment),
+    Corpus(corpus::Corpus),
+    Tokenizer(tokenizer::TokenizerVerb),
+    Pretrain(pretrain::Pretrain),
     Distill(distill::Distill),
     Finetune(finetune::Finetune),
     Eval(eval::Eval),
@@ -168,6 +174,9 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(verb) => verb.run(),
         Verb::Augment(verb) => verb.run(),
+        Verb::Corpus(verb) => verb.run(),
+        Verb::Tokenizer(verb) => verb.run(),
+        Verb::Pretrain(verb) => verb.run(),
         Verb::Distill(verb) => verb.run(),
         Verb::Finetune(verb) => verb.run(),
         Verb::Eval(verb) => verb.run(),

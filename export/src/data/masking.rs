@@ -1,5 +1,7 @@
 //! Dynamic masking: which tokens of a batch a masked language model has to guess, drawn anew for each batch.
 
+mod words;
+
 use anyhow::{Result, ensure};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,12 @@ pub struct Masking {
     pub masked: f64,
     /// ... and share of those that stay. A token drawn from the whole vocabulary takes the place of the others.
     pub kept: f64,
+    /// With `draw = "n-grams"`: the longest run of words that is masked together; 3 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest: Option<usize>,
+    /// With `draw = "words"` and `"n-grams"`: at most this many tokens of a text (`max_predictions_per_seq`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
 }
 
 /// How the tokens to be guessed are drawn.
@@ -36,11 +44,23 @@ pub enum Draw {
     Batch,
     /// Each token that is not special by itself, all with the same probability (Devlin 2019, section 3.1).
     EachToken,
+    /// `ceil(share * tokens)` of each text, without replacement, all alike (Clark 2020, section 2: k = ceil(0.15 n)).
+    EachText,
+    /// As ELECTRA's released code draws them (`mask` of `pretrain_helpers.py`): `int((share + 0.005) * tokens)` of each
+    /// text with replacement, so that some are drawn twice and fewer are masked.
+    ElectraCode,
+    /// Whole words, up to `round(share * tokens)` tokens of a text (google-research/bert, whole word masking).
+    Words,
+    /// Runs of 1 to `longest` whole words, n of them with probability (1/n) / sum(1/k) (Lan 2020, section 3.3), up to as many
+    /// tokens as for `words` (google-research/albert, `create_masked_lm_predictions`).
+    #[serde(rename = "n-grams")]
+    NGrams,
 }
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { draw: Draw::Batch, share: 0.15, smoothing: 0.7, masked: 0.8, kept: 0.1 }
+        let share = 0.15;
+        Self { draw: Draw::Batch, share, smoothing: 0.7, masked: 0.8, kept: 0.1, longest: None, most: None }
     }
 }
 
@@ -57,6 +77,10 @@ impl Masking {
             masked >= 0.0 && kept >= 0.0 && masked + kept <= 1.0,
             "{stage}: masking.masked and masking.kept must be 0 or more, and at most 1 together"
         );
+        ensure!(
+            self.longest.is_none_or(|n| (1..=16).contains(&n)) && self.most != Some(0),
+            "{stage}: masking.longest must be from 1 to 16, masking.most at least 1"
+        );
         Ok(())
     }
 }
@@ -66,6 +90,8 @@ pub struct Masker {
     options: Masking,
     /// By token; 0 for those that are never masked.
     weights: Vec<f64>,
+    /// By token: whether it goes on with the word before it. Empty where each token is a word.
+    continues: Vec<bool>,
     mask_id: i64,
 }
 
@@ -104,7 +130,12 @@ impl Masker {
         }
         let some = counts.iter().zip(&weights).any(|(&count, &weight)| count > 0 && weight > 0.0);
         ensure!(some, "the corpus has special tokens only: there is nothing to mask");
-        Ok(Self { options, weights, mask_id })
+        Ok(Self { options, weights, continues: Vec::new(), mask_id })
+    }
+
+    /// The same with words of several tokens: whether each token of the vocabulary goes on with the word before it.
+    pub fn with_words(self, continues: Vec<bool>) -> Self {
+        Self { continues, ..self }
     }
 
     /// Masks some texts and pads them to the longest, all by the numbers that `rng` gives.
@@ -140,6 +171,10 @@ impl Masker {
         let ordinary = places.filter(|(_, weight)| *weight > 0.0);
         let share = self.options.share;
         match self.options.draw {
+            Draw::EachText => self.each_text(rows, rng),
+            Draw::ElectraCode => self.electra_code(rows, rng),
+            Draw::Words => self.runs_of_words(rows, 1, rng),
+            Draw::NGrams => self.runs_of_words(rows, self.options.longest.unwrap_or(words::LONGEST), rng),
             Draw::EachToken => ordinary.filter(|_| rng.random::<f64>() < share).map(|(place, _)| place).collect(),
             Draw::Batch => {
                 let tokens: usize = rows.iter().map(|row| row.len()).sum();

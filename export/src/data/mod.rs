@@ -8,6 +8,7 @@ mod corpus;
 mod encode;
 mod goal;
 mod masking;
+pub mod pretrain;
 mod questions;
 mod read;
 mod rows;

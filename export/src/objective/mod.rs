@@ -1,10 +1,12 @@
 //! Task losses.
 
 mod pupil;
+mod replaced;
 
 use tch::{Kind, Reduction, Tensor};
 
 pub(crate) use pupil::{Given, Pupil};
+pub use replaced::{all_tokens, corrupt, sample};
 
 /// A target that no loss looks at.
 pub const IGNORED: i64 = -100;

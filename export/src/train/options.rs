@@ -11,6 +11,9 @@ use super::{OptimizerOptions, Precision, Schedule};
 pub struct TrainOptions {
     /// Passes over the training set.
     pub epochs: usize,
+    /// So many steps, in as many passes as they take; [`Self::epochs`] then says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
     /// Examples a micro-batch, and so a step where [`Self::accumulate`] is 1.
     pub batch_size: usize,
     /// Micro-batches of as many examples as fit, so that rows times the longest of them stay within this many tokens
@@ -61,6 +64,7 @@ impl Default for TrainOptions {
     fn default() -> Self {
         Self {
             epochs: 3,
+            steps: None,
             batch_size: 32,
             batch_tokens: None,
             accumulate: 1,
@@ -86,6 +90,7 @@ impl TrainOptions {
             ensure!(count > 0, "{stage}: {name} must be at least 1");
         }
         ensure!(self.batch_tokens != Some(0), "{stage}: batch_tokens must be at least 1; leave it out for batch_size");
+        ensure!(self.steps != Some(0), "{stage}: steps must be at least 1; leave it out for epochs");
         ensure!(self.score_every != Some(0), "{stage}: score_every must be at least 1; leave it out for every epoch");
         ensure!(
             self.learning_rate > 0.0 && self.learning_rate.is_finite() && (0.0..1.0).contains(&self.warmup),
@@ -107,6 +112,7 @@ mod tests {
         TrainOptions::default().check("s").unwrap();
         for (line, expected) in [
             ("epochs = 0", "epochs"),
+            ("steps = 0", "steps"),
             ("batch_size = 0", "batch_size"),
             ("accumulate = 0", "accumulate"),
             ("batch_tokens = 0", "batch_tokens"),

@@ -1,5 +1,7 @@
 //! Which examples each step of a run sees.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 
 use super::TrainOptions;
@@ -46,7 +48,12 @@ impl Plan<'_> {
             }
         }
         let mut end = 0;
-        for epoch in 0..options.epochs {
+        for epoch in 0.. {
+            match options.steps {
+                Some(steps) if end >= steps => break,
+                None if epoch >= options.epochs => break,
+                _ => {}
+            }
             end += match options.batch_tokens {
                 // Each epoch is cut anew, and its steps must be known before the first one for schedule and time left.
                 Some(_) => plan.steps(epoch).len() as u64,
@@ -69,7 +76,21 @@ impl Plan<'_> {
 
     /// Steps in all.
     pub(super) fn total(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
+        self.options.steps.or(self.ends.last().copied()).unwrap_or(0)
+    }
+
+    /// How many examples of each length all steps see together.
+    pub(super) fn seen(&self) -> BTreeMap<usize, u64> {
+        let mut seen = BTreeMap::new();
+        let mut left = self.total();
+        for epoch in 0..self.ends.len() {
+            let steps = self.steps(epoch);
+            for &index in steps.iter().take(usize::try_from(left).unwrap_or(usize::MAX)).flatten().flatten() {
+                *seen.entry(self.lengths[index]).or_default() += 1;
+            }
+            left = left.saturating_sub(steps.len() as u64);
+        }
+        seen
     }
 
     /// The epoch (from 0) of a step (from 0), and which of its steps it is.
@@ -154,6 +175,23 @@ mod tests {
         }
         let rows = |micro: &Vec<usize>| micro.len() * micro.iter().map(|&i| examples[i].ids.len()).max().unwrap();
         assert!(plan.steps(0).iter().flatten().all(|micro| rows(micro) <= 30));
+    }
+
+    #[test]
+    fn steps_say_more_than_epochs() {
+        let examples = examples(50);
+        let longest = |options: &TrainOptions| Plan::new("s", &examples, options, 9, 1).unwrap().seen();
+        for (steps, seen) in [(1, 12), (5, 50), (7, 74), (10, 100)] {
+            let options = TrainOptions { batch_size: 12, epochs: 1, steps: Some(steps), ..Default::default() };
+            assert_eq!(Plan::new("s", &examples, &options, 9, 1).unwrap().total(), steps);
+            let all: u64 = longest(&options).values().sum();
+            // The fifth step of an epoch has the two that are left; batches come in random order.
+            assert!(all.abs_diff(seen) <= 10 || steps % 5 == 0 && all == seen, "{steps}: {all}");
+        }
+        let twice = TrainOptions { batch_size: 12, epochs: 2, ..Default::default() };
+        let counts = longest(&twice);
+        let eights = examples.iter().filter(|e| e.ids.len() == 8).count() as u64;
+        assert_eq!((counts[&8], counts.values().sum::<u64>()), (2 * eights, 100));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One training stage, from first step to the weights that are kept.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,8 +13,8 @@ use super::gradient::gradient;
 use super::optimizer::Optimizer;
 use super::parallel::{broadcast_bytes, broadcast_number};
 use super::plan::Plan;
-use super::{EpochRecord, Keep, Loss, Outcome, Stage, TrainStep};
-use crate::data::Batch;
+use super::{EpochRecord, Keep, Loss, Outcome, Stage, TrainOptions, TrainStep};
+use crate::data::{Batch, EncodedExample};
 use crate::progress::Reporter;
 
 /// Runs a stage. `loss` maps a batch to a loss in training mode; `score` rates the current weights on dev.
@@ -55,6 +56,9 @@ pub fn train(
         let (epoch, position) = plan.position(run.progress.step);
         for micro_batches in plan.steps(epoch).into_iter().skip(position) {
             let step = run.progress.step;
+            if step >= total {
+                break;
+            }
             if stage.stop_before.is_some_and(|stop| step >= stop) {
                 bail!("{}: stopped before step {step}", stage.name);
             }
@@ -82,7 +86,7 @@ pub fn train(
             );
             let due = match options.score_every {
                 Some(every) => run.progress.step.is_multiple_of(every) || run.progress.step == total,
-                None => plan.is_end(run.progress.step),
+                None => plan.is_end(run.progress.step) || run.progress.step == total,
             };
             if due {
                 run.score(epoch + 1, score, reporter)?;
@@ -107,6 +111,21 @@ pub fn train(
         tokens_per_second: tokens as f64 / elapsed,
         resumed_at,
     })
+}
+
+/// How many examples of each length, in tokens, a run of these settings sees in all.
+///
+/// # Errors
+/// As [`train`] for settings that cannot train.
+pub fn seen_lengths(
+    stage: &str,
+    examples: &[EncodedExample],
+    options: &TrainOptions,
+    seed: u64,
+    processes: usize,
+) -> Result<BTreeMap<usize, u64>> {
+    options.check(stage)?;
+    Ok(Plan::new(stage, examples, options, seed, processes)?.seen())
 }
 
 /// Removes a stage's checkpoint, once its result is saved.

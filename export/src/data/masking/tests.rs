@@ -181,3 +181,111 @@ fn what_cannot_be_masked_is_left_or_refused() {
         assert!(wrong.check("s").unwrap_err().to_string().contains(expected));
     }
 }
+
+/// Every third token goes on with the word before it.
+fn wordy(options: Masking) -> Masker {
+    masker(options).with_words((0..VOCABULARY).map(|id| id >= FIRST && (id - FIRST) % 3 == 2).collect())
+}
+
+fn guessed(masker: &Masker, rows: &[Vec<i64>], seed: u64) -> Vec<Vec<bool>> {
+    let targets = table(&masker.mask(&slices(rows), PAD, &mut rng(seed), Device::Cpu).targets);
+    targets.into_iter().map(|row| row.into_iter().map(|target| target != IGNORED).collect()).collect()
+}
+
+#[test]
+fn each_text_has_its_share() {
+    let rows = batch(20);
+    for draw in [Draw::EachText, Draw::ElectraCode] {
+        let masker = masker(Masking { draw, ..Masking::default() });
+        let mut counts = Vec::new();
+        for seed in 0..200 {
+            let guessed = guessed(&masker, &rows, seed);
+            counts.extend(guessed.iter().zip(&rows).map(|(row, ids)| (row.iter().filter(|x| **x).count(), ids.len())));
+        }
+        if draw == Draw::EachText {
+            assert!(counts.iter().all(|&(count, length)| count == (0.15 * length as f64).ceil() as usize));
+        } else {
+            // With replacement n of m places leave m (1 - (1 - 1/m)^n).
+            let (count, length) = (counts.len() as f64, 27.0);
+            let full: Vec<_> = counts.iter().filter(|(_, l)| *l == 27).collect();
+            let mean = full.iter().map(|(c, _)| *c as f64).sum::<f64>() / full.len() as f64;
+            let (places, draws) = (25.0f64, (0.155f64 * length).floor());
+            let expected = places * (1.0 - (1.0 - 1.0 / places).powf(draws));
+            assert!(count > 1000.0 && (mean - expected).abs() < 0.03, "{mean} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn words_are_masked_whole_and_within_the_budget() {
+    let rows = batch(20);
+    for draw in [Draw::Words, Draw::NGrams] {
+        let masker = wordy(Masking { draw, ..Masking::default() });
+        let (mut all, mut drawn) = (0, 0);
+        for seed in 0..50 {
+            for (guessed, ids) in guessed(&masker, &rows, seed).iter().zip(&rows) {
+                let count = guessed.iter().filter(|x| **x).count();
+                assert!(count <= ((0.15 * ids.len() as f64).round() as usize).max(1), "{count} of {}", ids.len());
+                for word in masker.words(ids) {
+                    let inside: Vec<bool> = word.iter().map(|&column| guessed[column]).collect();
+                    assert!(inside.iter().all(|x| *x == inside[0]), "a word in part");
+                }
+                all += ids.len();
+                drawn += count;
+            }
+        }
+        let share = drawn as f64 / all as f64;
+        assert!((share - 0.15).abs() < 0.01, "{share}");
+        let few = wordy(Masking { draw, most: Some(2), ..Masking::default() });
+        let most = guessed(&few, &rows, 1).iter().map(|row| row.iter().filter(|x| **x).count()).max();
+        assert_eq!(most, Some(2));
+    }
+}
+
+#[test]
+fn words_end_at_special_tokens() {
+    let masker = wordy(Masking::default());
+    let (start, goes_on) = (FIRST as i64, FIRST as i64 + 2);
+    let ids = [1, goes_on, goes_on, start, goes_on, 2, goes_on, MASK, start];
+    assert_eq!(masker.words(&ids), [vec![1, 2], vec![3, 4], vec![6], vec![8]]);
+}
+
+#[test]
+fn runs_have_alberts_lengths() {
+    let mut rng = rng(5);
+    let mut counts = [0.0; 4];
+    for _ in 0..110_000 {
+        counts[words::draw_length(3, &mut rng)] += 1.0;
+    }
+    for (n, expected) in [(1, 6.0 / 11.0), (2, 3.0 / 11.0), (3, 2.0 / 11.0)] {
+        assert!((counts[n] / 110_000.0f64 - expected).abs() < 0.005, "{n}: {counts:?}");
+    }
+    assert!((0..100).all(|_| words::draw_length(1, &mut rng) == 1));
+
+    // As they stand in the text: so thinly drawn that runs seldom touch and none is cut.
+    let masker = masker(Masking { draw: Draw::NGrams, share: 0.004, ..Masking::default() });
+    let row = vec![batch(200).concat().into_iter().filter(|id| *id >= FIRST as i64).collect::<Vec<_>>()];
+    let mut lengths = [0.0; 4];
+    for seed in 0..300 {
+        for run in guessed(&masker, &row, seed)[0].split(|guessed| !guessed).filter(|run| !run.is_empty()) {
+            lengths[run.len().min(3)] += 1.0;
+        }
+    }
+    let total: f64 = lengths.iter().sum();
+    for (n, expected) in [(1, 6.0 / 11.0), (2, 3.0 / 11.0), (3, 2.0 / 11.0)] {
+        // The last of a text may be cut to what is left of the budget.
+        assert!((lengths[n] / total - expected).abs() < 0.03, "{n}: {lengths:?}");
+    }
+}
+
+#[test]
+fn tokens_of_words_have_each_a_fate() {
+    for draw in [Draw::EachText, Draw::Words, Draw::NGrams] {
+        let (_, fates) = tally(&wordy(Masking { draw, ..Masking::default() }), &batch(40), 40);
+        let all: f64 = fates.iter().sum();
+        for (fate, expected) in fates.iter().zip([0.8, 0.1, 0.1]) {
+            // A random token may be the one that stood there, or the mask.
+            assert!((fate / all - expected).abs() < 0.01, "{draw:?}: {fates:?}");
+        }
+    }
+}

@@ -37,6 +37,7 @@ fn with_every_option() {
         ("constant and last", TrainOptions { schedule: Schedule::Constant, keep: Keep::Last, ..base.clone() }),
         ("ema", TrainOptions { keep: Keep::Ema, ema_decay: 0.8, ..base.clone() }),
         ("lamb", TrainOptions { optimizer: lamb, learning_rate: 1e-2, ..base.clone() }),
+        ("steps across epochs", TrainOptions { steps: Some(19), ..base.clone() }),
         ("layer_decay and score_every", TrainOptions { layer_decay: 0.8, score_every: Some(5), ..base.clone() }),
         ("bf16", TrainOptions { precision: Precision::Bf16, ..base.clone() }),
         (

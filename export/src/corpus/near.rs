@@ -1,0 +1,160 @@
+//! Near-duplicates by MinHash with bands.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+/// Numbers of a signature.
+const SIGNATURE: usize = 128;
+/// Words of a shingle.
+const SHINGLE: usize = 5;
+
+/// The least hashes of a text's shingles under [`SIGNATURE`] permutations: the share of equal numbers of two texts
+/// estimates the Jaccard similarity of their sets of shingles (Broder 1997).
+pub(super) type Signature = Vec<u32>;
+
+/// A hash that is the same on any machine, with its bits well mixed.
+fn hash(words: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for word in words {
+        for byte in word.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    mixed(hash)
+}
+
+/// The finalizer of MurmurHash3.
+fn mixed(mut x: u64) -> u64 {
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
+}
+
+/// Hashes of all runs of `count` words; of all words together where there are fewer.
+pub(super) fn shingles(text: &str, count: usize) -> Vec<u64> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.len() {
+        0 => vec![],
+        few if few < count => vec![hash(&words)],
+        _ => words.windows(count).map(hash).collect(),
+    }
+}
+
+/// The signature of a normalised text.
+pub(super) fn signature(text: &str) -> Signature {
+    let mut least = vec![u32::MAX; SIGNATURE];
+    for shingle in shingles(text, SHINGLE) {
+        for (place, least) in least.iter_mut().enumerate() {
+            // One well-mixed hash for each place stands for a permutation.
+            let own = mixed(shingle ^ (place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)) as u32;
+            *least = (*least).min(own);
+        }
+    }
+    least
+}
+
+/// What two documents must have in common to be the same one.
+pub(super) type Fingerprint = [u8; 16];
+
+/// Of a normalised text.
+pub(super) fn fingerprint(text: &str) -> Fingerprint {
+    let mut own = Fingerprint::default();
+    own.copy_from_slice(&Sha256::digest(text.as_bytes())[..16]);
+    own
+}
+
+/// The signatures of what was kept, to be asked for like ones.
+pub(super) struct Index {
+    threshold: f64,
+    /// Numbers of a band.
+    rows: usize,
+    bands: HashMap<(u32, u64), Vec<u32>>,
+    signatures: Vec<Signature>,
+}
+
+impl Index {
+    /// For documents at least so alike. Bands are as wide as leaves all but one in a thousand of such pairs with a band in
+    /// common: `(1 - t^r)^(128 / r) <= 0.001` (Leskovec, "Mining of Massive Datasets", section 3.4).
+    pub(super) fn new(threshold: f64) -> Self {
+        let missed = |rows: usize| (1.0 - threshold.powi(rows as i32)).powi((SIGNATURE / rows) as i32);
+        let rows = (1..=32).rev().find(|&rows| missed(rows) <= 1e-3).unwrap_or(1);
+        Self { threshold, rows, bands: HashMap::new(), signatures: Vec::new() }
+    }
+
+    fn keys(&self, signature: &[u32]) -> Vec<(u32, u64)> {
+        let band = |(band, numbers): (usize, &[u32])| {
+            let key = numbers.iter().fold(0u64, |key, &number| mixed(key ^ u64::from(number)).rotate_left(7));
+            (band as u32, key)
+        };
+        signature.chunks_exact(self.rows).enumerate().map(band).collect()
+    }
+
+    /// Whether something alike was added before.
+    pub(super) fn has_alike(&self, signature: &[u32]) -> bool {
+        let alike = |&other: &u32| {
+            let other = &self.signatures[other as usize];
+            let equal = signature.iter().zip(other).filter(|(a, b)| a == b).count();
+            equal as f64 / SIGNATURE as f64 >= self.threshold
+        };
+        self.keys(signature).iter().filter_map(|key| self.bands.get(key)).flatten().any(alike)
+    }
+
+    pub(super) fn add(&mut self, signature: Signature) {
+        let number = self.signatures.len() as u32;
+        for key in self.keys(&signature) {
+            self.bands.entry(key).or_default().push(number);
+        }
+        self.signatures.push(signature);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(range: std::ops::Range<usize>) -> String {
+        range.map(|i| format!("w{}", mixed(i as u64) % 100_000)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn signatures_estimate_similarity() {
+        // Shingles of two texts of 1000 and of the first 1000 - k and k others.
+        for shared in [0usize, 300, 700, 900, 1000] {
+            let (a, b) = (words(0..1000), format!("{} {}", words(0..shared), words(5000..6000 - shared)));
+            let both = shared.saturating_sub(SHINGLE - 1) as f64;
+            let jaccard = both / (2.0 * 996.0 - both);
+            let (a, b) = (signature(&a), signature(&b));
+            let equal = a.iter().zip(&b).filter(|(a, b)| a == b).count() as f64 / SIGNATURE as f64;
+            assert!((equal - jaccard).abs() < 0.13, "{equal} for {jaccard}");
+        }
+    }
+
+    #[test]
+    fn like_texts_are_found_and_others_not() {
+        let mut index = Index::new(0.8);
+        for document in 0..200 {
+            index.add(signature(&words(document * 1000..document * 1000 + 400)));
+        }
+        let mut found = 0;
+        for document in 0..200usize {
+            let start = document * 1000;
+            // One word of 400 changed: 5 of 396 shingles.
+            let changed = format!("{} other {}", words(start..start + 200), words(start + 201..start + 400));
+            found += usize::from(index.has_alike(&signature(&changed)));
+            // Half of it is another text.
+            let half = format!("{} {}", words(start..start + 200), words(900_000 + start..900_200 + start));
+            assert!(!index.has_alike(&signature(&half)));
+        }
+        assert_eq!(found, 200);
+        assert!(!index.has_alike(&signature("")) || Index::new(0.8).has_alike(&signature("")));
+    }
+
+    #[test]
+    fn few_words_are_one_shingle() {
+        assert_eq!(shingles("a b", 5).len(), 1);
+        assert_eq!(shingles("a b c d e f", 5).len(), 2);
+        assert!(shingles(" ", 5).is_empty());
+        assert_ne!(shingles("ab c", 5), shingles("a bc", 5));
+    }
+}

@@ -1,0 +1,338 @@
+//! What a model learns from a batch, and how well it does on text that it never learned from.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::model::{COPY, Start};
+use super::recipe::ObjectiveKind;
+use crate::arch::{Capture, Head, Model, ModelOutput};
+use crate::data::{Batch, EncodedExample, Masked, Masker, in_order_batches};
+use crate::objective::{
+    IGNORED, all_tokens, binary_cross_entropy, corrupt, cross_entropy, next_token, replaced_token, sample,
+};
+use crate::train::{Loss, Precision};
+
+/// Held-out text is masked the same way each time, so that scores can be compared.
+const HELD_OUT_SEED: u64 = 0x7E57_DA7A;
+const EVALUATION_BATCH: usize = 32;
+
+/// How well a model does on held-out text. What its objective does not have is absent. Shares are from 0 to 1, losses means
+/// in nats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldOut {
+    /// The objective as it is minimised: mean over examples.
+    pub loss: f64,
+    /// Cross-entropy at masked tokens, of the model itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked_loss: Option<f64>,
+    /// Share of masked tokens that the model guesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked_accuracy: Option<f64>,
+    /// Cross-entropy of next sentence or sentence order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence_loss: Option<f64>,
+    /// Share of pairs whose order, or connection, is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence_accuracy: Option<f64>,
+    /// Cross-entropy at masked tokens, of the generator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_loss: Option<f64>,
+    /// Share of masked tokens that the generator guesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_accuracy: Option<f64>,
+    /// Binary cross-entropy of replaced tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_loss: Option<f64>,
+    /// Share of tokens that are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_share: Option<f64>,
+    /// Share of tokens of which the model says rightly whether they are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_accuracy: Option<f64>,
+    /// Share of the tokens taken for replaced that are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_precision: Option<f64>,
+    /// Share of the replaced tokens that are taken for such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_recall: Option<f64>,
+    /// Share of next tokens that are guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_accuracy: Option<f64>,
+    /// `exp` of the mean cross-entropy of a next token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// Examples.
+    pub examples: usize,
+}
+
+/// A model with its objective.
+pub(super) struct Learner<'a> {
+    kind: ObjectiveKind,
+    weight: f64,
+    model: Model,
+    /// Whether the model has token types.
+    types: bool,
+    sentences: bool,
+    generator: Option<Model>,
+    copy: Option<(Tensor, Tensor)>,
+    masker: Option<&'a Masker>,
+    pad_id: usize,
+    device: Device,
+}
+
+/// What a batch gave: logits with what is right.
+struct Given {
+    /// Of the model at masked places: `[n, vocabulary]`, `[n]`.
+    masked: Option<(Tensor, Tensor)>,
+    /// Of the generator there.
+    generator: Option<(Tensor, Tensor)>,
+    /// `[batch, 2]`, `[batch]`.
+    sentence: Option<(Tensor, Tensor)>,
+    /// Logits and what was replaced, `[n]` each, of the tokens that count.
+    replaced: Option<(Tensor, Tensor)>,
+    /// The loss over all tokens with the mechanism to copy.
+    all: Option<Tensor>,
+    /// `[batch, length, vocabulary]`, `[batch, length]`.
+    next: Option<(Tensor, Tensor)>,
+}
+
+impl<'a> Learner<'a> {
+    /// `masker` is for all but causal models.
+    pub(super) fn new(
+        start: &Start,
+        kind: ObjectiveKind,
+        weight: f64,
+        masker: Option<&'a Masker>,
+        precision: Precision,
+    ) -> Result<Self> {
+        ensure!(masker.is_some() || kind == ObjectiveKind::Clm, "nothing masks; this is a mistake in limbeck");
+        let generator = start.generator.as_ref().zip(start.of_generator());
+        let copy = |name: &str| start.params.get(&format!("{COPY}{name}")).map(Tensor::shallow_clone);
+        Ok(Self {
+            kind,
+            weight,
+            model: Model::new(&start.own(), &start.config, start.head).in_precision(precision),
+            types: start.config.token_types > 1,
+            sentences: start.head == Head::Pretraining,
+            generator: generator
+                .map(|(config, params)| Model::new(&params, config, Head::MaskedLm).in_precision(precision)),
+            copy: copy("weight").zip(copy("bias")),
+            masker,
+            pad_id: start.config.pad_id,
+            device: start.params.device(),
+        })
+    }
+
+    /// The loss of a batch of `examples`, with all random choices by libtorch's generator.
+    pub(super) fn loss(&self, examples: &[EncodedExample], batch: &Batch) -> Result<Loss> {
+        let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]) as u64;
+        Ok(self.total(&self.read(examples, batch, seed, true)?, batch))
+    }
+
+    fn read(&self, examples: &[EncodedExample], batch: &Batch, seed: u64, train: bool) -> Result<Given> {
+        let types = batch.types.as_ref().filter(|_| self.types);
+        let capture = Capture::default();
+        let mut given = Given { masked: None, generator: None, sentence: None, replaced: None, all: None, next: None };
+        let Some(masker) = self.masker else {
+            let output = self.model.forward(&batch.ids, &batch.mask, None, &capture, train);
+            let padding = batch.mask.eq(0);
+            given.next = Some((output.logits, batch.ids.masked_fill(&padding, IGNORED)));
+            return Ok(given);
+        };
+        let rows: Vec<&[i64]> = batch.indices.iter().map(|&index| examples[index].ids.as_slice()).collect();
+        let Masked { ids, targets } =
+            masker.mask(&rows, self.pad_id, &mut ChaCha8Rng::seed_from_u64(seed), self.device);
+        let places = |chosen: &Tensor| chosen.reshape([-1]).nonzero().squeeze_dim(-1);
+        let at = places(&targets.ne(IGNORED));
+        let wanted = targets.reshape([-1]).index_select(0, &at);
+        let run = |model: &Model, ids: &Tensor, at: &Tensor| {
+            model.forward_at(ids, &batch.mask, types, Some(at), &capture, train)
+        };
+        let Some(generator) = &self.generator else {
+            let output = run(&self.model, &ids, &at);
+            if self.sentences {
+                given.sentence = output.sentence_logits.map(|logits| (logits, batch.targets.shallow_clone()));
+            }
+            given.masked = Some((output.logits, wanted));
+            return Ok(given);
+        };
+        let guessed = run(generator, &ids, &at).logits;
+        let (read, replaced) = corrupt(&batch.ids, &at, &sample(&guessed));
+        given.generator = Some((guessed, wanted.shallow_clone()));
+        let tokens = places(&batch.mask.ne(0));
+        let flat = |x: &Tensor, at: &Tensor| x.reshape([-1]).index_select(0, at);
+        match self.kind {
+            ObjectiveKind::ReplaceMlm => given.masked = Some((run(&self.model, &read, &at).logits, wanted)),
+            ObjectiveKind::AllTokensMlm => {
+                let output = run(&self.model, &read, &tokens);
+                let (weight, bias) =
+                    self.copy.as_ref().context("no mechanism to copy; this is a mistake in limbeck")?;
+                let copy = flat(&output.encoded.last_hidden.linear(weight, Some(bias)), &tokens);
+                let (own, original) = (flat(&read, &tokens), flat(&batch.ids, &tokens));
+                given.all = Some(all_tokens(&output.logits, &copy, &own, &original));
+                // How well it guesses at masked places, copying aside.
+                if !train {
+                    given.masked = Some((self.guesses(&output, &at), wanted));
+                }
+            }
+            _ => {
+                let output = run(&self.model, &read, &at);
+                let counted = if self.kind == ObjectiveKind::RtdMasked { &at } else { &tokens };
+                given.replaced = Some((flat(&output.logits, counted), flat(&replaced, counted)));
+            }
+        }
+        Ok(given)
+    }
+
+    fn guesses(&self, output: &ModelOutput, at: &Tensor) -> Tensor {
+        let hidden = &output.encoded.last_hidden;
+        let rows = hidden.reshape([-1, hidden.size()[2]]).index_select(0, at);
+        self.model.masked_lm_logits(&rows).unwrap_or(rows)
+    }
+
+    /// The weighted sum of a batch's losses, with each of them by name.
+    fn total(&self, given: &Given, batch: &Batch) -> Loss {
+        let mut parts = Vec::new();
+        let mut total = Tensor::zeros([], (Kind::Float, batch.ids.device()));
+        let weight = if self.generator.is_some() { self.weight } else { 1.0 };
+        let mut add = |name: &'static str, loss: Tensor, weight: f64| {
+            total = &total + &loss * weight;
+            parts.push((name, loss.detach()));
+        };
+        if let Some((logits, wanted)) = &given.generator {
+            add("generator", mean_over_places(logits, wanted), 1.0);
+        }
+        if let Some(loss) = &given.all {
+            add("all-tokens", loss.shallow_clone(), weight);
+        } else if let Some((logits, wanted)) = &given.masked {
+            add("masked", mean_over_places(logits, wanted), weight);
+        }
+        if let Some((logits, class)) = &given.sentence {
+            add("sentence", cross_entropy(logits, class), 1.0);
+        }
+        if let Some((logits, replaced)) = &given.replaced {
+            let ones = replaced.ones_like();
+            // No place is masked in very short texts.
+            let loss =
+                if replaced.numel() == 0 { logits.sum(Kind::Float) } else { replaced_token(logits, &ones, replaced) };
+            add("replaced", loss, weight);
+        }
+        if let Some((logits, ids)) = &given.next {
+            add("next", next_token(logits, ids), 1.0);
+        }
+        Loss { total, parts }
+    }
+
+    /// How well the model does on examples; their masks are the same each time. Draws from libtorch's generator.
+    pub(super) fn held_out(&self, examples: &[EncodedExample]) -> Result<HeldOut> {
+        let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
+        let mut sums: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
+        let mut add = |name, sum: f64, count: f64| {
+            let entry = sums.entry(name).or_default();
+            *entry = (entry.0 + sum, entry.1 + count);
+        };
+        for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
+            let seed = HELD_OUT_SEED ^ indices.first().map_or(0, |&first| first as u64) << 32;
+            let batch = Batch::new(examples, indices, self.pad_id, self.device);
+            tch::manual_seed(seed as i64 & i64::MAX);
+            let given = tch::no_grad(|| self.read(examples, &batch, seed, false))?;
+            let rows = batch.indices.len() as f64;
+            add("loss", self.total(&given, &batch).total.double_value(&[]) * rows, rows);
+            for (pair, names) in [
+                (&given.masked, ["masked_loss", "masked_accuracy"]),
+                (&given.generator, ["generator_loss", "generator_accuracy"]),
+                (&given.sentence, ["sentence_loss", "sentence_accuracy"]),
+            ] {
+                let Some((logits, wanted)) = pair else { continue };
+                let count = wanted.numel() as f64;
+                if count > 0.0 {
+                    add(names[0], sum_of_cross_entropy(logits, wanted), count);
+                    add(names[1], right(logits, wanted), count);
+                }
+            }
+            if let Some((logits, ids)) = &given.next {
+                let length = ids.size()[1] - 1;
+                let (logits, wanted) = (logits.narrow(1, 0, length), ids.narrow(1, 1, length));
+                let count = wanted.ne(IGNORED).sum(Kind::Int64).int64_value(&[]) as f64;
+                let flat = logits.reshape([-1, logits.size()[2]]);
+                let wanted = wanted.reshape([-1]);
+                add("next_loss", sum_of_cross_entropy(&flat, &wanted), count);
+                add("next_accuracy", right(&flat, &wanted), count);
+            }
+            if let Some((logits, replaced)) = &given.replaced {
+                let (said, is) = (logits.gt(0.0), replaced.ne(0));
+                let count = |x: &Tensor| x.sum(Kind::Int64).int64_value(&[]) as f64;
+                let all = replaced.numel() as f64;
+                let loss = binary_cross_entropy(logits, &replaced.to_kind(Kind::Float)).double_value(&[]);
+                if all > 0.0 {
+                    add("replaced_loss", loss * all, all);
+                }
+                add("replaced_share", count(&is), all);
+                add("replaced_accuracy", count(&said.eq_tensor(&is)), all);
+                let found = count(&said.logical_and(&is));
+                add("replaced_precision", found, count(&said));
+                add("replaced_recall", found, count(&is));
+            }
+        }
+        let mean = |name: &str| sums.get(name).filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count);
+        Ok(HeldOut {
+            loss: mean("loss").context("there is no held-out text")?,
+            masked_loss: mean("masked_loss"),
+            masked_accuracy: mean("masked_accuracy"),
+            sentence_loss: mean("sentence_loss"),
+            sentence_accuracy: mean("sentence_accuracy"),
+            generator_loss: mean("generator_loss"),
+            generator_accuracy: mean("generator_accuracy"),
+            replaced_loss: mean("replaced_loss"),
+            replaced_share: mean("replaced_share"),
+            replaced_accuracy: mean("replaced_accuracy"),
+            replaced_precision: mean("replaced_precision"),
+            replaced_recall: mean("replaced_recall"),
+            next_accuracy: mean("next_accuracy"),
+            perplexity: mean("next_loss").map(f64::exp),
+            examples: examples.len(),
+        })
+    }
+}
+
+/// Mean cross-entropy over places, 0 where there are none.
+fn mean_over_places(logits: &Tensor, wanted: &Tensor) -> Tensor {
+    let count = wanted.size()[0].max(1) as f64;
+    logits.cross_entropy_loss::<Tensor>(wanted, None, Reduction::Sum, IGNORED, 0.0) / count
+}
+
+fn sum_of_cross_entropy(logits: &Tensor, wanted: &Tensor) -> f64 {
+    logits.cross_entropy_loss::<Tensor>(wanted, None, Reduction::Sum, IGNORED, 0.0).double_value(&[])
+}
+
+fn right(logits: &Tensor, wanted: &Tensor) -> f64 {
+    logits.argmax(-1, false).eq_tensor(wanted).sum(Kind::Int64).int64_value(&[]) as f64
+}
+
+impl HeldOut {
+    /// One line for people.
+    pub fn told(&self) -> String {
+        let mut text = format!("loss {:.4}", self.loss);
+        let percent = |share: Option<f64>| share.map(|share| format!("{:.1}%", share * 100.0));
+        for (name, value) in [
+            ("masked tokens guessed", percent(self.masked_accuracy)),
+            ("sentences", percent(self.sentence_accuracy)),
+            ("replaced tokens found", percent(self.replaced_recall)),
+            ("with precision", percent(self.replaced_precision)),
+            ("generator guesses", percent(self.generator_accuracy)),
+            ("next tokens guessed", percent(self.next_accuracy)),
+            ("perplexity", self.perplexity.map(|x| format!("{x:.2}"))),
+        ] {
+            if let Some(value) = value {
+                text += &format!(", {name} {value}");
+            }
+        }
+        text
+    }
+}

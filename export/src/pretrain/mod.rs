@@ -1,0 +1,297 @@
+//! Pretraining of language models on plain text: BERT's, ALBERT's, ELECTRA's and GPT-2's objectives.
+
+mod cost;
+mod evaluate;
+mod learner;
+mod model;
+mod recipe;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::arch::{Head, ModelConfig, count_parameters};
+use crate::checkpoint::{self, HeadInfo};
+use crate::data::pretrain::continues_word;
+use crate::data::{EncodedExample, Encoder, Masker, Masking};
+use crate::files;
+use crate::measure::{Machine, machine, today};
+use crate::pack::mask_id;
+use crate::progress::Reporter;
+use crate::train::{Alone, Group, Outcome, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
+
+pub use cost::Cost;
+pub use evaluate::{EvaluateOn, EvaluateOptions, evaluate};
+pub use learner::HeldOut;
+pub use recipe::{ModelRecipe, Objective, ObjectiveKind, PretrainData, PretrainRecipe};
+
+use learner::Learner;
+use model::{GENERATOR_FOLDER, Start};
+use text::{Shape, Text};
+
+/// What `limbeck pretrain` is told.
+#[derive(Clone, Debug)]
+pub struct PretrainOptions {
+    /// What decides the result.
+    pub recipe: PretrainRecipe,
+    /// Where the recipe's files lie.
+    pub folder: PathBuf,
+    /// Folder of the result.
+    pub out: PathBuf,
+    /// Where training runs.
+    pub device: Device,
+    /// At most this long between training checkpoints.
+    pub checkpoint_every: Duration,
+}
+
+/// `pretrain.json`: what was done. Written last, so that its presence means that the folder is complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pretrained {
+    /// Version of this schema.
+    pub schema: u32,
+    /// Hash of everything that decides the result.
+    pub identity: String,
+    /// What is learned.
+    pub objective: Objective,
+    /// Parameters of the model with its head.
+    pub parameters: u64,
+    /// Those of the generator, the tables that it shares with the model included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_parameters: Option<u64>,
+    /// Documents trained on.
+    pub documents: usize,
+    /// Documents held out.
+    pub held_out_documents: usize,
+    /// Documents that were left out of training because they are held out too.
+    pub dropped: usize,
+    /// Examples an epoch.
+    pub examples: usize,
+    /// Tokens an epoch, special tokens included.
+    pub tokens: u64,
+    /// Tokens of all steps.
+    pub tokens_seen: u64,
+    /// Arithmetic of all steps.
+    pub flops: Cost,
+    /// The weights that were kept, on held-out text.
+    pub held_out: HeldOut,
+    /// Length of the examples in tokens.
+    pub max_tokens: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Training settings.
+    pub train: TrainOptions,
+    /// How training went; its dev scores are losses on held-out text with their sign turned.
+    pub outcome: Outcome,
+    /// Day.
+    pub date: String,
+    /// Where.
+    pub machine: Machine,
+    /// How long it took.
+    pub wall_seconds: f64,
+}
+
+const RESULT: &str = "pretrain.json";
+/// Files of a tokenizer's folder that transformers reads.
+const TOKENIZER_FILES: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+
+/// Trains and writes a model folder. A run that was stopped goes on where it was; one that is done is not done again.
+///
+/// # Errors
+/// Files, text or settings that cannot be used, by name; a loss that is not finite.
+pub fn pretrain(options: &PretrainOptions, reporter: &Reporter) -> Result<Pretrained> {
+    pretrain_together(options, &Alone, reporter)
+}
+
+/// [`pretrain`] in several processes that share `options.out` and the work of each step; the first one writes.
+///
+/// # Errors
+/// As [`pretrain`]. A process that fails must end, so that those who wait for it are ended.
+pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter: &Reporter) -> Result<Pretrained> {
+    let started = Instant::now();
+    let leads = group.rank() == 0;
+    let PretrainOptions { recipe, folder, out, device, .. } = options;
+    recipe.check()?;
+    let objective = &recipe.objective;
+    let tokenizer = model::tokenizer_path(recipe, folder)?;
+    let encoder = Encoder::new(&tokenizer, recipe.max_tokens, usize::MAX)?;
+    let config = model::shape(recipe, folder, &encoder)?;
+    // Again with the vocabulary that the model has.
+    let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
+    let text = Text::read(recipe, folder)?;
+    let identity = identity(recipe, folder, &tokenizer, &text.sha256)?;
+    let _lock = leads.then(|| files::lock_folder(out)).transpose()?;
+    let result = out.join(RESULT);
+    if result.is_file() {
+        let done: Pretrained = files::read_json(&result)?;
+        ensure!(
+            done.identity == identity,
+            "{} holds another model, made with other text or settings; give another --out, or remove it",
+            out.display()
+        );
+        reporter.note(&format!("Done before: {}", out.display()));
+        return Ok(done);
+    }
+    if leads {
+        reporter.log_to(&out.join("train.log"))?;
+        files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
+    let shape = Shape {
+        kind: objective.kind,
+        sentence: objective.sentence,
+        max_tokens: recipe.max_tokens,
+        short: objective.short_sequences,
+        duplicates: objective.duplicates,
+        end_of_text: recipe.data.end_of_text.as_deref(),
+        seed: recipe.seed,
+    };
+    let examples = shape.examples(&text.train, &encoder)?;
+    let held_out = Shape { duplicates: 1, ..shape }.examples(&text.held_out, &encoder).context("held-out text")?;
+    let tokens: u64 = examples.iter().map(|example| example.ids.len() as u64).sum();
+    reporter.note(&format!(
+        "Text: {} documents, {} examples of {tokens} tokens; held out {} documents, {} examples; {} documents left out \
+         because they are held out too",
+        text.train.len(),
+        examples.len(),
+        text.held_out.len(),
+        held_out.len(),
+        text.dropped
+    ));
+
+    tch::manual_seed(recipe.seed as i64);
+    let start = Start::new(recipe, folder, config, *device)?;
+    let masking = objective.masking(&start.config);
+    let train_options = with_budget(recipe, &start, &examples, group.size(), masking.share)?;
+    let seen = seen_lengths("pretrain", &examples, &train_options, recipe.seed, group.size())?;
+    let flops = cost::cost(objective.kind, &start.config, start.generator.as_ref(), masking.share, &seen);
+    let count = |config: &ModelConfig, head| count_parameters(config, head).total;
+    let parameters = count(&start.config, start.head);
+    let generator_parameters = start.generator.as_ref().map(|config| count(config, Head::MaskedLm));
+    let beside = generator_parameters.map_or(String::new(), |count| format!(", generator {count}"));
+    reporter.note(&format!("Model: {parameters} parameters{beside}; {:.3e} FLOPs by ELECTRA's counter", flops.electra));
+    let masker = match objective.kind {
+        ObjectiveKind::Clm => None,
+        _ => {
+            let own = evaluate::folder_of(&tokenizer)?;
+            Some(masker_for(masking, &examples, &start.config, &encoder, own)?)
+        }
+    };
+    let learner = Learner::new(&start, objective.kind, objective.weight(), masker.as_ref(), train_options.precision)?;
+    let score = || {
+        let scored = learner.held_out(&held_out)?;
+        reporter.event("held-out", &scored);
+        reporter.note(&format!("  held out: {}", scored.told()));
+        Ok(-scored.loss)
+    };
+    let stage = Stage {
+        name: "pretrain",
+        folder: out,
+        params: &start.params,
+        examples: &examples,
+        pad_id: start.config.pad_id,
+        options: &train_options,
+        seed: recipe.seed,
+        identity: &identity,
+        checkpoint_every: options.checkpoint_every,
+        stop_before: None,
+        group,
+    };
+    let outcome = train(&stage, reporter, &|batch, _| learner.loss(&examples, batch), &score)?;
+    if leads {
+        save(&start, &tokenizer, out)?;
+    }
+    let done = Pretrained {
+        schema: 1,
+        identity,
+        objective: Objective { masking: Some(masking), ..objective.clone() },
+        parameters,
+        generator_parameters,
+        documents: text.train.len(),
+        held_out_documents: text.held_out.len(),
+        dropped: text.dropped,
+        examples: examples.len(),
+        tokens,
+        tokens_seen: seen.iter().map(|(&length, &count)| length as u64 * count).sum(),
+        flops,
+        held_out: learner.held_out(&held_out)?,
+        max_tokens: recipe.max_tokens,
+        seed: recipe.seed,
+        train: train_options,
+        outcome,
+        date: today(),
+        machine: machine(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+    };
+    if leads {
+        files::write_json(&result, &done)?;
+        discard_checkpoint(out);
+    }
+    group.barrier()?;
+    Ok(done)
+}
+
+/// The training settings, with as many steps as a budget of arithmetic allows.
+fn with_budget(
+    recipe: &PretrainRecipe,
+    start: &Start,
+    examples: &[EncodedExample],
+    processes: usize,
+    share: f64,
+) -> Result<TrainOptions> {
+    let Some(budget) = recipe.flops else { return Ok(recipe.train.clone()) };
+    let once = TrainOptions { epochs: 1, steps: None, ..recipe.train.clone() };
+    let seen = seen_lengths("pretrain", examples, &once, recipe.seed, processes)?;
+    let epoch = cost::cost(recipe.objective.kind, &start.config, start.generator.as_ref(), share, &seen).electra;
+    let rows = once.batch_size.saturating_mul(once.accumulate).saturating_mul(processes);
+    let steps = budget / epoch * examples.len().div_ceil(rows) as f64;
+    ensure!(
+        (1.0..=1e9).contains(&steps),
+        "flops {budget:e} is {steps:.1e} steps: it must pay for 1 at least, and for 1e9 at most"
+    );
+    Ok(TrainOptions { steps: Some(steps.round() as u64), ..recipe.train.clone() })
+}
+
+/// A masker for a corpus in the tokens of `encoder`, whose folder names the mask token.
+fn masker_for(
+    masking: Masking,
+    examples: &[EncodedExample],
+    config: &ModelConfig,
+    encoder: &Encoder,
+    folder: &Path,
+) -> Result<Masker> {
+    let special: Vec<i64> = encoder.special_tokens().into_iter().chain([config.pad_id as i64]).collect();
+    let masker = Masker::new(masking, examples, config.vocab_size, &special, mask_id(folder)?.into())?;
+    Ok(masker.with_words(continues_word(encoder, config.vocab_size)))
+}
+
+/// Writes the model, its generator beside it, and what transformers reads of a tokenizer.
+fn save(start: &Start, tokenizer: &Path, out: &Path) -> Result<()> {
+    let folder = evaluate::folder_of(tokenizer)?;
+    let save = |out: &Path, config: &ModelConfig, head, params: &crate::arch::Params| -> Result<()> {
+        for name in TOKENIZER_FILES {
+            let path = folder.join(name);
+            if path.is_file() {
+                let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                files::write_bytes(&out.join(name), &bytes)?;
+            }
+        }
+        checkpoint::save(out, config, &HeadInfo::new(head), params, tokenizer)
+    };
+    if let Some((config, params)) = start.generator.as_ref().zip(start.of_generator()) {
+        save(&out.join(GENERATOR_FOLDER), config, Head::MaskedLm, &params)?;
+    }
+    save(out, &start.config, start.head, &start.own())
+}
+
+fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
+    let weights =
+        recipe.model.start.as_ref().map(|start| checkpoint::weights_sha256(&folder.join(start))).transpose()?;
+    let parts = (recipe, text, files::sha256_file(tokenizer)?, weights);
+    Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
+}
+
+#[cfg(test)]
+mod tests;

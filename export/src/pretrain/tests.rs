@@ -1,0 +1,233 @@
+//! Whole runs, so small that each takes seconds.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::{Kind, Tensor};
+
+use super::*;
+use crate::data::Batch;
+use crate::progress::Output;
+
+const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+const WORDS: [&str; 12] = ["the", "cat", "dog", "sat", "ran", "on", "a", "mat", "and", "then", "home", "."];
+
+/// A WordPiece tokenizer, with an end of text where it is for causal models.
+pub(super) fn write_tokenizer(folder: &Path, causal: bool) {
+    let special: Vec<&str> = if causal { vec!["<|endoftext|>", "[UNK]"] } else { SPECIAL.to_vec() };
+    let words = special.iter().chain(&WORDS).chain(&["##s", "##ing"]);
+    let vocabulary: serde_json::Map<String, Value> =
+        words.enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let added: Vec<Value> = special
+        .iter()
+        .enumerate()
+        .map(|(id, token)| {
+            json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+                   "normalized": false, "special": true})
+        })
+        .collect();
+    let piece = |id: &str, kind: u32| json!({"SpecialToken": {"id": id, "type_id": kind}});
+    let text = |id: &str, kind: u32| json!({"Sequence": {"id": id, "type_id": kind}});
+    let token = |id: &str, n: u32| json!({"id": id, "ids": [n], "tokens": [id]});
+    let template = json!({"type": "TemplateProcessing",
+        "single": [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0)],
+        "pair": [piece("[CLS]", 0), text("A", 0), piece("[SEP]", 0), text("B", 1), piece("[SEP]", 1)],
+        "special_tokens": {"[CLS]": token("[CLS]", 2), "[SEP]": token("[SEP]", 3)}});
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": null, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": if causal { Value::Null } else { template }, "decoder": null,
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": vocabulary}
+    });
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+}
+
+/// Documents in which each word tells the next but one.
+fn write_text(folder: &Path) {
+    let sentence = |i: usize| {
+        let at = |k: usize| ["the", "a"][(i + k) % 2];
+        let (who, does) = [("cat", "sat"), ("dog", "ran"), ("cats", "ran"), ("dogs", "sat")][i % 4];
+        format!("{} {who} {does} on {} mat and then {does} home .", at(0), at(i / 3))
+    };
+    let documents = (0..40usize).map(|d| (0..6 + d % 5).map(|i| sentence(d * 7 + i * i) + "\n").collect::<String>());
+    std::fs::write(folder.join("a.txt"), documents.collect::<Vec<_>>().join("\n")).unwrap();
+}
+
+/// Made once: runs only read it.
+fn world(causal: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_tokenizer(&folder.path().join("t"), causal);
+    write_text(folder.path());
+    folder
+}
+
+fn recipe(preset: &str, objective: &str, more: &str) -> PretrainRecipe {
+    let documents = if objective.contains("clm") { "documents = \"empty-lines\"\n" } else { "" };
+    PretrainRecipe::parse(&format!(
+        "tokenizer = \"t\"\nmax_tokens = 24\n[model]\npreset = \"{preset}\"\nlayers = 2\nhidden_size = 32\n\
+         attention_heads = 2\npositions = 32\ndropout = 0.0\n{more}\n[data]\ntrain = [\"a.txt\"]\nheld_out_share = 0.2\n\
+         {documents}[objective]\n{objective}\n[train]\nsteps = 60\nbatch_size = 16\nlearning_rate = 5e-3\nwarmup = 0.1\n"
+    ))
+    .unwrap()
+}
+
+fn run(world: &Path, recipe: PretrainRecipe, out: &Path) -> Result<Pretrained> {
+    let _turn = crate::seeded(1);
+    tch::set_num_threads(1);
+    let options = PretrainOptions {
+        recipe,
+        folder: world.to_owned(),
+        out: out.to_owned(),
+        device: Device::Cpu,
+        checkpoint_every: Duration::from_secs(3600),
+    };
+    pretrain(&options, &Reporter::new(Output::Silent))
+}
+
+#[test]
+fn every_objective_learns_and_its_folder_loads() {
+    for (preset, objective, more, head) in [
+        ("bert-base-uncased", "kind = \"mlm\"", "", Head::MaskedLm),
+        ("bert-base-uncased", "kind = \"mlm\"\nsentence = \"nsp\"", "", Head::Pretraining),
+        ("albert-base", "kind = \"mlm\"\nsentence = \"sop\"", "embedding_size = 16", Head::Pretraining),
+        ("electra-small", "kind = \"rtd\"", "embedding_size = 16", Head::ReplacedToken),
+        ("electra-small", "kind = \"rtd-masked\"\ngenerator_size = 0.5", "", Head::ReplacedToken),
+        ("electra-small", "kind = \"replace-mlm\"", "", Head::MaskedLm),
+        ("electra-small", "kind = \"all-tokens-mlm\"", "", Head::MaskedLm),
+        ("gpt2", "kind = \"clm\"", "", Head::CausalLm),
+    ] {
+        let world = world(head == Head::CausalLm);
+        let out = world.path().join("out");
+        let own = recipe(preset, objective, more);
+        let first = run(
+            world.path(),
+            PretrainRecipe { train: TrainOptions { steps: Some(1), ..own.train.clone() }, ..own.clone() },
+            &world.path().join("first"),
+        )
+        .unwrap();
+        let done = run(world.path(), own.clone(), &out).unwrap();
+        assert!(
+            done.held_out.loss < 0.9 * first.held_out.loss,
+            "{objective}: {} from {}",
+            done.held_out.loss,
+            first.held_out.loss
+        );
+        assert_eq!(done.outcome.history.last().unwrap().dev, -done.held_out.loss, "{objective}: scored alike");
+        let (config, info) = checkpoint::read_model_config(&out).unwrap();
+        assert_eq!(info.head, head, "{objective}");
+        let loaded = checkpoint::load(&out, head, Device::Cpu).unwrap();
+        assert!(loaded.initialised.is_empty());
+        assert_eq!(done.parameters, count_parameters(&config, head).total);
+        assert!(done.flops.electra > 0.0 && done.flops.layers > 0.0 && done.tokens_seen > 60 * 15 * 10);
+        let generator = out.join("generator");
+        assert_eq!(generator.is_dir(), own.objective.kind.has_generator(), "{objective}");
+        if generator.is_dir() {
+            let loaded_generator = checkpoint::load(&generator, Head::MaskedLm, Device::Cpu).unwrap();
+            let table = |params: &crate::arch::Params| params.get("embeddings.words.weight").unwrap().shallow_clone();
+            assert_eq!(table(&loaded_generator.params), table(&loaded.params), "tied");
+        }
+        // Done is done; other settings are another model.
+        assert_eq!(run(world.path(), own.clone(), &out).unwrap(), done);
+        let error = run(world.path(), PretrainRecipe { seed: 8, ..own }, &out).unwrap_err().to_string();
+        assert!(error.contains("another model"), "{error}");
+    }
+}
+
+#[test]
+fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
+    let world = world(false);
+    let out = world.path().join("out");
+    let own = recipe("bert-base-uncased", "kind = \"mlm\"\nsentence = \"nsp\"", "");
+    let done = run(world.path(), own.clone(), &out).unwrap();
+    let model = ModelRecipe { start: Some("out".to_owned()), ..ModelRecipe::default() };
+    let train = TrainOptions { steps: Some(1), learning_rate: 1e-9, ..own.train.clone() };
+    let on =
+        run(world.path(), PretrainRecipe { model, tokenizer: None, train, ..own }, &world.path().join("on")).unwrap();
+    assert!((on.held_out.loss - done.held_out.loss).abs() < 1e-4);
+    let score = |model: &str, on| {
+        let _turn = crate::seeded(1);
+        evaluate(&EvaluateOptions {
+            model: world.path().join(model),
+            on,
+            files: vec![world.path().join("a.txt")],
+            documents: None,
+            text: "text".to_owned(),
+            end_of_text: None,
+            max_tokens: None,
+            seed: 3,
+            device: Device::Cpu,
+        })
+    };
+    let sop = score("out", EvaluateOn::Sop).unwrap();
+    assert!(sop.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
+    assert_eq!(score("out", EvaluateOn::Sop).unwrap(), sop, "the same each time");
+    let chance = 1.0 / 14.0;
+    assert!(score("out", EvaluateOn::Mlm).unwrap().masked_accuracy.is_some_and(|share| share > 2.0 * chance));
+    assert!(score("out", EvaluateOn::Clm).unwrap_err().to_string().contains("pretraining head"));
+}
+
+#[test]
+fn a_budget_buys_steps_in_proportion() {
+    let world = world(false);
+    let cost = |flops: f64, objective: &str, preset: &str| {
+        let own = recipe(preset, objective, "embedding_size = 16");
+        let train = TrainOptions { steps: None, ..own.train.clone() };
+        let out = tempfile::tempdir().unwrap();
+        let done = run(world.path(), PretrainRecipe { flops: Some(flops), train, ..own }, out.path()).unwrap();
+        (done.flops.electra, done.outcome.steps)
+    };
+    let (mlm, of_mlm) = cost(4e9, "kind = \"mlm\"", "electra-small");
+    let (rtd, of_rtd) = cost(4e9, "kind = \"rtd\"", "electra-small");
+    assert!(of_rtd < of_mlm, "a generator costs too: {of_rtd} and {of_mlm} steps");
+    assert!((mlm / 4e9 - 1.0).abs() < 0.1 && (rtd / 4e9 - 1.0).abs() < 0.1, "{mlm:e} {rtd:e}");
+}
+
+/// Clark 2020, section 2: "we do not back-propagate the discriminator loss through the generator".
+#[test]
+fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
+    let world = world(false);
+    let own = recipe("electra-small", "kind = \"rtd\"", "embedding_size = 16");
+    let path = world.path().join("t/tokenizer.json");
+    let encoder = Encoder::new(&path, 24, usize::MAX).unwrap();
+    let config = model::shape(&own, world.path(), &encoder).unwrap();
+    let text = Text::read(&own, world.path()).unwrap();
+    let shape = Shape {
+        kind: own.objective.kind,
+        sentence: own.objective.sentence,
+        max_tokens: 24,
+        short: 0.1,
+        duplicates: 1,
+        end_of_text: None,
+        seed: 1,
+    };
+    let examples = shape.examples(&text.train, &encoder).unwrap();
+    let masking = own.objective.masking(&config);
+    let masker = masker_for(masking, &examples, &config, &encoder, &world.path().join("t")).unwrap();
+    let _turn = crate::seeded(4);
+    let start = Start::new(&own, world.path(), config, Device::Cpu).unwrap();
+    start.params.set_requires_grad(true);
+    let names: Vec<String> = start.params.iter().map(|(name, _)| name.to_owned()).collect();
+    let weights: Vec<Tensor> = start.params.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
+    let batch = Batch::new(&examples, (0..8).collect(), 0, Device::Cpu);
+    let gradients = |weight: f64| {
+        let learner =
+            Learner::new(&start, own.objective.kind, weight, Some(&masker), crate::train::Precision::Fp32).unwrap();
+        tch::manual_seed(9);
+        let loss = learner.loss(&examples, &batch).unwrap();
+        assert_eq!(loss.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["generator", "replaced"]);
+        let sum = |scale: f64| loss.parts[0].1.double_value(&[]) + scale * loss.parts[1].1.double_value(&[]);
+        assert!((loss.total.double_value(&[]) - sum(weight)).abs() < 1e-4);
+        Tensor::f_run_backward(&[&loss.total], &weights, false, false).unwrap()
+    };
+    let (light, heavy) = (gradients(1.0), gradients(50.0));
+    for ((name, a), b) in names.iter().zip(light).zip(heavy) {
+        let norm = |x: &Tensor| if x.defined() { x.abs().sum(Kind::Double).double_value(&[]) } else { 0.0 };
+        if name.starts_with("generator.") {
+            assert!(a.equal(&b) && norm(&a) > 0.0, "{name}: the weight of the discriminator's loss must not matter");
+        } else if name.starts_with("encoder.") || name.starts_with("head.") {
+            assert!((norm(&b) / norm(&a) - 50.0).abs() < 0.1 || norm(&a) < 1e-6, "{name}: the discriminator's alone");
+        }
+    }
+}

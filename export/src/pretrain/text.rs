@@ -1,0 +1,100 @@
+//! A recipe's text in tokens.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::recipe::{ObjectiveKind, PretrainRecipe};
+use crate::data::pretrain::{Documents, Frame, Segments, SentenceTask, end_of_text, packed_windows, read_documents};
+use crate::data::{EncodedExample, Encoder, hold_out, normalised};
+use crate::files;
+
+/// Documents to train on and to look at.
+pub(super) struct Text {
+    pub train: Vec<String>,
+    pub held_out: Vec<String>,
+    /// Documents of `train` that were left out because they are held out too.
+    pub dropped: usize,
+    /// SHA-256 over those of the files.
+    pub sha256: String,
+}
+
+impl Text {
+    /// Reads the files that a recipe names.
+    ///
+    /// # Errors
+    /// A file that cannot be read; nothing left to train on or to look at.
+    pub(super) fn read(recipe: &PretrainRecipe, folder: &Path) -> Result<Self> {
+        let data = &recipe.data;
+        let by = data.documents.unwrap_or(match recipe.objective.kind {
+            ObjectiveKind::Clm => Documents::Files,
+            _ => Documents::EmptyLines,
+        });
+        let mut hashes = String::new();
+        let mut read = |names: &[String]| -> Result<Vec<String>> {
+            let mut documents = Vec::new();
+            for name in names {
+                let path = folder.join(name);
+                documents.extend(read_documents(&path, by, &data.text)?);
+                hashes += &files::sha256_file(&path)?;
+            }
+            Ok(documents)
+        };
+        let all = read(&data.train)?;
+        let (mut train, held_out) = match data.held_out.is_empty() {
+            true => hold_out(all, |document| document, data.held_out_share),
+            false => (all, read(&data.held_out)?),
+        };
+        let before = train.len();
+        let seen: HashSet<String> = held_out.iter().map(|document| normalised(document)).collect();
+        train.retain(|document| !seen.contains(&normalised(document)));
+        ensure!(
+            !train.is_empty() && !held_out.is_empty(),
+            "{} documents to train on and {} held out: both are needed; name files as data.held_out, or say with \
+             data.documents where documents end",
+            train.len(),
+            held_out.len()
+        );
+        let dropped = before - train.len();
+        Ok(Self { train, held_out, dropped, sha256: files::sha256_hex(hashes.as_bytes()) })
+    }
+}
+
+/// How documents become examples.
+pub(super) struct Shape<'a> {
+    pub kind: ObjectiveKind,
+    pub sentence: SentenceTask,
+    pub max_tokens: usize,
+    pub short: f64,
+    pub duplicates: usize,
+    pub end_of_text: Option<&'a str>,
+    pub seed: u64,
+}
+
+impl Shape<'_> {
+    /// All examples of some documents.
+    ///
+    /// # Errors
+    /// A text that cannot be tokenized; too little of it.
+    pub(super) fn examples(&self, documents: &[String], encoder: &Encoder) -> Result<Vec<EncodedExample>> {
+        let examples = if self.kind == ObjectiveKind::Clm {
+            let end = end_of_text(encoder, self.end_of_text)?;
+            packed_windows(&encoder.encode_documents(documents)?, end, self.max_tokens)
+        } else {
+            let documents = encoder.encode_sentences(documents)?;
+            let frame = Frame::of(encoder)?;
+            let Self { sentence: task, max_tokens, short, .. } = *self;
+            let segments = Segments { documents: &documents, frame: &frame, task, max_tokens, short };
+            let mut all = Vec::new();
+            for copy in 0..self.duplicates {
+                all.extend(
+                    segments.examples(self.seed.wrapping_add((copy as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)))?,
+                );
+            }
+            all
+        };
+        ensure!(!examples.is_empty(), "the text is too short: it gives no example");
+        Ok(examples)
+    }
+}

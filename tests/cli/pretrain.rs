@@ -1,0 +1,203 @@
+//! `limbeck pretrain`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::world::{NEUTRAL, World, hash, stderr, stdout};
+
+/// A world with text: documents of sentences whose words follow one another.
+fn world() -> World {
+    let world = World::new();
+    let mut text = String::new();
+    for document in 0..60u64 {
+        for sentence in 0..6 {
+            let first = hash(document * 16 + sentence) as usize;
+            let words: Vec<&str> = (0..7).map(|i| NEUTRAL[(first + i) % NEUTRAL.len()]).collect();
+            text += &format!("{} .\n", words.join(" "));
+        }
+        text.push('\n');
+    }
+    std::fs::write(world.data("text.txt"), text).unwrap();
+    std::fs::write(
+        world.data("electra.toml"),
+        "tokenizer = \"tiny-teacher\"\nmax_tokens = 24\n[model]\npreset = \"electra-small\"\nlayers = 1\nhidden_size = 32\n\
+         embedding_size = 16\npositions = 32\n[data]\ntrain = [\"text.txt\"]\nheld_out_share = 0.1\n[objective]\n\
+         kind = \"rtd\"\ngenerator_size = 0.5\nduplicates = 2\n[train]\nepochs = 3\nbatch_size = 16\nscore_every = 8\nkeep = \"best\"\n\
+         accumulate = 2\n",
+    )
+    .unwrap();
+    world
+}
+
+fn pretrain(world: &World, recipe: &str, out: &str, more: &[&str]) -> Command {
+    let mut command = world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1"]);
+    command.arg("--recipe").arg(world.data(recipe)).arg("--data").arg(world.data("."));
+    command.arg("--out").arg(world.data(out)).args(more);
+    command
+}
+
+#[test]
+fn killed_pretraining_ends_with_the_same_weights() {
+    const KILLS: usize = 6;
+    let world = world();
+    let start = |out: &str| {
+        let mut command = pretrain(&world, "electra.toml", out, &["--checkpoint-seconds", "0", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let weights = |out: &str| {
+        let file = |name: &str| std::fs::read(world.data(out).join(name)).expect("a folder without a model");
+        (file("model.safetensors"), file("generator/model.safetensors"))
+    };
+    assert!(start("whole").wait_with_output().unwrap().status.success());
+    let expected = weights("whole");
+    let (mut killed, mut broken, mut resumed) = (0, 0, 0);
+    for moment in 0..5 * KILLS as u64 {
+        let out = format!("broken-{broken}");
+        let mut child = start(&out);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let random = hash(moment);
+        let met = lines.by_ref().take(4 + (random % 3) as usize).count();
+        std::thread::sleep(Duration::from_millis(random / 4 % 120));
+        if met < 4 || child.try_wait().unwrap().is_some() {
+            assert!(child.wait().unwrap().success(), "after {killed} kills");
+            assert!(weights(&out) == expected, "other weights after {killed} kills");
+            broken += 1;
+            continue;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += 1;
+        resumed += usize::from(world.data(&out).join("resume.safetensors").exists());
+        if killed == KILLS {
+            break;
+        }
+    }
+    assert!(killed == KILLS && resumed >= KILLS / 3, "{resumed} of {killed} kills met a run under way");
+    let out = format!("broken-{broken}");
+    assert!(start(&out).wait_with_output().unwrap().status.success());
+    assert!(weights(&out) == expected, "other weights after {killed} kills");
+    assert!(!world.data(&out).join("resume.safetensors").exists());
+}
+
+#[test]
+fn what_was_pretrained_is_told_scored_fine_tuned_and_exported() {
+    let world = world();
+    let made = pretrain(&world, "electra.toml", "electra", &["--epochs", "1", "--json"]).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let events: Vec<Value> = stdout(&made).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let step = of("step")[0];
+    assert!(step["tokens_per_second"].as_f64().unwrap() > 0.0 && step["parts"]["replaced"].as_f64().unwrap() > 0.0);
+    assert!(of("held-out")[0]["replaced_accuracy"].as_f64().unwrap() > 0.5);
+    let done = of("pretrained")[0];
+    assert!(done["flops"]["electra"].as_f64().unwrap() > 1e6 && done["generator_parameters"].as_u64().unwrap() > 0);
+    assert_eq!(*done["train"]["epochs"].as_u64().as_ref().unwrap(), 1);
+
+    // Options alone: a sentence-order model, scored on all three tasks.
+    let out = world.data("albert");
+    let mut command =
+        world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--preset", "albert-base", "--layers", "2"]);
+    command.args(["--hidden-size", "32", "--embedding-size", "16", "--train", "text.txt", "--sentence", "sop"]);
+    command.args(["--tokenizer", "tiny-teacher", "--max-tokens", "24", "--steps", "5"]);
+    command.arg("--data").arg(world.data(".")).arg("--out").arg(&out);
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(stdout(&made).contains("sentences") && stdout(&made).contains("FLOPs"), "{}", stdout(&made));
+    let text = world.data("text.txt");
+    for on in ["mlm", "nsp", "sop"] {
+        let scored = world.json(&[
+            "pretrain",
+            "--device",
+            "cpu",
+            "--evaluate-on",
+            on,
+            "--model",
+            out.to_str().unwrap(),
+            "--held-out",
+            text.to_str().unwrap(),
+            "--max-tokens",
+            "24",
+            "--json",
+        ]);
+        let name = if on == "mlm" { "masked_accuracy" } else { "sentence_accuracy" };
+        assert!(scored["held_out"][name].as_f64().is_some(), "{scored}");
+    }
+    // The other verbs take both folders.
+    for (folder, head) in [("electra", "replaced-token"), ("electra/generator", "masked-lm"), ("albert", "pretraining")]
+    {
+        let folder = world.data(folder);
+        let folder = folder.to_str().unwrap();
+        let count = world.json(&["params", folder, "--json"]);
+        assert_eq!(count["head"], head, "{count}");
+        let graph = world.data("graph");
+        let exported = world.limbeck(&["export", folder, "--out", graph.to_str().unwrap()]).output().unwrap();
+        assert!(exported.status.success(), "{}", stderr(&exported));
+    }
+    for folder in ["electra", "albert"] {
+        let tuned = world.data(&format!("{folder}-tuned"));
+        let mut command =
+            world.limbeck(&["finetune", "--device", "cpu", "--task", "text-classification", "--epochs", "1"]);
+        command
+            .arg("--model")
+            .arg(world.data(folder))
+            .arg("--train")
+            .arg(world.data("all.csv"))
+            .arg("--out")
+            .arg(&tuned);
+        command.args(["--max-tokens", "24"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn mistakes_are_told() {
+    let world = world();
+    let text = world.data("text.txt");
+    let teacher = world.teacher();
+    let (text, teacher) = (text.to_str().unwrap(), teacher.to_str().unwrap());
+    for (arguments, expected) in [
+        (vec!["--out", "x"], "no text to train on"),
+        (vec!["--out", "x", "--train", text], "either --preset NAME"),
+        (vec!["--out", "x", "--train", text, "--preset", "bert-base-uncased"], "name the tokenizer"),
+        (vec!["--out", "x", "--train", text, "--preset", "nobert", "--tokenizer", teacher], "no published shape"),
+        (vec!["--out", "x", "--train", text, "--preset", "gpt2", "--tokenizer", teacher], "gpt2 has no masked-lm head"),
+        (
+            vec![
+                "--out",
+                "x",
+                "--train",
+                text,
+                "--preset",
+                "bert-base-uncased",
+                "--tokenizer",
+                teacher,
+                "--objective",
+                "rtd",
+            ],
+            "bert has no replaced-token head",
+        ),
+        (
+            vec!["--out", "x", "--train", text, "--preset", "gpt2", "--tokenizer", teacher, "--objective", "cml"],
+            "--objective cml",
+        ),
+        (
+            vec!["--out", "x", "--train", "/nowhere.txt", "--preset", "bert-base-uncased", "--tokenizer", teacher],
+            "/nowhere.txt",
+        ),
+        (vec!["--evaluate-on", "sop", "--model", teacher, "--held-out", text], "none head"),
+        (vec!["--evaluate-on", "sop", "--model", teacher], "--held-out"),
+    ] {
+        let mut all = vec!["pretrain", "--device", "cpu"];
+        all.extend(arguments);
+        let mut command = world.limbeck(&all);
+        command.current_dir(world.data("."));
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        let text = stderr(&output);
+        assert!(text.contains(expected) && text.lines().count() <= 3, "{all:?}: {text}");
+    }
+}
