@@ -66,7 +66,10 @@ class Build(build_py):
         # Not what an earlier build left.
         shutil.rmtree(Path(self.build_lib) / "limbeck", ignore_errors=True)
         super().run()
-        shutil.copyfile(library(), Path(self.build_lib) / "limbeck" / NAME)
+        package = Path(self.build_lib) / "limbeck"
+        shutil.copyfile(library(), package / NAME)
+        for licence in ("LICENSE-APACHE", "LICENSE-MIT"):
+            shutil.copyfile(REPOSITORY / licence, package / licence)
 
 
 class Wheel(bdist_wheel):
