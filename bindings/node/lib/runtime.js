@@ -36,7 +36,7 @@ export function environment(file) {
 
 /** The library inside the package onnxruntime-node, as the program that runs, or this package, would find it. */
 function ofPackage() {
-  const advice = "npm install onnxruntime-node@1.24, or give the path of a libonnxruntime: loadRuntime(path)";
+  const advice = "npm install --ignore-scripts onnxruntime-node@1.24, or give the path of a libonnxruntime: loadRuntime(path)";
   const folder = packageFolder();
   if (folder === undefined) {
     throw new RuntimeNotFoundError(`no ONNX Runtime: the npm package onnxruntime-node is not installed; ${advice}`);
