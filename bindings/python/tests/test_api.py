@@ -321,7 +321,9 @@ class Library(unittest.TestCase):
         other |= {"result_" + name for name in ("answer", "entity", "guess", "in_scope", "item_count", "no_answer")}
         other |= {"result_score", "result_vector", "result_count"}
         missing = set(declared) - set(_abi.FUNCTIONS) - other
-        self.assertEqual({name for name in missing if not name.startswith(("model_generate", "generation_"))}, set())
+        # Text generation is for later.
+        missing = {name for name in missing if not re.search("generat|prompt", name)}
+        self.assertEqual(missing, set(), "new in limbeck.h: call them, or name them here")
 
     def test_a_library_of_another_abi_is_refused_by_name(self) -> None:
         package = Path(limbeck.__file__).parent
