@@ -1,4 +1,4 @@
-//! The C++ API (bindings/cpp): its GoogleTest suite under the sanitizers, the build without
+//! The C++ API (bindings/cpp): its GoogleTest suite and the conformance cases under the sanitizers, the build without
 //! exceptions, and its CMake project over an installed limbeck.
 #![cfg(target_os = "linux")]
 
@@ -28,6 +28,26 @@ fn the_suite_passes_under_the_sanitizers() {
     let output = support::run(&mut suite(&program));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("[  PASSED  ] 17 tests."), "{text}");
+}
+
+/// Every case of tests/conformance, over the C ABI; the sdk's own run of them is tests/conformance.rs.
+#[test]
+fn bindings_answer_as_the_conformance_cases_say() {
+    if !Path::new("/usr/include/nlohmann/json.hpp").is_file() {
+        support::skip("nlohmann/json.hpp is not installed, the conformance cases were not run in C++");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("conformance");
+    let source = cpp().join("tests/conformance.cpp");
+    compile_all(&[&source], library::folder(), Checker::Sanitizers, &[], &program);
+    let mut command = Command::new(&program);
+    command.env("LD_LIBRARY_PATH", library::folder()).arg(support::root().join("tests/conformance"));
+    let output = command.arg(support::onnxruntime()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let passed: usize = text.trim().strip_suffix(" passed, 0 failed").unwrap_or_default().parse().unwrap();
+    assert!(passed > 150, "{text}");
 }
 
 fn suite(program: &Path) -> Command {

@@ -3,6 +3,7 @@
 //! `cargo xtask --help` lists the verbs.
 
 mod bench;
+mod bindings;
 mod cache;
 mod clients;
 mod command;
@@ -39,7 +40,7 @@ Then:
   limbeck -- ARGS   build the limbeck command line and run it with ARGS
   fetch             fetch engines, teacher and data into the cache, nothing else
   bench             run the library's benchmarks
-  package           build the C library and pack it, for this machine or another; measure its size
+  package           build the C library and pack it, for C, Python or Node; measure its size
   cross             build and run the C library for arm64 on Debian, type-check it for Android and iOS
   docs              regenerate the tables of README.md and docs/ from the committed results
   header            compare capi/include/limbeck.h with the sources it is generated from

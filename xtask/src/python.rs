@@ -1,4 +1,4 @@
-//! Python packages that tests and benchmarks run: the ONNX checker; PyTorch and transformers; ONNX Runtime.
+//! Python packages that tests and benchmarks run: the ONNX checker; setuptools; PyTorch and transformers; ONNX Runtime.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,9 +28,25 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     if let Some(own) = std::env::var_os("LIMBECK_ONNX_PYTHONPATH").filter(|value| !value.is_empty()) {
         return Ok(own.into());
     }
+    let advice = "CPython 3.10 to 3.13; or set LIMBECK_ONNX_PYTHONPATH to a folder with the package onnx";
+    installed(cache, FOLDER, REQUIREMENTS, BYTES, "the Python package onnx (about 27 MB)", advice)
+}
+
+/// The folder to put on Python's path for `import setuptools`, which builds the wheel of `bindings/python`: in the
+/// cache, filled when it is missing, pinned by version and hash.
+///
+/// # Errors
+/// No Python 3.10 or newer with pip, or the package cannot be had.
+pub fn setuptools(cache: &Cache) -> Result<PathBuf> {
+    const REQUIREMENTS: &str = "bindings/python/requirements-build.txt";
+    installed(cache, "python/setuptools-80.9.0", REQUIREMENTS, 10_000_000, "setuptools (1 MB)", "CPython 3.10 or newer")
+}
+
+/// Packages in a folder of the cache, for the version of Python that runs: installed when the folder is missing.
+fn installed(cache: &Cache, name: &str, requirements: &str, bytes: u64, what: &str, needs: &str) -> Result<PathBuf> {
     // Compiled packages serve one version of Python.
     let version = python_version()?;
-    let folder = cache.root().join(format!("{FOLDER}-py{version}"));
+    let folder = cache.root().join(format!("{name}-py{version}"));
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -38,8 +54,8 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
     if folder.is_dir() {
         return Ok(folder);
     }
-    space::require(cache.root(), BYTES, "the ONNX checker")?;
-    eprintln!("installing the Python package onnx (about 27 MB) into {}", folder.display());
+    space::require(cache.root(), bytes, what)?;
+    eprintln!("installing {what} into {}", folder.display());
     let work = cache.work_folder()?;
     let target = work.path().join("packages");
     let mut pip = command("python3");
@@ -48,14 +64,13 @@ pub fn onnx_checker(cache: &Cache) -> Result<PathBuf> {
         .args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--target"])
         .arg(&target)
         .arg("-r")
-        .arg(repository().join(REQUIREMENTS))
+        .arg(repository().join(requirements))
         .env("PIP_REQUIRE_VIRTUALENV", "0")
         .env("TMPDIR", work.path());
     let status = pip.stdin(Stdio::null()).status().context("running python3 -m pip")?;
     if !status.success() {
         bail!(
-            "the ONNX checker cannot be installed ({status}); pip's words are above. It needs pip, a package registry and \
-             CPython 3.10 to 3.13; or set LIMBECK_ONNX_PYTHONPATH to a folder with the package onnx"
+            "{what} cannot be installed ({status}); pip's words are above. It needs pip, a package registry and {needs}"
         );
     }
     if let Some(parent) = folder.parent() {

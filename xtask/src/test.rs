@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
+use crate::bindings;
 use crate::cache::Cache;
 use crate::command::{cargo, command, repository};
 use crate::docs;
@@ -18,7 +19,7 @@ use crate::{python, tools};
 /// `--help`.
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
-damaged files among them), the pool under loom, the C header, the tables of the README and docs/. Installs compilers and
+damaged files among them), the packages for Python and Node, the pool under loom, the C header, the tables of the README and docs/. Installs compilers and
 checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen and more) with apt-get if they are missing and it runs as root; fetches engines, models, data and the Python package
 onnx if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
@@ -35,7 +36,7 @@ Options:
 
 /// What is run, in this order. One cargo call for the tests of all crates: calls for one crate each would
 /// compile the dependencies again with other features.
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     (
@@ -45,6 +46,7 @@ const STEPS: [(&str, Step); 8] = [
     // Without the C library, whose crate has the sdk's name and whose documentation is its header.
     ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),
+    ("bindings", Step::Bindings),
     ("loom", Step::Loom),
     ("header", Step::Check(&["test", "--workspace", "--test", "header"])),
     ("docs", Step::Docs),
@@ -56,6 +58,8 @@ enum Step {
     Check(&'static [&'static str]),
     /// The tests of all crates.
     Tests,
+    /// The packages for Python and Node.
+    Bindings,
     /// The sdk's pool under loom, a workspace of its own.
     Loom,
     /// The tables of README.md and docs/.
@@ -114,6 +118,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let result = match step {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
+            Step::Bindings => bindings(&engines),
             Step::Loom => loom()?,
             Step::Docs => Counts::one(report(docs::check(&repository()))),
         };
@@ -187,6 +192,11 @@ fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
         cargo.args(["--", filter]);
     }
     counted(cargo)
+}
+
+fn bindings(engines: &Engines) -> Counts {
+    let bindings::Outcome { passed, failed, skipped } = bindings::test(engines);
+    Counts { passed, failed, skipped }
 }
 
 fn loom() -> Result<Counts> {

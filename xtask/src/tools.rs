@@ -46,6 +46,12 @@ const GTEST: Tool = Tool {
     packages: &["libgtest-dev"],
     required: false,
 };
+const CPP_JSON: Tool = Tool {
+    program: "/usr/include/nlohmann/json.hpp",
+    why: "for the conformance cases in C++",
+    packages: &["nlohmann-json3-dev"],
+    required: false,
+};
 const ABIDIFF: Tool = Tool {
     program: "abidiff",
     why: "to compare the C library's ABI with the last tag's",
@@ -75,7 +81,7 @@ pub fn ensure_for_build() -> Result<()> {
 /// Something is missing and cannot be installed.
 pub fn ensure_for_tests() -> Result<()> {
     if cfg!(target_os = "linux") {
-        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, ABIDIFF, DOXYGEN, SHELLCHECK])
+        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, CPP_JSON, ABIDIFF, DOXYGEN, SHELLCHECK])
     } else {
         ensure(&[CC, CXX])
     }

@@ -8,7 +8,7 @@ use limbeck_sdk::bundle::{
     Activation, Architecture, Batching, ElementType, EmbeddingSpec, EntailmentSpec, GenerationSpec, Manifest, Pooling,
     Requires, SelfTest, SelfTestVector, TagScheme, Task, TensorSpec, TokenizerSpec,
 };
-use limbeck_sdk::{BundleWriter, SectionKind, SigningKey};
+use limbeck_sdk::{BundleWriter, Calibration, SectionKind, SigningKey};
 use serde_json::json;
 
 /// The most tokens of one text, special tokens included.
@@ -20,7 +20,8 @@ const WORDS: [&str; 18] = [
 ];
 
 /// Writes a bundle for every task to a folder: `tiny.limbeck` (a classifier),
-/// `pairs`, `entities`, `reader`, `embedder`, `masks` and `writer`. Beside them a later build
+/// `aspects` (one whose labels do not exclude each other), `pairs`, `entities`,
+/// `reader`, `embedder`, `masks` and `writer`. Beside them a later build
 /// of the classifier, `later`, one signed by [`signing_key`], `signed`, and one
 /// whose self-test cannot pass, `failing`, and one whose weights and labels are
 /// encrypted, each byte XOR 0x5a, `hidden`.
@@ -35,6 +36,13 @@ pub fn write_all(folder: &Path) {
     let hide = |_: &str, _: &SectionKind, content: &[u8]| Ok(content.iter().map(|byte| byte ^ 0x5a).collect());
     let hidden = classifier(7, -8.0 / 3.0).encrypt([SectionKind::Weights, SectionKind::Labels], hide);
     hidden.write(at("hidden")).unwrap();
+
+    let mut aspects = manifest("aspects", Task::TextClassification, &["batch", "labels"], 1);
+    aspects.activation = Activation::Sigmoid;
+    let rows = [("good", vec![6., 0., -3.]), ("film", vec![-1., 3., 0.]), ("bad", vec![6., -3., 3.])];
+    let calibration = Calibration { thresholds: vec![0.5, 0.6, 0.25], ..Calibration::default() };
+    let aspects = made(aspects, &rows, mean(), &["opinion", "film", "complaint"]).calibration(&calibration);
+    aspects.write(at("aspects")).unwrap();
 
     let mut pairs = manifest("pairs", Task::PairClassification, &["batch", "labels"], 1);
     pairs.entailment = Some(EntailmentSpec { entailment: 1, contradiction: 0 });

@@ -81,7 +81,7 @@ fn flags(target: &Path) -> OsString {
 }
 
 /// Where the libraries of limbeck-capi are, from cargo's messages.
-fn folder_of(messages: &str) -> Option<PathBuf> {
+pub fn folder_of(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");
     let ours = artifacts.filter(|message| {

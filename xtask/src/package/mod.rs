@@ -5,7 +5,7 @@ mod checks;
 mod elf;
 #[path = "../../../capi/packaging/install.rs"]
 mod install;
-mod library;
+pub mod library;
 mod readme;
 pub mod sizes;
 pub mod targets;
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
+use crate::cache::Cache;
 use crate::command::{command, repository};
 use install::Target;
 use sizes::megabytes;
@@ -24,7 +25,7 @@ use targets::{KNOWN, Toolchain};
 
 /// `--help`.
 pub const HELP: &str = "\
-Builds the C library and packs it: include/limbeck.h, lib/ with the shared and the static library, files for
+Builds the C library and packs it, for C and C++, for Python or for Node: include/limbeck.h, lib/ with the shared and the static library, files for
 pkg-config and CMake, licences, a README. Looks at the result before it is packed: only limbeck_* is exported,
 16 KiB pages, SONAME, nothing needed but the system. Writes FOLDER, FOLDER.tar.gz and FOLDER.tar.gz.sha256.
 
@@ -36,6 +37,8 @@ Options:
   --profile P    min-size (default, what is shipped), release, or min-size-packed: a tenth smaller by packed
                  relocations, which need glibc 2.36, or Android 9 (API 28)
   --out DIR      where to write (default out/package)
+  --python       the wheel for this machine's Pythons instead (needs pip): out/package/limbeck-*.whl
+  --node         the npm package for this machine instead (needs npm): out/package/limbeck-VERSION.tgz
   --sizes        measure all profiles on this machine instead, and fail if the library is over its limit
   --save         with --sizes: write capi/abi/sizes.json, from which `cargo xtask docs` makes docs/packaging.md
 ";
@@ -46,6 +49,7 @@ Options:
 /// The build fails, something is missing for the target, or the library is not as it must be.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (list, measure, save) = (arguments.flag("--targets"), arguments.flag("--sizes"), arguments.flag("--save"));
+    let (python, node) = (arguments.flag("--python"), arguments.flag("--node"));
     let (target, profile, out) =
         (arguments.value("--target")?, arguments.value("--profile")?, arguments.value("--out")?);
     arguments.finish()?;
@@ -56,7 +60,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if measure {
-        if target.is_some() || profile.is_some() || out.is_some() {
+        if target.is_some() || profile.is_some() || out.is_some() || python || node {
             bail!("--sizes measures all profiles on this machine: it takes --save and nothing else");
         }
         return sizes::run(save);
@@ -71,6 +75,9 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         Some(out) => std::path::absolute(out)?,
         None => repository().join("out/package"),
     };
+    if python || node {
+        return bindings(&target, profile, &out, python, node);
+    }
     let package = make(&target, profile, &out)?;
     println!("checked       {}", package.found);
     let (archive, sha256) = archive::pack(&out, &package.name, modified())?;
@@ -84,6 +91,28 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     println!("package       {}", package.folder.display());
     println!("archive       {} ({})", archive.display(), megabytes(fs::metadata(&archive)?.len()));
     println!("sha256        {sha256}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The packages of the bindings, over the library that is checked as the C package's is.
+fn bindings(target: &str, profile: &str, out: &Path, python: bool, node: bool) -> Result<ExitCode> {
+    if target != targets::host()? {
+        bail!("--python and --node are for this machine: run them on one of {target}");
+    }
+    let work = tempfile::tempdir().context("making a work folder")?;
+    let package = make(target, profile, work.path())?;
+    println!("checked       {}", package.found);
+    let mut made = Vec::new();
+    if python {
+        // The time of the files in it, so that the same sources give the same wheel.
+        made.push(("wheel", crate::bindings::python::wheel(&Cache::locate()?, &package.shared, out, modified())?));
+    }
+    if node {
+        made.push(("npm package", crate::bindings::node::tarball(&package.shared, out)?));
+    }
+    for (name, path) in made {
+        println!("{name:13} {} ({})", path.display(), megabytes(fs::metadata(&path)?.len()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,7 +172,7 @@ fn lay_out(built: &Path, target: &Target, profile: &str, out: &Path) -> Result<M
 }
 
 /// The time of all files in an archive: SOURCE_DATE_EPOCH, else that of the commit.
-fn modified() -> u64 {
+pub fn modified() -> u64 {
     let own = std::env::var("SOURCE_DATE_EPOCH").ok();
     let commit = || targets::first_line(command("git").args(["log", "-1", "--format=%ct"]));
     own.or_else(commit).and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0)
@@ -158,6 +187,8 @@ mod tests {
         for (words, part) in [
             (&["--save"][..], "--sizes"),
             (&["--sizes", "--profile", "release"], "nothing else"),
+            (&["--sizes", "--python"], "nothing else"),
+            (&["--python", "--target", "armv7-linux-androideabi"], "for this machine"),
             (&["--profile", "debug"], "release, min-size, min-size-packed"),
         ] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

@@ -1,0 +1,376 @@
+// Runs the cases of tests/conformance through the C++ API: conformance FOLDER ONNXRUNTIME
+// Prints what differs, and at the end how many cases were run and left out.
+
+#include <limbeck.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+std::string folder;
+const limbeck::Env *env = nullptr;
+
+// ---- what goes in
+
+std::string text(const json &value) {
+    if (value.is_string()) return value;
+    std::string text;
+    if (value.contains("utf8")) {
+        const std::string hex = value["utf8"];
+        for (std::size_t i = 0; i < hex.size(); i += 2)
+            text.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+        return text;
+    }
+    const std::string piece = value["repeat"];
+    for (std::size_t i = value["times"]; i > 0; i--) text += piece;
+    return text;
+}
+
+std::vector<std::string> texts(const json &values) {
+    std::vector<std::string> all;
+    for (const auto &value : values) all.push_back(text(value));
+    return all;
+}
+
+std::vector<std::pair<std::string, std::string>> pairs(const json &values) {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const auto &value : values) all.emplace_back(text(value[0]), text(value[1]));
+    return all;
+}
+
+// The options of a case, and what they refer to.
+struct Options {
+    explicit Options(const json &from) {
+        const std::map<std::string, limbeck::Overflow> overflows = {{"truncate", limbeck::Overflow::truncate},
+                                                                    {"error", limbeck::Overflow::error},
+                                                                    {"window", limbeck::Overflow::window}};
+        const std::map<std::string, limbeck::Aggregation> aggregations = {{"first", limbeck::Aggregation::first},
+                                                                          {"average", limbeck::Aggregation::average},
+                                                                          {"max", limbeck::Aggregation::max},
+                                                                          {"strict", limbeck::Aggregation::strict},
+                                                                          {"none", limbeck::Aggregation::none}};
+        for (const auto &[name, value] : from.items()) {
+            if (name == "overflow") all.overflow = overflows.at(value);
+            else if (name == "window_stride") all.window_stride = value;
+            else if (name == "deadline_ms") all.timeout = std::chrono::milliseconds(value.get<std::int64_t>());
+            else if (name == "top_k") all.top_k = value;
+            else if (name == "threshold") all.threshold = value;
+            else if (name == "out_of_scope") all.out_of_scope = value;
+            else if (name == "aggregation") all.aggregation = aggregations.at(value);
+            else if (name == "multi_label") all.multi_label = value;
+            else if (name == "max_answer_tokens") all.max_answer_tokens = value;
+            else if (name == "hypothesis") all.hypothesis = hypothesis = value;
+            else if (name == "rank_label") all.rank_label = rank_label = value;
+            else if (name == "cancelled") {
+                all.cancel = &cancel;
+                if (value.get<bool>()) cancel.trigger();
+            } else throw std::runtime_error("unknown option " + name);
+        }
+    }
+    Options(const Options &) = delete;
+    Options &operator=(const Options &) = delete;
+
+    limbeck::CallOptions all;
+
+private:
+    limbeck::Cancel cancel;
+    std::string hypothesis, rank_label;
+};
+
+// ---- what comes out, in the form of limbeck_result_json
+
+json span(const limbeck::Span &span) {
+    return {{"bytes", {span.byte_begin, span.byte_end}},
+            {"utf16", {span.utf16_begin, span.utf16_end}},
+            {"chars", {span.char_begin, span.char_end}}};
+}
+
+template <class Items> json with_usage(json answer, const Items &items) {
+    const auto usage = items.usage();
+    answer["tokens_used"] = usage.tokens_used;
+    answer["tokens_dropped"] = usage.tokens_dropped;
+    answer["windows"] = usage.windows;
+    return answer;
+}
+
+json classification(const limbeck::Items<limbeck::Score> &items) {
+    json labels = json::array();
+    for (const auto &score : items)
+        labels.push_back({{"label", score.label},
+                          {"index", score.index},
+                          {"probability", score.probability},
+                          {"logit", score.logit},
+                          {"holds", score.holds}});
+    return with_usage({{"labels", labels}, {"in_scope", items.in_scope()}}, items);
+}
+
+json zero_shot(const limbeck::Items<limbeck::Score> &items) {
+    json labels = json::array();
+    for (const auto &score : items)
+        labels.push_back({{"label", score.label}, {"index", score.index}, {"probability", score.probability}});
+    return with_usage({{"labels", labels}}, items);
+}
+
+json ranked(const limbeck::Items<limbeck::Score> &items) {
+    return with_usage({{"index", items.front().index}, {"score", items.front().probability}}, items);
+}
+
+json tagging(const limbeck::Items<limbeck::Entity> &items) {
+    json entities = json::array();
+    for (const auto &entity : items)
+        entities.push_back({{"label", entity.label},
+                            {"score", entity.score},
+                            {"span", span(entity.span)},
+                            {"text", entity.text}});
+    return with_usage({{"entities", entities}}, items);
+}
+
+json answers(const limbeck::Items<limbeck::Answer> &items) {
+    json answers = json::array();
+    for (const auto &answer : items)
+        answers.push_back({{"text", answer.text}, {"span", span(answer.span)}, {"score", answer.score}});
+    return with_usage({{"answers", answers}, {"no_answer", items.no_answer()}}, items);
+}
+
+json embedding(const limbeck::Items<float> &items) {
+    return with_usage({{"vector", std::vector<float>(items.begin(), items.end())}}, items);
+}
+
+json filled(const limbeck::Items<limbeck::Guess> &items) {
+    json masks = json::array();
+    for (const auto &guess : items) {
+        if (guess.mask == masks.size()) masks.push_back({{"span", span(guess.span)}, {"guesses", json::array()}});
+        masks[guess.mask]["guesses"].push_back({{"text", guess.text},
+                                                {"token", guess.token},
+                                                {"id", guess.id},
+                                                {"probability", guess.probability}});
+    }
+    return with_usage({{"masks", masks}}, items);
+}
+
+template <class Item, class Form> json one(const limbeck::Result<Item> &result, Form form) {
+    return {{"results", json::array({form(result)})}};
+}
+
+template <class Item, class Form> json all(const limbeck::Batch<Item> &batch, Form form) {
+    json results = json::array();
+    for (const auto &items : batch) results.push_back(form(items));
+    return {{"results", results}};
+}
+
+json error(const limbeck::Error &error) { return {{"status", error.name()}, {"message", error.message()}}; }
+
+// ---- the calls
+
+const limbeck::Model &model(const json &bundle) {
+    static std::map<std::string, limbeck::Model> models;
+    const std::string name = bundle;
+    auto found = models.find(name);
+    if (found == models.end())
+        found = models.emplace(name, limbeck::Model::open(*env, folder + "/" + name)).first;
+    return found->second;
+}
+
+json open(const json &test) {
+    const json &input = test["input"];
+    limbeck::BundleOptions options;
+    if (input.contains("keys")) options.keys = input["keys"].get<std::vector<std::string>>();
+    if (input.contains("minimum_build")) options.minimum_build = input["minimum_build"];
+    if (input.contains("decrypt_xor"))
+        options.decrypt = [key = input["decrypt_xor"].get<int>()](std::string_view, const std::uint8_t *stored,
+                                                                  std::size_t length) {
+            std::vector<std::uint8_t> content(stored, stored + length);
+            for (auto &byte : content) byte = static_cast<std::uint8_t>(byte ^ key);
+            return content;
+        };
+    const std::string path = folder + "/" + test["bundle"].get<std::string>();
+    const auto bundle = [&] {
+        if (!input.contains("damage")) return limbeck::Bundle::open(path, options);
+        std::ifstream file(path, std::ios::binary);
+        std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+        const json &damage = input["damage"];
+        if (damage.contains("cut")) bytes.resize(damage["cut"]);
+        if (damage.contains("flip")) bytes[damage["flip"]] = static_cast<char>(bytes[damage["flip"]] ^ 1);
+        if (damage.contains("replace")) bytes = damage["replace"];
+        return limbeck::Bundle::from_bytes(bytes.data(), bytes.size(), options);
+    }();
+    return {{"bundle",
+             {{"id", bundle.id()},
+              {"version", bundle.version()},
+              {"build", bundle.build()},
+              {"task", bundle.task()},
+              {"max_tokens", bundle.max_tokens()},
+              {"size", bundle.size()},
+              {"labels", bundle.labels()},
+              {"signers", bundle.signers()}}}};
+}
+
+json slot(const json &test) {
+    const limbeck::Slot slot(model(test["bundle"]));
+    json steps = json::array();
+    for (const auto &step : test["input"]["steps"]) {
+        json found = json::object();
+        try {
+            if (step.contains("publish")) slot.publish(model(step["publish"]));
+            else if (step["do"] == "roll_back") slot.roll_back();
+            else if (step["do"] == "forget_previous") slot.forget_previous();
+        } catch (const limbeck::Error &failure) {
+            found["error"] = error(failure);
+        }
+        found["generation"] = slot.generation();
+        found["build"] = slot.model().bundle().build();
+        steps.push_back(found);
+    }
+    return {{"steps", steps}};
+}
+
+json head(const json &test) {
+    const json &input = test["input"];
+    const Options options(test.value("options", json::object()));
+    const auto &embedder = model(test["bundle"]);
+    const std::string path = (std::filesystem::temp_directory_path() / "limbeck-conformance-head.json").string();
+    limbeck::Head::fit(embedder, pairs(input["examples"]), input.value("strength", 0.0)).save(path);
+    const auto head = limbeck::Head::load(path);
+    std::filesystem::remove(path);
+    const auto &on = input.contains("on") ? model(input["on"]) : embedder;
+    json found = all(head.classify(on, texts(input["texts"]), options.all), classification);
+    found["labels"] = head.labels();
+    return found;
+}
+
+json run(const json &test) {
+    const std::string call = test["call"];
+    const json &input = test["input"];
+    const Options given(test.value("options", json::object()));
+    const auto &options = given.all;
+    if (call == "open") return open(test);
+    if (call == "slot") return slot(test);
+    if (call == "head") return head(test);
+    if (call == "similarity") {
+        const std::vector<float> first = input["first"], second = input["second"];
+        return {{"similarity", limbeck::similarity(first, second)}};
+    }
+    if (call == "nearest") {
+        const std::vector<float> query = input["query"];
+        std::vector<float> vectors;
+        for (const auto &vector : input["vectors"])
+            for (const float value : vector) vectors.push_back(value);
+        json nearest = json::array();
+        for (const auto &found : limbeck::nearest(query, vectors, input["k"]))
+            nearest.push_back({{"index", found.index}, {"similarity", found.similarity}});
+        return {{"nearest", nearest}};
+    }
+    const auto &m = model(test["bundle"]);
+    const bool single = input.contains("text");
+    const auto in = [&](const char *name) { return text(input[name]); };
+    if (call == "classify") {
+        if (single) return one(m.classify(in("text"), options), classification);
+        if (input.contains("pair"))
+            return one(m.classify_pair(text(input["pair"][0]), text(input["pair"][1]), options), classification);
+        if (input.contains("pairs")) return all(m.classify_pairs(pairs(input["pairs"]), options), classification);
+        return all(m.classify_batch(texts(input["texts"]), options), classification);
+    }
+    if (call == "zero_shot") {
+        const auto labels = texts(input["labels"]);
+        if (single) return one(m.zero_shot(in("text"), labels, options), zero_shot);
+        return all(m.zero_shot_batch(texts(input["texts"]), labels, options), zero_shot);
+    }
+    if (call == "rerank") return all(m.rerank(in("query"), texts(input["texts"]), options), ranked);
+    if (call == "tag") {
+        if (single) return one(m.tag(in("text"), options), tagging);
+        return all(m.tag_batch(texts(input["texts"]), options), tagging);
+    }
+    if (call == "answer") {
+        if (single) return one(m.answer(in("question"), in("text"), options), answers);
+        return all(m.answer_batch(pairs(input["questions"]), options), answers);
+    }
+    if (call == "embed") {
+        if (single) return one(m.embed(in("text"), options), embedding);
+        return all(m.embed_batch(texts(input["texts"]), options), embedding);
+    }
+    if (call == "fill_mask") {
+        if (single) return one(m.fill_mask(in("text"), options), filled);
+        return all(m.fill_mask_batch(texts(input["texts"]), options), filled);
+    }
+    if (call == "count_tokens") return {{"tokens", m.count_tokens(in("text"))}};
+    if (call == "model")
+        return {{"task", m.bundle().task()},
+                {"embedding_size", m.embedding_size()},
+                {"mask_token", m.mask_token()},
+                {"self_test_vectors", m.self_test().vectors}};
+    throw std::runtime_error("unknown call " + call);
+}
+
+// ---- comparing
+
+// What differs; empty if nothing does.
+std::string difference(const json &expected, const json &found, double tolerance) {
+    if (expected.is_number() && found.is_number()) {
+        if (std::abs(expected.get<double>() - found.get<double>()) <= tolerance) return "";
+    } else if (expected.is_array() && found.is_array() && expected.size() == found.size()) {
+        for (std::size_t i = 0; i < expected.size(); i++) {
+            const auto inner = difference(expected[i], found[i], tolerance);
+            if (!inner.empty()) return "[" + std::to_string(i) + "]" + inner;
+        }
+        return "";
+    } else if (expected.is_array() && found.is_string()) { // the parts of a message
+        for (const std::string part : expected)
+            if (found.get<std::string>().find(part) == std::string::npos) return ": " + found.dump() + " has no " + part;
+        return "";
+    } else if (expected.is_object() && found.is_object() && expected.size() == found.size()) {
+        for (const auto &[name, value] : expected.items()) {
+            if (!found.contains(name)) return "." + name + " is missing";
+            const auto inner = difference(value, found[name], tolerance);
+            if (!inner.empty()) return "." + name + inner;
+        }
+        return "";
+    } else if (expected == found) {
+        return "";
+    }
+    return ": expected " + expected.dump() + ", found " + found.dump();
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 3) {
+        std::fprintf(stderr, "usage: conformance FOLDER ONNXRUNTIME\n");
+        return 2;
+    }
+    folder = argv[1];
+    const limbeck::Env opened(argv[2]);
+    env = &opened;
+    std::vector<std::filesystem::path> files;
+    for (const auto &entry : std::filesystem::directory_iterator(folder))
+        if (entry.path().extension() == ".json" && entry.path().stem() != "statuses") files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    std::size_t passed = 0, failed = 0;
+    for (const auto &path : files) {
+        const json file = json::parse(std::ifstream(path));
+        for (const auto &test : file["cases"]) {
+            json found;
+            try {
+                found = run(test);
+            } catch (const limbeck::Error &failure) {
+                found = {{"error", error(failure)}};
+            }
+            const auto differs = difference(test["expect"], found, file["tolerance"]);
+            differs.empty() ? passed++ : failed++;
+            if (!differs.empty())
+                std::printf("%s: %s: %s\n", path.filename().c_str(), test["name"].get<std::string>().c_str(),
+                            differs.c_str());
+        }
+    }
+    std::printf("%zu passed, %zu failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,25 @@
+// Where the tests find cases, bundles and ONNX Runtime. They are run from a checkout; LIMBECK_TEST_PACKAGE names the
+// installed package, and without it that of this folder is tested.
+
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const place = process.env.LIMBECK_TEST_PACKAGE;
+export const limbeck = await import(place ? pathToFileURL(path.join(place, "lib/index.js")).href : "../lib/index.js");
+export const native = await import(place ? pathToFileURL(path.join(place, "lib/native.js")).href : "../lib/native.js");
+
+export const repository = fileURLToPath(new URL("../../../", import.meta.url));
+export const conformance = path.join(repository, "tests/conformance");
+export const bundle = (name) => path.join(conformance, `bundles/${name}.limbeck`);
+
+/** The ONNX Runtime library that the tests use. */
+export const runtime = process.env.ORT_DYLIB_PATH;
+if (!runtime) throw new Error("ORT_DYLIB_PATH must name an ONNX Runtime library of version 1.24 or later");
+
+const models = new Map();
+
+/** The model of a bundle, a path from the folder of the conformance cases; opened once. */
+export function modelOf(name) {
+  if (!models.has(name)) models.set(name, limbeck.Model.open(path.join(conformance, name), { runtime }));
+  return models.get(name);
+}
