@@ -1,5 +1,6 @@
 //! `cargo xtask package`: the C library as a folder and an archive that others build with.
 
+pub mod android;
 mod archive;
 mod checks;
 mod elf;
@@ -38,6 +39,8 @@ Options:
   --out DIR      where to write (default out/package)
   --sizes        measure all profiles on this machine instead, and fail if the library is over its limit
   --save         with --sizes: write capi/abi/sizes.json, from which `cargo xtask docs` makes docs/packaging.md
+  --android DIR  instead make the AAR of the Kotlin API, of DIR/ABI/liblimbeck_jni.so (bindings/kotlin/android.sh builds
+                 those, with an NDK) and of bindings/kotlin/target/limbeck-VERSION.jar
 ";
 
 /// The verb.
@@ -48,6 +51,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (list, measure, save) = (arguments.flag("--targets"), arguments.flag("--sizes"), arguments.flag("--save"));
     let (target, profile, out) =
         (arguments.value("--target")?, arguments.value("--profile")?, arguments.value("--out")?);
+    let android = arguments.value("--android")?;
     arguments.finish()?;
     if list {
         for known in KNOWN {
@@ -63,6 +67,12 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     if save {
         bail!("--save goes with --sizes");
+    }
+    if let Some(libraries) = android {
+        if target.is_some() || profile.is_some() {
+            bail!("--android takes libraries that are built: it takes --out and nothing else");
+        }
+        return make_aar(Path::new(&libraries), out.as_deref().map(Path::new));
     }
     let target = target.map_or_else(targets::host, Ok)?;
     let profile = profile.as_deref().unwrap_or("min-size");
@@ -84,6 +94,16 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     println!("package       {}", package.folder.display());
     println!("archive       {} ({})", archive.display(), megabytes(fs::metadata(&archive)?.len()));
     println!("sha256        {sha256}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_aar(libraries: &Path, out: Option<&Path>) -> Result<ExitCode> {
+    let jar = repository().join(format!("bindings/kotlin/target/limbeck-{}.jar", env!("CARGO_PKG_VERSION")));
+    let out = out.map_or_else(|| Ok(repository().join("out/android")), std::path::absolute)?;
+    let made = android::make(&std::path::absolute(libraries)?, &jar, &out)?;
+    println!("AAR           {} ({})", made.aar.display(), megabytes(fs::metadata(&made.aar)?.len()));
+    println!("POM           {}", made.pom.display());
+    println!("processors    {}", made.abis.join(" "));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,6 +179,7 @@ mod tests {
             (&["--save"][..], "--sizes"),
             (&["--sizes", "--profile", "release"], "nothing else"),
             (&["--profile", "debug"], "release, min-size, min-size-packed"),
+            (&["--android", "libs", "--profile", "release"], "nothing else"),
         ] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let error = run(Arguments::new("package", &words)).unwrap_err().to_string();
