@@ -55,6 +55,7 @@ mod bundle;
 mod call;
 mod cancel;
 mod classify;
+mod descriptor;
 mod embed;
 mod entail;
 mod env;

@@ -1,4 +1,5 @@
-//! Where the library itself lies, so that an ONNX Runtime beside it is found.
+//! Where the library itself lies, so that an ONNX Runtime beside it is found. The library for the JVM takes this
+//! file in with `#[path]`.
 
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@ use std::io;
 use limbeck_sdk::{Bundle, BundleOptions, PublicKey, SectionInfo};
 
 use crate::bundle::limbeck_bundle;
+use crate::descriptor::duplicate;
 use crate::error::limbeck_error;
 use crate::ffi::{self, Failure, Growing, UserData, guard};
 use crate::status::limbeck_status;
@@ -138,7 +139,7 @@ pub unsafe extern "C" fn limbeck_bundle_open_fd(
     let body = || {
         // SAFETY: pointers are NULL or as their types say, by the header's rules.
         let (out, options) = unsafe { (ffi::out(out, "out")?, bundle_options(options, "options")?) };
-        let file = duplicate(descriptor)?;
+        let file = duplicate(descriptor).map_err(Failure::argument)?;
         let length = Some(length).filter(|length| *length != 0);
         ffi::give(out, limbeck_bundle::new(options.open_file(file, offset, length)?));
         Ok(())
@@ -251,23 +252,4 @@ impl io::Read for Reader {
             Err(_) => Err(io::Error::other(format!("the read function returned {count}"))),
         }
     }
-}
-
-#[cfg(unix)]
-fn duplicate(descriptor: c_int) -> Result<std::fs::File, Failure> {
-    use std::os::fd::{BorrowedFd, RawFd};
-    if descriptor < 0 {
-        return Err(Failure::argument(format!("descriptor is {descriptor} and must not be negative")));
-    }
-    // SAFETY: not -1, and borrowed for this call only; what is no open descriptor fails to be duplicated.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor as RawFd) };
-    let owned = borrowed
-        .try_clone_to_owned()
-        .map_err(|error| Failure::argument(format!("descriptor {descriptor} cannot be used: {error}")))?;
-    Ok(owned.into())
-}
-
-#[cfg(not(unix))]
-fn duplicate(_: c_int) -> Result<std::fs::File, Failure> {
-    Err(Failure::argument("file descriptors cannot be used on this system: open by path or through a reader"))
 }

@@ -3,8 +3,8 @@
 
 mod growing;
 mod input;
+mod panic_text;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::limbeck_error;
@@ -102,45 +102,6 @@ fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     // Handles are only reached through `&`, and what is inside them keeps itself
     // consistent by locks, so nothing half-changed is seen after a panic.
     catch_unwind(AssertUnwindSafe(body)).map_err(panic_text::of)
-}
-
-/// The text of panics, taken without printing it.
-mod panic_text {
-    use super::*;
-    use std::cell::RefCell;
-    use std::sync::Once;
-
-    thread_local! {
-        static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
-    }
-
-    /// Replaces the panic hook, which would print. The library holds its own copy
-    /// of Rust's standard library, so this is not seen by Rust code elsewhere in
-    /// the process. Left out of the unit tests: they want panics printed.
-    pub(super) fn install() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            if !cfg!(test) {
-                std::panic::set_hook(Box::new(|info| {
-                    let text = info.to_string();
-                    let _ = LAST.try_with(|last| last.replace(Some(text)));
-                }));
-            }
-        });
-    }
-
-    pub(super) fn of(payload: Box<dyn Any + Send>) -> String {
-        let text = LAST.try_with(|last| last.take()).ok().flatten();
-        let text = text
-            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic without a text".to_owned());
-        // Dropping a payload runs foreign code, which could panic again.
-        if !payload.is::<&str>() && !payload.is::<String>() {
-            std::mem::forget(payload);
-        }
-        text
-    }
 }
 
 #[cfg(test)]

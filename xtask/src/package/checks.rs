@@ -6,7 +6,7 @@ use super::elf::{self, Elf};
 use super::install::Target;
 
 /// The page size that Android devices and some arm64 kernels have.
-const PAGE: u64 = 16384;
+pub const PAGE: u64 = 16384;
 
 /// Libraries that each such system has.
 const LINUX: [&str; 8] = [
@@ -19,7 +19,8 @@ const LINUX: [&str; 8] = [
     "libgcc_s.so.1",
     "ld-linux",
 ];
-const ANDROID: [&str; 4] = ["libc.so", "libm.so", "libdl.so", "liblog.so"];
+/// As above, on Android.
+pub const ANDROID: [&str; 4] = ["libc.so", "libm.so", "libdl.so", "liblog.so"];
 
 /// What was found.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! `cargo xtask package`: the C library as a folder and an archive that others build with.
 
+pub mod android;
 mod archive;
 mod checks;
 mod elf;
@@ -41,6 +42,8 @@ Options:
   --node         the npm package for this machine instead (needs npm): out/package/limbeck-VERSION.tgz
   --sizes        measure all profiles on this machine instead, and fail if the library is over its limit
   --save         with --sizes: write capi/abi/sizes.json, from which `cargo xtask docs` makes docs/packaging.md
+  --android DIR  instead make the AAR of the Kotlin API, of DIR/ABI/liblimbeck_jni.so (bindings/kotlin/android.sh builds
+                 those, with an NDK) and of bindings/kotlin/target/limbeck-VERSION.jar
 ";
 
 /// The verb.
@@ -52,6 +55,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (python, node) = (arguments.flag("--python"), arguments.flag("--node"));
     let (target, profile, out) =
         (arguments.value("--target")?, arguments.value("--profile")?, arguments.value("--out")?);
+    let android = arguments.value("--android")?;
     arguments.finish()?;
     if list {
         for known in KNOWN {
@@ -67,6 +71,12 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     if save {
         bail!("--save goes with --sizes");
+    }
+    if let Some(libraries) = android {
+        if target.is_some() || profile.is_some() || python || node {
+            bail!("--android takes libraries that are built: it takes --out and nothing else");
+        }
+        return make_aar(Path::new(&libraries), out.as_deref().map(Path::new));
     }
     let target = target.map_or_else(targets::host, Ok)?;
     let profile = profile.as_deref().unwrap_or("min-size");
@@ -113,6 +123,16 @@ fn bindings(target: &str, profile: &str, out: &Path, python: bool, node: bool) -
     for (name, path) in made {
         println!("{name:13} {} ({})", path.display(), megabytes(fs::metadata(&path)?.len()));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_aar(libraries: &Path, out: Option<&Path>) -> Result<ExitCode> {
+    let jar = repository().join(format!("bindings/kotlin/target/limbeck-{}.jar", env!("CARGO_PKG_VERSION")));
+    let out = out.map_or_else(|| Ok(repository().join("out/android")), std::path::absolute)?;
+    let made = android::make(&std::path::absolute(libraries)?, &jar, &out)?;
+    println!("AAR           {} ({})", made.aar.display(), megabytes(fs::metadata(&made.aar)?.len()));
+    println!("POM           {}", made.pom.display());
+    println!("processors    {}", made.abis.join(" "));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -190,6 +210,7 @@ mod tests {
             (&["--sizes", "--python"], "nothing else"),
             (&["--python", "--target", "armv7-linux-androideabi"], "for this machine"),
             (&["--profile", "debug"], "release, min-size, min-size-packed"),
+            (&["--android", "libs", "--profile", "release"], "nothing else"),
         ] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let error = run(Arguments::new("package", &words)).unwrap_err().to_string();

@@ -1,0 +1,79 @@
+//! Answers, written as `Results.kt` reads them.
+
+use limbeck_sdk as sdk;
+
+use crate::failure::Failure;
+use crate::wire::Writer;
+
+pub(crate) fn classifications(answers: &[sdk::Classification]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.list(&answer.labels, |out, scored| {
+            out.text(&scored.label).size(scored.index).float(scored.probability).float(scored.logit).flag(scored.holds);
+        });
+        usage(out.flag(answer.in_scope), &answer.usage);
+    })
+}
+
+pub(crate) fn zero_shot(answers: &[sdk::ZeroShot]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.list(&answer.labels, |out, scored| {
+            out.text(&scored.label).size(scored.index).float(scored.probability);
+        });
+        usage(out, &answer.usage);
+    })
+}
+
+pub(crate) fn ranked(answers: &[sdk::Ranked]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| usage(out.size(answer.index).float(answer.score), &answer.usage))
+}
+
+pub(crate) fn taggings(answers: &[sdk::Tagging]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.list(&answer.entities, |out, entity| {
+            span(out.text(&entity.label).text(&entity.text), &entity.span).float(entity.score);
+        });
+        usage(out, &answer.usage);
+    })
+}
+
+pub(crate) fn answers(answers: &[sdk::Answers]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.list(&answer.answers, |out, answer| {
+            span(out.text(&answer.text), &answer.span).float(answer.score);
+        });
+        usage(out.float(answer.no_answer), &answer.usage);
+    })
+}
+
+pub(crate) fn masks(answers: &[sdk::FilledMasks]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.list(&answer.masks, |out, mask| {
+            span(out, &mask.span).list(&mask.guesses, |out, guess| {
+                out.text(&guess.text).text(&guess.token).size(guess.id).float(guess.probability);
+            });
+        });
+        usage(out, &answer.usage);
+    })
+}
+
+pub(crate) fn embeddings(answers: &[sdk::Embedding]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| usage(out.floats(&answer.vector), &answer.usage))
+}
+
+fn batch<T>(answers: &[T], each: impl FnMut(&mut Writer, &T)) -> Result<Vec<u8>, Failure> {
+    let mut out = Writer::default();
+    out.list(answers, each);
+    out.finish()
+}
+
+fn span<'a>(out: &'a mut Writer, span: &sdk::TextSpan) -> &'a mut Writer {
+    out.size(span.utf16.start).size(span.utf16.end)
+}
+
+fn usage(out: &mut Writer, usage: &sdk::Usage) {
+    out.size(usage.tokens_used).size(usage.tokens_dropped).size(usage.windows);
+    let timings = [usage.timings.tokenize, usage.timings.inference, usage.timings.post];
+    for time in timings {
+        out.size(time.as_nanos());
+    }
+}

@@ -1,0 +1,354 @@
+package io.github.limbeck
+
+import com.google.gson.JsonArray
+import com.google.gson.JsonElement
+import com.google.gson.JsonObject
+import com.google.gson.JsonParser
+import com.google.gson.JsonPrimitive
+import java.io.File
+import kotlin.math.abs
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.TestFactory
+import org.junit.jupiter.api.assertThrows
+
+/** The cases of tests/conformance: what every language answers. */
+internal class ConformanceTest {
+    @TestFactory
+    fun cases(): List<DynamicTest> {
+        val files = Fixtures.cases.listFiles().orEmpty().filter { it.extension == "json" && it.name != "statuses.json" }
+        val tests = files.sorted().flatMap { file ->
+            val json = JsonParser.parseString(file.readText()).asJsonObject
+            val tolerance = json["tolerance"].asDouble
+            json["cases"].asJsonArray.map { it.asJsonObject }.filter(::canRun).map { case ->
+                DynamicTest.dynamicTest("${file.name}: ${case["name"].asString}") {
+                    val found = try {
+                        Case(case).run()
+                    } catch (failure: LimbeckException) {
+                        obj("error" to error(failure))
+                    }
+                    assertEquals("", difference(case["expect"], found, tolerance))
+                }
+            }
+        }
+        assertTrue(tests.size > 150, "only ${tests.size} cases were found")
+        return tests
+    }
+
+    @Test
+    fun statusesHaveTheirNumbersAndNames() {
+        val json = JsonParser.parseString(File(Fixtures.cases, "statuses.json").readText()).asJsonObject
+        val expected = json["statuses"].asJsonArray.map { it.asJsonObject }.filter { it["code"].asInt != 0 }
+            .associate { it["code"].asInt to it["name"].asString }
+        assertEquals(expected, Status.entries.associate { it.code to it.cName })
+        // Each has an exception, which says the same.
+        for (status in Status.entries - setOf(Status.NULL_POINTER, Status.BAD_STRUCT_SIZE)) {
+            assertEquals(status, LimbeckException.of(status.code, "").status)
+        }
+        assertEquals(Status.INTERNAL, LimbeckException.of(1234, "new").status)
+    }
+
+    @Test
+    fun aDifferenceIsSeen() {
+        for ((expected, found) in listOf("[1]" to "[1.1]", "[1]" to "[1, 1]", "{\"a\": 1}" to "{}", "\"a\"" to "\"b\"", "true" to "false")) {
+            assertTrue(difference(JsonParser.parseString(expected), JsonParser.parseString(found), 1e-5) != "", expected)
+        }
+        assertThrows<IllegalStateException> { Case(obj("call" to "juggle", "bundle" to "bundles/tiny.limbeck", "input" to obj())).run() }
+    }
+
+    /** Bytes that are no text and have no form in UTF-16 cannot be in a `String`. */
+    private fun canRun(case: JsonObject): Boolean = "\"utf16\":null" !in case["input"].toString()
+}
+
+private class Case(private val case: JsonObject) {
+    private val input = case["input"].asJsonObject
+
+    fun run(): JsonElement {
+        when (case["call"].asString) {
+            "open" -> return open()
+            "slot" -> return slot()
+            "head" -> return head()
+            "similarity" -> return obj("similarity" to Limbeck.similarity(floats(input["first"]), floats(input["second"])))
+            "nearest" -> {
+                val vectors = input["vectors"].asJsonArray.map(::floats)
+                val found = Limbeck.nearest(floats(input["query"]), vectors, input["k"].asInt)
+                return obj("nearest" to array(found) { obj("index" to it.index, "similarity" to it.similarity) })
+            }
+        }
+        val model = model(case["bundle"])
+        return Options(case["options"]?.asJsonObject).use { options -> call(model, options.all) }
+    }
+
+    private fun call(model: Model, options: CallOptions): JsonElement {
+        val one = input["text"]?.let(::text)
+        val texts = input["texts"]?.let(::texts).orEmpty()
+        return when (case["call"].asString) {
+            "classify" -> results(
+                when {
+                    one != null -> listOf(model.classify(one, options))
+                    input.has("pair") -> pair(input["pair"]).let { listOf(model.classifyPair(it.first, it.second, options)) }
+                    input.has("pairs") -> model.classifyPairs(pairs(input["pairs"]), options)
+                    else -> model.classifyBatch(texts, options)
+                },
+                ::classification,
+            )
+            "zero_shot" -> {
+                val labels = texts(input["labels"])
+                val found = one?.let { listOf(model.zeroShot(it, labels, options)) }
+                results(found ?: model.zeroShotBatch(texts, labels, options)) { zeroShot ->
+                    val all = array(zeroShot.labels) {
+                        obj("label" to it.label, "index" to it.index, "probability" to it.probability)
+                    }
+                    used(zeroShot.usage, "labels" to all)
+                }
+            }
+            "rerank" -> results(model.rerank(text(input["query"]), texts, options)) {
+                used(it.usage, "index" to it.index, "score" to it.score)
+            }
+            "tag" -> {
+                val found = one?.let { listOf(model.tag(it, options)) } ?: model.tagBatch(texts, options)
+                found.zip(if (one != null) listOf(one) else texts) { tagging, text ->
+                    tagging.entities.forEach { assertEquals(it.text, it.span.of(text)) }
+                }
+                results(found) { tagging ->
+                    val all = array(tagging.entities) {
+                        obj("label" to it.label, "score" to it.score, "span" to span(it.span), "text" to it.text)
+                    }
+                    used(tagging.usage, "entities" to all)
+                }
+            }
+            "answer" -> {
+                val questions = if (one != null) listOf(TextPair(text(input["question"]), one)) else pairs(input["questions"])
+                val found = when (one) {
+                    null -> model.answerBatch(questions, options)
+                    else -> listOf(model.answer(questions[0].first, one, options))
+                }
+                found.zip(questions) { answers, question ->
+                    answers.answers.forEach { assertEquals(it.text, it.span.of(question.second)) }
+                }
+                results(found) { answers ->
+                    val all = array(answers.answers) { obj("text" to it.text, "span" to span(it.span), "score" to it.score) }
+                    used(answers.usage, "answers" to all, "no_answer" to answers.noAnswer)
+                }
+            }
+            "embed" -> {
+                val found = one?.let { listOf(model.embed(it, options)) } ?: model.embedBatch(texts, options)
+                results(found) { used(it.usage, "vector" to array(it.vector.toList()) { value -> json(value) }) }
+            }
+            "fill_mask" -> {
+                val found = one?.let { listOf(model.fillMask(it, options)) } ?: model.fillMaskBatch(texts, options)
+                results(found) { filled ->
+                    val all = array(filled.masks) { mask ->
+                        val guesses = array(mask.guesses) {
+                            obj("text" to it.text, "token" to it.token, "id" to it.id, "probability" to it.probability)
+                        }
+                        obj("span" to span(mask.span), "guesses" to guesses)
+                    }
+                    used(filled.usage, "masks" to all)
+                }
+            }
+            "count_tokens" -> obj("tokens" to model.countTokens(one!!))
+            "model" -> obj(
+                "task" to model.task,
+                "embedding_size" to model.embeddingSize,
+                "mask_token" to model.maskToken,
+                "self_test_vectors" to model.selfTest().vectors,
+            )
+            else -> error("unknown call ${case["call"]}")
+        }
+    }
+
+    private fun open(): JsonElement {
+        val xor = input["decrypt_xor"]?.asInt
+        val options = BundleOptions(
+            keys = input["keys"]?.let(::texts),
+            minimumBuild = input["minimum_build"]?.asLong ?: 0,
+            decryptor = xor?.let { key ->
+                Decryptor { _, stored -> ByteArray(stored.size) { (stored[it].toInt() xor key).toByte() } }
+            },
+        )
+        val file = File(Fixtures.cases, case["bundle"].asString)
+        val bundle = when (val damage = input["damage"]?.asJsonObject) {
+            null -> Bundle.open(file, options)
+            else -> {
+                var bytes = damage["replace"]?.asString?.toByteArray() ?: file.readBytes()
+                damage["cut"]?.let { bytes = bytes.copyOf(it.asInt) }
+                damage["flip"]?.let { bytes[it.asInt] = (bytes[it.asInt].toInt() xor 1).toByte() }
+                Bundle.open(bytes, options)
+            }
+        }
+        return bundle.use {
+            val found = obj(
+                "id" to it.id,
+                "version" to it.version,
+                "build" to it.build,
+                "task" to it.task,
+                "max_tokens" to it.maxTokens,
+                "size" to it.size,
+                "labels" to array(it.labels, ::json),
+                "signers" to array(it.signers, ::json),
+            )
+            obj("bundle" to found)
+        }
+    }
+
+    private fun slot(): JsonElement = Slot(model(case["bundle"])).use { slot ->
+        val steps = array(input["steps"].asJsonArray.map { it.asJsonObject }) { step ->
+            val found = obj()
+            try {
+                when {
+                    step.has("publish") -> slot.publish(model(step["publish"]))
+                    step["do"].asString == "roll_back" -> slot.rollBack()
+                    else -> slot.forgetPrevious()
+                }
+            } catch (failure: LimbeckException) {
+                found.add("error", error(failure))
+            }
+            found.addProperty("generation", slot.generation)
+            found.addProperty("build", slot.withModel { it.bundle().use(Bundle::build) })
+            found
+        }
+        obj("steps" to steps)
+    }
+
+    private fun head(): JsonElement {
+        val embedder = model(case["bundle"])
+        val file = File.createTempFile("limbeck", ".head")
+        try {
+            Head.fit(embedder, pairs(input["examples"]), input["strength"]?.asDouble ?: 0.0).use { it.save(file) }
+            return Head.load(file).use { head ->
+                Options(case["options"]?.asJsonObject).use { options ->
+                    val on = input["on"]?.let(::model) ?: embedder
+                    val found = results(head.classify(on, texts(input["texts"]), options.all), ::classification)
+                    found.add("labels", array(head.labels, ::json))
+                    found
+                }
+            }
+        } finally {
+            file.delete()
+        }
+    }
+}
+
+/** The options of a case, and its token. */
+private class Options(from: JsonObject?) : AutoCloseable {
+    private val token = Cancel()
+    val all: CallOptions = CallOptions.of {
+        for ((name, value) in from?.entrySet().orEmpty()) {
+            when (name) {
+                "overflow" -> overflow(Overflow.valueOf(value.asString.uppercase()))
+                "window_stride" -> windowStride(value.asInt)
+                "deadline_ms" -> timeoutMillis(value.asLong)
+                "top_k" -> topK(value.asInt)
+                "threshold" -> threshold(value.asFloat)
+                "out_of_scope" -> outOfScope(value.asFloat)
+                "aggregation" -> aggregation(Aggregation.valueOf(value.asString.uppercase()))
+                "multi_label" -> multiLabel(value.asBoolean)
+                "max_answer_tokens" -> maxAnswerTokens(value.asInt)
+                "hypothesis" -> hypothesis(value.asString)
+                "rank_label" -> rankLabel(value.asString)
+                "cancelled" -> {
+                    cancel(token)
+                    if (value.asBoolean) token.trigger()
+                }
+                else -> error("unknown option $name")
+            }
+        }
+    }
+
+    override fun close() = token.close()
+}
+
+private fun model(bundle: JsonElement): Model = Fixtures.model(File(Fixtures.cases, bundle.asString))
+
+// What goes in.
+
+private fun text(value: JsonElement): String = when {
+    value.isJsonPrimitive -> value.asString
+    value.asJsonObject.has("utf16") ->
+        String(value.asJsonObject["utf16"].asJsonArray.map { it.asInt.toChar() }.toCharArray())
+    else -> value.asJsonObject["repeat"].asString.repeat(value.asJsonObject["times"].asInt)
+}
+
+private fun texts(values: JsonElement): List<String> = values.asJsonArray.map(::text)
+
+private fun pair(value: JsonElement) = TextPair(text(value.asJsonArray[0]), text(value.asJsonArray[1]))
+
+private fun pairs(values: JsonElement): List<TextPair> = values.asJsonArray.map(::pair)
+
+private fun floats(values: JsonElement): FloatArray = values.asJsonArray.map { it.asFloat }.toFloatArray()
+
+// What comes out, in the form of limbeck_result_json.
+
+private fun json(value: Any): JsonElement = when (value) {
+    is JsonElement -> value
+    is String -> JsonPrimitive(value)
+    is Number -> JsonPrimitive(value)
+    is Boolean -> JsonPrimitive(value)
+    else -> error("$value")
+}
+
+private fun obj(vararg fields: Pair<String, Any>): JsonObject =
+    JsonObject().apply { fields.forEach { (name, value) -> add(name, json(value)) } }
+
+private fun <T> array(values: List<T>, form: (T) -> JsonElement): JsonArray =
+    JsonArray().apply { values.forEach { add(form(it)) } }
+
+private fun <T> results(found: List<T>, form: (T) -> JsonElement): JsonObject = obj("results" to array(found, form))
+
+private fun used(usage: Usage, vararg fields: Pair<String, Any>): JsonObject = obj(
+    *fields,
+    "tokens_used" to usage.tokensUsed,
+    "tokens_dropped" to usage.tokensDropped,
+    "windows" to usage.windows,
+)
+
+private fun classification(found: Classification): JsonElement {
+    val all = array(found.labels) {
+        obj(
+            "label" to it.label,
+            "index" to it.index,
+            "probability" to it.probability,
+            "logit" to it.logit,
+            "holds" to it.holds,
+        )
+    }
+    return used(found.usage, "labels" to all, "in_scope" to found.inScope)
+}
+
+private fun span(span: Span): JsonElement = obj("utf16" to array(listOf(span.start, span.end), ::json))
+
+private fun error(failure: LimbeckException): JsonElement =
+    obj("status" to failure.status.cName, "message" to failure.message.orEmpty())
+
+/** What differs; empty if nothing does. */
+private fun difference(expected: JsonElement, found: JsonElement, tolerance: Double): String {
+    val differs = ": expected $expected, found $found"
+    return when {
+        expected.isNumber() && found.isNumber() -> if (abs(expected.asDouble - found.asDouble) <= tolerance) "" else differs
+        // The parts of a message.
+        expected.isJsonArray && found.isJsonPrimitive ->
+            expected.asJsonArray.map { it.asString }.find { it !in found.asString }?.let { ": $found has no $it" }.orEmpty()
+        expected.isJsonArray && found.isJsonArray -> {
+            val (all, those) = expected.asJsonArray.toList() to found.asJsonArray.toList()
+            if (all.size != those.size) return differs
+            all.zip(those).withIndex().firstNotNullOfOrNull { (index, pair) ->
+                difference(pair.first, pair.second, tolerance).takeIf { it != "" }?.let { "[$index]$it" }
+            }.orEmpty()
+        }
+        expected.isJsonObject && found.isJsonObject -> {
+            // Of a span only what this language counts in.
+            val names = expected.asJsonObject.keySet().let { if ("utf16" in it) setOf("utf16") else it }
+            if (names != found.asJsonObject.keySet()) return differs
+            names.firstNotNullOfOrNull { name ->
+                difference(expected.asJsonObject[name], found.asJsonObject[name], tolerance).takeIf { it != "" }
+                    ?.let { ".$name$it" }
+            }.orEmpty()
+        }
+        else -> if (expected == found) "" else differs
+    }
+}
+
+private fun JsonElement.isNumber() = isJsonPrimitive && asJsonPrimitive.isNumber

@@ -1,0 +1,1 @@
+#include <limbeck.h>

@@ -1,0 +1,94 @@
+import CLimbeck
+
+/// What to do with a text of more tokens than the model takes.
+public enum Overflow: UInt32, Sendable {
+    /// What the task does by itself; each says what.
+    case `default` = 0
+    /// Use the first tokens, and report in `Usage` how many were dropped. Of two texts the longer one is cut.
+    case truncate = 1
+    /// Throw `Status.tooLong`.
+    case error = 2
+    /// Read the whole text in overlapping windows; each task says how it puts their answers together.
+    case window = 3
+}
+
+/// How tokens become words, for entities.
+public enum Aggregation: UInt32, Sendable {
+    /// A word is of the entity that its first token says, as models are usually trained.
+    case first = 0
+    /// A word has the label with the highest mean probability over its tokens.
+    case average = 1
+    /// A word has the label of the token that is most certain.
+    case max = 2
+    /// As `first`, and only entities whose labels follow the rules of their scheme count.
+    case strict = 3
+    /// Each token that is not outside is an answer with its full label (`B-PER`).
+    case none = 4
+}
+
+/// Options of the calls of all tasks. 0, nil and the empty text mean the default. An option that is set and that the
+/// task does not read is refused.
+public struct CallOptions: Sendable {
+    /// What to do with a text that is too long.
+    public var overflow = Overflow.default
+    /// Tokens that two neighbouring windows share. 0: 128, or half a window if that is less.
+    public var windowStride: UInt32 = 0
+    /// `Status.deadlineExceeded` this many milliseconds after the call began. 0: never.
+    public var timeoutMilliseconds: UInt64 = 0
+    /// Ends the call from another thread.
+    public var cancel: Cancel?
+    /// How many labels, answers, guesses for a mask, or ranked texts to give, the best ones. 0: all labels and texts, 1
+    /// answer, 5 guesses.
+    public var topK = 0
+    /// Classification with independent labels: the lowest probability at which a label holds. Entities: leave out those
+    /// with a lower score. 0: the bundle's thresholds; all entities.
+    public var threshold: Float = 0
+    /// Classification: out of scope if the best label has less. 0: as the bundle says.
+    public var outOfScope: Float = 0
+    /// Entities: how tokens become words.
+    public var aggregation = Aggregation.first
+    /// Zero-shot: whether each label has a probability of its own.
+    public var multiLabel = false
+    /// Answers: the most tokens of an answer. 0: 15.
+    public var maxAnswerTokens = 0
+    /// Zero-shot: says that the label at `{}` holds. Empty: `This example is {}.`
+    public var hypothesis = ""
+    /// Ranking: the label whose score counts. Empty: the only one, or the one for entailment.
+    public var rankLabel = ""
+
+    public init() {}
+
+    /// Options in one expression: `.with { $0.topK = 3 }`.
+    public static func with(_ set: (inout CallOptions) -> Void) -> CallOptions {
+        var options = CallOptions()
+        set(&options)
+        return options
+    }
+
+    /// The options for a call of C's.
+    func withOptions<R>(_ body: (UnsafePointer<limbeck_call_options>) throws -> R) throws -> R {
+        for (name, value) in [("topK", topK), ("maxAnswerTokens", maxAnswerTokens)] where value < 0 {
+            throw LimbeckError(.invalidArgument, "\(name) is \(value) and must not be negative")
+        }
+        var options = limbeck_call_options()
+        limbeck_call_options_init(&options, MemoryLayout<limbeck_call_options>.size)
+        options.overflow = overflow.rawValue
+        options.window_stride = windowStride
+        options.deadline_ms = timeoutMilliseconds
+        options.cancel = cancel?.handle
+        options.top_k = topK
+        options.threshold = threshold
+        options.out_of_scope = outOfScope
+        options.aggregation = aggregation.rawValue
+        options.multi_label = multiLabel ? 1 : 0
+        options.max_answer_tokens = maxAnswerTokens
+        return try withExtendedLifetime(cancel) {
+            try hypothesis.withView { hypothesis in
+                try rankLabel.withView { label in
+                    (options.hypothesis, options.rank_label) = (hypothesis, label)
+                    return try body(&options)
+                }
+            }
+        }
+    }
+}
