@@ -22,6 +22,7 @@ pub mod quantize;
 pub mod recipe;
 pub mod report;
 pub mod train;
+pub mod trim;
 
 /// The version of HF `tokenizers` that this program is built with.
 pub const TOKENIZERS_VERSION: &str = "0.22.2";

@@ -11,5 +11,6 @@ mod masks;
 mod self_tests;
 mod tags;
 mod texts;
+mod trimmed;
 mod two_texts;
 mod weights;

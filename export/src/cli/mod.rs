@@ -20,6 +20,7 @@ mod params;
 mod quantize;
 mod run;
 mod sign;
+mod trim;
 mod verify;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ enum Verb {
     Eval(eval::Eval),
     Calibrate(calibrate::Calibrate),
     Quantize(quantize::Quantize),
+    Trim(trim::Trim),
     Pack(pack::Pack),
     Export(export::Export),
     Inspect(inspect::Inspect),
@@ -172,6 +174,7 @@ pub fn run() -> ExitCode {
         Verb::Eval(verb) => verb.run(),
         Verb::Calibrate(verb) => verb.run(),
         Verb::Quantize(verb) => verb.run(),
+        Verb::Trim(verb) => verb.run(),
         Verb::Pack(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
