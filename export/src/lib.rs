@@ -21,6 +21,7 @@ pub mod progress;
 pub mod quantize;
 pub mod recipe;
 pub mod report;
+pub mod shrink;
 pub mod train;
 pub mod trim;
 

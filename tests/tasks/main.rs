@@ -9,6 +9,7 @@ mod hostile_layers;
 mod int8;
 mod masks;
 mod self_tests;
+mod shrunk;
 mod tags;
 mod texts;
 mod trimmed;

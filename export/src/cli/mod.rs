@@ -19,6 +19,7 @@ mod parallel;
 mod params;
 mod quantize;
 mod run;
+mod shrink;
 mod sign;
 mod trim;
 mod verify;
@@ -57,6 +58,7 @@ enum Verb {
     Calibrate(calibrate::Calibrate),
     Quantize(quantize::Quantize),
     Trim(trim::Trim),
+    Shrink(shrink::Shrink),
     Pack(pack::Pack),
     Export(export::Export),
     Inspect(inspect::Inspect),
@@ -175,6 +177,7 @@ pub fn run() -> ExitCode {
         Verb::Calibrate(verb) => verb.run(),
         Verb::Quantize(verb) => verb.run(),
         Verb::Trim(verb) => verb.run(),
+        Verb::Shrink(verb) => verb.run(),
         Verb::Pack(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
