@@ -23,7 +23,9 @@ pub mod progress;
 pub mod quantize;
 pub mod recipe;
 pub mod report;
+pub mod shrink;
 pub mod train;
+pub mod trim;
 pub mod vocabulary;
 
 /// The version of HF `tokenizers` that this program is built with.

@@ -29,7 +29,7 @@
 //! * [`runtime`] finds ONNX Runtime, which does the arithmetic.
 //!
 //! The library never prints, never ends the process, opens no network
-//! connection, writes no file but the bundle it is told to write, and reads no
+//! connection, writes no file but those it is told to write, and reads no
 //! environment variable but the one named at [`runtime::load`]. It starts
 //! threads only on request: those of [`ModelBuilder::threads`] and, for
 //! batches, of [`ModelBuilder::sessions`]; and one thread that keeps deadlines,

@@ -185,6 +185,14 @@ impl Recipe {
         self.of_folder(find).expect("a draft")
     }
 
+    /// Shows `look` the model's folder and its bundle, opened. Hold [`crate::seeded`] meanwhile.
+    pub fn look(&self, look: impl FnOnce(&Path, &limbeck::Model)) {
+        self.make_calibrated(|folder, model| {
+            look(folder, model);
+            Activations::default()
+        });
+    }
+
     /// Why no bundle can be made.
     ///
     /// # Panics

@@ -21,8 +21,10 @@ mod params;
 mod pretrain;
 mod quantize;
 mod run;
+mod shrink;
 mod sign;
 mod tokenizer;
+mod trim;
 mod verify;
 mod writing;
 
@@ -62,6 +64,8 @@ enum Verb {
     Eval(eval::Eval),
     Calibrate(calibrate::Calibrate),
     Quantize(quantize::Quantize),
+    Trim(trim::Trim),
+    Shrink(shrink::Shrink),
     Pack(pack::Pack),
     Export(export::Export),
     Inspect(inspect::Inspect),
@@ -182,6 +186,8 @@ pub fn run() -> ExitCode {
         Verb::Eval(verb) => verb.run(),
         Verb::Calibrate(verb) => verb.run(),
         Verb::Quantize(verb) => verb.run(),
+        Verb::Trim(verb) => verb.run(),
+        Verb::Shrink(verb) => verb.run(),
         Verb::Pack(verb) => verb.run(),
         Verb::Export(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),

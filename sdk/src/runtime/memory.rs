@@ -161,13 +161,13 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         Batching::Padded => one_row.max(one_row.saturating_mul(tokens) / longest.max(1)),
         Batching::Single => one_row,
     };
-    let session = (SESSION + GRAPH * size.graph).saturating_add(layer_scratch(manifest));
+    let session = (SESSION + GRAPH * size.graph + size.widened).saturating_add(layer_scratch(manifest));
     let fixed = (TOKENIZER * size.tokenizer).saturating_add(size.kept);
     let expected = |sessions: u64, tokens: u64, prepacked: bool| {
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.
         let (packed, session) = match prepacked {
             true => (size.matrices * 9 / 8, session),
-            false => (0, session + size.widened + 2 * size.largest),
+            false => (0, session + 2 * size.largest),
         };
         (fixed + packed).saturating_add(sessions.saturating_mul(session.saturating_add(run(tokens))))
     };

@@ -25,6 +25,7 @@ mod library;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod memory;
+mod optimized;
 pub(crate) mod pool;
 pub(crate) mod prefixes;
 mod protobuf;
@@ -37,6 +38,7 @@ pub use environment::{RuntimeInfo, load, loaded};
 pub use library::provide_search_dir;
 pub use log::{LogLevel, set_logger};
 pub use memory::MemoryPlan;
+pub use optimized::{GraphFormat, Optimization, save_optimized};
 pub use provider::{Provider, ProviderReport};
 
 /// Locks a mutex whether or not a thread has panicked while holding it: the

@@ -217,11 +217,11 @@ impl ModelSession {
     }
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::Internal("the bundle has lost its graph or weights".to_owned())
 }
 
-fn read_graph(bundle: &Bundle) -> Result<Graph> {
+pub(super) fn read_graph(bundle: &Bundle) -> Result<Graph> {
     let graph = bundle.bytes_of(GRAPH).ok_or_else(lost)?;
     let weights = bundle.bytes_of(WEIGHTS).ok_or_else(lost)?;
     graph::read(graph, WEIGHTS, weights.len()).map_err(|problem| bundle.error(problem))
@@ -287,7 +287,10 @@ fn expected_shape(bundle: &Bundle, spec: &TensorSpec, batch: &Batch) -> Vec<i64>
     spec.axes.iter().map(size).collect()
 }
 
-fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<(SessionBuilder, ProviderReport)> {
+pub(super) fn configure(
+    builder: SessionBuilder,
+    options: &SessionOptions,
+) -> ort::Result<(SessionBuilder, ProviderReport)> {
     let builder = builder
         // Told, not guessed: ONNX Runtime takes any file that has "ORTM" in the
         // right place for one of its own format, which nobody here has checked.

@@ -7,3 +7,4 @@ mod checker;
 mod classifier;
 mod family;
 mod graphs;
+mod operators;

@@ -1,0 +1,126 @@
+//! A model folder whose vocabulary is that of a corpus.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use ndarray::Axis;
+use serde::Serialize;
+use serde_json::Value;
+use tch::Device;
+use tokenizers::Tokenizer;
+
+use super::tokenizer::{TrimmedTokenizer, count_tokens};
+use crate::arch::{ModelConfig, Params, count_parameters};
+use crate::checkpoint::{self, ArrayCheckpoint, load_arrays, read_pooling, save_model, tensor_of, tokenizer_path};
+use crate::files;
+
+/// What trimming did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VocabularyReport {
+    /// Tokens before.
+    pub tokens_before: usize,
+    /// Tokens after.
+    pub tokens_after: usize,
+    /// Parameters before.
+    pub parameters_before: u64,
+    /// Parameters after.
+    pub parameters_after: u64,
+    /// Texts of the corpus.
+    pub texts: usize,
+    /// Texts of the corpus that are read as before, but for the numbers of tokens; all of them unless rare tokens were
+    /// left out.
+    pub texts_as_before: usize,
+    /// Tokens of the corpus before.
+    pub corpus_tokens_before: u64,
+    /// Tokens of the corpus after: rare ones that were left out become several.
+    pub corpus_tokens_after: u64,
+}
+
+/// Parameters with a row or a value for each token.
+const BY_TOKEN: [&str; 2] = ["embeddings.words.weight", "head.decoder.bias"];
+
+/// Writes `folder`'s model to `out` with the tokens that occur at least `min_count` times in `texts`, special tokens,
+/// and what any other text may need. Texts whose tokens are all kept get the same tokens and the same outputs, which is
+/// checked for the ids here.
+///
+/// # Errors
+/// No texts; a tokenizer that cannot be trimmed; a text that is read otherwise although all its tokens were kept; a
+/// folder that cannot be written, or that is `folder` itself.
+pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Path) -> Result<VocabularyReport> {
+    ensure!(!texts.is_empty(), "the corpus has no texts");
+    let same = folder.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    ensure!(!same, "{} is the model itself: give another folder with --out", out.display());
+    let file = tokenizer_path(folder)?;
+    let json: Value = files::read_json(&file)?;
+    let mut tokenizer = Tokenizer::from_file(&file).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+    tokenizer.with_truncation(None).map_err(|e| anyhow::anyhow!("{e}"))?;
+    tokenizer.with_padding(None);
+    let ArrayCheckpoint { config, info, mut arrays } = load_arrays(folder, None)?;
+
+    let counts = count_tokens(&tokenizer, texts)?;
+    let used: BTreeSet<u32> = counts.iter().filter(|(_, count)| **count >= min_count).map(|(&id, _)| id).collect();
+    let pad = u32::try_from(config.pad_id).context("the padding token's id is too large")?;
+    // Where positions count from the padding token, its id must not change.
+    let always = if config.first_position > 0 { (0..=pad).collect() } else { BTreeSet::from([pad]) };
+    let trimmed = TrimmedTokenizer::new(&json, &used, &always)?;
+    let last = trimmed.kept.last().copied().unwrap_or(0) as usize;
+    ensure!(
+        last < config.vocab_size,
+        "{} has token id {last}, but the model's vocabulary ends at {}",
+        file.display(),
+        config.vocab_size - 1
+    );
+
+    let mut smaller = trimmed.open()?;
+    smaller.with_truncation(None).map_err(|e| anyhow::anyhow!("{e}"))?;
+    smaller.with_padding(None);
+    let mut as_before = 0;
+    let mut after = 0;
+    for text in texts {
+        let read = |tokenizer: &Tokenizer| {
+            let encoding = tokenizer.encode_fast(text.as_str(), true).map_err(|e| anyhow::anyhow!("{e}"))?;
+            Ok::<_, anyhow::Error>(encoding.get_ids().to_vec())
+        };
+        let (before, now) = (read(&tokenizer)?, read(&smaller)?);
+        let expected: Option<Vec<u32>> = before.iter().map(|&id| trimmed.new_id(id)).collect();
+        after += count_of(&smaller, text)?;
+        if expected.as_ref() == Some(&now) {
+            as_before += 1;
+        } else if expected.is_some() && min_count <= 1 {
+            bail!("this tokenizer cannot be trimmed: it reads a text of the corpus otherwise: {text:?}");
+        }
+    }
+
+    let parameters_before = count_parameters(&config, info.head).total;
+    let rows: Vec<usize> = trimmed.kept.iter().map(|&id| id as usize).collect();
+    for name in BY_TOKEN {
+        if let Some(array) = arrays.get_mut(name) {
+            *array = array.select(Axis(0), &rows);
+        }
+    }
+    let pad_id = trimmed.new_id(pad).context("the padding token was left out")? as usize;
+    let tokens_before = tokenizer.get_vocab_size(true);
+    let small = ModelConfig { vocab_size: rows.len(), pad_id, ..config };
+    let parameters = arrays.iter().map(|(name, array)| (name.clone(), tensor_of(array))).collect();
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    files::write_json(&out.join("tokenizer.json"), &trimmed.json)?;
+    if let Some(pooling) = read_pooling(folder)? {
+        checkpoint::write_pooling(out, pooling, small.hidden_size)?;
+    }
+    save_model(out, &small, &info, &Params::new(parameters, Device::Cpu), checkpoint::SHARD_BYTES)?;
+    Ok(VocabularyReport {
+        tokens_before,
+        tokens_after: rows.len(),
+        parameters_before,
+        parameters_after: count_parameters(&small, info.head).total,
+        texts: texts.len(),
+        texts_as_before: as_before,
+        corpus_tokens_before: counts.values().sum(),
+        corpus_tokens_after: after,
+    })
+}
+
+fn count_of(tokenizer: &Tokenizer, text: &str) -> Result<u64> {
+    Ok(tokenizer.encode_fast(text, false).map_err(|e| anyhow::anyhow!("{e}"))?.len() as u64)
+}

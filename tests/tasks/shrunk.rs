@@ -1,0 +1,54 @@
+//! Lists of operators for small builds of ONNX Runtime.
+
+use limbeck::Bundle;
+use limbeck::runtime::{GraphFormat, Optimization, save_optimized};
+use limbeck_export::arch::{Head, ModelConfig};
+use limbeck_export::graph::{WeightMode, describe};
+use limbeck_export::quantize::{Bits, Blocks};
+use limbeck_export::shrink::{OPERATORS_NAME, ORT_NAME, Platform, shrink};
+use limbeck_tests::bundles::Recipe;
+use limbeck_tests::models::tiny;
+use limbeck_tests::seeded;
+
+/// Every node of the graph that was packed and of what ONNX Runtime makes of it is in the list, in each mode.
+#[test]
+fn every_node_is_in_the_list() {
+    let blocks = WeightMode::Blocks(Blocks::new(Bits::Four, 32, true).unwrap());
+    let mpnet: fn(ModelConfig) -> ModelConfig = |config| {
+        let family = tiny("all-mpnet-base-v2");
+        let (vocab_size, pad_id) = (config.vocab_size, config.pad_id);
+        ModelConfig { vocab_size, position_rows: config.position_rows + family.first_position, pad_id, ..family }
+    };
+    let classifier = Recipe::classifier(&["a", "b"]);
+    let recipes = [
+        classifier.clone(),
+        Recipe { weights: WeightMode::Int8Layers, ..classifier.clone() },
+        Recipe { weights: WeightMode::DynamicInt8, ..classifier.clone() },
+        Recipe { weights: WeightMode::Half, ..Recipe::new(Head::MaskedLm, &[]) },
+        Recipe { weights: blocks, ..Recipe::new(Head::TokenClassification { labels: 2 }, &["O", "B-A"]) },
+        Recipe { config: mpnet, ..Recipe::new(Head::None, &[]) },
+    ];
+    for recipe in recipes {
+        let _turn = seeded(180);
+        let made = recipe.make();
+        // ONNX Runtime is loaded with the first model.
+        let model = made.open();
+        let bundle = Bundle::from_bytes(made.bundle.clone()).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let report = shrink(&bundle, made.bundle.len() as u64, out.path()).unwrap();
+        let path = out.path().join("again.onnx");
+        save_optimized(&bundle, &path, Optimization::All, GraphFormat::Onnx).unwrap();
+        let again = describe(&std::fs::read(&path).unwrap()).unwrap();
+        let own = |name: &str| name.starts_with("ai.limbeck:");
+        for name in model.bundle().manifest().operators.iter().chain(again.operators.keys()) {
+            let (domain, operator) = name.split_once(':').unwrap();
+            assert_eq!(report.operators.has(domain, operator), !own(name), "{:?}: {name}", recipe.weights);
+        }
+        let text = std::fs::read_to_string(out.path().join(OPERATORS_NAME)).unwrap();
+        assert!(text.contains("\nai.onnx;17;Add,") && !text.contains("limbeck"), "{text}");
+        let ort = std::fs::read(out.path().join(ORT_NAME)).unwrap();
+        assert_eq!((&ort[4..8], Some(ort.len() as u64)), (&b"ORTM"[..], report.ort_bytes));
+        let files: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files.len(), 3 + Platform::ALL.len(), "what is temporary is gone: {files:?}");
+    }
+}
