@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod distill;
 mod general;
+mod generation;
 mod quantize;
 mod tasks;
 mod trust;
