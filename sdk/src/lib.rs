@@ -21,7 +21,9 @@
 //!   [`zero_shot`](Model::zero_shot), [`tag`](Model::tag),
 //!   [`answer`](Model::answer), [`embed`](Model::embed) and
 //!   [`fill_mask`](Model::fill_mask); [`FewShotHead`] fits a classifier of
-//!   one's own on embeddings.
+//!   one's own on embeddings. A language model writes on from a text
+//!   ([`generate`](Model::generate)), and chooses between completions of a
+//!   [`Prompt`].
 //! * Calls may come from any number of threads, with a [`Cancel`] token and
 //!   a deadline on every call, and with nothing cut off silently
 //!   ([`Overflow`], [`Usage`]).

@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod distill;
 mod general;
+mod generation;
 mod pretrain;
 mod quantize;
 mod tasks;

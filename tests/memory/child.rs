@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use limbeck::bundle::Task;
-use limbeck::{EmbedOptions, Error, FillMaskOptions, Model};
+use limbeck::{EmbedOptions, Error, FillMaskOptions, GenerateOptions, Model};
 use limbeck_tests::bundles::Recipe;
 use limbeck_tests::{cache, seeded};
 use serde_json::{Value, json};
@@ -121,10 +121,20 @@ fn child() {
             (random >> 33) as usize % most
         };
         // The longest first: what they need once they may need again.
-        call(&model, &[510; 6]);
+        let writes = model.bundle().manifest().task == Task::Generation;
+        if writes {
+            write(&model, 6, 500);
+        } else {
+            call(&model, &[510; 6]);
+        }
         for i in 0..calls {
-            let lengths: Vec<usize> = (0..if i % 8 == 0 { 6 } else { 1 }).map(|_| 1 + below(510)).collect();
-            call(&model, &lengths);
+            let count = if i % 8 == 0 { 6 } else { 1 };
+            if writes {
+                write(&model, count, 1 + below(500));
+            } else {
+                let lengths: Vec<usize> = (0..count).map(|_| 1 + below(510)).collect();
+                call(&model, &lengths);
+            }
             if (i + 1) * 4 % calls < 4 {
                 quarters.push(status("VmRSS"));
                 anonymous.push(status("RssAnon"));
@@ -140,6 +150,12 @@ fn child() {
             "batch_tokens": plan.batch_tokens, "prepacked": plan.prepacked, "quarters": quarters,
             "anonymous": anonymous})
     );
+}
+
+/// Some texts, so many tokens each.
+fn write(model: &Model, texts: usize, tokens: usize) {
+    let options = GenerateOptions::new().max_new_tokens(tokens).ignore_eos(true).temperature(1.0);
+    drop(model.generate_batch(&vec!["the"; texts], &options).unwrap());
 }
 
 /// One call with texts of these lengths.

@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <istream>
@@ -697,6 +698,190 @@ struct CallOptions {
     }
 };
 
+/* ==== GENERATION ============================================================================== */
+
+enum class Context : std::uint32_t {
+    error = LIMBECK_CONTEXT_ERROR,
+    stop = LIMBECK_CONTEXT_STOP,
+    slide = LIMBECK_CONTEXT_SLIDE,
+};
+
+enum class Finish : std::uint32_t {
+    unfinished = LIMBECK_FINISH_UNFINISHED,
+    end_of_text = LIMBECK_FINISH_END_OF_TEXT,
+    stop = LIMBECK_FINISH_STOP,
+    length = LIMBECK_FINISH_LENGTH,
+    context = LIMBECK_FINISH_CONTEXT,
+};
+
+/** How text is written; see limbeck_generate_options. Texts must live until the call returns. */
+struct GenerateOptions {
+    std::size_t max_new_tokens = 0; /**< 0: 128. */
+    float temperature = 0;
+    float top_p = 0;
+    std::size_t top_k = 0;
+    std::uint64_t seed = 0;
+    float repetition_penalty = 0;
+    bool ignore_eos = false;
+    Texts stops = {};
+    Context context = Context::error;
+    std::uint32_t context_keep = 0;
+    std::chrono::milliseconds timeout{0}; /**< 0: none. */
+    const Cancel *cancel = nullptr;
+
+    limbeck_generate_options c() const {
+        auto options = detail::prepared(limbeck_generate_options_init);
+        options.max_new_tokens = max_new_tokens;
+        options.temperature = temperature;
+        options.top_p = top_p;
+        options.top_k = top_k;
+        options.seed = seed;
+        options.repetition_penalty = repetition_penalty;
+        options.ignore_eos = ignore_eos;
+        options.stops = stops.data();
+        options.stop_count = stops.size();
+        options.context = static_cast<std::uint32_t>(context);
+        options.context_keep = context_keep;
+        options.deadline_ms = timeout.count() < 0 ? 1 : static_cast<std::uint64_t>(timeout.count());
+        options.cancel = cancel ? cancel->get() : nullptr;
+        return options;
+    }
+};
+
+/** A text that was written: a view into its owner; see limbeck_generation. */
+struct Generation {
+    std::string_view text;
+    const std::uint32_t *ids;
+    std::size_t generated_tokens;
+    std::size_t prompt_tokens;
+    std::size_t tokens_dropped;
+    Finish finish;
+    std::chrono::nanoseconds tokenize;
+    std::chrono::nanoseconds prefill;
+    std::chrono::nanoseconds decode;
+    std::chrono::nanoseconds sampling;
+};
+
+/** Texts that were written, in the order of their prompts. Owns what is seen through it. */
+class Generations {
+public:
+    std::size_t size() const noexcept { return limbeck_result_count(get()); }
+    Generation operator[](std::size_t text) const {
+        auto c = detail::prepared(limbeck_generation_init);
+        detail::get([&](limbeck_error **error) { return limbeck_result_generation(get(), text, &c, error); });
+        const auto time = [](std::uint64_t ns) { return std::chrono::nanoseconds(static_cast<std::int64_t>(ns)); };
+        return {detail::view(c.text),
+                c.ids,
+                c.generated_tokens,
+                c.prompt_tokens,
+                c.tokens_dropped,
+                static_cast<Finish>(c.finish),
+                time(c.tokenize_ns),
+                time(c.prefill_ns),
+                time(c.decode_ns),
+                time(c.sampling_ns)};
+    }
+    Generation front() const { return (*this)[0]; }
+    detail::Iterator<Generations> begin() const { return {*this, 0}; }
+    detail::Iterator<Generations> end() const { return {*this, size()}; }
+    /** All of it as JSON. */
+    std::string_view json() const noexcept { return detail::view(limbeck_result_json(get())); }
+    const limbeck_result *get() const noexcept { return handle_.get(); }
+
+private:
+    template <class Owner, class T, class Call> friend Expected<Owner> detail::made(Call &&);
+    explicit Generations(limbeck_result *handle) : handle_(handle) {}
+    detail::ResultHandle handle_;
+};
+
+/** Is given each token as it is written, with the text that became certain with it; returns false to
+ *  end the text. What it throws ends the call, and is thrown by it. */
+using TokenFunction = std::function<bool(std::uint32_t id, std::string_view text)>;
+
+enum class Scoring : std::uint32_t {
+    per_token = LIMBECK_SCORING_PER_TOKEN,
+    sum = LIMBECK_SCORING_SUM,
+    per_byte = LIMBECK_SCORING_PER_BYTE,
+    answer_context = LIMBECK_SCORING_ANSWER_CONTEXT,
+};
+
+/** A text to be completed; see limbeck_prompt. Texts must live until the call returns. */
+struct Prompt {
+    std::string_view query;
+    Pairs examples = {};
+    std::string_view instruction = {};
+    std::string_view separator = {}; /**< Empty: two line ends. */
+    std::size_t max_tokens = 0;
+    bool all_examples = false;
+
+    limbeck_prompt c() const {
+        auto prompt = detail::prepared(limbeck_prompt_init);
+        prompt.query = detail::str(query);
+        prompt.examples = examples.data();
+        prompt.example_count = examples.size();
+        prompt.instruction = detail::str(instruction);
+        prompt.separator = detail::str(separator);
+        prompt.max_tokens = max_tokens;
+        prompt.all_examples = all_examples;
+        return prompt;
+    }
+};
+
+/** How completions are scored; see limbeck_choose_options. */
+struct ChooseOptions {
+    Scoring scoring = Scoring::per_token;
+    std::string_view answer_context = {};
+    Texts content_free = {};
+    std::chrono::milliseconds timeout{0}; /**< 0: none. */
+    const Cancel *cancel = nullptr;
+
+    limbeck_choose_options c() const {
+        auto options = detail::prepared(limbeck_choose_options_init);
+        options.scoring = static_cast<std::uint32_t>(scoring);
+        options.answer_context = detail::str(answer_context);
+        options.content_free = content_free.data();
+        options.content_free_count = content_free.size();
+        options.deadline_ms = timeout.count() < 0 ? 1 : static_cast<std::uint64_t>(timeout.count());
+        options.cancel = cancel ? cancel->get() : nullptr;
+        return options;
+    }
+};
+
+using Choice = limbeck_choice;
+using PromptUsage = limbeck_prompt_usage;
+using Perplexity = limbeck_perplexity;
+
+/** Completions, the best first. Owns their texts. */
+class Choices {
+public:
+    std::size_t size() const {
+        std::size_t count = 0;
+        detail::get([&](limbeck_error **error) { return limbeck_result_item_count(get(), 0, &count, error); });
+        return count;
+    }
+    Choice operator[](std::size_t rank) const {
+        auto choice = detail::prepared(limbeck_choice_init);
+        detail::get([&](limbeck_error **error) { return limbeck_result_choice(get(), rank, &choice, error); });
+        return choice;
+    }
+    Choice front() const { return (*this)[0]; }
+    detail::Iterator<Choices> begin() const { return {*this, 0}; }
+    detail::Iterator<Choices> end() const { return {*this, size()}; }
+    PromptUsage usage() const {
+        auto usage = detail::prepared(limbeck_prompt_usage_init);
+        detail::get([&](limbeck_error **error) { return limbeck_result_prompt_usage(get(), &usage, error); });
+        return usage;
+    }
+    /** All of it as JSON. */
+    std::string_view json() const noexcept { return detail::view(limbeck_result_json(get())); }
+    const limbeck_result *get() const noexcept { return handle_.get(); }
+
+private:
+    template <class Owner, class T, class Call> friend Expected<Owner> detail::made(Call &&);
+    explicit Choices(limbeck_result *handle) : handle_(handle) {}
+    detail::ResultHandle handle_;
+};
+
 /* ==== MODEL =================================================================================== */
 
 /** How a model is opened; see limbeck_model_options. */
@@ -825,6 +1010,83 @@ public:
                  (text, options), limbeck_model_fill_mask, text.data(), text.size())
     LIMBECK_TASK(Batch<Guess>, fill_mask_batch, (const Texts &texts, const CallOptions &options = {}),
                  (texts, options), limbeck_model_fill_mask_batch, texts.data(), texts.size())
+
+    /** Writes on from a prompt; `function`, if there is one, is given each token. */
+    Expected<Generations> try_generate(std::string_view prompt, const GenerateOptions &options = {},
+                                       TokenFunction function = {}) const {
+        struct State {
+            TokenFunction function;
+#if LIMBECK_EXCEPTIONS
+            std::exception_ptr thrown;
+#endif
+        } state;
+        state.function = std::move(function);
+        limbeck_token_function call = nullptr;
+        if (state.function)
+            call = [](void *data, std::uint32_t id, limbeck_str text) -> bool {
+                auto &state = *static_cast<State *>(data);
+#if LIMBECK_EXCEPTIONS
+                try {
+                    return state.function(id, detail::view(text));
+                } catch (...) {
+                    state.thrown = std::current_exception();
+                    return false;
+                }
+#else
+                return state.function(id, detail::view(text));
+#endif
+            };
+        const limbeck_generate_options c = options.c();
+        auto written =
+            detail::made<Generations, limbeck_result>([&](limbeck_result **out, limbeck_error **error) {
+                return limbeck_model_generate(get(), prompt.data(), prompt.size(), &c, call, &state, out, error);
+            });
+#if LIMBECK_EXCEPTIONS
+        if (state.thrown) std::rethrow_exception(state.thrown);
+#endif
+        return written;
+    }
+    Expected<Generations> try_generate_batch(const Texts &prompts, const GenerateOptions &options = {}) const {
+        const limbeck_generate_options c = options.c();
+        return detail::made<Generations, limbeck_result>([&](limbeck_result **out, limbeck_error **error) {
+            return limbeck_model_generate_batch(get(), prompts.data(), prompts.size(), &c, out, error);
+        });
+    }
+    /** Completions of a prompt, the best first. */
+    Expected<Choices> try_choose(const Prompt &prompt, const Texts &completions,
+                                 const ChooseOptions &options = {}) const {
+        const limbeck_prompt p = prompt.c();
+        const limbeck_choose_options c = options.c();
+        return detail::made<Choices, limbeck_result>([&](limbeck_result **out, limbeck_error **error) {
+            return limbeck_model_choose(get(), &p, completions.data(), completions.size(), &c, out, error);
+        });
+    }
+    /** How likely a completion is; its text and index are empty. */
+    Expected<Choice> try_score(const Prompt &prompt, std::string_view completion,
+                               const ChooseOptions &options = {}) const {
+        const limbeck_prompt p = prompt.c();
+        const limbeck_choose_options c = options.c();
+        return detail::filled(detail::prepared(limbeck_choice_init), [&](Choice *out, limbeck_error **error) {
+            return limbeck_model_score(get(), &p, completion.data(), completion.size(), &c, out, error);
+        });
+    }
+    Expected<Perplexity> try_perplexity(std::string_view text) const {
+        return detail::filled(detail::prepared(limbeck_perplexity_init), [&](Perplexity *out, limbeck_error **error) {
+            return limbeck_model_perplexity(get(), text.data(), text.size(), nullptr, out, error);
+        });
+    }
+    LIMBECK_THROWING(Generations, generate,
+                     (std::string_view prompt, const GenerateOptions &options = {}, TokenFunction function = {}),
+                     (prompt, options, std::move(function)))
+    LIMBECK_THROWING(Generations, generate_batch, (const Texts &prompts, const GenerateOptions &options = {}),
+                     (prompts, options))
+    LIMBECK_THROWING(Choices, choose,
+                     (const Prompt &prompt, const Texts &completions, const ChooseOptions &options = {}),
+                     (prompt, completions, options))
+    LIMBECK_THROWING(Choice, score,
+                     (const Prompt &prompt, std::string_view completion, const ChooseOptions &options = {}),
+                     (prompt, completion, options))
+    LIMBECK_THROWING(Perplexity, perplexity, (std::string_view text), (text))
 
     Expected<Result<float>> try_embed(std::string_view text, const CallOptions &options = {}) const {
         const limbeck_call_options c = options.c();

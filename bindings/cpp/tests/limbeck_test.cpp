@@ -254,6 +254,49 @@ TEST(Masks, AreGuessed) {
     EXPECT_EQ(model.fill_mask_batch({"[MASK]", "[MASK] [MASK]"})[1].size(), 10u);
 }
 
+TEST(Writer, WritesAndScores) {
+    const auto model = open("writer");
+    limbeck::GenerateOptions options;
+    options.max_new_tokens = 15;
+    options.stops = {".ab.", "never"};
+    std::string streamed;
+    const auto written = model.generate("a", options, [&](std::uint32_t, std::string_view text) {
+        streamed += text;
+        return true;
+    });
+    EXPECT_EQ(written.size(), 1u);
+    EXPECT_EQ(written.front().text, "b\xF0\x9F\x99\x82.ab\xF0\x9F\x99\x82.ab");
+    EXPECT_EQ(streamed, written.front().text);
+    EXPECT_EQ(written.front().finish, limbeck::Finish::length);
+    EXPECT_EQ(written.front().ids[0], std::uint32_t{'b'});
+    EXPECT_NE(written.json().find("prefill_ms"), std::string_view::npos);
+    const auto ended = model.generate("a", options, [](std::uint32_t, std::string_view) { return false; });
+    EXPECT_EQ(ended.front().finish, limbeck::Finish::unfinished);
+    EXPECT_THROW(model.generate("a", options, [](std::uint32_t, std::string_view) -> bool { throw 7; }), int);
+    const auto batch = model.generate_batch({"wait a", "end\n"}, options);
+    EXPECT_EQ(batch[1].finish, limbeck::Finish::end_of_text);
+    EXPECT_EQ(batch[0].text, written.front().text);
+    options.max_new_tokens = 100;
+    EXPECT_EQ(thrown([&] { model.generate("a", options); }), LIMBECK_TOO_LONG);
+    options.context = limbeck::Context::slide;
+    EXPECT_GT(model.generate("a", options).front().tokens_dropped, 0u);
+
+    limbeck::Prompt prompt;
+    prompt.query = "Q: a";
+    prompt.examples = {{"Q: a", "b"}};
+    const auto choices = model.choose(prompt, {"x", "b"});
+    ASSERT_EQ(choices.size(), 2u);
+    EXPECT_EQ(choices.front().index, 1u);
+    EXPECT_EQ(choices.usage().examples, 1u);
+    EXPECT_NEAR(model.score(prompt, "b").log_probability, -1.0024370, 1e-5);
+    EXPECT_NEAR(model.perplexity("ab").perplexity, 2.7249144, 1e-5);
+    limbeck::ChooseOptions by;
+    by.scoring = limbeck::Scoring::answer_context;
+    by.answer_context = "c";
+    EXPECT_NEAR(model.choose(prompt, {"b"}, by).front().score, 5.5490761 - 1.0024370, 1e-4);
+    EXPECT_EQ(thrown([] { open("tiny").generate("a"); }), LIMBECK_WRONG_TASK);
+}
+
 TEST(Head, IsFittedSavedAndLoaded) {
     const auto model = open("embedder");
     const auto head = limbeck::Head::fit(model, {{"good", "praise"}, {"bad", "blame"}});

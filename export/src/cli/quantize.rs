@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::Manifest;
+use limbeck::bundle::Task;
 use limbeck_export::data::{Goal, Rows};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, draft};
@@ -234,7 +235,7 @@ impl Quantize {
         } else {
             super::print(&lines_of(lines, proof))?;
         }
-        let Some((bytes, _)) = written else {
+        let Some((bytes, manifest)) = written else {
             if let (Some(proof), Some(data)) = (proof, &self.data) {
                 eprintln!(
                     "limbeck: {stored} costs {:.2} points of {} on {}, more than --max-drop {}{}; nothing was written. \
@@ -250,12 +251,15 @@ impl Quantize {
         };
         if !self.json {
             let lost = |proof: &Proof| format!("{:+.2} points of {} lost", proof.drop_points, proof.measure);
+            let output = self.output.display();
+            let next = match manifest.task {
+                Task::Generation => format!("limbeck eval {output} test.txt"),
+                _ => format!("limbeck bench {output}"),
+            };
             super::print(&format!(
-                "{}: {:.1} MB, {stored} ({})\nNext: limbeck bench {}\n",
-                self.output.display(),
+                "{output}: {:.1} MB, {stored} ({})\nNext: {next}\n",
                 bytes as f64 / 1e6,
                 proof.map_or("not measured".to_owned(), lost),
-                self.output.display()
             ))?;
         }
         Ok(ExitCode::SUCCESS)

@@ -5,10 +5,9 @@ use clap::{Args, ValueEnum};
 use limbeck::{ContextPolicy, Finish, GenerateOptions, Model, Prompt};
 use serde_json::{Value, json};
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum ContextName {
     /// Refuse what might be more than the model's context holds
-    #[default]
     Error,
     /// Write until it is full
     Stop,
@@ -39,7 +38,7 @@ pub(super) struct Writing {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// What to do when the context is full
-    #[arg(long, value_enum, default_value = "error")]
+    #[arg(long, value_enum, default_value = "stop")]
     context: ContextName,
 }
 
