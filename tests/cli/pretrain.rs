@@ -201,3 +201,65 @@ fn mistakes_are_told() {
         assert!(text.contains(expected) && text.lines().count() <= 3, "{all:?}: {text}");
     }
 }
+
+#[test]
+fn pages_become_text_a_tokenizer_and_a_model() {
+    let world = world();
+    let sentence = "The keeper of the lighthouse climbed the stairs with his lamp and counted every single step. ";
+    let mut rows = String::new();
+    for number in 0..30 {
+        let own = format!("Keeper {number} has {} lamps and {} ropes. ", number * 3, number * 7);
+        let page = format!("<html><body><article><p>{}</p></article></body></html>", (own + sentence).repeat(8));
+        let score = number % 5;
+        rows += &format!("{}\n", serde_json::json!({"html": page, "score": score, "url": "https://example.org"}));
+    }
+    rows += "{broken\n";
+    std::fs::write(world.data("links.jsonl"), rows).unwrap();
+    let (links, text) = (world.data("links.jsonl"), world.data("text"));
+    let (links, text) = (links.to_str().unwrap(), text.to_str().unwrap());
+    let arguments = ["corpus", links, "--min-score", "3", "--language", "eng", "--out", text];
+    let report = world.json(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(report["read"]["documents"], 31);
+    assert_eq!(report["kept"]["documents"], 12, "{report}");
+    let table = stdout(&world.limbeck(&arguments).output().unwrap());
+    assert!(table.contains("- score") && table.contains("- broken"), "{table}");
+
+    let corpus = world.data("text/corpus-00000.jsonl");
+    let corpus = corpus.to_str().unwrap();
+    for (kind, preset, objective) in
+        [("wordpiece", "bert-base-uncased", "mlm"), ("unigram", "albert-base", "mlm"), ("byte-bpe", "gpt2", "clm")]
+    {
+        let folder = world.data(kind);
+        let folder = folder.to_str().unwrap();
+        let size = if kind == "byte-bpe" { "300" } else { "80" };
+        let made = world.json(&[
+            "tokenizer",
+            "train",
+            "--kind",
+            kind,
+            "--vocab-size",
+            size,
+            "--out",
+            folder,
+            corpus,
+            "--json",
+        ]);
+        assert!(made["tokens"].as_u64().is_some_and(|tokens| tokens > 40), "{made}");
+        let out = world.data(&format!("{kind}-model"));
+        let mut command =
+            world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--preset", preset, "--layers", "1"]);
+        command.args(["--hidden-size", "32", "--max-tokens", "32", "--objective", objective, "--steps", "2"]);
+        command.args([
+            "--tokenizer",
+            folder,
+            "--train",
+            corpus,
+            "--held-out",
+            corpus.replace("corpus-00000.jsonl", "held.txt").as_str(),
+        ]);
+        std::fs::write(corpus.replace("corpus-00000.jsonl", "held.txt"), "One keeper climbed the stairs.\n").unwrap();
+        let output = command.arg("--out").arg(&out).output().unwrap();
+        assert!(output.status.success(), "{kind}: {}", stderr(&output));
+        assert!(out.join("tokenizer_config.json").is_file());
+    }
+}

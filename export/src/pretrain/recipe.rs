@@ -362,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn the_recipes_of_documentation_and_examples_are_some() {
+        let page = include_str!("../../../docs/pretraining.md");
+        let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let recipe = PretrainRecipe::parse(text).unwrap();
+        assert_eq!((recipe.train.steps, recipe.objective.kind), (Some(20_000), ObjectiveKind::Rtd));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/recipes/pretrain");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                PretrainRecipe::read(&path).unwrap();
+                count += 1;
+            }
+        }
+        assert_eq!(count, 13);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (change, expected) in [
             (("kind = \"mlm\"", "kind = \"mml\""), "mml"),
