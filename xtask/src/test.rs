@@ -19,9 +19,10 @@ use crate::{python, tools};
 /// `--help`.
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
-damaged files among them), the packages for Python and Node, the pool under loom, the C header, the tables of the README and docs/. Installs compilers and
-checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen and more) with apt-get if they are missing and it runs as root; fetches engines, models, data and the Python package
-onnx if they are missing (about 1.1 GB in all).
+damaged files among them), the packages for Python and Node, the pool under loom, the C header, the tables of
+the README and docs/. Installs compilers and checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen and more) with
+apt-get if they are missing and it runs as root; fetches engines, models, data, and packages for Python and Node if they
+are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
 
 Usage: cargo xtask test [OPTIONS]

@@ -29,6 +29,7 @@ export function environment(file) {
   const bytes = encoded(file ?? ofPackage(), "runtime");
   const options = initialised("EnvOptions", { runtime_path: { data: addressOf(bytes), length: bytes.length } });
   const env = made("env_new", options);
+  bytes.fill(0); // it had to live until now
   if (loaded === null) loaded = env;
   else native.env_free(env); // the same library once more
   return loaded;

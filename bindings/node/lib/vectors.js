@@ -32,7 +32,8 @@ function floats(vector, name) {
   return Float32Array.from(numbers);
 }
 
-const at = (vector) => (vector.length === 0 ? null : addressOf(vector));
+// The array itself and not its address, so that it lives as long as the call.
+const at = (vector) => (vector.length === 0 ? null : vector);
 
 export function similarity(first, second) {
   const [a, b] = [floats(first, "first"), floats(second, "second")];
@@ -68,6 +69,7 @@ export function nearest(query, vectors, k) {
   const similarities = new Float32Array(Math.max(most, 1));
   const found = [0];
   check("nearest", at(q), q.length, at(all), count, most, addressOf(indices), addressOf(similarities), found);
+  // Those two are read below, and so live until then.
   return Array.from({ length: Number(found[0]) }, (_, i) => ({
     index: Number(indices[i]),
     similarity: similarities[i],
