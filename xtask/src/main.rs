@@ -14,6 +14,7 @@ mod engines;
 mod fetch;
 mod header;
 mod package;
+mod phones;
 mod pins;
 mod progress;
 mod python;

@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::command::{cargo, command, repository};
 use crate::docs;
 use crate::engines::Engines;
+use crate::phones;
 use crate::pins;
 use crate::progress::time;
 use crate::{python, tools};
@@ -19,10 +20,10 @@ use crate::{python, tools};
 /// `--help`.
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
-damaged files among them), the packages for Python and Node, the pool under loom, the C header, the tables of
-the README and docs/. Installs compilers and checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen and more) with
-apt-get if they are missing and it runs as root; fetches engines, models, data, and packages for Python and Node if they
-are missing (about 1.1 GB in all).
+damaged files among them), the packages for Python and Node, Kotlin and Java through Maven, the pool under loom, the C header,
+the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen, a JDK,
+Maven and more) with apt-get if they are missing and it runs as root; fetches engines, models, data, and packages for Python,
+Node and Java if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
 
 Usage: cargo xtask test [OPTIONS]
@@ -31,13 +32,15 @@ Options:
   --filter X     only the tests, and the checks, whose name contains X
   --list         show the names of all checks and tests, run none (compiles the tests)
   --fail-fast    stop after the first step that fails
+  --swift        also the tests and examples of Swift, which needs Swift 5.9 or later; as root on Debian set
+                 LIMBECK_SWIFT_DEBIAN to a folder instead, into which Debian's is installed (3.4 GB)
   --references   first make the committed reference values anew, with PyTorch and transformers in a
                  Python environment in the cache (gigabytes; needs Python 3.11 or newer)
 ";
 
 /// What is run, in this order. One cargo call for the tests of all crates: calls for one crate each would
 /// compile the dependencies again with other features.
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 11] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     (
@@ -48,6 +51,8 @@ const STEPS: [(&str, Step); 9] = [
     ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),
     ("bindings", Step::Bindings),
+    ("jvm", Step::Jvm),
+    ("swift", Step::Swift),
     ("loom", Step::Loom),
     ("header", Step::Check(&["test", "--workspace", "--test", "header"])),
     ("docs", Step::Docs),
@@ -61,6 +66,10 @@ enum Step {
     Tests,
     /// The packages for Python and Node.
     Bindings,
+    /// Kotlin and Java.
+    Jvm,
+    /// Swift, on request alone.
+    Swift,
     /// The sdk's pool under loom, a workspace of its own.
     Loom,
     /// The tables of README.md and docs/.
@@ -94,7 +103,7 @@ impl Counts {
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let filter = arguments.value("--filter")?;
     let (list, fail_fast) = (arguments.flag("--list"), arguments.flag("--fail-fast"));
-    let references = arguments.flag("--references");
+    let (references, swift) = (arguments.flag("--references"), arguments.flag("--swift"));
     arguments.finish()?;
     tools::ensure_for_tests()?;
     let engines = Engines::ready_for_tests()?;
@@ -108,6 +117,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (mut counts, mut failures) = (Counts::default(), Vec::new());
     for (name, step) in STEPS {
         let chosen = match (&filter, step) {
+            (_, Step::Swift) if !swift => false,
             (None, _) | (Some(_), Step::Tests) => true,
             (Some(filter), _) => name.contains(filter.as_str()),
         };
@@ -120,6 +130,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
             Step::Bindings => bindings(&engines),
+            Step::Jvm => phones::test_jvm(&engines)?.into(),
+            Step::Swift => phones::test_swift(&engines)?.into(),
             Step::Loom => loom()?,
             Step::Docs => Counts::one(report(docs::check(&repository()))),
         };
@@ -141,6 +153,12 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     println!("{}", last_line(counts));
     Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl From<phones::Outcome> for Counts {
+    fn from(outcome: phones::Outcome) -> Self {
+        Self { passed: outcome.passed, failed: outcome.failed, skipped: outcome.skipped }
+    }
 }
 
 fn last_line(counts: Counts) -> String {

@@ -60,6 +60,18 @@ const ABIDIFF: Tool = Tool {
 };
 const DOXYGEN: Tool =
     Tool { program: "doxygen", why: "for the pages of limbeck.h", packages: &["doxygen"], required: false };
+const MAVEN: Tool = Tool {
+    program: "mvn",
+    why: "for the tests of Kotlin and Java",
+    packages: &["maven", "default-jdk-headless"],
+    required: false,
+};
+const JAVAC: Tool = Tool {
+    program: "javac",
+    why: "for the tests of Kotlin and Java",
+    packages: &["default-jdk-headless"],
+    required: false,
+};
 const SHELLCHECK: Tool =
     Tool { program: "shellcheck", why: "to check the shell scripts", packages: &["shellcheck"], required: false };
 const PKG_CONFIG: Tool =
@@ -81,7 +93,10 @@ pub fn ensure_for_build() -> Result<()> {
 /// Something is missing and cannot be installed.
 pub fn ensure_for_tests() -> Result<()> {
     if cfg!(target_os = "linux") {
-        ensure(&[CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, CPP_JSON, ABIDIFF, DOXYGEN, SHELLCHECK])
+        ensure(&[
+            CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, CPP_JSON, ABIDIFF, DOXYGEN, SHELLCHECK,
+            MAVEN, JAVAC,
+        ])
     } else {
         ensure(&[CC, CXX])
     }

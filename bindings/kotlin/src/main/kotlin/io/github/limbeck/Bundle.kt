@@ -132,7 +132,7 @@ public class Bundle private constructor(info: Info, number: Long) : Handle(numbe
             val request = Writer().flag(options.keys != null)
             options.keys?.let { request.texts(it, "keys") }
             request.long(options.minimumBuild).long(options.sizeLimit).source()
-            return of(Native.openBundle(request.done(), options.decryptor))
+            return of(Native.ready().openBundle(request.done(), options.decryptor))
         }
 
         /** The bundle that a reply gives. */

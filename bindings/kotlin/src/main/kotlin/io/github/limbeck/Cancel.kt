@@ -4,7 +4,7 @@ package io.github.limbeck
  * Ends calls from another thread: give it to a call in [CallOptions], and trigger it while the call runs. It stays
  * triggered, so calls given it later end at once; make a new one for new work. May be given to many calls.
  */
-public class Cancel : Handle(Native.cancelNew()) {
+public class Cancel : Handle(Native.ready().cancelNew()) {
     private val followers = mutableSetOf<Cancel>()
 
     /** Whether it was triggered. */

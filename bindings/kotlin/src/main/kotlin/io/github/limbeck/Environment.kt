@@ -20,7 +20,7 @@ public class Environment @JvmOverloads constructor(runtimePath: String = "", pub
         if (threads !in 0..MOST_THREADS) {
             throw LimbeckException.InvalidArgument("threads is $threads and must be from 0 to $MOST_THREADS")
         }
-        val reply = Reader(Native.loadRuntime(Writer().text(runtimePath, "runtimePath").done()))
+        val reply = Reader(Native.ready().loadRuntime(Writer().text(runtimePath, "runtimePath").done()))
         runtimeVersion = reply.text()
         this.runtimePath = reply.text()
     }

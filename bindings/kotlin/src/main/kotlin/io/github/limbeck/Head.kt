@@ -47,7 +47,7 @@ public class Head private constructor(number: Long, public val labels: List<Stri
 
         /** Reads a head from a file. */
         @JvmStatic
-        public fun load(path: String): Head = of(Reader(Native.headLoad(Writer().text(path, "path").done())))
+        public fun load(path: String): Head = of(Reader(Native.ready().headLoad(Writer().text(path, "path").done())))
 
         /** As the other one. */
         @JvmStatic

@@ -1,5 +1,7 @@
 package io.github.limbeck
 
+import java.io.File
+
 /**
  * The native library. Most methods take a request and give a reply, in the form of [Writer] and [Reader]; whatever
  * fails is a [LimbeckException].
@@ -11,45 +13,47 @@ internal object Native {
     /** The version of these classes, which must be the library's. */
     const val VERSION: String = "0.1.0"
 
-    init {
-        load(System.getProperty("limbeck.library"))
+    /** Why the library cannot be used; made anew for each throw. Thrown here, it would be hidden in an Error. */
+    private val problem: (() -> Throwable)? = load(System.getProperty("limbeck.library"))
+
+    /** These methods, if the library can be used. What needs no handle begins here. */
+    fun ready(): Native {
+        problem?.let { throw it() }
+        return this
     }
 
     /** Loads the library from a path, or from where the system looks, and checks that it is ours. */
-    private fun load(path: String?) {
+    private fun load(path: String?): (() -> Throwable)? {
         try {
-            if (path == null) System.loadLibrary("limbeck_jni") else System.load(path)
+            if (path == null) System.loadLibrary("limbeck_jni") else System.load(File(path).absolutePath)
         } catch (error: UnsatisfiedLinkError) {
-            throw UnsatisfiedLinkError(
-                "the native library of limbeck cannot be loaded (${error.message}): set the system property " +
-                    "limbeck.library to the file, or put its folder into java.library.path",
-            )
+            return {
+                UnsatisfiedLinkError(
+                    "the native library of limbeck cannot be loaded (${error.message}): set the system property " +
+                        "limbeck.library to the file, or put its folder into java.library.path",
+                )
+            }
         }
         val found = try {
             Contract(version(), contract())
         } catch (_: UnsatisfiedLinkError) {
             null
         }
-        check(found)
+        return problem(found)?.let { { LimbeckException.Incompatible(it) } }
     }
 
     /** What a library says of itself. */
-    internal data class Contract(val version: String, val number: Int)
+    private data class Contract(val version: String, val number: Int)
 
-    /** Refuses a library of another version; null is one that does not even say its own. */
-    internal fun check(found: Contract?) {
-        if (found == null) {
-            throw LimbeckException.Incompatible(
-                "the library limbeck_jni that was found is not one of limbeck's: these classes are of version " +
-                    "$VERSION and need the library of that version",
-            )
-        }
-        if (found != Contract(VERSION, CONTRACT)) {
-            throw LimbeckException.Incompatible(
-                "these classes are of limbeck $VERSION (contract $CONTRACT) and the native library is of limbeck " +
-                    "${found.version} (contract ${found.number}): use both of one version",
-            )
-        }
+    /** What is wrong with a library of another version; null is one that does not even say its own. */
+    private fun problem(found: Contract?): String? = when (found) {
+        Contract(VERSION, CONTRACT) -> null
+        null ->
+            "the library limbeck_jni that was found is not one of limbeck's: these classes are of version $VERSION and " +
+                "need the library of that version"
+        else ->
+            "these classes are of limbeck $VERSION (contract $CONTRACT) and the native library is of limbeck " +
+                "${found.version} (contract ${found.number}): use both of one version"
     }
 
     @JvmStatic external fun version(): String

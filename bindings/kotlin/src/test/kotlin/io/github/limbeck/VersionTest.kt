@@ -5,6 +5,7 @@ import java.nio.file.Files
 import java.util.concurrent.TimeUnit
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.Timeout
@@ -39,9 +40,11 @@ internal class VersionTest {
     fun anotherVersionIsRefusedAndBothAreNamed() {
         val (status, output) = start(library("0.9.7", Native.CONTRACT))
         assertEquals(1, status, output)
-        for (part in listOf("limbeck ${Native.VERSION} (contract 1)", "limbeck 0.9.7 (contract 1)", "use both of one version")) {
+        for (part in listOf("limbeck ${Native.VERSION} (contract 1)", "limbeck 0.9.7 (contract 1)", "use both of one version", "LimbeckException\$Incompatible")) {
             assertTrue(part in output, output)
         }
+        // Hidden in such an error, no app could catch it.
+        assertFalse("ExceptionInInitializerError" in output, output)
     }
 
     @Test
@@ -99,6 +102,8 @@ internal class VersionTest {
         /** What an app does first. */
         @JvmStatic
         fun main(arguments: Array<String>) {
+            // The second time must say the same as the first.
+            runCatching { Limbeck.openHandles }
             println("limbeck ${Limbeck.version}")
         }
     }
