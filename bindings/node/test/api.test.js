@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
-import { bundle, limbeck, modelOf, native, repository, runtime } from "./support.js";
+import { bundle, limbeck, modelOf, native, place, repository, runtime } from "./support.js";
 
 const tiny = () => modelOf("bundles/tiny.limbeck");
 const best = async (model, text) => (await model.classify(text)).labels[0].label;
@@ -334,7 +334,7 @@ test("versions agree", () => {
 
 // ---- processes of their own
 
-const library = pathToFileURL(path.join(process.env.LIMBECK_TEST_PACKAGE ?? path.join(import.meta.dirname, ".."), "lib/index.js"));
+const library = pathToFileURL(path.join(place, "lib/index.js"));
 const run = (code, options) => {
   const words = ["--input-type=module", "--expose-gc", "-e", `import * as limbeck from ${JSON.stringify(library.href)};\n${code}`];
   return spawnSync(process.execPath, words, { encoding: "utf8", ...options });
