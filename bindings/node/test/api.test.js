@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
-import { bundle, limbeck, modelOf, native, repository, runtime } from "./support.js";
+import { bundle, limbeck, modelOf, native, place, repository, runtime } from "./support.js";
 
 const tiny = () => modelOf("bundles/tiny.limbeck");
 const best = async (model, text) => (await model.classify(text)).labels[0].label;
@@ -157,7 +157,7 @@ test("a signal ends a call", async () => {
       return true;
     },
   );
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(performance.now() - started < 10000);
   // One that ends nothing leaves no listener.
   await model.classify("good", { signal: AbortSignal.timeout(60000) });
   await assert.rejects(model.classify("good", { signal: controller.signal }), { cause: reason });
@@ -194,10 +194,10 @@ test("a thousand calls at one time", async () => {
 
 test("large inputs", async () => {
   const model = await tiny();
-  const { usage } = await model.classify("film ".repeat(1_000_000));
-  assert.deepEqual([usage.tokensUsed, usage.tokensDropped], [64, 1_000_000 - 62]);
-  const found = await model.classifyBatch(Array.from({ length: 20000 }, (_, i) => (i % 2 ? "bad" : "good")));
-  assert.equal(found.length, 20000);
+  const { usage } = await model.classify("film ".repeat(400_000));
+  assert.deepEqual([usage.tokensUsed, usage.tokensDropped], [64, 400_000 - 62]);
+  const found = await model.classifyBatch(Array.from({ length: 8000 }, (_, i) => (i % 2 ? "bad" : "good")));
+  assert.equal(found.length, 8000);
   assert.equal(found.at(-1).labels[0].label, "negative");
 });
 
@@ -334,7 +334,7 @@ test("versions agree", () => {
 
 // ---- processes of their own
 
-const library = pathToFileURL(path.join(process.env.LIMBECK_TEST_PACKAGE ?? path.join(import.meta.dirname, ".."), "lib/index.js"));
+const library = pathToFileURL(path.join(place, "lib/index.js"));
 const run = (code, options) => {
   const words = ["--input-type=module", "--expose-gc", "-e", `import * as limbeck from ${JSON.stringify(library.href)};\n${code}`];
   return spawnSync(process.execPath, words, { encoding: "utf8", ...options });

@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { bundle, repository, runtime } from "./support.js";
+import { bundle, place, repository, runtime } from "./support.js";
 
 let folder;
 before(() => {
@@ -15,7 +15,6 @@ before(() => {
   folder = mkdtempSync(path.join(os.tmpdir(), "limbeck-"));
   cpSync(path.join(repository, "examples/node"), folder, { recursive: true });
   mkdirSync(path.join(folder, "node_modules"));
-  const place = process.env.LIMBECK_TEST_PACKAGE ?? path.join(import.meta.dirname, "..");
   symlinkSync(place, path.join(folder, "node_modules/limbeck"));
 });
 after(() => rmSync(folder, { recursive: true }));

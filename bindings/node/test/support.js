@@ -4,11 +4,12 @@
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-const place = process.env.LIMBECK_TEST_PACKAGE;
-export const limbeck = await import(place ? pathToFileURL(path.join(place, "lib/index.js")).href : "../lib/index.js");
-export const native = await import(place ? pathToFileURL(path.join(place, "lib/native.js")).href : "../lib/native.js");
-
 export const repository = fileURLToPath(new URL("../../../", import.meta.url));
+/** The folder of the package. */
+export const place = process.env.LIMBECK_TEST_PACKAGE ?? path.join(repository, "bindings/node");
+const load = (file) => import(pathToFileURL(path.join(place, "lib", file)).href);
+export const limbeck = await load("index.js");
+export const native = await load("native.js");
 export const conformance = path.join(repository, "tests/conformance");
 export const bundle = (name) => path.join(conformance, `bundles/${name}.limbeck`);
 

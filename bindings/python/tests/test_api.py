@@ -81,11 +81,11 @@ class Texts(unittest.TestCase):
         self.assertEqual(self.model.classify_batch([]), [])
 
     def test_large_inputs(self) -> None:
-        text = "film " * 1_000_000
+        text = "film " * 400_000
         usage = self.model.classify(text).usage
-        self.assertEqual((usage.tokens_used, usage.tokens_dropped), (64, 1_000_000 - 62))
-        found = self.model.classify_batch(["good", "bad"] * 10_000)
-        self.assertEqual(len(found), 20_000)
+        self.assertEqual((usage.tokens_used, usage.tokens_dropped), (64, 400_000 - 62))
+        found = self.model.classify_batch(["good", "bad"] * 4_000)
+        self.assertEqual(len(found), 8_000)
         self.assertEqual(found[-1].best.label, "negative")
 
 

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cache::Cache;
 use crate::command::{cargo, repository};
@@ -42,8 +42,12 @@ pub fn test(engines: &Engines) -> Outcome {
         Err(error) => return failure("the library for the bindings", &error),
     };
     let mut outcome = Outcome::default();
-    outcome.add(python::test(&cache, &library, engines).unwrap_or_else(|error| failure("Python", &error)));
-    outcome.add(node::test(&cache, &library, engines).unwrap_or_else(|error| failure("Node", &error)));
+    std::thread::scope(|scope| {
+        let python = scope.spawn(|| python::test(&cache, &library, engines));
+        outcome.add(node::test(&cache, &library, engines).unwrap_or_else(|error| failure("Node", &error)));
+        let python = python.join().unwrap_or_else(|_| Err(anyhow!("the thread of its suite panicked")));
+        outcome.add(python.unwrap_or_else(|error| failure("Python", &error)));
+    });
     outcome
 }
 

@@ -44,8 +44,10 @@ pub fn test(cache: &Cache, library: &Path, engines: &Engines) -> Result<Outcome>
     // Without a pip of its own, which takes seconds and which Debian has in another package.
     succeed(command("python3").args(["-m", "venv", "--without-pip"]).arg(&environment), "python3 -m venv")?;
     let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let packages = succeed(command(&python).args(["-c", ask]), "the environment's python")?;
     let mut install = pip();
-    install.arg("--python").arg(&python).args(["install", "--quiet", "--no-index", "--no-deps"]).arg(&wheel);
+    install.args(["install", "--quiet", "--no-index", "--no-deps", "--target"]).arg(packages.trim()).arg(&wheel);
     succeed(&mut install, "installing the wheel")?;
 
     let run = |tests: &[&str], path: Option<&Path>| -> Result<Outcome> {
