@@ -231,3 +231,57 @@ fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
         }
     }
 }
+
+/// The same numbers as from whole forward passes, written out.
+#[test]
+fn losses_are_those_of_whole_passes() {
+    use crate::arch::{Capture, Model, Params, parameter_layout};
+    use crate::objective::{IGNORED, cross_entropy, next_token};
+
+    let world = world(false);
+    let own = recipe("albert-base", "kind = \"mlm\"\nsentence = \"sop\"", "embedding_size = 16");
+    let path = world.path().join("t/tokenizer.json");
+    let encoder = Encoder::new(&path, 24, usize::MAX).unwrap();
+    let config = model::shape(&own, world.path(), &encoder).unwrap();
+    let _turn = crate::seeded(4);
+    let params = Params::initialise(&parameter_layout(&config, Head::Pretraining), Device::Cpu);
+    let model = Model::new(&params, &config, Head::Pretraining);
+    let ids = Tensor::from_slice(&[2i64, 5, 6, 3, 7, 3, 2, 8, 3, 9, 3, 0]).view([2, 6]);
+    let mask = ids.ne(0).to_kind(Kind::Int64);
+    let types = Tensor::from_slice(&[0i64, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0]).view([2, 6]);
+    let targets =
+        Tensor::from_slice(&[IGNORED, 5, IGNORED, IGNORED, 7, IGNORED, IGNORED, IGNORED, IGNORED, 9, IGNORED, IGNORED]);
+    let at = targets.ne(IGNORED).nonzero().squeeze_dim(-1);
+    let whole = model.forward(&ids, &mask, Some(&types), &Capture::default(), false);
+    let part = model.forward_at(&ids, &mask, Some(&types), Some(&at), &Capture::default(), false);
+    let rows = whole.logits.reshape([12, -1]).index_select(0, &at);
+    assert!((&part.logits - rows).abs().max().double_value(&[]) < 1e-6);
+    let masked = cross_entropy(&part.logits, &targets.index_select(0, &at)).double_value(&[]);
+    let expected = cross_entropy(&whole.logits, &targets.view([2, 6])).double_value(&[]);
+    assert!((masked - expected).abs() < 1e-6);
+    let (one, other) = (part.sentence_logits.unwrap(), whole.sentence_logits.unwrap());
+    assert!((one - other).abs().max().double_value(&[]) < 1e-6);
+
+    // A causal model's perplexity is that of all its tokens together, however they are batched.
+    let world = self::world(true);
+    let own = recipe("gpt2", "kind = \"clm\"", "");
+    let path = world.path().join("t/tokenizer.json");
+    let encoder = Encoder::new(&path, 24, usize::MAX).unwrap();
+    let config = model::shape(&own, world.path(), &encoder).unwrap();
+    let start = Start::new(&own, world.path(), config, Device::Cpu).unwrap();
+    let examples: Vec<_> = [vec![3i64, 4, 5], vec![6, 7, 8, 9, 3, 4, 2], vec![5, 6]]
+        .into_iter()
+        .map(|ids| EncodedExample::new(ids, crate::data::Target::Class(0)))
+        .collect();
+    let learner = Learner::new(&start, ObjectiveKind::Clm, 1.0, None, crate::train::Precision::Fp32).unwrap();
+    let scored = learner.held_out(&examples).unwrap();
+    let model = Model::new(&start.own(), &start.config, start.head);
+    let mut sum = 0.0;
+    for example in &examples {
+        let ids = Tensor::from_slice(&example.ids).unsqueeze(0);
+        let logits = model.forward(&ids, &ids.ones_like(), None, &Capture::default(), false).logits;
+        sum += next_token(&logits, &ids).double_value(&[]) * (example.ids.len() - 1) as f64;
+    }
+    let perplexity = (sum / 9.0f64).exp();
+    assert!((scored.perplexity.unwrap() / perplexity - 1.0).abs() < 1e-5, "{scored:?} {perplexity}");
+}
