@@ -44,6 +44,8 @@ mkdir -p "$work/apple"
 sed 's/#if os(Linux)/#if os(macOS)/' Package.swift >"$work/apple/Package.swift"
 swift package --package-path "$work/apple" --disable-sandbox dump-package | grep '"type" : "binary"'
 swift test --scratch-path "$work/tests" "$@" 2>&1
+# From nothing: SwiftPM does not see new files of a package beside this one.
+rm -rf "$work/examples"
 cd "$repository/examples/swift/programs"
 swift build --scratch-path "$work/examples" "$@" 2>&1
 bundles=$repository/tests/conformance/bundles programs=$work/examples/debug
