@@ -39,7 +39,13 @@ work=${TMPDIR:-/tmp}/limbeck-swift
 set -- "$1" --disable-sandbox -Xcc "-I$1/capi/include" -Xlinker "-L$2"
 repository=$1 && shift
 swift --version 2>&1 | grep 'Swift version'
+# The manifest for Apple's systems is at least read, and names the framework.
+mkdir -p "$work/apple"
+sed 's/#if os(Linux)/#if os(macOS)/' Package.swift >"$work/apple/Package.swift"
+swift package --package-path "$work/apple" --disable-sandbox dump-package | grep '"type" : "binary"'
 swift test --scratch-path "$work/tests" "$@" 2>&1
+# From nothing: SwiftPM does not see new files of a package beside this one.
+rm -rf "$work/examples"
 cd "$repository/examples/swift/programs"
 swift build --scratch-path "$work/examples" "$@" 2>&1
 bundles=$repository/tests/conformance/bundles programs=$work/examples/debug
@@ -83,7 +89,7 @@ if [ -n "$save" ]; then
         echo "What bindings/swift/test.sh --save found on $(date -u +%Y-%m-%d), limbeck at $(git rev-parse --short=12 HEAD)."
         echo "x86-64 Linux only: no Apple system has run it."
         echo
-        grep -E "Swift version|conformance cases|^Test Case .*(passed|failed)|Executed" "$log" | sed -E 's/ \([0-9.]+ seconds\)//; s/ in [0-9.]+ \([0-9.]+\) seconds//'
+        grep -E "Swift version|\"binary\"|conformance cases|^Test Case .*(passed|failed)|Executed" "$log" | sed -E 's/ \([0-9.]+ seconds\)//; s/ in [0-9.]+ \([0-9.]+\) seconds//'
         echo
         sed -n '/^-- Sentiment/,$p' "$log" | sed -E 's/ [0-9.]+ ms / N ms /'
     } >bindings/swift/results.txt

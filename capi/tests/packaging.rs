@@ -101,8 +101,9 @@ fn scripts_for_phones_pass_shellcheck() {
         support::skip("shellcheck is not installed, the scripts for Android and iOS were not looked at");
         return;
     }
-    for script in ["android.sh", "xcframework.sh"] {
-        support::run(Command::new("shellcheck").arg(support::capi().join("packaging").join(script)));
+    let scripts = ["capi/packaging/android.sh", "capi/packaging/xcframework.sh", "bindings/kotlin/android.sh"];
+    for script in scripts.into_iter().chain(["bindings/swift/test.sh"]) {
+        support::run(Command::new("shellcheck").arg(support::root().join(script)));
     }
     let map = fs::read_to_string(support::capi().join("packaging/module.modulemap")).unwrap();
     assert!(map.contains("header \"limbeck.h\""), "{map}");

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -89,6 +91,9 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(bytes)?))
 }
 
+/// A lock that was given back may be held a moment longer, by a program that is just being started with a copy of it.
+const LOCK_PATIENCE: Duration = Duration::from_millis(400);
+
 /// Makes a folder and keeps a second run out of it; the lock goes with the process, however it ends.
 ///
 /// # Errors
@@ -97,13 +102,19 @@ pub fn lock_folder(out: &Path) -> Result<File> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let path = out.join(".lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another limbeck is working in {}; wait for it, or use another --out", out.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if asked.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(LOCK_PATIENCE / 20)
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                bail!("another limbeck is working in {}; wait for it, or use another --out", out.display())
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
 }

@@ -14,7 +14,6 @@ mod engines;
 mod fetch;
 mod header;
 mod package;
-mod phones;
 mod pins;
 mod progress;
 mod python;

@@ -7,12 +7,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
-use crate::bindings;
+use crate::bindings::{self, phones};
 use crate::cache::Cache;
 use crate::command::{cargo, command, repository};
 use crate::docs;
 use crate::engines::Engines;
-use crate::phones;
 use crate::pins;
 use crate::progress::time;
 use crate::{python, tools};
@@ -129,7 +128,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let result = match step {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
-            Step::Bindings => bindings(&engines),
+            Step::Bindings => bindings::test(&engines).into(),
             Step::Jvm => phones::test_jvm(&engines)?.into(),
             Step::Swift => phones::test_swift(&engines)?.into(),
             Step::Loom => loom()?,
@@ -155,8 +154,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-impl From<phones::Outcome> for Counts {
-    fn from(outcome: phones::Outcome) -> Self {
+impl From<bindings::Outcome> for Counts {
+    fn from(outcome: bindings::Outcome) -> Self {
         Self { passed: outcome.passed, failed: outcome.failed, skipped: outcome.skipped }
     }
 }
@@ -211,11 +210,6 @@ fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
         cargo.args(["--", filter]);
     }
     counted(cargo)
-}
-
-fn bindings(engines: &Engines) -> Counts {
-    let bindings::Outcome { passed, failed, skipped } = bindings::test(engines);
-    Counts { passed, failed, skipped }
 }
 
 fn loom() -> Result<Counts> {

@@ -1,6 +1,8 @@
-//! The packages for Python and Node: built over one library, and tested as their users get them.
+//! The bindings: the packages for Python and Node, built over one library and tested as their users get them; Kotlin, Java and
+//! Swift.
 
 pub mod node;
+pub mod phones;
 pub mod python;
 
 use std::ffi::OsStr;

@@ -29,14 +29,6 @@ public struct ModelOptions: Sendable {
     }
 }
 
-/// What a self-test found: inputs that were run, and the largest difference, as part of what was expected.
-public struct SelfTest: Sendable, Equatable {
-    public let vectors: Int
-    public let largestDifference: Float
-    /// The most that the bundle allows.
-    public let tolerance: Float
-}
-
 /// A model ready to run. Calls may come from many threads: as many run at one time as the model has sessions, others
 /// wait their turn. A call blocks its thread; `concurrent` has the same calls for `async` code.
 ///
@@ -91,6 +83,26 @@ public final class Model: @unchecked Sendable {
         try check { limbeck_model_self_test(handle, &report, $0) }
         return SelfTest(
             vectors: report.vectors, largestDifference: report.largest_difference, tolerance: report.tolerance)
+    }
+
+    /// How much memory the model is expected to use.
+    public func memory() throws -> MemoryPlan {
+        var plan = limbeck_memory()
+        limbeck_memory_init(&plan, MemoryLayout<limbeck_memory>.size)
+        try check { limbeck_model_memory(handle, &plan, $0) }
+        return MemoryPlan(
+            budget: plan.budget, expected: plan.expected, sessions: plan.sessions, batchTokens: plan.batch_tokens,
+            isPrepacked: plan.prepacked != 0)
+    }
+
+    /// What the model has done so far.
+    public func metrics() throws -> Metrics {
+        var metrics = limbeck_metrics()
+        limbeck_metrics_init(&metrics, MemoryLayout<limbeck_metrics>.size)
+        try check { limbeck_model_metrics(handle, &metrics, $0) }
+        return Metrics(
+            calls: metrics.calls, failures: metrics.failures, runs: metrics.runs, rows: metrics.rows,
+            tokens: metrics.tokens, padding: metrics.padding, runMicroseconds: metrics.run_micros)
     }
 
     /// How many tokens a text has for this model, special tokens included and uncut.

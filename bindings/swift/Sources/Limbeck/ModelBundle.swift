@@ -93,6 +93,18 @@ public final class ModelBundle: @unchecked Sendable {
         self.init(handle: handle)
     }
 
+    /// Opens a bundle that lies in an open file: `length` bytes from `offset` on, or all up to its end if `length` is 0.
+    /// At an `offset` that is a multiple of 64 it is mapped, else read to memory. The descriptor stays yours and may be
+    /// closed afterwards.
+    public convenience init(
+        descriptor: Int32, offset: UInt64 = 0, length: UInt64 = 0, options: BundleOptions = BundleOptions()
+    ) throws {
+        let handle = try options.withOptions { options in
+            try made { limbeck_bundle_open_fd(descriptor, offset, length, options, $0, $1) }
+        }
+        self.init(handle: handle)
+    }
+
     deinit { limbeck_bundle_free(handle) }
 
     /// Name of the model: "sentiment".

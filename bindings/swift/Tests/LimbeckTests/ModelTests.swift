@@ -168,6 +168,23 @@ final class ModelTests: XCTestCase {
         XCTAssertEqual(String(text[entity.range]), "Ada")
     }
 
+    func testAModelTellsOfItself() throws {
+        let file = try XCTUnwrap(FileHandle(forReadingAtPath: Fixtures.path("bundles/tiny.limbeck")))
+        let bundle = try ModelBundle(descriptor: file.fileDescriptor)
+        try file.close()
+        XCTAssertEqual(bundle.id, "tiny")
+        assertFails(.invalidArgument) { try ModelBundle(descriptor: -1) }
+        let options = ModelOptions.with { ($0.memoryBudget, $0.providers) = (64 << 20, ["cuda"]) }
+        let model = try Model(Fixtures.environment.get(), bundle: bundle, options: options)
+        XCTAssertEqual(try model.memory().budget, 64 << 20)
+        try model.warmUp()
+        let before = try model.metrics()
+        _ = try model.classify("good")
+        XCTAssertEqual(try model.metrics().calls, before.calls + 1)
+        XCTAssertTrue(model.providersJSON.contains("cuda"))
+        XCTAssertTrue(bundle.manifestJSON.contains("\"tiny\""))
+    }
+
     func testAVersionIsSaid() throws {
         XCTAssertEqual(libraryVersion.split(separator: ".").count, 3)
         XCTAssertTrue(try Fixtures.environment.get().runtimeVersion.hasPrefix("1."))

@@ -301,6 +301,29 @@ internal class ModelTest {
         assertEquals("positive", Fixtures.model("tiny").classify("good").best.label)
     }
 
+    /** What the native library gets comes from these classes alone; it does not rely on that. */
+    @Test
+    fun requestsOfAnyBytesAreRefusedAndCrashNothing() {
+        Fixtures.model("tiny")
+        val handles = Limbeck.openHandles
+        val methods = Native::class.java.declaredMethods.filter { it.parameterTypes.contentEquals(arrayOf(ByteArray::class.java)) }
+        assertTrue(methods.size > 25)
+        val random = kotlin.random.Random(5)
+        for (method in methods) {
+            val requests = listOf(null, ByteArray(0)) + List(60) { random.nextBytes(random.nextInt(64)) } +
+                List(20) { round -> Writer().long(round.toLong() + 1).done() + random.nextBytes(80) }
+            for (request in requests) {
+                // ONNX Runtime is asked for under many names, which is its own business.
+                if (method.name == "loadRuntime") continue
+                val thrown = runCatching { method.invoke(null, request) }.exceptionOrNull()
+                val cause = (thrown as? java.lang.reflect.InvocationTargetException)?.targetException
+                assertTrue(thrown == null || cause is LimbeckException, "${method.name}: $thrown")
+            }
+        }
+        assertEquals("positive", Fixtures.model("tiny").classify("good").best.label)
+        assertTrue(Limbeck.openHandles - handles < 2000)
+    }
+
     @Test
     fun aModelTellsOfItself() {
         val options = ModelOptions(sessions = 2, memoryBudget = 64L shl 20, providers = listOf("cuda", "cpu"))

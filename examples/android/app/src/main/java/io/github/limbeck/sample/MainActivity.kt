@@ -43,7 +43,7 @@ class MainActivity : ComponentActivity() {
         }
     }
 
-    /** The model of an asset, mapped where it lies in the package. */
+    /** The model of an asset, opened where it lies in the package. */
     private fun open(): Model {
         val environment = Environment("libonnxruntime.so")
         return assets.openFd("sentiment.limbeck").use { asset ->

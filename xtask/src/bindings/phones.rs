@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use super::Outcome;
 use crate::bench::target_folder;
 use crate::command::{cargo, command, repository};
 use crate::engines::Engines;
@@ -13,17 +14,6 @@ use crate::tools::runs;
 
 /// What `-Xcheck:jni` says of a native library that breaks a rule of JNI's.
 const JNI_FAULTS: [&str; 3] = ["WARNING in native method", "WARNING: JNI", "FATAL ERROR in native method"];
-
-/// How many tests passed, failed, and were left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Passed.
-    pub passed: u64,
-    /// Failed.
-    pub failed: u64,
-    /// Left out.
-    pub skipped: u64,
-}
 
 /// Builds the library for the JVM and runs the tests of Kotlin and Java under `-Xcheck:jni`.
 ///
