@@ -11,6 +11,7 @@ mod distill;
 mod general;
 mod quantize;
 mod tasks;
+mod trim;
 mod trust;
 mod world;
 
