@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::session::{SessionOptions, configure, failed, lost, read_graph};
 use super::{Provider, environment, weights};
@@ -51,12 +51,7 @@ pub fn save_optimized(bundle: &Bundle, path: &Path, level: Optimization, format:
         Optimization::All => GraphOptimizationLevel::Level3,
     };
     let format = if format == GraphFormat::Ort { "ORT" } else { "ONNX" };
-    let set = failed("set up a session");
-    let mut builder = builder
-        .with_optimization_level(level)
-        .and_then(|builder| builder.with_config_entry("session.save_model_format", format))
-        .and_then(|builder| builder.with_optimized_model_path(path))
-        .map_err(set)?;
+    let mut builder = writing(builder, path, level, format).map_err(failed("set up a session"))?;
     // Copied, so that all of them are written.
     // SAFETY: `bytes` belong to the bundle, which outlives this function, and the session ends before the values do.
     let values = unsafe { weights::add(&mut builder, &graph.tensors, bytes, false) }
@@ -65,4 +60,15 @@ pub fn save_optimized(bundle: &Bundle, path: &Path, level: Optimization, format:
     drop(session);
     drop(values);
     Ok(())
+}
+
+/// The session writes its graph when it is made.
+fn writing(
+    builder: SessionBuilder,
+    path: &Path,
+    level: GraphOptimizationLevel,
+    format: &str,
+) -> ort::Result<SessionBuilder> {
+    let builder = builder.with_optimization_level(level)?.with_config_entry("session.save_model_format", format)?;
+    Ok(builder.with_optimized_model_path(path)?)
 }
