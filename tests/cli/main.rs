@@ -13,6 +13,7 @@ mod generation;
 mod pretrain;
 mod quantize;
 mod tasks;
+mod trim;
 mod trust;
 mod world;
 

@@ -13,7 +13,7 @@ use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
 /// Finetunes a classifier of one layer, and writes as the folder `bad` the same model with two: layer 0 changes nothing,
 /// and layer 1 is what was learned, with one attention channel so small before and so large after the output map that
 /// nothing else of it is left in 8 bits, while fp32 computes what it did.
-fn with_a_bad_layer(world: &World) {
+pub fn with_a_bad_layer(world: &World) {
     let mut data = String::from("text,label\n");
     for row in 0..240usize {
         let pick = |list: &[&'static str], salt: usize| list[hash((row * 8 + salt) as u64) as usize % list.len()];

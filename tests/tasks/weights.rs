@@ -20,7 +20,8 @@ fn wide(config: ModelConfig) -> ModelConfig {
 fn projected(config: ModelConfig) -> ModelConfig {
     let electra = tiny("electra-small");
     let of_texts = ModelConfig { vocab_size: config.vocab_size, position_rows: config.position_rows, ..electra };
-    ModelConfig { pad_id: config.pad_id, hidden_size: 64, embedding_size: 40, ..of_texts }
+    let sizes = ModelConfig { pad_id: config.pad_id, hidden_size: 64, embedding_size: 40, ..of_texts };
+    ModelConfig { initializer_range: 0.06, ..sizes }
 }
 
 fn blocks(bits: Bits, size: usize, zero_points: bool) -> WeightMode {

@@ -20,7 +20,9 @@ pub struct Params {
 
 /// Is shown the input of each linear map that is built over watched parameters.
 #[derive(Clone)]
-pub(super) struct Watch(Arc<dyn Fn(&str, &Tensor) + Send + Sync>);
+pub(super) struct Watch(Arc<Watcher>);
+
+type Watcher = dyn Fn(&str, &Tensor) + Send + Sync;
 
 impl Watch {
     pub(super) fn show(&self, name: &str, input: &Tensor) {

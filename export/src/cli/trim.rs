@@ -1,19 +1,23 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use limbeck_export::data::{read_examples, read_text};
-use limbeck_export::trim::trim_vocabulary;
+use limbeck_export::data::{Goal, Rows, read_examples, read_text};
+use limbeck_export::pack::{PackOptions, TaskName, draft};
+use limbeck_export::progress::Reporter;
+use limbeck_export::trim::{StructureReport, trim_ffn, trim_layers, trim_vocabulary};
 use serde_json::json;
 
 use super::Columns;
 
-/// Make a model smaller without training it
+/// Make a model smaller: fewer tokens, feed-forward units or layers
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck trim vocabulary out/student --corpus train.jsonl --out out/small\n  \
-    limbeck trim vocabulary out/student --corpus forum.txt --corpus train.jsonl --min-count 3 --out out/small")]
+    limbeck trim vocabulary out/student --corpus forum.txt --corpus train.jsonl --min-count 3 --out out/small\n  \
+    limbeck trim ffn out/student --size 768 --data dev.jsonl --out out/small\n  \
+    limbeck trim layers out/student --count 3 --data dev.jsonl --out out/small")]
 pub(super) struct Trim {
     #[command(subcommand)]
     what: What,
@@ -22,6 +26,8 @@ pub(super) struct Trim {
 #[derive(Subcommand)]
 enum What {
     Vocabulary(Vocabulary),
+    Ffn(Ffn),
+    Layers(Layers),
 }
 
 /// Leave out the tokens that a corpus does not have
@@ -49,10 +55,97 @@ struct Vocabulary {
     json: bool,
 }
 
+/// Leave out the feed-forward units that change the loss on labelled data least (first-order Taylor)
+///
+/// The folder is to be trained again with `limbeck finetune` or as the student of `limbeck distill`.
+#[derive(Args)]
+struct Ffn {
+    /// Units to be left in each block
+    #[arg(long)]
+    size: usize,
+    #[command(flatten)]
+    data: Measured,
+}
+
+/// Leave out the layers whose absence costs the least loss on labelled data, one after the other
+///
+/// The folder is to be trained again with `limbeck finetune` or as the student of `limbeck distill`.
+#[derive(Args)]
+struct Layers {
+    /// Layers to be left
+    #[arg(long)]
+    count: usize,
+    #[command(flatten)]
+    data: Measured,
+}
+
+/// A model, and data to measure it on.
+#[derive(Args)]
+struct Measured {
+    /// Hugging Face model folder
+    model: PathBuf,
+    /// Labelled data (dev, not test)
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder for the smaller model
+    #[arg(long)]
+    out: PathBuf,
+    /// What the model is for; default: what its head says
+    #[arg(long, value_enum)]
+    task: Option<TaskName>,
+    #[command(flatten)]
+    columns: Columns,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Measured {
+    fn run(
+        &self,
+        what: &str,
+        trim: impl FnOnce(&Path, &Rows, Goal, &Path, &Reporter) -> Result<StructureReport>,
+    ) -> Result<ExitCode> {
+        let options = PackOptions { task: self.task, ..PackOptions::default() };
+        let manifest = draft(&self.model, &options)?.manifest;
+        let goal = Goal::of_bundle(&manifest)
+            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
+        let rows = Rows::read(&self.data, goal, &self.columns.schema_for(goal, &manifest.task)?)?;
+        let report = trim(&self.model, &rows, goal, &self.out, &super::reporter(false))?;
+        if self.json {
+            super::print_json(&json!({"model": self.out, "report": report}))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let layers: Vec<String> = report.layers.iter().map(ToString::to_string).collect();
+        let which = if layers.is_empty() { String::new() } else { format!(" ({})", layers.join(", ")) };
+        super::print(&format!(
+            "{}: {} of {} {what}{which}, {:.1} of {:.1} million parameters\n{} {:.4} before, {:.4} now, on {} rows\n\
+             Next: limbeck finetune --model {} --train train.jsonl --out trained\n",
+            self.out.display(),
+            report.after,
+            report.before,
+            report.parameters_after as f64 / 1e6,
+            report.parameters_before as f64 / 1e6,
+            report.measure,
+            report.score_before,
+            report.score_after,
+            report.rows,
+            self.out.display()
+        ))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Trim {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self.what {
             What::Vocabulary(vocabulary) => vocabulary.run(),
+            What::Ffn(ffn) => ffn.data.run("units a block", |folder, rows, goal, out, reporter| {
+                trim_ffn(folder, rows, goal, ffn.size, out, reporter)
+            }),
+            What::Layers(layers) => layers.data.run("layers", |folder, rows, goal, out, reporter| {
+                trim_layers(folder, rows, goal, layers.count, out, reporter)
+            }),
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum WeightMode {
     /// bits row by row where ONNX Runtime has kernels for that.
     Blocks(Blocks),
     /// Symmetric int8 weights in encoder layers, one scale an output; activations quantized to u8 with scales that were
-    /// found beforehand ([`Activations`]). The token table as in [`Self::Int8Layers`], all else fp32. For models whose
+    /// found beforehand ([`crate::quantize::Activations`]). The token table as in [`Self::Int8Layers`], all else fp32. For models whose
     /// head is not over the vocabulary.
     StaticInt8,
     /// fp16 weights, which become fp32 once when a session is made; rows of the token table when they are looked up.

@@ -50,9 +50,7 @@ impl TrimmedTokenizer {
         for added in json["added_tokens"].as_array().into_iter().flatten() {
             kept.insert(id_of(&added["id"]).context("an added token has no id")?);
         }
-        for token in [&json["model"]["unk_token"]] {
-            kept.extend(token.as_str().and_then(|token| ids.get(token)));
-        }
+        kept.extend(json["model"]["unk_token"].as_str().and_then(|token| ids.get(token)));
         kept.extend(id_of(&json["model"]["unk_id"]));
         let mut merges = None;
         match kind.as_str() {

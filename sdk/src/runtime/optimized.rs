@@ -51,7 +51,7 @@ pub fn save_optimized(bundle: &Bundle, path: &Path, level: Optimization, format:
         Optimization::All => GraphOptimizationLevel::Level3,
     };
     let format = if format == GraphFormat::Ort { "ORT" } else { "ONNX" };
-    let mut builder = saving(builder, level, format, path).map_err(failed("set up a session"))?;
+    let mut builder = writing(builder, path, level, format).map_err(failed("set up a session"))?;
     // Copied, so that all of them are written.
     // SAFETY: `bytes` belong to the bundle, which outlives this function, and the session ends before the values do.
     let values = unsafe { weights::add(&mut builder, &graph.tensors, bytes, false) }
@@ -62,14 +62,13 @@ pub fn save_optimized(bundle: &Bundle, path: &Path, level: Optimization, format:
     Ok(())
 }
 
-fn saving(
+/// The session writes its graph when it is made.
+fn writing(
     builder: SessionBuilder,
+    path: &Path,
     level: GraphOptimizationLevel,
     format: &str,
-    path: &Path,
 ) -> ort::Result<SessionBuilder> {
-    Ok(builder
-        .with_optimization_level(level)?
-        .with_config_entry("session.save_model_format", format)?
-        .with_optimized_model_path(path)?)
+    let builder = builder.with_optimization_level(level)?.with_config_entry("session.save_model_format", format)?;
+    Ok(builder.with_optimized_model_path(path)?)
 }

@@ -31,14 +31,9 @@ fn what_runs_is_in_the_list() {
         let mut rewritten = vec![built.model.clone()];
         let levels = [GraphOptimizationLevel::Level1, GraphOptimizationLevel::Level2, GraphOptimizationLevel::Level3];
         for level in levels {
-            drop(
-                bare_runtime::builder()
-                    .with_optimization_level(level)
-                    .and_then(|builder| builder.with_optimized_model_path(file("optimized.onnx")))
-                    .unwrap()
-                    .commit_from_file(file("model.onnx"))
-                    .unwrap(),
-            );
+            let builder = bare_runtime::builder().with_optimization_level(level).unwrap();
+            let mut builder = builder.with_optimized_model_path(file("optimized.onnx")).unwrap();
+            drop(builder.commit_from_file(file("model.onnx")).unwrap());
             rewritten.push(std::fs::read(file("optimized.onnx")).unwrap());
         }
         let list = Operators::of(rewritten.iter().map(Vec::as_slice)).unwrap();

@@ -1,0 +1,94 @@
+//! Models with fewer tokens, units and layers.
+
+use limbeck_export::arch::{Head, Params};
+use limbeck_export::checkpoint::{self, HeadInfo};
+use tch::Device;
+
+use crate::quantize::with_a_bad_layer;
+use crate::world::{World, stderr};
+
+#[test]
+fn what_does_nothing_goes_first() {
+    let world = World::new();
+    with_a_bad_layer(&world);
+    let path = |name: &str| world.data(name).to_str().unwrap().to_owned();
+    let (good, bad, dev) = (path("good"), path("bad"), path("dev.csv"));
+
+    // Layer 0 of `bad` does nothing.
+    let layers = world.json(&["trim", "layers", &bad, "--count", "1", "--data", &dev, "--out", &path("one"), "--json"]);
+    let report = &layers["report"];
+    assert_eq!((&report["layers"][0], &report["before"], &report["after"]), (&1.into(), &2.into(), &1.into()));
+    assert_eq!(report["score_before"], report["score_after"], "{report}");
+    assert!(report["score_after"].as_f64().unwrap() > 0.9, "{report}");
+
+    // Every second unit of the block does nothing.
+    let head = Head::Classification { labels: 2 };
+    let read = checkpoint::load(good.as_ref(), head, Device::Cpu).unwrap();
+    let (down, up) = ("encoder.ffn.0.down.weight", "encoder.ffn.0.up.weight");
+    let live = tch::Tensor::arange(64, (tch::Kind::Int64, Device::Cpu)).remainder(2);
+    let tensors = read.params.iter().map(|(name, tensor)| {
+        let tensor = if name == down { tensor * &live } else { tensor.copy() };
+        (name.to_owned(), tensor)
+    });
+    let half = Params::new(tensors.collect(), Device::Cpu);
+    let info = HeadInfo { labels: read.info.labels.clone(), ..HeadInfo::new(head) };
+    let tokenizer = world.data("good").join("tokenizer.json");
+    checkpoint::save(&world.data("half"), &read.config, &info, &half, &tokenizer).unwrap();
+    let ffn = ["--size", "32", "--data", &dev, "--out", &path("narrow"), "--json"];
+    let report = &world.json(&[&["trim", "ffn", &path("half")], &ffn[..]].concat())["report"];
+    assert_eq!((&report["before"], &report["after"]), (&64.into(), &32.into()), "{report}");
+    assert_eq!(report["score_before"], report["score_after"], "{report}");
+    let narrow = checkpoint::load(&world.data("narrow"), head, Device::Cpu).unwrap();
+    let expected = half.get(up).unwrap().index_select(0, &live.nonzero().flatten(0, -1));
+    assert_eq!(narrow.params.get(up).unwrap(), &expected, "the units that do something, in their order");
+    assert_eq!(narrow.config.intermediate_size, 32);
+
+    // What is left can be trained and packed.
+    let (trained, bundle) = (path("trained"), path("trained.limbeck"));
+    let train = ["--epochs", "1", "--batch-size", "32", "--max-tokens", "16", "--device", "cpu", "--out", &trained];
+    let mut finetune = world.limbeck(&["finetune", "--task", "text-classification", "--model", &path("narrow")]);
+    let output = finetune.args(["--train", &dev]).args(train).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    world.json(&["pack", &trained, "-o", &bundle, "--max-tokens", "16", "--json"]);
+
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = world.limbeck(&[&["trim"], arguments].concat()).output().unwrap();
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+    };
+    let out = path("other");
+    refused(&["ffn", &good, "--size", "64", "--data", &dev, "--out", &out], "have 64 units; give fewer");
+    refused(&["layers", &good, "--count", "1", "--data", &dev, "--out", &out], "has 1 layers; give fewer");
+    refused(&["ffn", &good, "--size", "8", "--data", &dev, "--out", &good], "is the model itself");
+}
+
+#[test]
+fn a_vocabulary_is_trimmed_to_files_of_any_format() {
+    let world = World::new();
+    with_a_bad_layer(&world);
+    let path = |name: &str| world.data(name).to_str().unwrap().to_owned();
+    let (good, dev, out) = (path("good"), path("dev.csv"), path("small"));
+    std::fs::write(world.data("more.txt"), "the place was good\n\nit was bad\n").unwrap();
+    let lines = ["trim", "vocabulary", &good, "--corpus", &path("more.txt"), "--out", &out, "--json"];
+    let few = &world.json(&lines)["report"];
+    assert_eq!((&few["texts"], &few["texts_as_before"]), (&2.into(), &2.into()), "{few}");
+    // Without tokens for letters a word that lost its own would be unknown: none may go.
+    assert_eq!(few["tokens_after"], few["tokens_before"], "{few}");
+    let all = &world.json(&[&lines[..], &["--corpus", &dev]].concat())["report"];
+    assert_eq!((&all["texts"], &all["texts_as_before"]), (&242.into(), &242.into()), "{all}");
+    let accuracy = |model: &str, bundle: &str| {
+        let bundle = path(bundle);
+        world.json(&["pack", model, "-o", &bundle, "--max-tokens", "16", "--json"]);
+        world.json(&["eval", &bundle, &dev, "--json"])["metrics"]["accuracy"].as_f64().unwrap()
+    };
+    assert_eq!(accuracy(&good, "whole.limbeck"), accuracy(&out, "small.limbeck"));
+
+    // What a small build needs of it.
+    let shrunk = path("shrunk");
+    let report = world.json(&["shrink", &path("small.limbeck"), "--out", &shrunk, "--json"]);
+    assert!(report["report"]["ort_bytes"].as_u64() > Some(0), "{report}");
+    let list = std::fs::read_to_string(world.data("shrunk").join("required_operators.config")).unwrap();
+    assert!(list.contains("LayerNormalization"), "{list}");
+    let script = world.data("shrunk").join("build-linux.sh");
+    let checked = std::process::Command::new("sh").arg("-n").arg(script).output().unwrap();
+    assert!(checked.status.success(), "{}", stderr(&checked));
+}
