@@ -10,6 +10,8 @@ use super::{
 /// The most tokens of one input that any model may state.
 const MAX_TOKENS: usize = 1 << 20;
 const MAX_DIMENSION: usize = 1 << 24;
+/// The most values of all heads of a layer that are kept for a token.
+const MAX_KEPT: usize = 1 << 20;
 const MAX_LABELS: usize = 100_000;
 const MAX_LIST: usize = 4096;
 const MAX_TEXT: usize = 1024;
@@ -156,6 +158,11 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     let missing = || "is missing, and generation needs it".to_owned();
     let Some(spec) = &m.generation else { return require(false, "generation", missing) };
     range("generation.head_size", spec.head_size, 1, MAX_DIMENSION)?;
+    // Kept for every token.
+    let width = a.attention_heads.saturating_mul(spec.head_size);
+    require(width <= MAX_KEPT, "generation.head_size", || {
+        format!("makes {width} values of all heads, and {MAX_KEPT} are allowed")
+    })?;
     list("generation.eos_ids", spec.eos_ids.len())?;
     let ids = spec.eos_ids.iter().chain(&spec.bos_id);
     require(ids.into_iter().all(|&id| (id as usize) < a.vocab_size), "generation", || {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::generate::{GenerateOptions, Generating};
+use super::generate::{ContextPolicy, GenerateOptions, Generating};
 use super::options::{Timings, call_limits};
 use super::scoring;
 use crate::post::softmax::softmax;
@@ -334,13 +334,16 @@ impl Prompted<'_> {
         super::only(outcome?.0)
     }
 
-    /// Writes on from the prompt. Examples that leave no room for `options.max_new_tokens` are left out.
+    /// Writes on from the prompt. Examples that leave no room for `options.max_new_tokens` are left out, where
+    /// [`ContextPolicy::Error`] is the policy.
     ///
     /// # Errors
     /// Those of [`Model::generate`].
     pub fn generate<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
         let (start, limits) = (Instant::now(), options.limits());
-        let ready = self.ready(self.prompt, options.max_new_tokens, false, &limits)?;
+        // The other policies say themselves what happens when the context is full.
+        let reserve = if options.context == ContextPolicy::Error { options.max_new_tokens } else { 1 };
+        let ready = self.ready(self.prompt, reserve, false, &limits)?;
         let tokenize = start.elapsed();
         // A prompt longer than the context is refused or cut by the policy of `options`, not read here.
         let fits = ready.ids.len() <= self.model.bundle().manifest().max_tokens;

@@ -27,8 +27,10 @@ impl TokenBytes {
         }
         let added = tokenizer.get_added_tokens_decoder();
         let places = byte_places();
-        let (mut ends, mut bytes) = (Vec::with_capacity(vocab_size.min(1 << 20)), Vec::new());
-        for id in 0..u32::try_from(tokenizer.get_vocab_size(true).min(vocab_size)).unwrap_or(u32::MAX) {
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        // Ids may have gaps.
+        let count = tokenizer.get_vocab(true).values().max().map_or(0, |&last| last.saturating_add(1));
+        for id in 0..count.min(u32::try_from(vocab_size).unwrap_or(u32::MAX)) {
             match added.get(&id) {
                 Some(token) if token.special => {}
                 Some(token) => bytes.extend_from_slice(token.content.as_bytes()),
