@@ -69,9 +69,8 @@ pub use task::few_shot::{FewShotHead, FewShotOptions};
 pub use task::fill_mask::{FillMaskOptions, FilledMask, FilledMasks, Guess};
 pub use task::generate::{ContextPolicy, Finish, GenerateOptions, Generating, Generation, GenerationTimes, Piece};
 pub use task::options::{Overflow, Timings, Usage};
-pub use task::prompt::{
-    Choice, Choices, ChooseOptions, Perplexity, PerplexityOptions, Prompt, PromptUsage, Prompted, Score, Scoring,
-};
+pub use task::perplexity::{Perplexity, PerplexityOptions};
+pub use task::prompt::{Choice, Choices, ChooseOptions, Prompt, PromptUsage, Prompted, Score, Scoring};
 pub use task::rerank::{Ranked, RerankOptions};
 pub use task::self_test::SelfTestReport;
 pub use task::tag::{Entity, TagOptions, Tagging};

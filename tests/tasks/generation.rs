@@ -281,6 +281,9 @@ fn a_full_context_is_an_error_an_end_or_slides() {
     let batch = model.generate_batch(&["a", &prompt, "the"], &options(60).context(ContextPolicy::Slide { keep: 30 }));
     assert_eq!(batch.unwrap()[1].ids, slid.ids);
 
+    let most = model.generate(&prompt, &options(usize::MAX)).err().unwrap();
+    assert!(matches!(most, Error::ContextOverflow { .. }), "{most}");
+    assert_eq!(write(&model, &prompt, &options(usize::MAX).context(ContextPolicy::Stop)).ids, stopped.ids);
     let long = "the on ".repeat(60);
     for policy in [ContextPolicy::Error, ContextPolicy::Stop] {
         let error = model.generate(&long, &options(1).context(policy)).err().unwrap();

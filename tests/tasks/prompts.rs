@@ -133,6 +133,10 @@ fn examples_are_read_once() {
     let prompted = model.prompt(&prompt);
     let written = prompted.generate(&options).unwrap().finish().unwrap();
     assert!(written.cached_tokens == shared && written.prompt_tokens == ids(&made, &prompt.text()).len());
+    let stop = GenerateOptions::new().max_new_tokens(1000).ignore_eos(true).context(limbeck::ContextPolicy::Stop);
+    let full = prompted.generate(&stop).unwrap().finish().unwrap();
+    assert_eq!(full.prompt_tokens, written.prompt_tokens, "no example is left out");
+    assert_eq!((full.finish, &full.ids[..10]), (limbeck::Finish::Context, &written.ids[..]));
     assert_eq!(written.ids, model.generate(&prompt.text(), &options).unwrap().finish().unwrap().ids);
 }
 

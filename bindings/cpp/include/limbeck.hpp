@@ -1024,16 +1024,16 @@ public:
         limbeck_token_function call = nullptr;
         if (state.function)
             call = [](void *data, std::uint32_t id, limbeck_str text) -> bool {
-                auto &state = *static_cast<State *>(data);
+                auto &inside = *static_cast<State *>(data);
 #if LIMBECK_EXCEPTIONS
                 try {
-                    return state.function(id, detail::view(text));
+                    return inside.function(id, detail::view(text));
                 } catch (...) {
-                    state.thrown = std::current_exception();
+                    inside.thrown = std::current_exception();
                     return false;
                 }
 #else
-                return state.function(id, detail::view(text));
+                return inside.function(id, detail::view(text));
 #endif
             };
         const limbeck_generate_options c = options.c();

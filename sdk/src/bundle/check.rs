@@ -10,6 +10,8 @@ use super::{
 /// The most tokens of one input that any model may state.
 const MAX_TOKENS: usize = 1 << 20;
 const MAX_DIMENSION: usize = 1 << 24;
+/// The most values of all heads of a layer that are kept for a token.
+const MAX_KEPT: usize = 1 << 20;
 const MAX_LABELS: usize = 100_000;
 const MAX_LIST: usize = 4096;
 const MAX_TEXT: usize = 1024;
@@ -156,6 +158,11 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     let missing = || "is missing, and generation needs it".to_owned();
     let Some(spec) = &m.generation else { return require(false, "generation", missing) };
     range("generation.head_size", spec.head_size, 1, MAX_DIMENSION)?;
+    // Kept for every token.
+    let width = a.attention_heads.saturating_mul(spec.head_size);
+    require(width <= MAX_KEPT, "generation.head_size", || {
+        format!("makes {width} values of all heads, and {MAX_KEPT} are allowed")
+    })?;
     list("generation.eos_ids", spec.eos_ids.len())?;
     let ids = spec.eos_ids.iter().chain(&spec.bos_id);
     require(ids.into_iter().all(|&id| (id as usize) < a.vocab_size), "generation", || {
@@ -276,4 +283,70 @@ fn text(field: &str, value: &str) -> Result<(), BundleError> {
     require((1..=MAX_TEXT).contains(&value.len()), field, || {
         format!("has a text of {} bytes; 1 to {MAX_TEXT} are allowed", value.len())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{GenerationSpec, test_manifest};
+
+    /// A causal model of two layers.
+    fn causal() -> Manifest {
+        let mut m = test_manifest();
+        m.task = Task::Generation;
+        (m.architecture.layers, m.batching) = (2, Batching::Padded);
+        m.generation = Some(GenerationSpec { head_size: 4, eos_ids: vec![1], bos_id: Some(1) });
+        let tensor = |name: &str, element, axes: [&str; 2]| TensorSpec {
+            name: name.to_owned(),
+            element,
+            axes: axes.map(str::to_owned).to_vec(),
+        };
+        let cached = |name, axis: &str| TensorSpec {
+            name,
+            element: ElementType::Float32,
+            axes: ["batch", "heads", axis, "head_size"].map(str::to_owned).to_vec(),
+        };
+        let int = ElementType::Int32;
+        m.inputs = vec![tensor(INPUT_IDS, int, ["batch", "length"]), tensor(ATTENTION_MASK, int, ["batch", "total"])];
+        m.inputs.push(TensorSpec {
+            name: LOGITS_FROM.to_owned(),
+            element: ElementType::Int64,
+            axes: vec!["one".to_owned()],
+        });
+        let logits = ["batch", "wanted", "vocabulary"].map(str::to_owned).to_vec();
+        m.outputs = vec![TensorSpec { name: "logits".to_owned(), element: ElementType::Float32, axes: logits }];
+        for layer in 0..2 {
+            for kind in ["key", "value"] {
+                m.inputs.push(cached(past_name(kind, layer), "past"));
+                m.outputs.push(cached(present_name(kind, layer), "total"));
+            }
+        }
+        m
+    }
+
+    #[test]
+    fn causal_models_say_all_that_is_fed_back() {
+        manifest(&causal()).unwrap();
+        type Change = fn(&mut Manifest);
+        let changes: [(&str, Change); 12] = [
+            ("generation", |m| m.generation = None),
+            ("head_size", |m| m.generation.as_mut().unwrap().head_size = 0),
+            ("head_size", |m| m.generation.as_mut().unwrap().head_size = MAX_KEPT + 1),
+            ("vocabulary", |m| m.generation.as_mut().unwrap().eos_ids.push(u32::MAX)),
+            ("vocabulary", |m| m.generation.as_mut().unwrap().bos_id = Some(u32::MAX)),
+            ("inputs", |m| drop(m.inputs.pop())),
+            ("inputs", |m| m.inputs.swap(3, 4)),
+            ("inputs", |m| m.inputs[3].axes[3] = "hidden".to_owned()),
+            ("inputs", |m| m.batching = Batching::Single),
+            ("outputs", |m| drop(m.outputs.pop())),
+            ("outputs", |m| m.outputs[1].element = ElementType::Int32),
+            ("outputs", |m| m.outputs[0].axes[1] = "length".to_owned()),
+        ];
+        for (number, (expected, change)) in changes.into_iter().enumerate() {
+            let mut changed = causal();
+            change(&mut changed);
+            let error = manifest(&changed).unwrap_err().to_string();
+            assert!(error.contains(expected), "{number}: {error}");
+        }
+    }
 }

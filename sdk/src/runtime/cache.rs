@@ -41,11 +41,18 @@ pub(crate) struct Cache {
 impl Cache {
     /// Room for `capacity` tokens in each of `rows` rows.
     pub(crate) fn new(shape: CacheShape, rows: usize, capacity: usize) -> Result<Cache> {
+        let too_large = || {
+            Error::InvalidArgument(format!(
+                "there is no memory for {rows} texts of {capacity} tokens together: ask for fewer, or for shorter ones"
+            ))
+        };
         let size = rows
             .checked_mul(capacity)
             .and_then(|tokens| tokens.checked_mul(shape.heads)?.checked_mul(shape.head_size))
-            .filter(|floats| *floats <= isize::MAX as usize / size_of::<f32>())
-            .ok_or_else(|| Error::InvalidArgument("the context of so many texts is larger than memory".to_owned()))?;
+            .ok_or_else(too_large)?;
+        let all = size.checked_mul(4).and_then(|all| all.checked_mul(shape.layers)).ok_or_else(too_large)?;
+        // Asked for and given back at once: what the system refuses must not end the program.
+        Vec::<f32>::new().try_reserve_exact(all).map_err(|_| too_large())?;
         // Zeros that nobody has touched yet take no memory.
         let buffers = || (0..2 * shape.layers).map(|_| vec![0.0; size]).collect();
         Ok(Cache { shape, rows, length: 0, capacity, now: buffers(), next: buffers() })

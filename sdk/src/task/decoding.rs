@@ -75,7 +75,7 @@ impl<'a> Decoding<'a> {
             .into_iter()
             .map(|(number, ids)| {
                 let prompt = ids.len();
-                let over = (prompt + options.max_new_tokens).saturating_sub(context);
+                let over = prompt.saturating_add(options.max_new_tokens).saturating_sub(context);
                 let from = match options.context {
                     ContextPolicy::Error if over > 0 => {
                         return Err(Error::ContextOverflow { prompt, new: options.max_new_tokens, context });

@@ -8,6 +8,7 @@ pub(crate) mod few_shot;
 pub(crate) mod fill_mask;
 pub(crate) mod generate;
 pub(crate) mod options;
+pub(crate) mod perplexity;
 pub(crate) mod prompt;
 mod reading;
 pub(crate) mod rerank;

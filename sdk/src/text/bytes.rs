@@ -26,8 +26,8 @@ impl TokenBytes {
         }
         let added = tokenizer.added_tokens();
         let places = byte_places();
-        let (mut ends, mut bytes) = (Vec::with_capacity(vocab_size.min(1 << 20)), Vec::new());
-        for id in 0..u32::try_from(tokenizer.vocab_size().min(vocab_size)).unwrap_or(u32::MAX) {
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        for id in 0..tokenizer.id_count().min(u32::try_from(vocab_size).unwrap_or(u32::MAX)) {
             match added.get(&id) {
                 Some(token) if token.special => {}
                 Some(token) => bytes.extend_from_slice(token.content.as_bytes()),

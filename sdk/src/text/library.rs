@@ -62,9 +62,10 @@ impl Library {
         each!(self, tokenizer => tokenizer.id_to_token(id))
     }
 
-    /// How many tokens there are, added ones included.
-    pub(super) fn vocab_size(&self) -> usize {
-        each!(self, tokenizer => tokenizer.get_vocab_size(true))
+    /// One more than the largest id. Ids may have gaps.
+    pub(super) fn id_count(&self) -> u32 {
+        let vocabulary = each!(self, tokenizer => tokenizer.get_vocab(true));
+        vocabulary.values().max().map_or(0, |&last| last.saturating_add(1))
     }
 
     /// Tokens beside the model's vocabulary, by id.
