@@ -25,7 +25,7 @@ use super::pack::Identity;
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --keep-float 0,table\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --table int4\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int4-weights --block-size 64\n  \
-    limbeck quantize gpt -o gpt.limbeck --data dev.jsonl --mode int8-static --calibration-data train.jsonl\n  \
+    limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int8-static --calibration-data train.jsonl\n  \
     limbeck quantize out/student -o student.limbeck --unproven\n\n\
     All layers and the token table are quantized if that is inside the budget; else the most sensitive of them are\n\
     stored in more bits (fp32, or int8 beside int4), as few as can be. The table that is printed says what each costs\n\
