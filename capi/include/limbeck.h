@@ -821,7 +821,9 @@ limbeck_status limbeck_model_fill_mask_batch(const limbeck_model *model, const l
 /** LIMBECK_TOO_LONG before anything is written, if prompt and new tokens might be more than the
  *  context holds (limbeck_bundle_max_tokens). */
 #define LIMBECK_CONTEXT_ERROR 0
-#define LIMBECK_CONTEXT_STOP 1 /**< Write until the context is full: LIMBECK_FINISH_CONTEXT. */
+/** Write until the context is full: LIMBECK_FINISH_CONTEXT. A prompt longer than the context is
+ *  LIMBECK_TOO_LONG. */
+#define LIMBECK_CONTEXT_STOP 1
 /** Forget the oldest tokens whenever the context is full, and report how many. */
 #define LIMBECK_CONTEXT_SLIDE 2
 /** The text has not ended: the token function ended the call. */
@@ -868,7 +870,8 @@ typedef struct limbeck_generation {
   uint32_t finish; /**< Why it ended: a LIMBECK_FINISH_ number. */
   uint32_t reserved; /**< 0. */
   uint64_t tokenize_ns; /**< Nanoseconds from text to token ids. */
-  uint64_t prefill_ns; /**< Nanoseconds reading prompts, up to the first new token. */
+  /** Nanoseconds reading prompts, and what is read anew when the context is full. */
+  uint64_t prefill_ns;
   uint64_t decode_ns; /**< Nanoseconds running the model for all further tokens. */
   uint64_t sampling_ns; /**< Nanoseconds choosing tokens and making text of them. */
 } limbeck_generation;

@@ -19,7 +19,8 @@ use crate::text::limbeck_str;
 /// LIMBECK_TOO_LONG before anything is written, if prompt and new tokens might be
 /// more than the context holds (limbeck_bundle_max_tokens).
 pub const LIMBECK_CONTEXT_ERROR: u32 = 0;
-/// Write until the context is full: LIMBECK_FINISH_CONTEXT.
+/// Write until the context is full: LIMBECK_FINISH_CONTEXT. A prompt longer than
+/// the context is LIMBECK_TOO_LONG.
 pub const LIMBECK_CONTEXT_STOP: u32 = 1;
 /// Forget the oldest tokens whenever the context is full, and report how many.
 pub const LIMBECK_CONTEXT_SLIDE: u32 = 2;
@@ -99,7 +100,7 @@ pub struct limbeck_generation {
     pub reserved: u32,
     /// Nanoseconds from text to token ids.
     pub tokenize_ns: u64,
-    /// Nanoseconds reading prompts, up to the first new token.
+    /// Nanoseconds reading prompts, and what is read anew when the context is full.
     pub prefill_ns: u64,
     /// Nanoseconds running the model for all further tokens.
     pub decode_ns: u64,

@@ -324,7 +324,7 @@ pub unsafe extern "C" fn limbeck_model_score(
         // SAFETY: pointers are NULL or as their types say, by the header's rules.
         unsafe {
             let model = &ffi::handle(model, "model")?.model;
-            ffi::check_room(out, "out")?;
+            ffi::check_out(out, "out")?;
             let (prompt, completion) = (read_prompt(prompt)?, ffi::text(completion, length, "completion")?);
             let options = read_options(options, started)?;
             if options.scoring != Scoring::PerToken || !options.content_free.is_empty() {
@@ -356,7 +356,7 @@ pub unsafe extern "C" fn limbeck_model_perplexity(
         // SAFETY: pointers are NULL or as their types say, by the header's rules.
         unsafe {
             let model = &ffi::handle(model, "model")?.model;
-            ffi::check_room(out, "out")?;
+            ffi::check_out(out, "out")?;
             let text = ffi::text(text, length, "text")?;
             let raw: limbeck_perplexity_options = ffi::read(options, "options")?;
             ffi::reserved("options->reserved", raw.reserved)?;

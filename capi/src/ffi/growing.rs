@@ -92,6 +92,18 @@ pub(crate) unsafe fn check_room<T: Growing>(object: *const T, name: &str) -> Res
     unsafe { checked_size(object, name) }.map(drop)
 }
 
+/// [`check_room`] for a struct that must be there.
+///
+/// # Safety
+/// As [`check_room`].
+pub(crate) unsafe fn check_out<T: Growing>(object: *const T, name: &str) -> Result<(), Failure> {
+    if object.is_null() {
+        return Err(Failure::null(name));
+    }
+    // SAFETY: by contract.
+    unsafe { check_room(object, name) }
+}
+
 /// Writes an answer into a struct of any version, keeping its `size`.
 ///
 /// # Safety

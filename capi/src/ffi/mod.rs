@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::limbeck_error;
 use crate::status::{self, limbeck_status, limbeck_status_code};
 
-pub(crate) use growing::{Growing, check_room, init, read, write};
+pub(crate) use growing::{Growing, check_out, check_room, init, read, write};
 pub(crate) use input::{UserData, handle, item, optional_out, out, pairs, path, reserved, slice, switch, text, texts};
 
 /// A failed call, before it becomes a [`limbeck_error`].

@@ -8,11 +8,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use file::CaseFile;
 use serde_json::{Value, json};
 
 const BLESS: &str = "LIMBECK_BLESS=1 cargo test -p limbeck-capi --test conformance";
+
+/// Nobody reads bundles while they are written.
+static BUNDLES: Mutex<()> = Mutex::new(());
 
 fn folder() -> PathBuf {
     support::root().join("tests/conformance")
@@ -36,6 +40,7 @@ fn files() -> Vec<CaseFile> {
 
 #[test]
 fn the_sdk_answers_as_the_cases_say() {
+    let _lock = BUNDLES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut world = sdk::World::new(folder());
     let mut failures = Vec::new();
     for mut file in files() {
@@ -62,6 +67,7 @@ fn the_sdk_answers_as_the_cases_say() {
 /// The bundles that the cases name, byte for byte.
 #[test]
 fn the_bundles_are_what_the_sources_give() {
+    let _lock = BUNDLES.lock().unwrap_or_else(PoisonError::into_inner);
     let made = tempfile::tempdir().unwrap();
     support::tiny::write_all(made.path());
     let names = |folder: PathBuf| -> BTreeSet<String> {

@@ -38,7 +38,7 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 200)]
     runs: usize,
     /// Measure this text instead of made-up ones
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     text: Option<String>,
     /// Source revision to name in the result
     #[arg(long, value_name = "REVISION")]

@@ -17,6 +17,9 @@ use super::Columns;
 use super::engines::Engine;
 use super::pack::Identity;
 
+/// Of the observer `percentile`.
+const PERCENTILE: f64 = 99.99;
+
 /// Pack a Hugging Face model folder into a bundle of fewer bits, within a budget of lost quality
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -60,13 +63,13 @@ pub(super) struct Quantize {
     #[arg(long, value_name = "FILE", required_if_eq("mode", "int8-static"))]
     calibration_data: Option<PathBuf>,
     /// How scales are found
-    #[arg(long, value_enum, default_value = "percentile")]
+    #[arg(long, value_enum, default_value = "percentile", requires = "calibration_data")]
     observer: ObserverName,
-    /// Part of the activations that scales are for, in percent
-    #[arg(long, default_value_t = 99.99)]
-    percentile: f64,
+    /// Part of the activations that scales are for, in percent, by the observer `percentile`; default: 99.99
+    #[arg(long, requires = "calibration_data")]
+    percentile: Option<f64>,
     /// Texts of --calibration-data that are read, drawn at random, the same each time
-    #[arg(long, default_value_t = CALIBRATION_SAMPLES)]
+    #[arg(long, default_value_t = CALIBRATION_SAMPLES, requires = "calibration_data")]
     samples: usize,
     /// Layers (from 0, with commas between) that stay fp32, and `table` for the token table, in place of those that a
     /// search finds; layers that share their weights stay too
@@ -184,9 +187,13 @@ impl Quantize {
         };
         let plain = draft(&self.model, &plain)?.open()?;
         let rows = self.rows(file, plain.bundle().manifest())?;
+        ensure!(
+            self.percentile.is_none() || matches!(self.observer, ObserverName::Percentile),
+            "--percentile: only --observer percentile reads it"
+        );
         let observer = match self.observer {
             ObserverName::MinMax => Observer::MinMax,
-            ObserverName::Percentile => Observer::Percentile(self.percentile),
+            ObserverName::Percentile => Observer::Percentile(self.percentile.unwrap_or(PERCENTILE)),
             ObserverName::Entropy => Observer::Entropy,
             ObserverName::Mse => Observer::Mse,
         };

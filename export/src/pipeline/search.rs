@@ -164,8 +164,8 @@ fn finalists(timed: &[(Shape, BenchCase)], budget_ms: f64) -> Vec<usize> {
 
 fn shortened(stage: &StageRecipe, default: &TrainOptions) -> StageRecipe {
     let train = stage.train.clone().unwrap_or_else(|| default.clone());
-    let epochs = train.epochs.div_ceil(TRIAL);
-    StageRecipe { train: Some(TrainOptions { epochs, ..train }), ..stage.clone() }
+    let (epochs, steps) = (train.epochs.div_ceil(TRIAL), train.steps.map(|steps| steps.div_ceil(TRIAL as u64)));
+    StageRecipe { train: Some(TrainOptions { epochs, steps, ..train }), ..stage.clone() }
 }
 
 #[cfg(test)]

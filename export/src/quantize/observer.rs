@@ -270,7 +270,8 @@ mod tests {
         // One outlier of 60 in 200,000 values costs less than wide levels for all of them do.
         let errors = [min_max, percentile, entropy, mse].map(|levels| error(&values, levels));
         assert!(errors.iter().all(|&error| errors[3] <= error * 1.05), "{errors:?}");
-        assert!(errors[3] < errors[0] * 0.7, "{errors:?}");
+        // By hand: (60 - c)^2 / 200,000 + ((c + 5) / 255)^2 / 12 is least at about c = 46, four fifths of what c = 60 costs.
+        assert!(errors[3] < errors[0] * 0.85, "{errors:?}");
         assert_eq!(top(histogram.levels(Observer::Percentile(100.0))), top(min_max));
     }
 

@@ -12,6 +12,8 @@ const MAX_TOKENS: usize = 1 << 20;
 const MAX_DIMENSION: usize = 1 << 24;
 /// The most values of all heads of a layer that are kept for a token.
 const MAX_KEPT: usize = 1 << 20;
+/// The most tokens of a vocabulary that text is written with.
+const MAX_WRITTEN: usize = 1 << 22;
 const MAX_LABELS: usize = 100_000;
 const MAX_LIST: usize = 4096;
 const MAX_TEXT: usize = 1024;
@@ -158,6 +160,8 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     let missing = || "is missing, and generation needs it".to_owned();
     let Some(spec) = &m.generation else { return require(false, "generation", missing) };
     range("generation.head_size", spec.head_size, 1, MAX_DIMENSION)?;
+    // There are logits of all of them at each step, and the bytes of each are known from the start.
+    range("architecture.vocab_size", a.vocab_size, 1, MAX_WRITTEN)?;
     // Kept for every token.
     let width = a.attention_heads.saturating_mul(spec.head_size);
     require(width <= MAX_KEPT, "generation.head_size", || {

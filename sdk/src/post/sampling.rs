@@ -43,6 +43,10 @@ impl Sampling {
         let weight = |at: usize| ((f64::from(logits[at]) - highest) / f64::from(self.temperature)).exp();
         let mut weights: Vec<f64> = order.iter().map(|&at| weight(at)).collect();
         let sum: f64 = weights.iter().sum();
+        if !sum.is_finite() {
+            // An infinite logit, as an extreme penalty makes one.
+            return greedy() as u32;
+        }
         if self.top_p < 1.0 {
             // The token with which the sum reaches `top_p` is in; one always is.
             let mut reached = 0.0;
@@ -124,6 +128,14 @@ mod tests {
         assert_eq!(penalized.choose(&mut [1.0, 2.0, 1.5], &[1, 1, 9], || 0.0), 2);
         // Twice seen is penalized once; negative logits fall too.
         assert_eq!(penalized.choose(&mut [-1.0, -3.0, -1.5], &[0, 0], || 0.0), 2);
+    }
+
+    #[test]
+    fn infinite_logits_are_the_likeliest() {
+        let extreme = Sampling { repetition_penalty: 1e-38, ..PLAIN };
+        for random in [0.0, 0.5, 0.999] {
+            assert_eq!(extreme.choose(&mut [1.0, 10.0, 2.0], &[1], || random), 1);
+        }
     }
 
     #[test]

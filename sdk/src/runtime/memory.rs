@@ -18,6 +18,13 @@ pub(crate) const CHUNK: usize = 256;
 /// Bytes of logits that a causal model gives at a time, unless one token has more.
 pub(crate) const LOGIT_BYTES: usize = 16 << 20;
 
+/// How many rows of a causal model run together, each of so many tokens, where `batch_tokens` may: one has logits of all
+/// `vocabulary` tokens at a time.
+pub(crate) fn rows_together(batch_tokens: usize, tokens: usize, vocabulary: usize) -> usize {
+    let by_logits = LOGIT_BYTES / (4 * vocabulary.max(1));
+    (batch_tokens / tokens.max(1)).min(by_logits).max(1)
+}
+
 const MIB: u64 = 1 << 20;
 /// Numbers of element types in onnx.proto.
 const UINT8: u64 = 2;
@@ -90,6 +97,8 @@ impl Size {
         let hidden = manifest.architecture.hidden_size;
         let columns = match manifest.task {
             Task::FillMask => manifest.architecture.vocab_size,
+            // What a run gives is bounded by itself: LOGIT_BYTES.
+            Task::Generation => 0,
             Task::TokenClassification => labels,
             Task::QuestionAnswering => 2,
             _ if manifest.outputs.first().is_some_and(|output| output.axes.len() == 3) => hidden,

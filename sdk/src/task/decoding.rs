@@ -10,7 +10,7 @@ use crate::post::sampling::{Sampling, log_probability};
 use crate::runtime::cache::{Cache, CacheShape, Prefix};
 use crate::runtime::decoder::Step;
 use crate::runtime::limits::Limits;
-use crate::runtime::memory::CHUNK;
+use crate::runtime::memory::{CHUNK, rows_together};
 use crate::text::{StopSearch, Utf8Stream};
 use crate::{Error, Model, Result};
 
@@ -39,6 +39,15 @@ pub(super) struct Written {
     pub text: String,
 }
 
+/// The beginning of a prompt.
+pub(super) struct Found {
+    pub prefix: Arc<Prefix>,
+    /// Whether it was kept from an earlier call.
+    pub kept: bool,
+    /// What reading it took now.
+    pub time: Duration,
+}
+
 /// Some texts that are written together.
 pub(super) struct Decoding<'a> {
     model: &'a Model,
@@ -46,6 +55,8 @@ pub(super) struct Decoding<'a> {
     options: &'a GenerateOptions,
     sampling: Sampling,
     prefix: Option<Arc<Prefix>>,
+    /// Tokens of the prefix, if it was there before.
+    cached: usize,
     rows: Vec<Row>,
     /// The rows that go on, in order: those that the cache holds, once it holds any.
     active: Vec<usize>,
@@ -67,7 +78,7 @@ impl<'a> Decoding<'a> {
         model: &'a Model,
         options: &'a GenerateOptions,
         prompts: Vec<(u64, Vec<u32>)>,
-        prefix: Option<Arc<Prefix>>,
+        prefix: Option<Found>,
     ) -> Result<Decoding<'a>> {
         let context = model.bundle().manifest().max_tokens;
         let capacity = capacity(model, prompts.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0), options);
@@ -107,7 +118,12 @@ impl<'a> Decoding<'a> {
             limits: options.limits(),
             sampling: options.sampling(),
             options,
-            prefix,
+            cached: prefix.as_ref().filter(|found| found.kept).map_or(0, |found| found.prefix.ids.len()),
+            times: GenerationTimes {
+                prefill: prefix.as_ref().map_or(Duration::ZERO, |found| found.time),
+                ..GenerationTimes::default()
+            },
+            prefix: prefix.map(|found| found.prefix),
             masks: Vec::new(),
             active,
             cache,
@@ -116,7 +132,6 @@ impl<'a> Decoding<'a> {
             ids: Vec::with_capacity(rows.len() * CHUNK),
             mask: Vec::with_capacity(rows.len() * capacity),
             rows,
-            times: GenerationTimes::default(),
         })
     }
 
@@ -281,7 +296,6 @@ impl<'a> Decoding<'a> {
 
     /// What has been written so far.
     pub(super) fn results(self, tokenize: Duration) -> Vec<Generation> {
-        let cached = self.prefix.as_ref().map_or(0, |prefix| prefix.ids.len());
         let times = GenerationTimes { tokenize, ..self.times };
         let stops = &self.options.stop;
         self.rows
@@ -293,7 +307,7 @@ impl<'a> Decoding<'a> {
                 finish: row.finish.unwrap_or(Finish::Unfinished),
                 stop: row.stop.and_then(|stop| stops.get(stop).cloned()),
                 prompt_tokens: row.prompt,
-                cached_tokens: cached,
+                cached_tokens: self.cached,
                 generated_tokens: row.ids.len() - row.prompt,
                 tokens_dropped: row.from,
                 times,
@@ -329,7 +343,8 @@ pub(super) fn groups(model: &Model, lengths: &[usize], options: &GenerateOptions
             Some(group) => group.push(row),
             None => {
                 let tokens = capacity(model, lengths[row], options);
-                room = if single { 1 } else { (model.pool().batch_tokens() / tokens).max(1) };
+                let vocabulary = model.bundle().manifest().architecture.vocab_size;
+                room = if single { 1 } else { rows_together(model.pool().batch_tokens(), tokens, vocabulary) };
                 groups.push(vec![row]);
             }
         }

@@ -1,15 +1,13 @@
 //! Writing on from a text.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::decoding::{Decoding, groups};
+use super::decoding::{Decoding, Found, groups};
 use super::options::call_limits;
 use crate::post::sampling::Sampling;
-use crate::runtime::cache::Prefix;
 use crate::runtime::limits::Limits;
 use crate::{Cancel, Error, Model, Result};
 
@@ -158,7 +156,7 @@ impl GenerateOptions {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let fail = |text: String| Err(Error::InvalidArgument(text));
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return fail(format!("temperature is {} and must be a number of 0 or more", self.temperature));
@@ -202,7 +200,7 @@ pub enum Finish {
 pub struct GenerationTimes {
     /// Text to token ids.
     pub tokenize: Duration,
-    /// Reading prompts, to the logits of the first new token.
+    /// Reading prompts, to the logits of the first new token, and what is read anew when the context is full.
     pub prefill: Duration,
     /// The runs for all further tokens.
     pub decode: Duration,
@@ -346,7 +344,7 @@ impl Model {
     pub(super) fn generating<'a>(
         &'a self,
         ids: Vec<u32>,
-        prefix: Option<Arc<Prefix>>,
+        prefix: Option<Found>,
         options: &'a GenerateOptions,
         tokenize: Duration,
     ) -> Result<Generating<'a>> {

@@ -91,7 +91,7 @@ impl Model {
             };
             ids.extend(self.tokenizer().ids(text, &limits)?.ids);
             let context = self.bundle().manifest().max_tokens;
-            let overlap = if options.stride == 0 { context / 2 } else { options.stride };
+            let overlap = (if options.stride == 0 { context / 2 } else { options.stride }).max(1);
             if overlap >= context {
                 return Err(Error::InvalidArgument(format!(
                     "stride is {overlap} and must be less than the context of {context} tokens"
@@ -106,7 +106,7 @@ impl Model {
             let start = Instant::now();
             let (mut log_probability, mut done, mut windows) = (0.0, 1, 0);
             while done < ids.len() {
-                let from = if windows == 0 { 0 } else { done - overlap.max(1) };
+                let from = if windows == 0 { 0 } else { done - overlap };
                 let window = ids.get(from..ids.len().min(from + context)).unwrap_or_default();
                 let found = scoring::log_probabilities(self, window, done - from, &limits)?;
                 log_probability += found.iter().sum::<f64>();

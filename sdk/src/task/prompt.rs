@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::decoding::Found;
 use super::generate::{ContextPolicy, GenerateOptions, Generating};
 use super::options::{Timings, call_limits};
 use super::scoring;
@@ -285,7 +286,9 @@ impl Prompted<'_> {
         if !options.content_free.is_empty() {
             let mut mean = vec![0f64; completions.len()];
             for query in &options.content_free {
-                let prompt = self.prompt.clone().query(query.as_str());
+                // With the examples that the query itself had: those that are left out are the last.
+                let mut prompt = self.prompt.clone().query(query.as_str()).all_examples();
+                prompt.examples.truncate(usage.examples);
                 let (scores, more) = self.scores(&prompt, completions, limits)?;
                 usage.timings.tokenize += more.timings.tokenize;
                 usage.timings.inference += more.timings.inference;
@@ -340,6 +343,7 @@ impl Prompted<'_> {
     /// # Errors
     /// Those of [`Model::generate`].
     pub fn generate<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
+        options.check()?;
         let (start, limits) = (Instant::now(), options.limits());
         // The other policies say themselves what happens when the context is full.
         let reserve = if options.context == ContextPolicy::Error { options.max_new_tokens } else { 1 };
@@ -347,7 +351,9 @@ impl Prompted<'_> {
         let tokenize = start.elapsed();
         // A prompt longer than the context is refused or cut by the policy of `options`, not read here.
         let fits = ready.ids.len() <= self.model.bundle().manifest().max_tokens;
-        let prefix = if fits { self.prefix(&ready, &limits)?.map(|(prefix, _)| prefix) } else { None };
+        let start = Instant::now();
+        let prefix = if fits { self.prefix(&ready, &limits)? } else { None };
+        let prefix = prefix.map(|(prefix, kept)| Found { prefix, kept, time: start.elapsed() });
         self.model.generating(ready.ids, prefix, options, tokenize)
     }
 
@@ -374,8 +380,8 @@ impl Prompted<'_> {
     fn scores(&self, prompt: &Prompt, completions: &[&str], limits: &Limits) -> Result<(Vec<Score>, PromptUsage)> {
         let start = Instant::now();
         let space = prompt.query.len() - prompt.query.trim_end().len();
-        let longest = completions.iter().map(|completion| completion.len() + space).max().unwrap_or(0);
         // No token is less than a byte of text.
+        let longest = completions.iter().map(|completion| completion.len() + space).max().unwrap_or(0);
         let context = self.model.bundle().manifest().max_tokens;
         let mut reserve = 0;
         let mut ready = self.ready(prompt, reserve, true, limits)?;
@@ -449,7 +455,7 @@ impl Prompted<'_> {
     /// As many examples as leave room for `reserve` tokens.
     fn ready(&self, prompt: &Prompt, reserve: usize, completed: bool, limits: &Limits) -> Result<Ready> {
         let model = self.model;
-        let bytes = &model.causal()?.bytes;
+        model.causal()?;
         let context = model.bundle().manifest().max_tokens;
         let most = prompt.max_tokens.unwrap_or(usize::MAX).min(context.saturating_sub(reserve));
         let space = match completed {
@@ -463,12 +469,14 @@ impl Prompted<'_> {
             let ids = model.prompt_ids(&text, limits)?;
             // Where tokens cross from the examples into the query, or depend on it, another query has others: then
             // fewer are the same, or none is found again. What is read is right in any case.
-            let mut length = 0;
-            let inside = ids.iter().take_while(|&&id| {
-                length += bytes.get(id).len();
-                length <= before.len()
-            });
-            let shared = if before.is_empty() { 0 } else { inside.count().min(ids.len() - 1) };
+            let shared = match before.is_empty() {
+                true => 0,
+                false => {
+                    let alone = model.prompt_ids(&before, limits)?;
+                    let same = ids.iter().zip(&alone).take_while(|(own, alone)| own == alone);
+                    same.count().min(ids.len() - 1)
+                }
+            };
             Ok(Ready { ids, text, space: space.to_owned(), shared, examples })
         };
         let all = ready(prompt.examples.len())?;

@@ -8,7 +8,7 @@ use crate::post::sampling::log_probability;
 use crate::runtime::cache::{Cache, CacheShape, Prefix};
 use crate::runtime::decoder::Step;
 use crate::runtime::limits::Limits;
-use crate::runtime::memory::{CHUNK, LOGIT_BYTES};
+use crate::runtime::memory::{CHUNK, LOGIT_BYTES, rows_together};
 use crate::{Error, Model, Result};
 
 /// Reads tokens after those in `cache`, padded on the right to one length, and gives logits from token `from` on, part
@@ -138,10 +138,11 @@ pub(super) fn continuations(
     let mut longer: Vec<usize> = (0..continuations.len()).filter(|&at| continuations[at].len() > 1).collect();
     longer.sort_by_key(|&at| std::cmp::Reverse(continuations[at].len()));
     let mut rest = &longer[..];
+    let vocabulary = model.bundle().manifest().architecture.vocab_size;
     while let Some(&first) = rest.first() {
         let tokens = context.len() + continuations[first].len() - 1;
         let together = match model.bundle().manifest().batching {
-            Batching::Padded => (model.pool().batch_tokens() / tokens).max(1),
+            Batching::Padded => rows_together(model.pool().batch_tokens(), tokens, vocabulary),
             Batching::Single => 1,
         };
         let group;

@@ -32,13 +32,11 @@ impl TokenBytes {
                 Some(token) if token.special => {}
                 Some(token) => bytes.extend_from_slice(token.content.as_bytes()),
                 None => {
-                    for c in tokenizer.id_to_token(id).unwrap_or_default().chars() {
-                        match places.get(c as usize).copied().flatten() {
-                            Some(byte) => bytes.push(byte),
-                            // As the tokenizers library does with what no byte is written as.
-                            None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                        }
-                    }
+                    let token = tokenizer.id_to_token(id).unwrap_or_default();
+                    let own: Option<Vec<u8>> =
+                        token.chars().map(|c| places.get(c as usize).copied().flatten()).collect();
+                    // A token with a character that no byte is written as stands for itself, as in the tokenizers library.
+                    bytes.extend(own.unwrap_or_else(|| token.into_bytes()));
                 }
             }
             ends.push(bytes.len());

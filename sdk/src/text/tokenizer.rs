@@ -91,6 +91,7 @@ impl TextTokenizer {
                 start += piece.len();
             }
         } else {
+            limits.check()?;
             encode(text, 0, &mut encoded)?;
         }
         self.check_ids(&encoded.ids)?;
