@@ -294,11 +294,11 @@ impl<'a> Decoding<'a> {
         self.active.is_empty()
     }
 
-    /// What has been written so far.
-    pub(super) fn results(self, tokenize: Duration) -> Vec<Generation> {
+    /// What has been written so far, once.
+    pub(super) fn results(&mut self, tokenize: Duration) -> Vec<Generation> {
         let times = GenerationTimes { tokenize, ..self.times };
         let stops = &self.options.stop;
-        self.rows
+        std::mem::take(&mut self.rows)
             .into_iter()
             .map(|row| Generation {
                 text: row.text,

@@ -287,10 +287,17 @@ impl Generating<'_> {
     }
 
     /// The text as far as it was written; [`Finish::Unfinished`] if it has not ended.
-    pub fn stop(self) -> Generation {
+    pub fn stop(mut self) -> Generation {
         // There is one row, always.
         let mut results = self.decoding.results(self.tokenize);
         results.remove(0)
+    }
+}
+
+/// A stream that its caller has ended is a call too.
+impl Drop for Generating<'_> {
+    fn drop(&mut self) {
+        self.decoding.count(false, &mut self.counted);
     }
 }
 
