@@ -161,6 +161,15 @@ pub fn train_tokenizer<S: AsRef<str> + Send + Sync>(
             tokenizer.with_post_processor(Some(template("[SEP]")?));
             tokenizer.with_decoder(Some(WordPieceDecoder::new("##".to_owned(), true)));
             let (alphabet, pieces) = alphabet(&tokenizer, &texts, limit_alphabet)?;
+            let needed = special.len() + alphabet.len() + pieces.len();
+            ensure!(
+                needed <= vocab_size,
+                "--vocab-size {vocab_size}: {} letters, {} of them inside of words too, and the special tokens are {needed} \
+                 tokens; give at least as many, or a --limit-alphabet below {}",
+                alphabet.len(),
+                pieces.len(),
+                alphabet.len()
+            );
             let letters = alphabet.iter().map(char::to_string).chain(pieces.iter().map(|c| format!("##{c}")));
             let numbered = letters.map(|token| AddedToken::from(token, false));
             let trainer = WordPieceTrainer::builder()
@@ -364,6 +373,10 @@ mod tests {
         let error = |kind, size| format!("{:#}", train_tokenizer(TEXT.lines(), &options(kind, size)).unwrap_err());
         assert!(error(VocabularyKind::ByteBpe, 200).contains("257 tokens at least"));
         assert!(error(VocabularyKind::WordPiece, 3).contains("6 tokens at least"));
+        let many = error(VocabularyKind::WordPiece, 40);
+        assert!(many.contains("--limit-alphabet") && many.contains("--vocab-size 40"), "{many}");
+        let few = VocabularyOptions { limit_alphabet: 10, ..options(VocabularyKind::WordPiece, 40) };
+        assert!(train_tokenizer(TEXT.lines(), &few).unwrap().get_vocab_size(true) <= 40);
         assert!(error(VocabularyKind::Unigram, 8).contains("no vocabulary of 8 tokens"));
     }
 }

@@ -124,6 +124,7 @@ fn what_was_pretrained_is_told_scored_fine_tuned_and_exported() {
         ]);
         let name = if on == "mlm" { "masked_accuracy" } else { "sentence_accuracy" };
         assert!(scored["held_out"][name].as_f64().is_some(), "{scored}");
+        assert_eq!(scored["held_out"]["sentence_loss"].is_null(), on == "mlm", "{scored}");
     }
     // The other verbs take both folders.
     for (folder, head) in [("electra", "replaced-token"), ("electra/generator", "masked-lm"), ("albert", "pretraining")]
@@ -162,6 +163,10 @@ fn mistakes_are_told() {
     for (arguments, expected) in [
         (vec!["--out", "x"], "no text to train on"),
         (vec!["--out", "x", "--train", text], "either --preset NAME"),
+        (
+            vec!["--out", "x", "--recipe", "electra.toml", "--preset", "electra-small", "--model", teacher],
+            "either --preset (new weights) or --model",
+        ),
         (vec!["--out", "x", "--train", text, "--preset", "bert-base-uncased"], "name the tokenizer"),
         (vec!["--out", "x", "--train", text, "--preset", "nobert", "--tokenizer", teacher], "no published shape"),
         (vec!["--out", "x", "--train", text, "--preset", "gpt2", "--tokenizer", teacher], "gpt2 has no masked-lm head"),

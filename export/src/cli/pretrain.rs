@@ -99,7 +99,10 @@ pub(super) struct Pretrain {
     #[arg(long)]
     seed: Option<u64>,
     /// Train nothing: score --model on this
-    #[arg(long, value_enum, requires = "model", conflicts_with_all = ["recipe", "out", "train"])]
+    #[arg(long, value_enum, requires = "model", conflicts_with_all = [
+        "recipe", "out", "train", "tokenizer", "preset", "layers", "hidden_size", "attention_heads", "embedding_size",
+        "objective", "sentence", "epochs", "steps", "flops", "batch_size", "learning_rate", "warmup",
+    ])]
     evaluate_on: Option<EvaluateOn>,
     #[command(flatten)]
     parallel: Parallel,
@@ -131,6 +134,10 @@ impl Pretrain {
             }
             None => self.without_recipe(kind.unwrap_or_default())?,
         };
+        ensure!(
+            self.preset.is_none() || self.model.is_none(),
+            "give either --preset (new weights) or --model (a folder to go on from), not both"
+        );
         if let Some(preset) = &self.preset {
             recipe.model.preset = Some(preset.clone());
             recipe.model.start = None;
@@ -245,9 +252,13 @@ impl Pretrain {
         } else {
             let out = options.out.display();
             let Pretrained { held_out, outcome, flops, parameters, .. } = &done;
+            let next = match options.recipe.objective.kind {
+                ObjectiveKind::Clm => format!("limbeck pack {out} -o lm.limbeck"),
+                _ => format!("limbeck finetune --model {out} --task text-classification --train FILE --out FOLDER"),
+            };
             super::print(&format!(
                 "{out}: {}\n{parameters} parameters, {} steps, {:.3e} FLOPs by ELECTRA's counter, {:.0} tokens/s\n\
-                 Next: limbeck finetune --model {out} --task text-classification --train FILE --out FOLDER\n",
+                 Next: {next}\n",
                 held_out.told(),
                 outcome.steps,
                 flops.electra,

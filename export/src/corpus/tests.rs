@@ -139,7 +139,10 @@ fn stopped_and_started_again_gives_the_same() {
     assert_eq!(curate(&inputs, &options, &broken, &reporter).unwrap(), report);
     assert_eq!(kept(&broken), kept(&whole));
     assert_eq!(std::fs::read(broken.join("report.json")).unwrap(), std::fs::read(whole.join("report.json")).unwrap());
+    // A kill between the last file and the report.
+    std::fs::remove_file(broken.join("report.json")).unwrap();
     assert_eq!(curate(&inputs, &options, &broken, &reporter).unwrap(), report, "done is done");
+    assert_eq!(std::fs::read(broken.join("report.json")).unwrap(), std::fs::read(whole.join("report.json")).unwrap());
     let other = CorpusOptions { shard: 11, ..options };
     let error = curate(&inputs, &other, &broken, &reporter).unwrap_err().to_string();
     assert!(error.contains("another corpus"), "{error}");

@@ -34,6 +34,67 @@ pub struct Masking {
     pub most: Option<usize>,
 }
 
+/// What a recipe says of masking; the rest is as its objective has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaskingChoice {
+    /// [`Masking::draw`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draw: Option<Draw>,
+    /// [`Masking::share`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// [`Masking::smoothing`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<f64>,
+    /// [`Masking::masked`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<f64>,
+    /// [`Masking::kept`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<f64>,
+    /// [`Masking::longest`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest: Option<usize>,
+    /// [`Masking::most`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+}
+
+impl MaskingChoice {
+    /// This, and what it does not say as `defaults` have it.
+    ///
+    /// # Errors
+    /// Those of [`Masking::check`]; a smoothing of draws by anything but weights.
+    pub fn over(self, defaults: Masking, stage: &str) -> Result<Masking> {
+        let Self { draw, share, smoothing, masked, kept, longest, most } = self;
+        let all = Masking {
+            draw: draw.unwrap_or(defaults.draw),
+            share: share.unwrap_or(defaults.share),
+            smoothing: smoothing.unwrap_or(defaults.smoothing),
+            masked: masked.unwrap_or(defaults.masked),
+            kept: kept.unwrap_or(defaults.kept),
+            longest: longest.or(defaults.longest),
+            most: most.or(defaults.most),
+        };
+        ensure!(
+            smoothing.is_none() || all.draw == Draw::Batch,
+            "{stage}: masking.smoothing is for draw = \"batch\" alone; leave it out"
+        );
+        all.check(stage)?;
+        Ok(all)
+    }
+}
+
+impl From<Masking> for MaskingChoice {
+    fn from(all: Masking) -> Self {
+        let Masking { draw, share, smoothing, masked, kept, longest, most } = all;
+        let smoothing = (draw == Draw::Batch).then_some(smoothing);
+        let [share, masked, kept] = [share, masked, kept].map(Some);
+        Self { draw: Some(draw), share, smoothing, masked, kept, longest, most }
+    }
+}
+
 /// How the tokens to be guessed are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -65,7 +126,7 @@ impl Default for Masking {
 }
 
 impl Masking {
-    /// Refuses shares that are none.
+    /// Refuses shares that are none, and bounds that the draw does not read.
     pub fn check(&self, stage: &str) -> Result<()> {
         ensure!(self.share > 0.0 && self.share < 1.0, "{stage}: masking.share must be above 0 and below 1");
         ensure!(
@@ -80,6 +141,14 @@ impl Masking {
         ensure!(
             self.longest.is_none_or(|n| (1..=16).contains(&n)) && self.most != Some(0),
             "{stage}: masking.longest must be from 1 to 16, masking.most at least 1"
+        );
+        ensure!(
+            self.longest.is_none() || self.draw == Draw::NGrams,
+            "{stage}: masking.longest is for draw = \"n-grams\" alone; leave it out"
+        );
+        ensure!(
+            self.most.is_none() || matches!(self.draw, Draw::Words | Draw::NGrams),
+            "{stage}: masking.most is for draw = \"words\" or \"n-grams\"; leave it out"
         );
         Ok(())
     }

@@ -21,7 +21,7 @@ pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};
 pub use corpus::{CorpusCount, CorpusFilter};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::{Goal, LabelKind};
-pub use masking::{Draw, Masked, Masker, Masking};
+pub use masking::{Draw, Masked, Masker, Masking, MaskingChoice};
 pub use questions::{Question, read_questions};
 pub use read::{Format, Schema, labels_of, read_examples, read_text};
 pub use rows::Rows;

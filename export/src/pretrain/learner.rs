@@ -11,6 +11,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::model::{COPY, Start};
 use super::recipe::ObjectiveKind;
 use crate::arch::{Capture, Head, Model, ModelOutput};
+use crate::data::pretrain::SentenceTask;
 use crate::data::{Batch, EncodedExample, Masked, Masker, in_order_batches};
 use crate::objective::{
     IGNORED, all_tokens, binary_cross_entropy, corrupt, cross_entropy, next_token, replaced_token, sample,
@@ -78,6 +79,7 @@ pub(super) struct Learner<'a> {
     model: Model,
     /// Whether the model has token types.
     types: bool,
+    /// Whether pairs of segments are learned, or scored.
     sentences: bool,
     generator: Option<Model>,
     copy: Option<(Tensor, Tensor)>,
@@ -103,10 +105,11 @@ struct Given {
 }
 
 impl<'a> Learner<'a> {
-    /// `masker` is for all but causal models.
+    /// For an objective and a task on pairs, which may be other than those that the model was trained for. `masker` is
+    /// for all but causal models.
     pub(super) fn new(
         start: &Start,
-        kind: ObjectiveKind,
+        (kind, sentence): (ObjectiveKind, SentenceTask),
         weight: f64,
         masker: Option<&'a Masker>,
         precision: Precision,
@@ -119,7 +122,7 @@ impl<'a> Learner<'a> {
             weight,
             model: Model::new(&start.own(), &start.config, start.head).in_precision(precision),
             types: start.config.token_types > 1,
-            sentences: start.head == Head::Pretraining,
+            sentences: start.head == Head::Pretraining && sentence != SentenceTask::None,
             generator: generator
                 .map(|(config, params)| Model::new(&params, config, Head::MaskedLm).in_precision(precision)),
             copy: copy("weight").zip(copy("bias")),

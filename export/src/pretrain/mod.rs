@@ -119,6 +119,7 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
     let tokenizer = model::tokenizer_path(recipe, folder)?;
     let encoder = Encoder::new(&tokenizer, recipe.max_tokens, usize::MAX)?;
     let config = model::shape(recipe, folder, &encoder)?;
+    let masking = objective.masking(config.family)?;
     // Again with the vocabulary that the model has.
     let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
     let text = Text::read(recipe, folder)?;
@@ -148,22 +149,20 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         end_of_text: recipe.data.end_of_text.as_deref(),
         seed: recipe.seed,
     };
-    let examples = shape.examples(&text.train, &encoder)?;
-    let held_out = Shape { duplicates: 1, ..shape }.examples(&text.held_out, &encoder).context("held-out text")?;
+    let (documents, held_out_documents, dropped) = (text.train.len(), text.held_out.len(), text.dropped);
+    // Texts go as soon as they are tokens.
+    let held_out = Shape { duplicates: 1, ..shape }.examples(text.held_out, &encoder).context("held-out text")?;
+    let examples = shape.examples(text.train, &encoder)?;
     let tokens: u64 = examples.iter().map(|example| example.ids.len() as u64).sum();
     reporter.note(&format!(
-        "Text: {} documents, {} examples of {tokens} tokens; held out {} documents, {} examples; {} documents left out \
-         because they are held out too",
-        text.train.len(),
+        "Text: {documents} documents, {} examples of {tokens} tokens; held out {held_out_documents} documents, {} examples; \
+         {dropped} documents left out because they are held out too",
         examples.len(),
-        text.held_out.len(),
         held_out.len(),
-        text.dropped
     ));
 
     tch::manual_seed(recipe.seed as i64);
     let start = Start::new(recipe, folder, config, *device)?;
-    let masking = objective.masking(&start.config);
     let train_options = with_budget(recipe, &start, &examples, group.size(), masking.share)?;
     let seen = seen_lengths("pretrain", &examples, &train_options, recipe.seed, group.size())?;
     let flops = cost::cost(objective.kind, &start.config, start.generator.as_ref(), masking.share, &seen);
@@ -179,7 +178,8 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
             Some(masker_for(masking, &examples, &start.config, &encoder, own)?)
         }
     };
-    let learner = Learner::new(&start, objective.kind, objective.weight(), masker.as_ref(), train_options.precision)?;
+    let scored = (objective.kind, objective.sentence);
+    let learner = Learner::new(&start, scored, objective.weight(), masker.as_ref(), train_options.precision)?;
     let score = || {
         let scored = learner.held_out(&held_out)?;
         reporter.event("held-out", &scored);
@@ -206,12 +206,12 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
     let done = Pretrained {
         schema: 1,
         identity,
-        objective: Objective { masking: Some(masking), ..objective.clone() },
+        objective: Objective { masking: masker.as_ref().map(|_| masking.into()), ..objective.clone() },
         parameters,
         generator_parameters,
-        documents: text.train.len(),
-        held_out_documents: text.held_out.len(),
-        dropped: text.dropped,
+        documents,
+        held_out_documents,
+        dropped,
         examples: examples.len(),
         tokens,
         tokens_seen: seen.iter().map(|(&length, &count)| length as u64 * count).sum(),

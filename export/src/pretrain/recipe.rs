@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::arch::{Family, Head, ModelConfig, Sharing};
+use crate::arch::{Family, Head, Sharing};
 use crate::data::pretrain::{Documents, SentenceTask};
-use crate::data::{Draw, Masking};
+use crate::data::{Draw, Masking, MaskingChoice};
 use crate::train::{Keep, OptimizerOptions, Schedule, TrainOptions};
 
 /// The whole recipe. Unknown keys are refused, so that a misspelt one is not silently ignored.
@@ -130,10 +130,10 @@ pub struct Objective {
     /// What is learned of pairs of segments beside it, with `mlm`.
     #[serde(default)]
     pub sentence: SentenceTask,
-    /// Which tokens are masked; when absent: 15% of each text, whole n-grams for ALBERT; 80/10/10, and all of them masked where
-    /// there is a generator.
+    /// Which tokens are masked. What it does not say: 15% of each text, whole n-grams for ALBERT; 80/10/10, and all of them
+    /// masked where there is a generator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub masking: Option<Masking>,
+    pub masking: Option<MaskingChoice>,
     /// Width of the generator as a share of the model's.
     #[serde(default = "default_generator")]
     pub generator_size: f64,
@@ -220,14 +220,18 @@ impl Objective {
         }
     }
 
-    /// Which tokens are masked.
-    pub fn masking(&self, config: &ModelConfig) -> Masking {
+    /// Which tokens are masked, for a model of a family.
+    ///
+    /// # Errors
+    /// Shares that are none; settings that the draw does not read.
+    pub fn masking(&self, family: Family) -> Result<Masking> {
         let base = Masking { draw: Draw::EachToken, ..Masking::default() };
-        self.masking.unwrap_or(match (self.kind.has_generator(), config.family) {
+        let defaults = match (self.kind.has_generator(), family) {
             (true, _) => Masking { draw: Draw::EachText, masked: 1.0, kept: 0.0, ..base },
             (false, Family::Albert) => Masking { draw: Draw::NGrams, ..base },
             _ => base,
-        })
+        };
+        self.masking.unwrap_or_default().over(defaults, "objective")
     }
 
     /// The weight of the model's loss beside the generator's.
@@ -254,7 +258,27 @@ impl Objective {
             (0.0..=1.0).contains(&self.short_sequences),
             "objective: short_sequences must be from 0 to 1, as 0.1 is"
         );
-        self.masking.map_or(Ok(()), |masking| masking.check("objective"))
+        // What an objective does not read is refused where it is not what stands there anyway.
+        let unread = |given: bool, key: &str, by: &str| {
+            ensure!(!given, "objective: {key} is for {by}; leave it out");
+            Ok(())
+        };
+        if !self.kind.has_generator() {
+            unread(
+                self.generator_size != default_generator(),
+                "generator_size",
+                "objectives with a generator, as rtd",
+            )?;
+            unread(self.discriminator_weight.is_some(), "discriminator_weight", "objectives with a generator, as rtd")?;
+        }
+        if self.kind == ObjectiveKind::Clm {
+            let masked = "objectives that mask; clm packs whole texts";
+            unread(self.masking.is_some(), "masking", masked)?;
+            unread(self.duplicates != default_duplicates(), "duplicates", masked)?;
+            unread(self.short_sequences != default_short(), "short_sequences", masked)?;
+        }
+        // ALBERT's draw, where none is named, reads all that another family's may not.
+        self.masking(Family::Albert).map(|_| ())
     }
 }
 
@@ -362,6 +386,47 @@ mod tests {
     }
 
     #[test]
+    fn masking_is_the_objectives_but_for_what_is_said() {
+        let of = |kind: &str, table: &str, family| {
+            let own = MINIMAL.replace("kind = \"mlm\"", &format!("kind = \"{kind}\"\nmasking = {{ {table} }}"));
+            PretrainRecipe::parse(&own).and_then(|recipe| {
+                assert_eq!(PretrainRecipe::parse(&recipe.to_toml()?)?, recipe);
+                recipe.objective.masking(family)
+            })
+        };
+        let base = Masking { draw: Draw::EachToken, ..Masking::default() };
+        let all_masked = Masking { draw: Draw::EachText, masked: 1.0, kept: 0.0, ..base };
+        for (kind, table, family, expected) in [
+            ("mlm", "", Family::Bert, base),
+            ("mlm", "share = 0.25", Family::Bert, Masking { share: 0.25, ..base }),
+            ("mlm", "most = 20", Family::Albert, Masking { draw: Draw::NGrams, most: Some(20), ..base }),
+            ("mlm", "draw = \"words\"", Family::Albert, Masking { draw: Draw::Words, ..base }),
+            (
+                "mlm",
+                "draw = \"batch\", smoothing = 0.5",
+                Family::Bert,
+                Masking { smoothing: 0.5, draw: Draw::Batch, ..base },
+            ),
+            ("rtd", "share = 0.25", Family::Electra, Masking { share: 0.25, ..all_masked }),
+            ("rtd", "masked = 0.85", Family::Electra, Masking { masked: 0.85, ..all_masked }),
+        ] {
+            let found = of(kind, table, family).unwrap();
+            assert_eq!(found, expected, "{kind} {table}");
+            assert_eq!(MaskingChoice::from(found).over(base, "again").unwrap(), found);
+        }
+        for (kind, table, expected) in [
+            ("mlm", "most = 20", "masking.most"),
+            ("mlm", "draw = \"words\", longest = 2", "masking.longest"),
+            ("mlm", "smoothing = 0.7", "masking.smoothing"),
+            ("rtd", "most = 20", "masking.most"),
+            ("mlm", "shares = 0.2", "shares"),
+        ] {
+            let error = format!("{:#}", of(kind, table, Family::Bert).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn the_recipes_of_documentation_and_examples_are_some() {
         let page = include_str!("../../../docs/pretraining.md");
         let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -387,6 +452,11 @@ mod tests {
             (("kind = \"mlm\"", "kind = \"rtd\"\nsentence = \"sop\""), "beside mlm only"),
             (("kind = \"mlm\"", "kind = \"rtd\"\ngenerator_size = 0.0"), "generator_size"),
             (("kind = \"mlm\"", "kind = \"mlm\"\nmasking = { share = 1.5 }"), "masking.share"),
+            (("kind = \"mlm\"", "kind = \"mlm\"\ngenerator_size = 0.5"), "generator_size is for"),
+            (("kind = \"mlm\"", "kind = \"clm\"\ndiscriminator_weight = 1.0"), "discriminator_weight is for"),
+            (("kind = \"mlm\"", "kind = \"clm\"\nduplicates = 2"), "duplicates is for"),
+            (("kind = \"mlm\"", "kind = \"clm\"\nshort_sequences = 0.0"), "short_sequences is for"),
+            (("kind = \"mlm\"", "kind = \"clm\"\nmasking = { share = 0.2 }"), "masking is for"),
             (("kind = \"mlm\"", "kind = \"mlm\"\n[train]\nsteps = 0"), "steps"),
             (("kind = \"mlm\"", "kind = \"mlm\"\n[train]\nstep = 1"), "step"),
             (("[\"a.txt\"]", "[]"), "data.train"),

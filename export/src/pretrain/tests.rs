@@ -155,7 +155,8 @@ fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
             documents: None,
             text: "text".to_owned(),
             end_of_text: None,
-            max_tokens: None,
+            // Positions beyond were not trained.
+            max_tokens: Some(24),
             seed: 3,
             device: Device::Cpu,
         })
@@ -164,7 +165,11 @@ fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
     assert!(sop.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
     assert_eq!(score("out", EvaluateOn::Sop).unwrap(), sop, "the same each time");
     let chance = 1.0 / 14.0;
-    assert!(score("out", EvaluateOn::Mlm).unwrap().masked_accuracy.is_some_and(|share| share > 2.0 * chance));
+    let mlm = score("out", EvaluateOn::Mlm).unwrap();
+    assert!(mlm.masked_accuracy.is_some_and(|share| share > 2.0 * chance), "{mlm:?}");
+    // Texts of one segment say nothing of pairs, nor does the loss.
+    assert!(mlm.sentence_accuracy.is_none() && mlm.sentence_loss.is_none());
+    assert!((mlm.loss / mlm.masked_loss.unwrap() - 1.0).abs() < 0.1, "{mlm:?}");
     assert!(score("out", EvaluateOn::Clm).unwrap_err().to_string().contains("pretraining head"));
 }
 
@@ -202,8 +207,8 @@ fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
         end_of_text: None,
         seed: 1,
     };
-    let examples = shape.examples(&text.train, &encoder).unwrap();
-    let masking = own.objective.masking(&config);
+    let examples = shape.examples(text.train, &encoder).unwrap();
+    let masking = own.objective.masking(config.family).unwrap();
     let masker = masker_for(masking, &examples, &config, &encoder, &world.path().join("t")).unwrap();
     let _turn = crate::seeded(4);
     let start = Start::new(&own, world.path(), config, Device::Cpu).unwrap();
@@ -212,8 +217,8 @@ fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
     let weights: Vec<Tensor> = start.params.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
     let batch = Batch::new(&examples, (0..8).collect(), 0, Device::Cpu);
     let gradients = |weight: f64| {
-        let learner =
-            Learner::new(&start, own.objective.kind, weight, Some(&masker), crate::train::Precision::Fp32).unwrap();
+        let scored = (own.objective.kind, own.objective.sentence);
+        let learner = Learner::new(&start, scored, weight, Some(&masker), crate::train::Precision::Fp32).unwrap();
         tch::manual_seed(9);
         let loss = learner.loss(&examples, &batch).unwrap();
         assert_eq!(loss.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["generator", "replaced"]);
@@ -273,7 +278,8 @@ fn losses_are_those_of_whole_passes() {
         .into_iter()
         .map(|ids| EncodedExample::new(ids, crate::data::Target::Class(0)))
         .collect();
-    let learner = Learner::new(&start, ObjectiveKind::Clm, 1.0, None, crate::train::Precision::Fp32).unwrap();
+    let scored = (own.objective.kind, own.objective.sentence);
+    let learner = Learner::new(&start, scored, 1.0, None, crate::train::Precision::Fp32).unwrap();
     let scored = learner.held_out(&examples).unwrap();
     let model = Model::new(&start.own(), &start.config, start.head);
     let mut sum = 0.0;

@@ -73,19 +73,22 @@ pub(super) struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// All examples of some documents.
+    /// All examples of some documents, whose text is gone when they are tokens.
     ///
     /// # Errors
     /// A text that cannot be tokenized; too little of it.
-    pub(super) fn examples(&self, documents: &[String], encoder: &Encoder) -> Result<Vec<EncodedExample>> {
+    pub(super) fn examples(&self, documents: Vec<String>, encoder: &Encoder) -> Result<Vec<EncodedExample>> {
         let examples = if self.kind == ObjectiveKind::Clm {
             let end = end_of_text(encoder, self.end_of_text)?;
-            packed_windows(&encoder.encode_documents(documents)?, end, self.max_tokens)
+            let encoded = encoder.encode_documents(&documents)?;
+            drop(documents);
+            packed_windows(&encoded, end, self.max_tokens)
         } else {
-            let documents = encoder.encode_sentences(documents)?;
+            let encoded = encoder.encode_sentences(&documents)?;
+            drop(documents);
             let frame = Frame::of(encoder)?;
             let Self { sentence: task, max_tokens, short, .. } = *self;
-            let segments = Segments { documents: &documents, frame: &frame, task, max_tokens, short };
+            let segments = Segments { documents: &encoded, frame: &frame, task, max_tokens, short };
             let mut all = Vec::new();
             for copy in 0..self.duplicates {
                 all.extend(

@@ -92,11 +92,13 @@ pub fn calibrate(
     let sample = rows.sample(samples);
     let mut texts = Vec::new();
     for input in inputs(model, &sample) {
-        let first = input.first().copied().unwrap_or_default();
-        let pair = input.len() > 1;
-        let ids: Vec<i64> = run_cut(model, input)?.ids.into_iter().map(i64::from).collect();
-        // The first text ends with its own special tokens; what follows is the second.
-        let of_first = if pair { model.tokenize(first)?.ids.len().min(ids.len()) } else { ids.len() };
+        let read = run_cut(model, input)?;
+        let ids: Vec<i64> = read.ids.into_iter().map(i64::from).collect();
+        // The first text, as far as it was read, ends with its own special tokens; what follows is the second.
+        let of_first = match read.texts.as_slice() {
+            [first, _] => model.tokenize(first)?.ids.len().min(ids.len()),
+            _ => ids.len(),
+        };
         texts.push((ids, of_first));
     }
     texts.sort_by_key(|(ids, _)| ids.len());

@@ -191,8 +191,9 @@ impl<'a> Quantizer<'a> {
 
     fn in_words(&self, keep: &Assignment) -> String {
         let element = self.options.weights.element();
-        let table =
-            self.options.table.filter(|table| table.element() != element && !keep.contains(&(self.units.len() - 1)));
+        // The token table is the last unit, where there are any.
+        let kept = self.units.len().checked_sub(1).is_some_and(|last| keep.contains(&last));
+        let table = self.options.table.filter(|table| table.element() != element && !kept);
         let table = table.map(|table| format!(", token table {}", table.element())).unwrap_or_default();
         let names: Vec<String> = keep.iter().map(|&unit| self.units[unit].to_string()).collect();
         match (keep.is_empty(), self.options.kept) {

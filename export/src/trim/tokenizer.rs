@@ -52,6 +52,7 @@ impl TrimmedTokenizer {
         }
         kept.extend(json["model"]["unk_token"].as_str().and_then(|token| ids.get(token)));
         kept.extend(id_of(&json["model"]["unk_id"]));
+        let byte = |token: &str| token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
         let mut merges = None;
         match kind.as_str() {
             "WordPiece" => {
@@ -61,14 +62,18 @@ impl TrimmedTokenizer {
                     None => (token, false),
                 }));
             }
-            "Unigram" => kept.extend(any_text(&ids, |token| (token, false))),
+            "Unigram" => {
+                kept.extend(any_text(&ids, |token| (token, false)));
+                if json["model"]["byte_fallback"] == true {
+                    kept.extend(ids.iter().filter(|(token, _)| byte(token)).map(|(_, id)| id));
+                }
+            }
             "BPE" => {
                 for affix in ["continuing_subword_prefix", "end_of_word_suffix"] {
                     let affixed = json["model"][affix].as_str().is_some_and(|affix| !affix.is_empty());
                     ensure!(!affixed, "a BPE tokenizer with a `{affix}` cannot be trimmed");
                 }
-                let bytes = |token: &str| token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
-                let single = |token: &str| token.chars().count() == 1 || bytes(token);
+                let single = |token: &str| token.chars().count() == 1 || byte(token);
                 kept.extend(ids.iter().filter(|(token, _)| single(token)).map(|(_, id)| id));
                 let all = Merges::read(&json["model"]["merges"])?;
                 let mut applied = BTreeSet::new();
@@ -223,4 +228,4 @@ fn renumber_processor(processor: &mut Value, new: &dyn Fn(&Value) -> Option<u32>
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

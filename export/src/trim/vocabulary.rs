@@ -87,7 +87,7 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
         after += count_of(&smaller, text)?;
         if expected.as_ref() == Some(&now) {
             as_before += 1;
-        } else if expected.is_some() && min_count <= 1 {
+        } else if expected.is_some() {
             bail!("this tokenizer cannot be trimmed: it reads a text of the corpus otherwise: {text:?}");
         }
     }
@@ -123,4 +123,50 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
 
 fn count_of(tokenizer: &Tokenizer, text: &str) -> Result<u64> {
     Ok(tokenizer.encode_fast(text, false).map_err(|e| anyhow::anyhow!("{e}"))?.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::{Head, parameter_layout, preset};
+    use crate::checkpoint::HeadInfo;
+    use crate::trim::tokenizer::tests::word_piece;
+
+    #[test]
+    fn what_is_read_otherwise_is_told_at_any_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut json = word_piece();
+        let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
+        // Of "caü" the longest beginning is "ca", after which "##ü" is unknown; without it "c" and "##aü" are known.
+        for token in ["ca", "##aü"] {
+            vocabulary.insert(token.to_owned(), vocabulary.len().into());
+        }
+        let vocab_size = vocabulary.len();
+        files::write_json(&path("tokenizer.json"), &json).unwrap();
+        let config = ModelConfig {
+            vocab_size,
+            hidden_size: 8,
+            embedding_size: 8,
+            intermediate_size: 16,
+            layers: 1,
+            attention_heads: 2,
+            ..preset("bert-base-uncased").unwrap().config
+        };
+        let params = Params::initialise(&parameter_layout(&config, Head::MaskedLm), Device::Cpu);
+        let model = path("model");
+        checkpoint::save(&model, &config, &HeadInfo::new(Head::MaskedLm), &params, &path("tokenizer.json")).unwrap();
+        let trim = |texts: &[&str], min_count| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            trim_vocabulary(&model, &texts, min_count, &path("small"))
+        };
+        for min_count in [1, 2] {
+            let error = trim(&["the caü", "the cat"], min_count).unwrap_err().to_string();
+            assert!(error.contains("reads a text of the corpus otherwise: \"the caü\""), "{error}");
+        }
+        // Rare tokens that go are no mistake.
+        let report = trim(&["the cat", "the dog", "the cat sat"], 2).unwrap();
+        assert_eq!((report.texts, report.texts_as_before), (3, 1), "{report:?}");
+        assert!(report.tokens_after < report.tokens_before);
+    }
 }

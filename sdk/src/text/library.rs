@@ -1,92 +1,137 @@
 //! A tokenizer of the library, over a vocabulary of our own where it is WordPiece's.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::value::RawValue;
+use tokenizers::models::wordpiece::WordPieceTrainer;
 use tokenizers::{
-    AddedToken, DecoderWrapper, Encoding, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Result,
-    Tokenizer, TokenizerImpl,
+    AddedToken, DecoderWrapper, Encoding, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Token, TokenizerImpl,
 };
 
 use super::word_piece::WordPiece;
 
-type WithWordPiece =
-    TokenizerImpl<WordPiece, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+/// A tokenizer of the library. There is one type of it, because each would be compiled as a whole.
+type Inner = TokenizerImpl<Vocabulary, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// All that is asked of a tokenizer.
 #[derive(Debug)]
-pub(super) enum Library {
-    WordPiece(Box<WithWordPiece>),
-    Other(Box<Tokenizer>),
+pub(super) struct Library(Box<Inner>);
+
+/// What makes tokens of words.
+#[derive(Debug)]
+enum Vocabulary {
+    WordPiece(WordPiece),
+    Other(ModelWrapper),
 }
 
 macro_rules! each {
-    ($self:expr, $tokenizer:ident => $call:expr) => {
+    ($self:expr, $model:ident => $call:expr) => {
         match $self {
-            Library::WordPiece($tokenizer) => $call,
-            Library::Other($tokenizer) => $call,
+            Vocabulary::WordPiece($model) => $call,
+            Vocabulary::Other($model) => $call,
         }
     };
 }
 
-impl Library {
-    /// Reads a `tokenizer.json` and switches its truncation and padding off.
-    ///
-    /// WordPiece is tried first, by itself: among the other models the library finds it only after it has made a tree of
-    /// the whole vocabulary, which takes most of the time that a small model needs to open.
-    pub(super) fn read(json: &[u8]) -> Result<Self> {
-        let mut this = match serde_json::from_slice::<WithWordPiece>(json) {
-            Ok(tokenizer) => Self::WordPiece(Box::new(tokenizer)),
-            Err(_) => Self::Other(Box::new(Tokenizer::from_bytes(json)?)),
-        };
-        each!(&mut this, tokenizer => {
-            tokenizer.with_padding(None);
-            tokenizer.with_truncation(None)?;
-        });
-        Ok(this)
+/// WordPiece is tried first, by itself: among the other models the library finds it only after it has made a tree of the
+/// whole vocabulary, which takes most of the time that a small model needs to open.
+impl<'de> Deserialize<'de> for Vocabulary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match serde_json::from_str(json) {
+            Ok(word_piece) => Ok(Self::WordPiece(word_piece)),
+            Err(_) => serde_json::from_str(json).map(Self::Other).map_err(D::Error::custom),
+        }
+    }
+}
+
+impl Model for Vocabulary {
+    type Trainer = WordPieceTrainer;
+
+    fn tokenize(&self, word: &str) -> tokenizers::Result<Vec<Token>> {
+        each!(self, model => model.tokenize(word))
     }
 
-    pub(super) fn encode(&self, text: &str, special: bool) -> Result<Encoding> {
-        each!(self, tokenizer => tokenizer.encode(text, special))
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        each!(self, model => model.token_to_id(token))
+    }
+
+    fn id_to_token(&self, id: u32) -> Option<String> {
+        each!(self, model => model.id_to_token(id))
+    }
+
+    fn get_vocab(&self) -> HashMap<String, u32> {
+        each!(self, model => model.get_vocab())
+    }
+
+    fn get_vocab_size(&self) -> usize {
+        each!(self, model => model.get_vocab_size())
+    }
+
+    fn save(&self, _: &Path, _: Option<&str>) -> tokenizers::Result<Vec<PathBuf>> {
+        Err("a bundle's tokenizer is only read".into())
+    }
+
+    fn get_trainer(&self) -> WordPieceTrainer {
+        WordPieceTrainer::default()
+    }
+}
+
+impl Library {
+    /// Reads a `tokenizer.json` and switches its truncation and padding off.
+    pub(super) fn read(json: &[u8]) -> tokenizers::Result<Self> {
+        let mut tokenizer: Box<Inner> = Box::new(serde_json::from_slice(json)?);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None)?;
+        Ok(Self(tokenizer))
+    }
+
+    pub(super) fn encode(&self, text: &str, special: bool) -> tokenizers::Result<Encoding> {
+        self.0.encode(text, special)
     }
 
     /// Without offsets.
-    pub(super) fn encode_fast(&self, text: &str) -> Result<Encoding> {
-        each!(self, tokenizer => tokenizer.encode_fast(text, false))
+    pub(super) fn encode_fast(&self, text: &str) -> tokenizers::Result<Encoding> {
+        self.0.encode_fast(text, false)
     }
 
-    pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
-        each!(self, tokenizer => tokenizer.decode(ids, true))
+    pub(super) fn decode(&self, ids: &[u32]) -> tokenizers::Result<String> {
+        self.0.decode(ids, true)
     }
 
     pub(super) fn id_to_token(&self, id: u32) -> Option<String> {
-        each!(self, tokenizer => tokenizer.id_to_token(id))
+        self.0.id_to_token(id)
     }
 
     /// One more than the largest id. Ids may have gaps.
     pub(super) fn id_count(&self) -> u32 {
-        let vocabulary = each!(self, tokenizer => tokenizer.get_vocab(true));
+        let vocabulary = self.0.get_vocab(true);
         vocabulary.values().max().map_or(0, |&last| last.saturating_add(1))
     }
 
     /// Tokens beside the model's vocabulary, by id.
     pub(super) fn added_tokens(&self) -> HashMap<u32, AddedToken> {
-        each!(self, tokenizer => tokenizer.get_added_tokens_decoder().into_iter().collect())
+        self.0.get_added_tokens_decoder().into_iter().collect()
     }
 
     /// Whether tokens are bytes in printable characters.
     pub(super) fn is_byte_level(&self) -> bool {
-        each!(self, tokenizer => matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_))))
+        matches!(self.0.get_decoder(), Some(DecoderWrapper::ByteLevel(_)))
     }
 
     /// One encoding or two with the special tokens around them.
-    pub(super) fn frame(&self, first: Encoding, second: Option<Encoding>) -> Result<Encoding> {
-        each!(self, tokenizer => tokenizer.post_process(first, second, true))
+    pub(super) fn frame(&self, first: Encoding, second: Option<Encoding>) -> tokenizers::Result<Encoding> {
+        self.0.post_process(first, second, true)
     }
 
     /// Whether tokens of this tokenizer never cross white space and do not depend on what stands beyond it.
     pub(super) fn splits_at_spaces(&self) -> bool {
-        let Self::WordPiece(tokenizer) = self else { return false };
-        matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)))
+        let tokenizer = &self.0;
+        matches!(tokenizer.get_model(), Vocabulary::WordPiece(_))
+            && matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)))
             && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
             // Added tokens are looked for in the raw text, where they may hold spaces.
             && tokenizer
@@ -113,7 +158,7 @@ mod tests {
 
     fn same(json: &[u8], texts: impl Iterator<Item = String>) {
         let (ours, theirs) = (Library::read(json).unwrap(), theirs(json));
-        assert!(matches!(ours, Library::WordPiece(_)));
+        assert!(matches!(ours.0.get_model(), Vocabulary::WordPiece(_)));
         for text in texts {
             let encoding = ours.encode(&text, true).unwrap();
             let expected = theirs.encode(text.as_str(), true).unwrap();
@@ -156,7 +201,7 @@ mod tests {
         other["model"] =
             serde_json::json!({"type": "WordLevel", "vocab": {"[UNK]": 0, "film": 1}, "unk_token": "[UNK]"});
         let ours = Library::read(other.to_string().as_bytes()).unwrap();
-        assert!(matches!(ours, Library::Other(_)) && !ours.splits_at_spaces());
+        assert!(matches!(ours.0.get_model(), Vocabulary::Other(_)) && !ours.splits_at_spaces());
         assert_eq!(ours.id_to_token(1).as_deref(), Some("film"));
         assert_eq!(ours.encode_fast("film film").unwrap().get_ids(), [1, 1]);
     }

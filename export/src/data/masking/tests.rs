@@ -177,6 +177,8 @@ fn what_cannot_be_masked_is_left_or_refused() {
         (Masking { share: 0.0, ..options }, "share"),
         (Masking { smoothing: -1.0, ..options }, "smoothing"),
         (Masking { kept: 0.3, ..options }, "at most 1"),
+        (Masking { longest: Some(2), draw: Draw::Words, ..options }, "\"n-grams\" alone"),
+        (Masking { most: Some(2), draw: Draw::EachText, ..options }, "\"words\" or"),
     ] {
         assert!(wrong.check("s").unwrap_err().to_string().contains(expected));
     }

@@ -96,8 +96,9 @@ impl Segments<'_> {
     /// Goes through all documents once, in random order, with all random choices by `seed`: another seed gives other
     /// examples of the same text (`dupe_factor`).
     ///
-    /// Segments are runs of sentences. What is too long is cut at its outer ends, so that the two segments of an order task
-    /// stay consecutive; a single sentence that fills the example is split inside.
+    /// Pairs are runs of sentences. What is too long is cut at its outer ends, so that the two segments of an order task
+    /// stay consecutive; a single sentence that fills the example is split inside. Without pairs a document is cut into
+    /// pieces wherever one is full, so that only its last one has fewer tokens than were aimed at.
     ///
     /// # Errors
     /// Special tokens that leave no room; next-sentence pairs of fewer than two documents.
@@ -113,19 +114,39 @@ impl Segments<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut examples = Vec::new();
         for document in 0..self.documents.len() {
-            self.of_document(document, room, &mut rng, &mut examples);
+            if two {
+                self.of_document(document, room, &mut rng, &mut examples);
+            } else {
+                self.pieces(document, room, &mut rng, &mut examples);
+            }
         }
         examples.shuffle(&mut rng);
         Ok(examples)
     }
 
-    fn of_document(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
-        let document = &self.documents[index];
-        let aim = |rng: &mut ChaCha8Rng| match rng.random::<f64>() < self.short {
+    /// How many tokens an example aims at.
+    fn aim(&self, room: usize, rng: &mut ChaCha8Rng) -> usize {
+        match rng.random::<f64>() < self.short {
             true => rng.random_range(2..=room),
             false => room,
-        };
-        let mut target = aim(rng);
+        }
+    }
+
+    /// Examples of one segment: nothing is lost.
+    fn pieces(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+        let tokens = self.documents[index].concat();
+        let mut left = tokens.as_slice();
+        while !left.is_empty() {
+            let (piece, after) = left.split_at(self.aim(room, rng).min(left.len()));
+            examples.push(self.frame.one(piece));
+            left = after;
+        }
+    }
+
+    /// Examples of two segments.
+    fn of_document(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+        let document = &self.documents[index];
+        let mut target = self.aim(room, rng);
         let (mut first, mut length, mut next) = (0, 0, 0);
         while next < document.len() {
             length += document[next].len();
@@ -134,38 +155,30 @@ impl Segments<'_> {
                 continue;
             }
             let chunk = &document[first..next];
-            match self.task {
-                SentenceTask::None => examples.extend(
-                    // Long sentences in pieces: nothing is lost.
-                    chunk.concat().chunks(room).map(|piece| self.frame.one(piece)),
-                ),
-                SentenceTask::Sop => {
-                    let (_, mut a, mut b) = split(chunk, rng);
-                    cut(&mut a, &mut b, room);
-                    if !a.is_empty() && !b.is_empty() {
-                        examples.push(match rng.random::<bool>() {
-                            true => self.frame.two(&b, &a, 1),
-                            false => self.frame.two(&a, &b, 0),
-                        });
-                    }
+            let (sentences, mut a, mut b) = split(chunk, rng);
+            if self.task == SentenceTask::Sop {
+                cut(&mut a, &mut b, room);
+                if !a.is_empty() && !b.is_empty() {
+                    examples.push(match rng.random::<bool>() {
+                        true => self.frame.two(&b, &a, 1),
+                        false => self.frame.two(&a, &b, 0),
+                    });
                 }
-                SentenceTask::Nsp => {
-                    let (sentences, mut a, mut b) = split(chunk, rng);
-                    let random = b.is_empty() || rng.random::<bool>();
-                    if random {
-                        b.clear();
-                        self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
-                        // What was not used stands at the start of the next example.
-                        next = first + sentences;
-                    }
-                    cut(&mut a, &mut b, room);
-                    if !a.is_empty() && !b.is_empty() {
-                        examples.push(self.frame.two(&a, &b, usize::from(random)));
-                    }
+            } else {
+                let random = b.is_empty() || rng.random::<bool>();
+                if random {
+                    b.clear();
+                    self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
+                    // What was not used stands at the start of the next example.
+                    next = first + sentences;
+                }
+                cut(&mut a, &mut b, room);
+                if !a.is_empty() && !b.is_empty() {
+                    examples.push(self.frame.two(&a, &b, usize::from(random)));
                 }
             }
             (first, length) = (next, 0);
-            target = aim(rng);
+            target = self.aim(room, rng);
         }
     }
 
@@ -322,6 +335,33 @@ mod tests {
             .collect();
         seen.sort_unstable();
         assert_eq!(seen, documents.concat().concat());
+    }
+
+    #[test]
+    fn single_segments_are_full_but_for_the_short_ones() {
+        // Sentences of 5 to 34 tokens.
+        let lengths: Vec<usize> = (0..400).map(|i| 5 + i * 7 % 30).collect();
+        let documents = documents(&[lengths.as_slice(); 12]);
+        let room = 126;
+        let (mut all, mut full, mut scraps) = (0.0, 0.0, 0.0);
+        for seed in 0..5 {
+            for example in examples(&documents, SentenceTask::None, room + 2, seed) {
+                let length = example.ids.len() - 2;
+                assert!(length <= room);
+                all += 1.0;
+                full += f64::from(u8::from(length == room));
+                scraps += f64::from(u8::from(length < room / 4));
+            }
+        }
+        // One of 65 is a document's end.
+        let (full, scraps) = (full / all, scraps / all);
+        assert!(all > 3000.0 && (full - 0.9 * (1.0 - 12.0 * 5.0 / all)).abs() < 0.02, "{full} of {all}");
+        assert!(scraps < 0.05, "{scraps}");
+        let frame = frame();
+        let even =
+            Segments { documents: &documents, frame: &frame, task: SentenceTask::None, max_tokens: 128, short: 0.0 };
+        let short = even.examples(1).unwrap().iter().filter(|example| example.ids.len() < 128).count();
+        assert!(short <= documents.len(), "{short} examples that are not full");
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn template(cls: (&str, u32), sep: (&str, u32)) -> Value {
            "special_tokens": {cls.0: known(cls), sep.0: known(sep)}})
 }
 
-fn word_piece() -> Value {
+pub(in crate::trim) fn word_piece() -> Value {
     let special = ["[PAD]", "unused", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
     let letters = ('a'..='z').flat_map(|c| [c.to_string(), format!("##{c}")]);
     let signs = ["&", ",", "7", "東京", "##é"].map(str::to_owned);
@@ -143,6 +143,25 @@ fn characters_without_a_token_keep_those_that_have_them() {
     let smaller = trimmed.open().unwrap();
     assert!(smaller.token_to_id("東京").is_some() && smaller.token_to_id("##é").is_some());
     assert!(smaller.token_to_id("unused").is_some() && smaller.token_to_id("the").is_none());
+}
+
+#[test]
+fn bytes_that_stand_for_unknown_characters_stay() {
+    let mut json = unigram();
+    json["model"]["byte_fallback"] = json!(true);
+    let pieces = json["model"]["vocab"].as_array_mut().unwrap();
+    // Each character of `<0x..>` has a token of its own.
+    pieces.extend("<>0123456789ABDEF".chars().filter(|c| *c != '7').map(|c| json!([c.to_string(), -12.0])));
+    pieces.extend((0..256).map(|byte| json!([format!("<0x{byte:02X}>"), -20.0])));
+    let tokenizer = Tokenizer::from_bytes(serde_json::to_vec(&json).unwrap()).unwrap();
+    let used: BTreeSet<u32> = count_tokens(&tokenizer, &texts(&COVERED)).unwrap().into_keys().collect();
+    let trimmed = TrimmedTokenizer::new(&json, &used, &BTreeSet::new()).unwrap();
+    let smaller = trimmed.open().unwrap();
+    assert!(smaller.get_vocab_size(true) < tokenizer.get_vocab_size(true));
+    for text in ["é", "🙂 ü"] {
+        let expected: Vec<u32> = ids(&tokenizer, text).iter().map(|&id| trimmed.new_id(id).unwrap()).collect();
+        assert!(ids(&smaller, text) == expected && !expected.contains(&trimmed.new_id(3).unwrap()), "{text}");
+    }
 }
 
 #[test]
