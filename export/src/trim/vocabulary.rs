@@ -153,7 +153,9 @@ mod tests {
             attention_heads: 2,
             ..preset("bert-base-uncased").unwrap().config
         };
+        let turn = crate::seeded(1);
         let params = Params::initialise(&parameter_layout(&config, Head::MaskedLm), Device::Cpu);
+        drop(turn);
         let model = path("model");
         checkpoint::save(&model, &config, &HeadInfo::new(Head::MaskedLm), &params, &path("tokenizer.json")).unwrap();
         let trim = |texts: &[&str], min_count| {
