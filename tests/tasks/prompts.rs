@@ -127,6 +127,11 @@ fn examples_are_read_once() {
         assert_eq!(kept.choices, never.choices, "what was kept changes nothing");
     }
     assert!(model.metrics().tokens - tokens < fresh.metrics().tokens);
+    // A special token between examples is no text, and is shared all the same.
+    let apart =
+        |query: &str| model.prompt(&few_shot(query).separator("<|endoftext|>")).choose(&COMPLETIONS).unwrap().usage;
+    let (one, other) = (apart("Q: in?\nA:"), apart("Q: on?\nA:"));
+    assert!(one.cached_tokens == 0 && other.cached_tokens > 0, "{other:?}");
     // What is written on from a prompt is what is written on from its text.
     let options = GenerateOptions::new().max_new_tokens(10).ignore_eos(true);
     let prompt = few_shot("Q: the?\nA:");

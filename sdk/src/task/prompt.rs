@@ -472,9 +472,9 @@ impl Prompted<'_> {
             let shared = match before.is_empty() {
                 true => 0,
                 false => {
-                    let alone = model.prompt_ids(&before, limits)?;
-                    let same = ids.iter().zip(&alone).take_while(|(own, alone)| own == alone);
-                    same.count().min(ids.len() - 1)
+                    let places = model.tokenizer().words(&text, limits)?.offsets;
+                    let inside = places.iter().take_while(|place| place.end <= before.len()).count();
+                    (ids.len().saturating_sub(places.len()) + inside).min(ids.len() - 1)
                 }
             };
             Ok(Ready { ids, text, space: space.to_owned(), shared, examples })
