@@ -287,6 +287,27 @@ impl Made {
         let tokens = self.tokenizer.encode(text, true).expect("tokens");
         self.logits(tokens.get_ids(), tokens.get_type_ids())
     }
+
+    /// How far the logits of a classifier are from libtorch's in fp32, as part of their length, over those texts that
+    /// have at most 40 tokens.
+    pub fn logits_error<T: AsRef<str>>(&self, model: &limbeck::Model, texts: &[T]) -> f32 {
+        let (mut error, mut size) = (0.0, 0.0);
+        let short = |text: &&str| self.tokenizer.encode(*text, true).expect("tokens").len() <= 40;
+        for text in texts.iter().map(AsRef::as_ref).filter(short) {
+            let expected = values(&self.logits_of(text));
+            let found = logits(&model.classify(text).expect("an answer"));
+            error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+            size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
+        }
+        (error / size).sqrt()
+    }
+}
+
+/// The logits of an answer, in the order of the labels.
+pub fn logits(answer: &limbeck::Classification) -> Vec<f32> {
+    let mut logits = vec![0.0; answer.labels.len()];
+    answer.labels.iter().for_each(|label| logits[label.index] = label.logit);
+    logits
 }
 
 /// A bundle with its manifest or its other sections changed, its hashes right, opened.

@@ -7,7 +7,7 @@ use limbeck_export::data::{Example, Rows};
 use limbeck_export::graph::WeightMode;
 use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::quantize::{Activations, Observer, calibrate};
-use limbeck_tests::bundles::{Made, Recipe, difference, values};
+use limbeck_tests::bundles::{Made, Recipe, difference, logits, values};
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
 
@@ -36,24 +36,6 @@ fn calibrated(recipe: &Recipe, observer: Observer, samples: usize) -> Made {
     Recipe { weights: WeightMode::StaticInt8, ..recipe.clone() }.make_calibrated(find)
 }
 
-fn logits(answer: &limbeck::Classification) -> Vec<f32> {
-    let mut logits = vec![0.0; answer.labels.len()];
-    answer.labels.iter().for_each(|label| logits[label.index] = label.logit);
-    logits
-}
-
-fn error(made: &Made) -> f32 {
-    let (mut error, mut size) = (0.0, 0.0);
-    let model = made.open();
-    for text in texts().iter().filter(|text| made.tokenizer.encode(text.as_str(), true).unwrap().len() <= 40) {
-        let expected = values(&made.logits_of(text.as_str()));
-        let found = logits(&model.classify(text).unwrap());
-        error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
-    }
-    (error / size).sqrt()
-}
-
 fn of(config: ModelConfig, name: &str) -> ModelConfig {
     let family = tiny(name);
     let (vocab_size, pad_id) = (config.vocab_size, config.pad_id);
@@ -65,7 +47,7 @@ fn every_observer_is_near_to_fp32_and_every_family_has_scales() {
     let classifier = Recipe::classifier(&["a", "b", "c"]);
     for observer in OBSERVERS {
         let made = calibrated(&classifier, observer, 512);
-        let error = error(&made);
+        let error = made.logits_error(&made.open(), &texts());
         assert!(error < 0.08 && error > 1e-5, "{observer}: {error}");
         let manifest = made.open().bundle().manifest().clone();
         assert_eq!(manifest.quantization.unwrap().mode, "int8-static");
@@ -80,7 +62,7 @@ fn every_observer_is_near_to_fp32_and_every_family_has_scales() {
     ];
     for config in families {
         let made = calibrated(&Recipe { config, ..classifier.clone() }, Observer::Percentile(99.99), 512);
-        let error = error(&made);
+        let error = made.logits_error(&made.open(), &texts());
         assert!(error < 0.1, "{:?}: {error}", made.config.family);
     }
 }

@@ -5,7 +5,7 @@ use limbeck::bundle::Batching;
 use limbeck::{ClassifyOptions, EmbedOptions, Overflow, TagOptions};
 use limbeck_export::arch::{Activation, Head, ModelConfig, Sharing};
 use limbeck_export::graph::{KeepFloat, WeightMode};
-use limbeck_tests::bundles::{Made, Recipe, difference, values};
+use limbeck_tests::bundles::{Made, Recipe, difference, logits};
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
 
@@ -46,12 +46,6 @@ fn classifier(config: Change) -> Made {
     Recipe { weights: WeightMode::Int8Layers, config, ..Recipe::classifier(&["a", "b", "c"]) }.make()
 }
 
-fn logits(answer: &limbeck::Classification) -> Vec<f32> {
-    let mut logits = vec![0.0; answer.labels.len()];
-    answer.labels.iter().for_each(|label| logits[label.index] = label.logit);
-    logits
-}
-
 #[test]
 fn every_kind_of_layer_is_near_to_fp32() {
     for (name, config) in KINDS {
@@ -63,21 +57,9 @@ fn every_kind_of_layer_is_near_to_fp32() {
         assert!(manifest.operators.contains(&"ai.limbeck:EncoderLayer".to_owned()), "{name}");
         assert_eq!(manifest.quantization.as_ref().unwrap().mode, "int8-by-token");
         // Of the weights of these models, drawn wide, 8 bits lose about this much.
-        let error = error(&made, &model);
+        let error = made.logits_error(&model, &HARD);
         assert!(error < 0.03, "{name}: {error}");
     }
-}
-
-/// How far a bundle's logits are from libtorch's in fp32, as part of their length.
-fn error(made: &Made, model: &limbeck::Model) -> f32 {
-    let (mut error, mut size) = (0.0, 0.0);
-    for text in HARD.iter().filter(|text| made.tokenizer.encode(**text, true).unwrap().len() <= 40) {
-        let expected = values(&made.logits_of(*text));
-        let found = logits(&model.classify(text).unwrap());
-        error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
-    }
-    (error / size).sqrt()
 }
 
 /// Two groups of two layers each.
@@ -116,9 +98,9 @@ fn parts_in_fp32_beside_int8_are_exact() {
         assert!(uses("ai.limbeck:EncoderLayer"), "{name}: {:?}", manifest.operators);
         assert_eq!(uses("com.microsoft:MultiHeadAttention"), !layers.is_empty(), "{name}: {:?}", manifest.operators);
 
-        let mixed = error(&made, &model);
+        let mixed = made.logits_error(&model, &HARD);
         let all = make(WeightMode::Int8Layers, &[], false);
-        let (int8, bytes) = (error(&all, &all.open()), all.bundle.len());
+        let (int8, bytes) = (all.logits_error(&all.open(), &HARD), all.bundle.len());
         let fp32 = make(WeightMode::Float, &[], false).bundle.len();
         assert!(mixed < 0.03 && mixed != int8 && mixed > 1e-6, "{name}: {mixed}, all int8 {int8}");
         assert!(made.bundle.len() > bytes, "{name}: {} bytes of {bytes} to {fp32}", made.bundle.len());
@@ -140,7 +122,7 @@ fn errors_of_parts_add_up() {
         let keep_float = KeepFloat { layers: layers.iter().copied().collect(), table };
         let recipe = Recipe { weights: WeightMode::Int8Layers, keep_float, ..Recipe::classifier(&["a", "b", "c"]) };
         let made = recipe.make();
-        error(&made, &made.open()).powi(2)
+        made.logits_error(&made.open(), &HARD).powi(2)
     };
     let parts = [of_part(&[1, 2], true), of_part(&[0, 2], true), of_part(&[0, 1], true), of_part(&[0, 1, 2], false)];
     let (sum, all) = (parts.iter().sum::<f32>(), of_part(&[], false));

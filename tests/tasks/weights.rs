@@ -5,7 +5,7 @@ use limbeck::{ClassifyOptions, Overflow};
 use limbeck_export::arch::{Head, ModelConfig};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::quantize::{BLOCK_SIZES, Bits, Blocks};
-use limbeck_tests::bundles::{Made, Recipe, difference, values};
+use limbeck_tests::bundles::{Made, Recipe, difference, logits};
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
 
@@ -33,25 +33,6 @@ fn made(seed: i64, recipe: Recipe) -> Made {
     recipe.make()
 }
 
-fn logits(answer: &limbeck::Classification) -> Vec<f32> {
-    let mut logits = vec![0.0; answer.labels.len()];
-    answer.labels.iter().for_each(|label| logits[label.index] = label.logit);
-    logits
-}
-
-/// How far a bundle's logits are from libtorch's in fp32, as part of their length.
-fn error(made: &Made) -> f32 {
-    let (mut error, mut size) = (0.0, 0.0);
-    let model = made.open();
-    for text in HARD.iter().filter(|text| made.tokenizer.encode(**text, true).unwrap().len() <= 40) {
-        let expected = values(&made.logits_of(*text));
-        let found = logits(&model.classify(text).unwrap());
-        error += expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        size += expected.iter().map(|a| a.powi(2)).sum::<f32>();
-    }
-    (error / size).sqrt()
-}
-
 fn quantization(made: &Made) -> limbeck::bundle::Quantization {
     limbeck::Bundle::from_bytes(made.bundle.clone()).unwrap().manifest().quantization.clone().unwrap()
 }
@@ -64,7 +45,7 @@ fn every_kind_of_block_is_near_to_fp32() {
                 for zero_points in [false, true] {
                     let weights = blocks(bits, size, zero_points);
                     let made = made(140, Recipe { weights, config, ..Recipe::classifier(&["a", "b", "c"]) });
-                    let (error, stored) = (error(&made), quantization(&made));
+                    let (error, stored) = (made.logits_error(&made.open(), &HARD), quantization(&made));
                     assert!(error < limit && error > 1e-5, "{weights:?}: {error}");
                     assert_eq!((stored.mode.as_str(), stored.block_size), (mode, Some(size as u32)));
                     assert_eq!(
@@ -81,7 +62,7 @@ fn every_kind_of_block_is_near_to_fp32() {
 fn fewer_bits_make_smaller_files_and_larger_errors() {
     let of = |weights| {
         let made = made(141, Recipe { weights, config: wide, ..Recipe::classifier(&["a", "b", "c"]) });
-        (made.bundle.len(), error(&made))
+        (made.bundle.len(), made.logits_error(&made.open(), &HARD))
     };
     let each = [WeightMode::Float, WeightMode::Half, blocks(Bits::Eight, 32, false), blocks(Bits::Four, 32, false)];
     let found = each.map(of);
@@ -97,7 +78,7 @@ fn the_token_table_can_be_another() {
         let config = |config| ModelConfig { vocab_size: 2000, ..wide(config) };
         let recipe = Recipe { weights, table, config, ..Recipe::classifier(&["a", "b", "c"]) };
         let made = made(142, recipe);
-        (made.bundle.len(), error(&made), quantization(&made).table)
+        (made.bundle.len(), made.logits_error(&made.open(), &HARD), quantization(&made).table)
     };
     let int4 = Some(blocks(Bits::Four, 32, false));
     for weights in [WeightMode::Float, WeightMode::Int8Layers, WeightMode::DynamicInt8, blocks(Bits::Eight, 32, true)] {
@@ -166,7 +147,7 @@ fn parts_can_be_kept_in_more_bits() {
         let keep_float = KeepFloat { layers: layers.iter().copied().collect(), table };
         let recipe = Recipe { weights: four, kept, keep_float, config: wide, ..Recipe::classifier(&["a", "b", "c"]) };
         let made = made(145, recipe);
-        (made.bundle.len(), error(&made), quantization(&made).mode)
+        (made.bundle.len(), made.logits_error(&made.open(), &HARD), quantization(&made).mode)
     };
     let all = of(WeightMode::Float, &[], false);
     let eight = of(four.fallback(), &[0, 1, 2], false);

@@ -6,7 +6,6 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use limbeck_export::pack::TaskName;
 use limbeck_export::pipeline::{DistillOptions, LatencyBudget, distill_together};
-use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::recipe::Recipe;
 use limbeck_export::report::Requirement;
 
@@ -128,8 +127,7 @@ impl Distill {
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
             commit: self.commit,
         };
-        let leads = processes.group.group().rank() == 0;
-        let reporter = if leads { super::reporter(self.json) } else { Reporter::new(Output::Silent) };
+        let reporter = processes.reporter(self.json);
         let report = distill_together(&recipe, &options, processes.group.group(), &reporter)?;
         processes.group.finish();
         let Some(report) = report else { return Ok(ExitCode::SUCCESS) };

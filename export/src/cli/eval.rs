@@ -46,9 +46,7 @@ impl Eval {
         if manifest.task == Task::Generation {
             return self.perplexity(&model);
         }
-        let goal = Goal::of_bundle(manifest)
-            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
-        let schema = self.columns.schema_for(goal, &manifest.task)?;
+        let (goal, schema) = self.columns.goal_of(manifest)?;
         let rows = Rows::read(&self.data, goal, &schema)?;
         let mut result = task_quality(&model, &rows, &super::reporter(false))?;
         if let Some(path) = &self.out_of_scope {

@@ -7,7 +7,6 @@ use clap::Args;
 use limbeck_export::data::{Goal, LabelKind};
 use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune_together};
 use limbeck_export::pack::TaskName;
-use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::train::{OptimizerOptions, TrainOptions};
 
 use super::Columns;
@@ -126,8 +125,7 @@ impl Finetune {
             device: processes.device,
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
         };
-        let leads = processes.group.group().rank() == 0;
-        let reporter = if leads { super::reporter(self.json) } else { Reporter::new(Output::Silent) };
+        let (leads, reporter) = (processes.leads(), processes.reporter(self.json));
         let done = finetune_together(&options, processes.group.group(), &reporter)?;
         processes.group.finish();
         if !leads {

@@ -30,9 +30,9 @@ mod writing;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use limbeck::bundle::Task;
+use limbeck::bundle::{Manifest, Task};
 use limbeck_export::data::{Format, Goal, Schema};
 use limbeck_export::progress::{Output, Reporter};
 
@@ -107,6 +107,13 @@ impl Columns {
         ensure!(self.pair_column.is_some() || !two, "{} needs two texts a row: give --pair-column", task.name());
         ensure!(self.pair_column.is_none() || two, "--pair-column: {} reads no second text", task.name());
         Ok(Schema { several_labels: goal == Goal::Labels, ..self.schema()? })
+    }
+
+    /// What labelled data teaches a bundle with that manifest, and how its columns are read.
+    fn goal_of(&self, manifest: &Manifest) -> Result<(Goal, Schema)> {
+        let goal = Goal::of_bundle(manifest)
+            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
+        Ok((goal, self.schema_for(goal, &manifest.task)?))
     }
 
     fn schema(&self) -> Result<Schema> {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use limbeck_export::device::training_device;
+use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::train::{Alone, Group};
 use tch::Device;
 
@@ -35,6 +36,18 @@ pub(super) struct Parallel {
 pub(super) struct Processes {
     pub group: Joined,
     pub device: Device,
+}
+
+impl Processes {
+    /// Whether this one speaks for all.
+    pub(super) fn leads(&self) -> bool {
+        self.group.group().rank() == 0
+    }
+
+    /// Progress, which only the one that leads shows.
+    pub(super) fn reporter(&self, json: bool) -> Reporter {
+        if self.leads() { super::reporter(json) } else { Reporter::new(Output::Silent) }
+    }
 }
 
 pub(super) enum Joined {

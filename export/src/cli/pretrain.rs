@@ -9,7 +9,6 @@ use limbeck_export::pretrain::{
     EvaluateOn, EvaluateOptions, Objective, ObjectiveKind, PretrainOptions, PretrainRecipe, Pretrained, evaluate,
     pretrain_together,
 };
-use limbeck_export::progress::{Output, Reporter};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -240,8 +239,7 @@ impl Pretrain {
             device: processes.device,
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
         };
-        let leads = processes.group.group().rank() == 0;
-        let reporter = if leads { super::reporter(self.json) } else { Reporter::new(Output::Silent) };
+        let (leads, reporter) = (processes.leads(), processes.reporter(self.json));
         let done = pretrain_together(&options, processes.group.group(), &reporter)?;
         processes.group.finish();
         if !leads {

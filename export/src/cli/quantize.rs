@@ -3,11 +3,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::Manifest;
 use limbeck::bundle::Task;
-use limbeck_export::data::{Goal, Rows};
+use limbeck_export::data::Rows;
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, draft};
 use limbeck_export::quantize::{Bits, Blocks, CALIBRATION_SAMPLES, Line, Observer, Proof, Quantizer, calibrate};
@@ -170,9 +170,8 @@ impl Quantize {
 
     /// Data for a model of that manifest.
     fn rows(&self, data: &Path, manifest: &Manifest) -> Result<Rows> {
-        let goal = Goal::of_bundle(manifest)
-            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
-        Rows::read(data, goal, &self.columns.schema_for(goal, &manifest.task)?)
+        let (goal, schema) = self.columns.goal_of(manifest)?;
+        Rows::read(data, goal, &schema)
     }
 
     /// With what calibration found, where the mode needs it.

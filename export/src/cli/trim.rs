@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use limbeck_export::data::{Goal, Rows, read_examples, read_text};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
@@ -108,9 +108,8 @@ impl Measured {
     ) -> Result<ExitCode> {
         let options = PackOptions { task: self.task, ..PackOptions::default() };
         let manifest = draft(&self.model, &options)?.manifest;
-        let goal = Goal::of_bundle(&manifest)
-            .with_context(|| format!("there is no labelled data for {}", manifest.task.name()))?;
-        let rows = Rows::read(&self.data, goal, &self.columns.schema_for(goal, &manifest.task)?)?;
+        let (goal, schema) = self.columns.goal_of(&manifest)?;
+        let rows = Rows::read(&self.data, goal, &schema)?;
         let report = trim(&self.model, &rows, goal, &self.out, &super::reporter(false))?;
         if self.json {
             super::print_json(&json!({"model": self.out, "report": report}))?;

@@ -23,8 +23,7 @@ pub use encoder_layer::{fits_int8_layers, fits_static_int8};
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
-pub use model::{LOGITS_FROM, Parts, build, build_of_parts};
-pub use positions::{past_name, present_name};
+pub use model::{Parts, build, build_of_parts};
 pub use units::{KeepFloat, Unit, units};
 
 use serde::{Deserialize, Serialize};

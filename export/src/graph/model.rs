@@ -1,6 +1,7 @@
 //! A whole model as an ONNX graph.
 
 use anyhow::{Result, bail, ensure};
+use limbeck::bundle::{LOGITS_FROM, past_name, present_name};
 use ndarray::{Array2, Axis, s};
 
 use super::activation::activate_with_bias;
@@ -8,14 +9,11 @@ use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
 use super::encoder_layer::{fits_int8_layers, fits_static_int8};
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
-use super::positions::{Extent, distance_table, mask_bias, past_name, present_name};
+use super::positions::{Extent, distance_table, mask_bias};
 use super::proto::DataType;
 use super::{Arrays, GraphOptions, KeepFloat, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
 use crate::quantize::{Activations, encoder_maps};
-
-/// Name of the input that says from which token of a run on logits are given, int64 `[1]`.
-pub const LOGITS_FROM: &str = "logits_from";
 
 /// A graph while it is written.
 pub(super) struct Writer<'a> {

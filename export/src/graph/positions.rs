@@ -9,16 +9,6 @@ use crate::arch::ModelConfig;
 /// Added to the score of a key that may not be seen. Two of them still make a finite number.
 const HIDDEN: f32 = f32::MIN / 2.0;
 
-/// The input with the keys (`kind` "key") or values of earlier tokens, `[batch, heads, past, head_size]`.
-pub fn past_name(kind: &str, layer: usize) -> String {
-    format!("past_{kind}.{layer}")
-}
-
-/// The output with those of all tokens, `[batch, heads, past + length, head_size]`.
-pub fn present_name(kind: &str, layer: usize) -> String {
-    format!("present_{kind}.{layer}")
-}
-
 /// Numbers that the rest of a graph is laid out by.
 pub(super) struct Extent {
     /// `[batch, length]` as int64.

@@ -17,8 +17,7 @@ use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{
-    BuiltGraph, GraphOptions, KeepFloat, LOGITS_FROM, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers,
-    past_name, present_name, units,
+    BuiltGraph, GraphOptions, KeepFloat, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
 };
 use crate::quantize::Activations;
 
@@ -174,21 +173,16 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let axes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
     let tensor =
         |name: &str, element, names: &[&str]| format::TensorSpec { name: name.to_owned(), element, axes: axes(names) };
-    let input = |name: &str, length: &str| tensor(name, format::ElementType::Int32, &["batch", length]);
-    let mut inputs = vec![input("input_ids", "length")];
-    inputs.extend((!single).then(|| input("attention_mask", if generates { "total" } else { "length" })));
-    inputs.extend(token_types.then(|| input("token_type_ids", "length")));
+    let input = |name: &str| tensor(name, format::ElementType::Int32, &["batch", "length"]);
+    let mut inputs = vec![input("input_ids")];
+    inputs.extend((!single).then(|| input("attention_mask")));
+    inputs.extend(token_types.then(|| input("token_type_ids")));
     let output = |&(name, names): &(&str, &[&str])| tensor(name, format::ElementType::Float32, names);
     let mut outputs: Vec<_> = usage.outputs.iter().map(output).collect();
     if generates {
-        inputs.push(tensor(LOGITS_FROM, format::ElementType::Int64, &["one"]));
-        for (layer, kind) in (0..config.blocks().len()).flat_map(|layer| [(layer, "key"), (layer, "value")]) {
-            let cached = |name: String, axis| {
-                tensor(&name, format::ElementType::Float32, &["batch", "heads", axis, "head_size"])
-            };
-            inputs.push(cached(past_name(kind, layer), "past"));
-            outputs.push(cached(present_name(kind, layer), "total"));
-        }
+        let (all, presents) = format::generation_tensors(config.blocks().len(), !single);
+        inputs = all;
+        outputs.extend(presents);
     }
     let manifest = Manifest {
         id: options.id.clone(),

@@ -4,62 +4,33 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Data, Method, Recipe, Start, Student, Teacher, default_highest, default_stride};
-use crate::arch::Sharing;
-use crate::data::LabelKind;
+use super::Recipe;
 use crate::pack::TaskName;
-use crate::train::TrainOptions;
 
 /// What the files of data are called after `train.`, `dev.` and `test.`.
 const ENDINGS: [&str; 5] = ["jsonl", "json", "csv", "tsv", "conll"];
 
 impl Recipe {
     /// A recipe for a folder with one file each of `train`, `dev` and `test` (as `train.tsv`), columns and labels by
-    /// their default names, by [`Method::LayersFirst`]. The student's shape is a placeholder that the search for a
+    /// their default names, by [`super::Method::LayersFirst`]. The student's shape is a placeholder that the search for a
     /// latency replaces.
     ///
     /// # Errors
     /// A file that is missing or there twice.
     pub fn auto(task: TaskName, folder: &Path) -> Result<Self> {
-        let file = |role: &str| set_file(folder, role).map(Some);
-        let train = |epochs, batch_size, learning_rate| TrainOptions {
-            epochs,
-            batch_size,
-            learning_rate,
-            ..TrainOptions::default()
-        };
-        let student = Student {
-            layers: 1,
-            hidden_size: None,
-            attention_heads: None,
-            intermediate_size: None,
-            embedding_size: None,
-            sharing: Sharing::None,
-            layer_map: None,
-            start: Start::Pretrained,
-            train: train(5, 32, 2e-4),
-        };
-        let recipe = Self {
-            id: id(folder),
-            version: super::default_version(),
-            build: super::default_build(),
-            languages: Vec::new(),
-            task,
-            labels: LabelKind::default(),
-            highest: default_highest(),
-            max_tokens: super::default_max_tokens(),
-            stride: default_stride(),
-            seeds: super::default_seeds(),
-            method: None,
-            data: Data { train: file("train")?, dev: file("dev")?, test: file("test")?, ..Data::default() },
-            teacher: Teacher { train: train(3, 32, 1e-4), ..Teacher::default() },
-            stages: Method::LayersFirst.stages(&student.train),
-            student,
-            augment: None,
-            bundle: super::Bundle::default(),
-        };
-        recipe.check()?;
-        Ok(recipe)
+        let [train, dev, test] = ["train", "dev", "test"].map(|role| set_file(folder, role));
+        Self::parse(&format!(
+            "id = \"{}\"\ntask = {}\nmethod = \"layers-first\"\n\
+             [data]\ntrain = \"{}\"\ndev = \"{}\"\ntest = \"{}\"\n\
+             [teacher.train]\nepochs = 3\nlearning_rate = 1e-4\n\
+             [student]\nlayers = 1\n\
+             [student.train]\nepochs = 5\nlearning_rate = 2e-4\n",
+            id(folder),
+            toml::Value::try_from(task)?,
+            train?,
+            dev?,
+            test?
+        ))
     }
 }
 

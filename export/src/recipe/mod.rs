@@ -73,7 +73,7 @@ pub struct Recipe {
 }
 
 /// Where the data lies: either `files` that are split, or one file a set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Files to be split by `split`, relative to the data folder.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::generation::generation_tensors;
 use super::{
     Activation, Batching, BundleError, ElementType, EntailmentSpec, GRAPH, LABELS, Manifest, Requires, SectionKind,
     TOKENIZER, Task, TensorSpec, WEIGHTS,
@@ -22,18 +23,6 @@ const MAX_TEXT: usize = 1024;
 pub(crate) const INPUT_IDS: &str = "input_ids";
 pub(crate) const ATTENTION_MASK: &str = "attention_mask";
 pub(crate) const TOKEN_TYPE_IDS: &str = "token_type_ids";
-/// From which token of a run on logits are given (causal models).
-pub(crate) const LOGITS_FROM: &str = "logits_from";
-
-/// The input with the keys (`kind` "key") or values ("value") of earlier tokens of a causal model.
-pub(crate) fn past_name(kind: &str, layer: usize) -> String {
-    format!("past_{kind}.{layer}")
-}
-
-/// The output with those of all tokens.
-pub(crate) fn present_name(kind: &str, layer: usize) -> String {
-    format!("present_{kind}.{layer}")
-}
 
 /// Kind, name and name of the kind of the sections a task needs.
 pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'static str)> {
@@ -172,20 +161,7 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     require(ids.into_iter().all(|&id| (id as usize) < a.vocab_size), "generation", || {
         "names a token that is no id of the vocabulary".into()
     })?;
-    let kinds = || (0..a.layers).flat_map(|layer| ["key", "value"].map(|kind| (kind, layer)));
-    let tensor = |name: String, element, axes: &[&str]| TensorSpec {
-        name,
-        element,
-        axes: axes.iter().map(|&axis| axis.to_owned()).collect(),
-    };
-    let cached = |name, axis| tensor(name, ElementType::Float32, &["batch", "heads", axis, "head_size"]);
-    let mut inputs = vec![tensor(INPUT_IDS.into(), ElementType::Int32, &["batch", "length"])];
-    if m.batching == Batching::Padded {
-        inputs.push(tensor(ATTENTION_MASK.into(), ElementType::Int32, &["batch", "total"]));
-    }
-    inputs.push(tensor(LOGITS_FROM.into(), ElementType::Int64, &["one"]));
-    inputs.extend(kinds().map(|(kind, layer)| cached(past_name(kind, layer), "past")));
-    let outputs: Vec<TensorSpec> = kinds().map(|(kind, layer)| cached(present_name(kind, layer), "total")).collect();
+    let (inputs, outputs) = generation_tensors(a.layers, m.batching == Batching::Padded);
     for (field, found, expected) in
         [("inputs", &m.inputs[..], &inputs), ("outputs", m.outputs.get(1..).unwrap_or_default(), &outputs)]
     {
@@ -292,7 +268,7 @@ fn text(field: &str, value: &str) -> Result<(), BundleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{GenerationSpec, test_manifest};
+    use crate::bundle::{ElementType, GenerationSpec, LOGITS_FROM, past_name, present_name, test_manifest};
 
     /// A causal model of two layers.
     fn causal() -> Manifest {

@@ -12,6 +12,7 @@ mod encryption;
 #[cfg(test)]
 mod encryption_tests;
 mod error;
+mod generation;
 mod hex;
 pub(crate) mod json;
 mod key;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use calibration::Calibration;
 pub use error::BundleError;
+pub use generation::{LOGITS_FROM, generation_tensors, past_name, present_name};
 pub use key::{PublicKey, SigningKey};
 pub use kind::SectionKind;
 pub use manifest::{

@@ -11,7 +11,8 @@ use super::cache::Cache;
 use super::cancel::Interrupt;
 use super::limits::Limits;
 use super::session::{ModelSession, Run, failed, inference};
-use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, LOGITS_FROM, past_name, present_name};
+use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS};
+use crate::bundle::{LOGITS_FROM, past_name, present_name};
 use crate::{Error, Result};
 
 const ACTION: &str = "run the model";

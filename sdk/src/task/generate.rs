@@ -403,8 +403,13 @@ impl Model {
     /// The tokens of a prompt: an empty one is the token that texts begin with.
     pub(super) fn prompt_ids(&self, prompt: &str, limits: &Limits) -> Result<Vec<u32>> {
         limits.check()?;
+        self.after_beginning(self.tokenizer().ids(prompt, limits)?.ids)
+    }
+
+    /// The tokens of a text with what prompts begin with before them.
+    pub(super) fn after_beginning(&self, text: Vec<u32>) -> Result<Vec<u32>> {
         let mut ids: Vec<u32> = self.tokenizer().one().before().collect();
-        ids.extend(self.tokenizer().ids(prompt, limits)?.ids);
+        ids.extend(text);
         if ids.is_empty() {
             ids.extend(self.bundle().manifest().generation.as_ref().and_then(|spec| spec.bos_id));
         }

@@ -10,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod options;
 pub(crate) mod perplexity;
 pub(crate) mod prompt;
+pub(crate) mod prompted;
 mod reading;
 pub(crate) mod rerank;
 mod rows;

@@ -1,7 +1,8 @@
 //! Decoding with keys and values of earlier tokens equals one pass over everything.
 
+use limbeck::bundle::{past_name, present_name};
 use limbeck_export::arch::{Capture, Head, Model};
-use limbeck_export::graph::{GraphOptions, LOGITS, Profile, past_name, present_name};
+use limbeck_export::graph::{GraphOptions, LOGITS, Profile};
 use limbeck_tests::models::{architectures, arrays, draw};
 use limbeck_tests::seeded;
 use tch::{Kind, Tensor};

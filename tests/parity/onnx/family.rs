@@ -170,9 +170,8 @@ fn quantized_graphs_of_every_architecture_stay_close() {
                 let empty = || {
                     Tensor::zeros([1, config.attention_heads as i64, 0, size as i64], (Kind::Float, tch::Device::Cpu))
                 };
-                let pasts = (0..config.layers).flat_map(|layer| {
-                    ["key", "value"].map(|kind| (limbeck_export::graph::past_name(kind, layer), empty()))
-                });
+                let pasts = (0..config.layers)
+                    .flat_map(|layer| ["key", "value"].map(|kind| (limbeck::bundle::past_name(kind, layer), empty())));
                 let stepped = decoder.run_with(&input, pasts.collect());
                 assert!(largest_difference(&stepped[LOGITS], &output[LOGITS]) < 1e-4, "{name}, {weights:?}");
             }
