@@ -76,7 +76,7 @@ impl Prompt {
         self
     }
 
-    /// Makes an example that does not fit an error, [`Error::TooLong`].
+    /// Makes an example that does not fit an error, [`Error::TooLong`](crate::Error::TooLong).
     pub fn all_examples(mut self) -> Self {
         self.all_examples = true;
         self
