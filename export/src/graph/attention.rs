@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::activation::scaled;
 use super::builder::{GraphBuilder, Value};
 use super::linear::{Linear, Storage};
-use super::{Arrays, Profile};
+use super::{Arrays, Part, Profile};
 use crate::arch::ModelConfig;
 
 /// What one layer's attention is given besides its input.
@@ -13,7 +13,7 @@ pub(super) struct Surroundings<'a> {
     pub config: &'a ModelConfig,
     /// The padding mask `[batch, key]`, int32.
     pub mask: Option<&'a str>,
-    /// Its additive form, for [`Profile::Portable`] and where only the first token is computed.
+    /// Its additive form, for attention in its parts and where only the first token is computed.
     pub mask_bias: Option<&'a str>,
     /// `[1, heads or 1, query, key]`, added to scores.
     pub distance_bias: Option<&'a str>,
@@ -57,6 +57,13 @@ impl<'a> Projections<'a> {
     ) -> ([String; 3], Option<String>) {
         let all = self.together();
         let bias = all.bias(graph);
+        if !storage.fuses(Part::Projections) && storage.profile == Profile::Ort {
+            let of = |graph: &mut GraphBuilder, map: &Linear, part: &str, x: &str| {
+                map.product(graph, &format!("{name}.{part}"), x, storage)
+            };
+            let query = of(graph, &self.query, "query", first.unwrap_or(x));
+            return ([query, of(graph, &self.key, "key", x), of(graph, &self.value, "value", x)], bias);
+        }
         let Some(first) = first else {
             let product = all.product(graph, &format!("{name}.query_key_value"), x, storage);
             return (graph.split(&format!("{name}.split"), &product, 3 * width), bias);
@@ -79,9 +86,9 @@ impl<'a> Projections<'a> {
         storage: Storage,
     ) -> String {
         let (products, bias) = self.products(graph, name, x, first, around.config.attention_size(), storage);
-        match storage.profile {
-            Profile::Ort => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
-            Profile::Portable => open(graph, name, &products, bias, around),
+        match storage.fuses(Part::Attention) {
+            true => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
+            false => open(graph, name, &products, bias, around),
         }
     }
 }
