@@ -83,11 +83,15 @@ impl Tuning {
         let mut text = format!("{}, times of what was tried over those of the graph so far:\n", self.machine.cpu);
         for trial in &self.trials {
             let cases = trial.cases.iter().map(|case| {
-                format!("{} tokens, {} thread(s): {:.2} ({:.2} ms)", case.tokens, case.threads, case.ratio, case.tried_ms)
+                format!(
+                    "{} tokens, {} thread(s): {:.2} ({:.2} ms)",
+                    case.tokens, case.threads, case.ratio, case.tried_ms
+                )
             });
             let taken = if trial.taken { "taken" } else { "not taken" };
             let change = format!("{} {}", trial.part, trial.form);
-            text += &format!("  {change:<20} {:.3}  {taken:<9}  {}\n", trial.ratio, cases.collect::<Vec<_>>().join("; "));
+            text +=
+                &format!("  {change:<20} {:.3}  {taken:<9}  {}\n", trial.ratio, cases.collect::<Vec<_>>().join("; "));
         }
         text + &format!("Chosen: {}\n", self.operators)
     }

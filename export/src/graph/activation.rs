@@ -1,8 +1,8 @@
 //! Activations as nodes.
 
+use super::Part;
 use super::builder::GraphBuilder;
 use super::linear::Storage;
-use super::Part;
 use crate::arch::Activation;
 
 /// `activation(x)`.

@@ -30,12 +30,7 @@ pub struct Operators {
 
 impl Default for Operators {
     fn default() -> Self {
-        Self {
-            attention: Form::Fused,
-            activation: Form::Fused,
-            projections: Form::Fused,
-            residual_norm: Form::Plain,
-        }
+        Self { attention: Form::Fused, activation: Form::Fused, projections: Form::Fused, residual_norm: Form::Plain }
     }
 }
 
