@@ -21,13 +21,15 @@ pub(super) struct Tune {
     /// Numbers of threads to measure with
     #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "1", requires = "tune")]
     tune_threads: Vec<usize>,
+    /// Milliseconds of a turn; each graph has seven, for each length and number of threads
+    #[arg(long, value_name = "N", default_value_t = 150, requires = "tune")]
+    tune_turn: u64,
     #[command(flatten)]
     engine: Engine,
 }
 
 /// Turns of each graph.
 const ROUNDS: usize = 7;
-const TURN: Duration = Duration::from_millis(150);
 
 impl Tune {
     /// Chooses the operators of what is to be packed, if asked to.
@@ -39,7 +41,7 @@ impl Tune {
             lengths: self.tune_lengths.clone(),
             threads: self.tune_threads.clone(),
             rounds: ROUNDS,
-            turn: TURN,
+            turn: Duration::from_millis(self.tune_turn),
             runtime: self.engine.path(),
         };
         let found = tune(model, options, &tuned, &super::reporter(false))?;
