@@ -26,6 +26,7 @@ pub mod report;
 pub mod shrink;
 pub mod train;
 pub mod trim;
+pub mod tune;
 pub mod vocabulary;
 
 /// The version of HF `tokenizers` that this program is built with.

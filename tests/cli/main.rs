@@ -15,6 +15,7 @@ mod quantize;
 mod tasks;
 mod trim;
 mod trust;
+mod tune;
 mod world;
 
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Models with fewer tokens, units and layers.
+//! Models with fewer tokens, units, heads and layers.
 
 use limbeck_export::arch::{Head, Params};
 use limbeck_export::checkpoint::{self, HeadInfo};
@@ -43,6 +43,45 @@ fn what_does_nothing_goes_first() {
     assert_eq!(narrow.params.get(up).unwrap(), &expected, "the units that do something, in their order");
     assert_eq!(narrow.config.intermediate_size, 32);
 
+    // The first of the heads that does something stays where the others' contexts go nowhere; in fp32 and int8 the sdk
+    // gives what the whole model gave.
+    let map = "encoder.attention.0.output.weight";
+    let size = read.config.head_size() as i64;
+    let tensors = read.params.iter().map(|(name, tensor)| {
+        let tensor = tensor.copy();
+        if name == map {
+            let others = [(0, size), (2 * size, tensor.size()[1] - 2 * size)];
+            others.iter().for_each(|&(from, length)| drop(tensor.narrow(1, from, length).zero_()));
+        }
+        (name.to_owned(), tensor)
+    });
+    let lonely = Params::new(tensors.collect(), Device::Cpu);
+    checkpoint::save(&world.data("lonely"), &read.config, &info, &lonely, &tokenizer).unwrap();
+    let heads = ["--count", "1", "--data", &dev, "--out", &path("one-head"), "--json"];
+    let report = &world.json(&[&["trim", "heads", &path("lonely")], &heads[..]].concat())["report"];
+    let all = read.config.attention_heads;
+    assert_eq!((&report["before"], &report["after"]), (&all.into(), &1.into()), "{report}");
+    assert_eq!(report["score_before"], report["score_after"], "{report}");
+    let one = checkpoint::load(&world.data("one-head"), head, Device::Cpu).unwrap();
+    assert_eq!((one.config.attention_heads, one.config.own_head_size), (1, Some(size as usize)));
+    let query = "encoder.attention.0.query.weight";
+    assert_eq!(one.params.get(query).unwrap(), &lonely.get(query).unwrap().narrow(0, size, size), "the second head");
+    let texts = ["the film was good", "it was an awful place"];
+    let logits = |model: &str, verb: &str| {
+        let bundle = path(&format!("{model}.limbeck"));
+        let unproven: &[&str] = if verb == "quantize" { &["--unproven"] } else { &[] };
+        world.json(&[&[verb, &path(model), "-o", &bundle, "--max-tokens", "16", "--json"], unproven].concat());
+        let run = |text: &&str| {
+            let classes = world.json(&["run", &bundle, text, "--json"]);
+            classes["labels"][0]["logit"].as_f64().unwrap_or_else(|| panic!("{classes}"))
+        };
+        texts.iter().map(run).collect::<Vec<f64>>()
+    };
+    for (verb, tolerance) in [("pack", 1e-4), ("quantize", 0.1)] {
+        let (whole, small) = (logits("lonely", verb), logits("one-head", verb));
+        assert!(whole.iter().zip(&small).all(|(a, b)| (a - b).abs() < tolerance), "{verb}: {whole:?}, {small:?}");
+    }
+
     // What is left can be trained and packed.
     let (trained, bundle) = (path("trained"), path("trained.limbeck"));
     let train = ["--epochs", "1", "--batch-size", "32", "--max-tokens", "16", "--device", "cpu", "--out", &trained];
@@ -50,6 +89,12 @@ fn what_does_nothing_goes_first() {
     let output = finetune.args(["--train", &dev]).args(train).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     world.json(&["pack", &trained, "-o", &bundle, "--max-tokens", "16", "--json"]);
+    let mut finetune = world.limbeck(&["finetune", "--task", "text-classification", "--model", &path("one-head")]);
+    let few = path("trained-few");
+    let output = finetune.args(["--train", &dev]).args(&train[..train.len() - 1]).arg(&few).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let own = checkpoint::load(few.as_ref(), head, Device::Cpu).unwrap().config.own_head_size;
+    assert_eq!(own, Some(size as usize), "a head's size outlives training");
 
     let refused = |arguments: &[&str], expected: &str| {
         let output = world.limbeck(&[&["trim"], arguments].concat()).output().unwrap();
@@ -57,6 +102,7 @@ fn what_does_nothing_goes_first() {
     };
     let out = path("other");
     refused(&["ffn", &good, "--size", "64", "--data", &dev, "--out", &out], "have 64 units; give fewer");
+    refused(&["heads", &good, "--count", "0", "--data", &dev, "--out", &out], "heads; give fewer");
     refused(&["layers", &good, "--count", "1", "--data", &dev, "--out", &out], "has 1 layers; give fewer");
     refused(&["ffn", &good, "--size", "8", "--data", &dev, "--out", &good], "is the model itself");
 }

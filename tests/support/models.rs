@@ -51,6 +51,11 @@ pub fn architectures() -> Vec<(String, ModelConfig)> {
         list.push((format!("albert sharing {name}"), ModelConfig { sharing, ..tiny("albert-e128-none") }));
     }
     list.push(("albert without projection".to_owned(), tiny("albert-e768-all")));
+    for family in ["bert-base-uncased", "all-mpnet-base-v2", "distilbert-base-uncased", "gpt2"] {
+        let config = tiny(family);
+        let own_head_size = Some(config.head_size());
+        list.push((format!("{family} with fewer heads"), ModelConfig { attention_heads: 3, own_head_size, ..config }));
+    }
     for (name, stride) in [("banded", None), ("strided", Some(4))] {
         let attention_pattern = AttentionPattern::Banded { width: 3, stride, first: 1, every: 2 };
         list.push((format!("gpt2 {name}"), ModelConfig { attention_pattern, ..tiny("gpt2") }));

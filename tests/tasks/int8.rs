@@ -24,7 +24,7 @@ fn of(config: ModelConfig, name: &str) -> ModelConfig {
 type Change = fn(ModelConfig) -> ModelConfig;
 
 /// Every kind of layer there is.
-const KINDS: [(&str, Change); 9] = [
+const KINDS: [(&str, Change); 11] = [
     ("bert", |config| config),
     ("uneven sizes", |config| ModelConfig {
         hidden_size: 36,
@@ -32,6 +32,11 @@ const KINDS: [(&str, Change); 9] = [
         attention_heads: 3,
         intermediate_size: 50,
         ..config
+    }),
+    ("fewer heads", |config| ModelConfig { attention_heads: 1, own_head_size: Some(config.head_size()), ..config }),
+    ("mpnet, fewer heads", |config| {
+        let mpnet = of(config, "all-mpnet-base-v2");
+        ModelConfig { attention_heads: 1, own_head_size: Some(mpnet.head_size()), ..mpnet }
     }),
     ("tanh", |config| ModelConfig { activation: Activation::GeluTanh, ..config }),
     ("relu", |config| ModelConfig { activation: Activation::Relu, ..config }),

@@ -135,8 +135,11 @@ pub struct ModelConfig {
     pub hidden_size: usize,
     /// Transformer layers L (repetitions, where [`Sharing::Groups`] has inner layers).
     pub layers: usize,
-    /// Attention heads; divides the hidden size.
+    /// Attention heads; without a size of their own, they divide the hidden size.
     pub attention_heads: usize,
+    /// Width of a head where it is not hidden size / heads: some heads were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_head_size: Option<usize>,
     /// Width F of the feed-forward block.
     pub intermediate_size: usize,
     /// Rows of the position table.
@@ -186,7 +189,12 @@ pub(crate) const RELATIVE_MAX_DISTANCE: usize = 128;
 impl ModelConfig {
     /// Width of one attention head.
     pub fn head_size(&self) -> usize {
-        self.hidden_size / self.attention_heads
+        self.own_head_size.unwrap_or(self.hidden_size / self.attention_heads)
+    }
+
+    /// Width of queries, keys and values: all heads side by side.
+    pub fn attention_size(&self) -> usize {
+        self.attention_heads * self.head_size()
     }
 
     /// The longest sequence in tokens, special tokens included.
@@ -249,6 +257,7 @@ impl ModelConfig {
             ("hidden size", self.hidden_size),
             ("number of layers", self.layers),
             ("number of attention heads", self.attention_heads),
+            ("size of an attention head", self.own_head_size.unwrap_or(1)),
             ("intermediate size", self.intermediate_size),
         ];
         for (name, size) in [("number of positions", self.position_rows), ("number of token types", self.token_types)] {
@@ -264,7 +273,7 @@ impl ModelConfig {
         if self.blocks_in_depth() > MAX_LAYERS {
             bail!("{} layers are more than {MAX_LAYERS}", self.blocks_in_depth());
         }
-        if !hidden_size.is_multiple_of(*attention_heads) {
+        if self.own_head_size.is_none() && !hidden_size.is_multiple_of(*attention_heads) {
             bail!("hidden size {hidden_size} is not a multiple of {attention_heads} attention heads");
         }
         if self.embedding_size != self.hidden_size && !self.embedding_projection {
@@ -347,11 +356,12 @@ mod tests {
     #[test]
     fn impossible_shapes_are_refused_with_the_reason() {
         type Change = fn(&mut ModelConfig);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 11] = [
             ("hidden size is 0", |c| c.hidden_size = 0),
             ("vocabulary size is 99999999", |c| c.vocab_size = 99_999_999),
             ("5000 layers", |c| c.layers = 5000),
             ("not a multiple of 7 attention heads", |c| c.attention_heads = 7),
+            ("size of an attention head is 0", |c| c.own_head_size = Some(0)),
             ("needs a projection", |c| c.embedding_projection = false),
             ("position rows leave none", |c| c.position_rows = 0),
             ("outside the vocabulary", |c| c.pad_id = 30000),

@@ -3,13 +3,15 @@
 use super::ModelConfig;
 
 /// Floating-point operations of the matrix products for one sequence of `length` tokens: two for each
-/// multiply-add, `2 L (4H^2 + 2HF + 2sH) s` for `L` layers, and `2EHs` for an embedding projection.
+/// multiply-add, `2 L (4HA + 2HF + 2sA) s` for `L` layers whose heads are together `A` wide (mostly `A = H`), and `2EHs`
+/// for an embedding projection.
 /// Sharing weights and banded attention save nothing here: the layers are computed all the same, and a band is a
 /// mask.
 pub fn flops(config: &ModelConfig, length: usize) -> u128 {
     let (h, f, s) = (config.hidden_size as u128, config.intermediate_size as u128, length as u128);
+    let a = config.attention_size() as u128;
     let projection = if config.embedding_projection { config.embedding_size as u128 * h } else { 0 };
-    2 * s * (config.blocks().len() as u128 * (4 * h * h + 2 * h * f + 2 * s * h) + projection)
+    2 * s * (config.blocks().len() as u128 * (4 * h * a + 2 * h * f + 2 * s * a) + projection)
 }
 
 /// One network as ELECTRA's counter sees it (google-research/electra, `flops_computation.py`): every operation of a

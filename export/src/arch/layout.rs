@@ -74,6 +74,7 @@ impl Layout {
 pub fn parameter_layout(config: &ModelConfig, head: Head) -> Vec<Spec> {
     let (h, e, f, std) =
         (config.hidden_size, config.embedding_size, config.intermediate_size, config.initializer_range);
+    let attended = config.attention_size();
     let gpt2 = config.family == Family::Gpt2;
     // GPT-2, section 2.3: residual projections shrink with the number of residual layers, 2 L; its positions start
     // at half the deviation (openai/gpt-2, src/model.py).
@@ -98,9 +99,9 @@ pub fn parameter_layout(config: &ModelConfig, head: Head) -> Vec<Spec> {
     for i in 0..attention_blocks {
         let block = format!("encoder.attention.{i}");
         for projection in ["query", "key", "value"] {
-            layout.linear(&format!("{block}.{projection}"), h, h, std);
+            layout.linear(&format!("{block}.{projection}"), h, attended, std);
         }
-        layout.linear(&format!("{block}.output"), h, h, residual_std);
+        layout.linear(&format!("{block}.output"), attended, h, residual_std);
         layout.norm(&format!("{block}.norm"), h);
     }
     for i in 0..ffn_blocks {

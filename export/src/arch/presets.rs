@@ -30,6 +30,7 @@ fn bert(size: Size) -> ModelConfig {
         hidden_size,
         layers,
         attention_heads,
+        own_head_size: None,
         intermediate_size,
         position_rows: 512,
         first_position: 0,

@@ -18,6 +18,8 @@ struct Extension {
     attention_pattern: Option<AttentionPattern>,
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding_projection: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_size: Option<usize>,
 }
 
 const EXTENSION: &str = "limbeck";
@@ -114,6 +116,7 @@ impl ModelConfig {
             _ => from_bert(&keys, family)?,
         };
         config.attention_pattern = extension.attention_pattern.unwrap_or(AttentionPattern::Dense);
+        config.own_head_size = extension.head_size;
         if family == Family::Albert {
             config.sharing = match extension.sharing {
                 Some(sharing @ (Sharing::Attention | Sharing::Ffn)) => sharing,
@@ -160,6 +163,7 @@ impl ModelConfig {
             sharing: matches!(self.sharing, Sharing::Attention | Sharing::Ffn).then_some(self.sharing),
             attention_pattern: (self.attention_pattern != AttentionPattern::Dense).then_some(self.attention_pattern),
             embedding_projection: (self.family == Family::Albert && !self.embedding_projection).then_some(false),
+            head_size: self.own_head_size,
         };
         let extension = json!(extension);
         if extension.as_object().is_some_and(|keys| !keys.is_empty()) {
@@ -196,6 +200,7 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         hidden_size,
         layers: keys.size("num_hidden_layers")?,
         attention_heads: keys.size("num_attention_heads")?,
+        own_head_size: None,
         intermediate_size: keys.size("intermediate_size")?,
         position_rows: keys.size("max_position_embeddings")?,
         // transformers' MPNet counts from 2 whatever its padding token.
@@ -276,6 +281,7 @@ fn from_distilbert(keys: &Keys) -> Result<ModelConfig> {
         hidden_size,
         layers: keys.size("n_layers")?,
         attention_heads: keys.size("n_heads")?,
+        own_head_size: None,
         intermediate_size: keys.size("hidden_dim")?,
         position_rows: keys.size("max_position_embeddings")?,
         first_position: 0,
@@ -327,6 +333,7 @@ fn from_gpt2(keys: &Keys) -> Result<ModelConfig> {
         hidden_size,
         layers: keys.size("n_layer")?,
         attention_heads: keys.size("n_head")?,
+        own_head_size: None,
         intermediate_size: keys.size_or("n_inner", 4 * hidden_size)?,
         position_rows: keys.size("n_positions")?,
         first_position: 0,

@@ -107,6 +107,7 @@ pub fn head_from_teacher(
 fn same_width(teacher: &ModelConfig, student: &ModelConfig) -> bool {
     student.hidden_size == teacher.hidden_size
         && student.attention_heads == teacher.attention_heads
+        && student.head_size() == teacher.head_size()
         && student.intermediate_size == teacher.intermediate_size
 }
 

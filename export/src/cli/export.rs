@@ -6,9 +6,11 @@ use clap::{Args, ValueEnum};
 use limbeck_export::checkpoint::load_arrays;
 use limbeck_export::files;
 use limbeck_export::graph::{GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build, describe};
+use limbeck_export::pack::PackOptions;
 use serde_json::json;
 
 use super::head::HeadChoice;
+use super::tune::Tune;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ProfileName {
@@ -23,7 +25,7 @@ enum ProfileName {
 #[command(
     after_help = "Examples:\n  limbeck export out/student --out onnx\n  limbeck export all-minilm-l6-v2 --head embedding \
     --mask --out onnx\n  limbeck export gpt2 --cache --mask --out onnx\n  limbeck export out/student --profile portable \
-    --int8 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
+    --int8 --out onnx\n  limbeck export out/student --tune --tune-lengths 16,32 --tune-threads 1,2 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
     graph takes and gives, as `limbeck inspect onnx/model.onnx` does."
 )]
 pub(super) struct Export {
@@ -49,6 +51,8 @@ pub(super) struct Export {
     /// Give the last hidden state too
     #[arg(long)]
     hidden: bool,
+    #[command(flatten)]
+    tune: Tune,
     /// Take and give keys and values of earlier tokens (GPT-2)
     #[arg(long)]
     cache: bool,
@@ -61,13 +65,20 @@ impl Export {
     pub(super) fn run(self) -> Result<ExitCode> {
         let (_, own) = self.head.own(&self.model)?;
         let head = self.head.choose(&own, Some(&self.model))?;
+        let weights = if self.int8 { WeightMode::DynamicInt8 } else { WeightMode::Float };
+        if self.tune.tune && matches!(self.profile, ProfileName::Portable) {
+            bail!("--tune chooses between operators of ONNX Runtime; the portable profile has none of them");
+        }
+        let mut packed = PackOptions { weights, ..PackOptions::default() };
+        let tuning = self.tune.run(&self.model, &mut packed)?;
         let model = load_arrays(&self.model, Some(head))?;
         let options = GraphOptions {
             profile: match self.profile {
                 ProfileName::Ort => Profile::Ort,
                 ProfileName::Portable => Profile::Portable,
             },
-            weights: if self.int8 { WeightMode::DynamicInt8 } else { WeightMode::Float },
+            weights,
+            operators: packed.operators,
             mask: self.mask,
             token_types: self.token_types,
             hidden_output: self.hidden,
@@ -85,21 +96,23 @@ impl Export {
         files::write_bytes(&path, &graph.model)?;
         let description = describe(&graph.model)?;
         let words = format!(
-            "# {}: {} head\n\nWritten by limbeck {} with profile {}. Weights: {WEIGHTS_NAME} ({:.1} MB).\n\n{}",
+            "# {}: {} head\n\nWritten by limbeck {} with profile {}. Weights: {WEIGHTS_NAME} ({:.1} MB).{}\n\n{}",
             model.config.family.name(),
             head.name(),
             env!("CARGO_PKG_VERSION"),
             serde_json::to_value(options.profile)?.as_str().unwrap_or_default(),
             graph.weights.len() as f64 / 1e6,
+            tuning.as_ref().map_or(String::new(), |t| format!(" Fastest on {}: {}.", t.machine.cpu, t.operators)),
             description.markdown()
         );
         files::write_bytes(&self.out.join("model.onnx.md"), words.as_bytes())?;
         let bytes = graph.model.len() + graph.weights.len();
         if self.json {
-            super::print_json(&json!({"graph": path, "bytes": bytes, "description": description}))?;
+            super::print_json(&json!({"graph": path, "bytes": bytes, "description": description, "tuning": tuning}))?;
         } else {
             super::print(&format!(
-                "Wrote {} and its weights, {:.1} MB\n{description}",
+                "{}Wrote {} and its weights, {:.1} MB\n{description}",
+                tuning.map(|tuning| tuning.table()).unwrap_or_default(),
                 path.display(),
                 bytes as f64 / 1e6
             ))?;

@@ -25,6 +25,7 @@ mod shrink;
 mod sign;
 mod tokenizer;
 mod trim;
+mod tune;
 mod verify;
 mod writing;
 

@@ -8,6 +8,8 @@ use limbeck_export::graph::WeightMode;
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use serde_json::json;
 
+use super::tune::Tune;
+
 /// What a bundle says of itself, shared by `pack` and `quantize`
 #[derive(Args)]
 pub(super) struct Identity {
@@ -57,7 +59,8 @@ impl Identity {
 #[command(after_help = "Examples:\n  \
     limbeck pack out/student -o student.limbeck --language en\n  \
     limbeck pack out/nli -o nli.limbeck --task pair-classification\n  \
-    limbeck pack all-MiniLM-L6-v2 -o minilm.limbeck --max-tokens 256\n\nFor int8 see `limbeck quantize`.")]
+    limbeck pack all-MiniLM-L6-v2 -o minilm.limbeck --max-tokens 256\n  \
+    limbeck pack out/student -o student.limbeck --tune --tune-lengths 16,32\n\nFor int8 see `limbeck quantize`.")]
 pub(super) struct Pack {
     /// Folder with config.json, model.safetensors and tokenizer.json
     model: PathBuf,
@@ -66,6 +69,8 @@ pub(super) struct Pack {
     output: PathBuf,
     #[command(flatten)]
     identity: Identity,
+    #[command(flatten)]
+    tune: Tune,
     /// The result as JSON
     #[arg(long)]
     json: bool,
@@ -73,13 +78,15 @@ pub(super) struct Pack {
 
 impl Pack {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let options = self.identity.options(&self.output, WeightMode::Float)?;
+        let mut options = self.identity.options(&self.output, WeightMode::Float)?;
+        let tuning = self.tune.run(&self.model, &mut options)?;
         let bytes = draft(&self.model, &options)?.write(&self.output)?;
         if self.json {
-            super::print_json(&json!({"bundle": self.output, "bytes": bytes, "mode": "none"}))?;
+            super::print_json(&json!({"bundle": self.output, "bytes": bytes, "mode": "none", "tuning": tuning}))?;
         } else {
             super::print(&format!(
-                "{}: {:.1} MB, fp32\nNext: limbeck run {} \"some text\"\n",
+                "{}{}: {:.1} MB, fp32\nNext: limbeck run {} \"some text\"\n",
+                tuning.map(|tuning| tuning.table()).unwrap_or_default(),
                 self.output.display(),
                 bytes as f64 / 1e6,
                 self.output.display()

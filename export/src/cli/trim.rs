@@ -6,17 +6,18 @@ use clap::{Args, Subcommand};
 use limbeck_export::data::{Goal, Rows, read_examples, read_text};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use limbeck_export::progress::Reporter;
-use limbeck_export::trim::{StructureReport, trim_ffn, trim_layers, trim_vocabulary};
+use limbeck_export::trim::{StructureReport, trim_ffn, trim_heads, trim_layers, trim_vocabulary};
 use serde_json::json;
 
 use super::Columns;
 
-/// Make a model smaller: fewer tokens, feed-forward units or layers
+/// Make a model smaller: fewer tokens, feed-forward units, attention heads or layers
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck trim vocabulary out/student --corpus train.jsonl --out out/small\n  \
     limbeck trim vocabulary out/student --corpus forum.txt --corpus train.jsonl --min-count 3 --out out/small\n  \
     limbeck trim ffn out/student --size 768 --data dev.jsonl --out out/small\n  \
+    limbeck trim heads out/student --count 8 --data dev.jsonl --out out/small\n  \
     limbeck trim layers out/student --count 3 --data dev.jsonl --out out/small")]
 pub(super) struct Trim {
     #[command(subcommand)]
@@ -27,6 +28,7 @@ pub(super) struct Trim {
 enum What {
     Vocabulary(Vocabulary),
     Ffn(Ffn),
+    Heads(Heads),
     Layers(Layers),
 }
 
@@ -63,6 +65,19 @@ struct Ffn {
     /// Units to be left in each block
     #[arg(long)]
     size: usize,
+    #[command(flatten)]
+    data: Measured,
+}
+
+/// Leave out the attention heads that change the loss on labelled data least (first-order Taylor)
+///
+/// The folder is to be trained again with `limbeck finetune` or as the student of `limbeck distill`. Its heads are as wide as
+/// before, which config.json says under `limbeck`; transformers cannot load such a model.
+#[derive(Args)]
+struct Heads {
+    /// Heads to be left in each layer
+    #[arg(long)]
+    count: usize,
     #[command(flatten)]
     data: Measured,
 }
@@ -141,6 +156,9 @@ impl Trim {
             What::Vocabulary(vocabulary) => vocabulary.run(),
             What::Ffn(ffn) => ffn.data.run("units a block", |folder, rows, goal, out, reporter| {
                 trim_ffn(folder, rows, goal, ffn.size, out, reporter)
+            }),
+            What::Heads(heads) => heads.data.run("heads a layer", |folder, rows, goal, out, reporter| {
+                trim_heads(folder, rows, goal, heads.count, out, reporter)
             }),
             What::Layers(layers) => layers.data.run("layers", |folder, rows, goal, out, reporter| {
                 trim_layers(folder, rows, goal, layers.count, out, reporter)

@@ -1,7 +1,8 @@
 //! Activations as nodes.
 
-use super::Profile;
+use super::Part;
 use super::builder::GraphBuilder;
+use super::linear::Storage;
 use crate::arch::Activation;
 
 /// `activation(x)`.
@@ -10,18 +11,18 @@ pub(super) fn activate(
     name: &str,
     x: &str,
     activation: Activation,
-    profile: Profile,
+    storage: Storage,
 ) -> String {
-    match (activation, profile) {
+    match (activation, storage.fuses(Part::Activation)) {
         (Activation::Relu, _) => graph.node(name, "Relu", &[x], &[]),
-        (Activation::GeluErf, Profile::Ort) => graph.contrib(name, "Gelu", &[x], &[]),
-        (Activation::GeluTanh, Profile::Ort) => graph.contrib(name, "FastGelu", &[x], &[]),
-        (Activation::GeluErf, Profile::Portable) => {
+        (Activation::GeluErf, true) => graph.contrib(name, "Gelu", &[x], &[]),
+        (Activation::GeluTanh, true) => graph.contrib(name, "FastGelu", &[x], &[]),
+        (Activation::GeluErf, false) => {
             let scaled = scaled(graph, &format!("{name}.scaled"), x, std::f32::consts::FRAC_1_SQRT_2);
             let erf = graph.node(&format!("{name}.erf"), "Erf", &[&scaled], &[]);
             half_of_one_plus(graph, name, x, &erf)
         }
-        (Activation::GeluTanh, Profile::Portable) => {
+        (Activation::GeluTanh, false) => {
             let square = graph.node(&format!("{name}.square"), "Mul", &[x, x], &[]);
             let small = scaled(graph, &format!("{name}.small"), &square, 0.044_715);
             let one = graph.float(1.0);
@@ -55,14 +56,14 @@ pub(super) fn activate_with_bias(
     x: &str,
     bias: &str,
     activation: Activation,
-    profile: Profile,
+    storage: Storage,
 ) -> String {
-    match (activation, profile) {
-        (Activation::GeluErf, Profile::Ort) => graph.contrib(name, "BiasGelu", &[x, bias], &[]),
-        (Activation::GeluTanh, Profile::Ort) => graph.contrib(name, "FastGelu", &[x, bias], &[]),
+    match (activation, storage.fuses(Part::Activation)) {
+        (Activation::GeluErf, true) => graph.contrib(name, "BiasGelu", &[x, bias], &[]),
+        (Activation::GeluTanh, true) => graph.contrib(name, "FastGelu", &[x, bias], &[]),
         _ => {
             let sum = graph.node(&format!("{name}.biased"), "Add", &[x, bias], &[]);
-            activate(graph, name, &sum, activation, profile)
+            activate(graph, name, &sum, activation, storage)
         }
     }
 }

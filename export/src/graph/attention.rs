@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::activation::scaled;
 use super::builder::{GraphBuilder, Value};
 use super::linear::{Linear, Storage};
-use super::{Arrays, Profile};
+use super::{Arrays, Part, Profile};
 use crate::arch::ModelConfig;
 
 /// What one layer's attention is given besides its input.
@@ -13,7 +13,7 @@ pub(super) struct Surroundings<'a> {
     pub config: &'a ModelConfig,
     /// The padding mask `[batch, key]`, int32.
     pub mask: Option<&'a str>,
-    /// Its additive form, for [`Profile::Portable`] and where only the first token is computed.
+    /// Its additive form, for attention in its parts and where only the first token is computed.
     pub mask_bias: Option<&'a str>,
     /// `[1, heads or 1, query, key]`, added to scores.
     pub distance_bias: Option<&'a str>,
@@ -52,23 +52,30 @@ impl<'a> Projections<'a> {
         name: &str,
         x: &str,
         first: Option<&str>,
-        hidden: usize,
+        width: usize,
         storage: Storage,
     ) -> ([String; 3], Option<String>) {
         let all = self.together();
         let bias = all.bias(graph);
+        if !storage.fuses(Part::Projections) && storage.profile == Profile::Ort {
+            let of = |graph: &mut GraphBuilder, map: &Linear, part: &str, x: &str| {
+                map.product(graph, &format!("{name}.{part}"), x, storage)
+            };
+            let query = of(graph, &self.query, "query", first.unwrap_or(x));
+            return ([query, of(graph, &self.key, "key", x), of(graph, &self.value, "value", x)], bias);
+        }
         let Some(first) = first else {
             let product = all.product(graph, &format!("{name}.query_key_value"), x, storage);
-            return (graph.split(&format!("{name}.split"), &product, 3 * hidden), bias);
+            return (graph.split(&format!("{name}.split"), &product, 3 * width), bias);
         };
         let query = self.query.product(graph, &format!("{name}.query"), first, storage);
         let pair = Linear::side_by_side(&format!("{}.key_value", self.parameter), &[&self.key, &self.value]);
         let product = pair.product(graph, &format!("{name}.key_value"), x, storage);
-        let [key, value] = graph.split(&format!("{name}.split"), &product, 2 * hidden);
+        let [key, value] = graph.split(&format!("{name}.split"), &product, 2 * width);
         ([query, key, value], bias)
     }
 
-    /// The context `[batch, query, hidden]` of `x`. `first` is its first row where only that one is needed.
+    /// The context `[batch, query, heads x head size]` of `x`. `first` is its first row where only that one is needed.
     pub(super) fn attend(
         &self,
         graph: &mut GraphBuilder,
@@ -78,10 +85,10 @@ impl<'a> Projections<'a> {
         around: &Surroundings,
         storage: Storage,
     ) -> String {
-        let (products, bias) = self.products(graph, name, x, first, around.config.hidden_size, storage);
-        match storage.profile {
-            Profile::Ort => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
-            Profile::Portable => open(graph, name, &products, bias, around),
+        let (products, bias) = self.products(graph, name, x, first, around.config.attention_size(), storage);
+        match storage.fuses(Part::Attention) {
+            true => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
+            false => open(graph, name, &products, bias, around),
         }
     }
 }
@@ -133,7 +140,7 @@ fn open(
     let config = around.config;
     let (heads, size) = (config.attention_heads as i64, config.head_size() as i64);
     let biases: Option<[String; 3]> = bias.map(|bias| {
-        let sizes = graph.ints(&[config.hidden_size as i64; 3]);
+        let sizes = graph.ints(&[config.attention_size() as i64; 3]);
         graph.outputs(&format!("{name}.biases"), "Split", &[&bias, &sizes])
     });
     let shape = graph.ints(&[0, 0, heads, size]);
@@ -167,6 +174,6 @@ fn open(
     let context = graph.node(&format!("{name}.by_head"), "MatMul", &[&weights, &value], &[]);
     let context =
         graph.node(&format!("{name}.by_token"), "Transpose", &[&context], &[("perm", Value::Ints(&[0, 2, 1, 3]))]);
-    let whole = graph.ints(&[0, 0, config.hidden_size as i64]);
+    let whole = graph.ints(&[0, 0, config.attention_size() as i64]);
     graph.node(&format!("{name}.context"), "Reshape", &[&context, &whole], &[])
 }

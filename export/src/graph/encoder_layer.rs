@@ -56,12 +56,15 @@ impl Writer<'_> {
             Activation::GeluTanh => "gelu-tanh",
             Activation::Relu => "relu",
         };
-        let attributes = [
+        let mut attributes = vec![
             ("heads", Value::Int(self.config.attention_heads as i64)),
             ("activation", Value::Text(activation)),
             ("epsilon", Value::Float(self.config.layer_norm_eps as f32)),
             ("first_only", Value::Int(around.first_only.into())),
         ];
+        if let Some(size) = self.config.own_head_size {
+            attributes.push(("head_size", Value::Int(size as i64)));
+        }
         Ok(self.graph.own(&format!("layer.{layer}"), ENCODER_LAYER, &inputs, &attributes))
     }
 }

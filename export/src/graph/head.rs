@@ -63,7 +63,7 @@ impl Writer<'_> {
 
     /// The outputs of the head on the last hidden state `x`.
     pub(super) fn head(&mut self, x: &str, words: &Table, extent: &Extent) -> Result<()> {
-        let hidden = self.config.hidden_size.to_string();
+        let (hidden, storage) = (self.config.hidden_size.to_string(), self.storage());
         match self.head {
             Head::None => {
                 self.give(LAST_HIDDEN, x, &["batch", "length", &hidden]);
@@ -88,7 +88,7 @@ impl Writer<'_> {
                             DenseActivation::Relu => self.graph.node(name, "Relu", &[&dense], &[]),
                             DenseActivation::Gelu => {
                                 let gelu = crate::arch::Activation::GeluErf;
-                                activate(&mut self.graph, name, &dense, gelu, self.options.profile)
+                                activate(&mut self.graph, name, &dense, gelu, storage)
                             }
                         }
                     }
@@ -113,7 +113,7 @@ impl Writer<'_> {
             Head::ReplacedToken => {
                 let dense = self.dense("head.dense", x)?;
                 let (name, activation) = ("head.dense.activated", self.config.activation);
-                let active = activate(&mut self.graph, name, &dense, activation, self.options.profile);
+                let active = activate(&mut self.graph, name, &dense, activation, storage);
                 let logits = self.output("head.output", &active)?;
                 let last = self.graph.ints(&[2]);
                 let logits = self.graph.node("head.squeezed", "Squeeze", &[&logits, &last], &[]);
@@ -123,7 +123,7 @@ impl Writer<'_> {
                 let dense = self.dense("head.dense", x)?;
                 let activation = masked_lm_activation(self.config);
                 let name = "head.dense.activated";
-                let active = activate(&mut self.graph, name, &dense, activation, self.options.profile);
+                let active = activate(&mut self.graph, name, &dense, activation, storage);
                 let eps = self.config.layer_norm_eps;
                 let normed = layer_norm(&mut self.graph, self.arrays, "head.norm", "head.normed", &active, eps)?;
                 let bias = vector(self.arrays, "head.decoder.bias")?;

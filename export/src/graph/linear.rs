@@ -6,7 +6,7 @@ use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
 use super::blocks::BlockMatrix;
 use super::builder::{GraphBuilder, Value};
-use super::{Arrays, Profile};
+use super::{Arrays, Form, Operators, Part, Profile};
 use crate::quantize::{Bits, Blocks, Levels, quantize_columns, quantize_rows};
 
 /// Storage of matrices.
@@ -82,9 +82,16 @@ impl WeightMode {
 pub(super) struct Storage {
     pub weights: WeightMode,
     pub profile: Profile,
+    /// Of [`Profile::Ort`].
+    pub operators: Operators,
 }
 
 impl Storage {
+    /// Whether a part is one node of ONNX Runtime's own.
+    pub(super) fn fuses(self, part: Part) -> bool {
+        self.profile == Profile::Ort && self.operators.of(part) == Form::Fused
+    }
+
     /// fp32, whatever the rest of the graph is.
     pub(super) fn float(self) -> Self {
         Self { weights: WeightMode::Float, ..self }
@@ -385,12 +392,36 @@ pub(super) fn layer_norm(
     x: &str,
     epsilon: f64,
 ) -> Result<String> {
-    let (weight_name, bias_name) = (format!("{parameter}.weight"), format!("{parameter}.bias"));
-    let (weight, bias) = (vector(arrays, &weight_name)?, vector(arrays, &bias_name)?);
-    let gamma = graph.floats(&weight_name, &[weight.len()], weight.iter().copied());
-    let beta = graph.floats(&bias_name, &[bias.len()], bias.iter().copied());
+    let [gamma, beta] = norm_constants(graph, arrays, parameter)?;
     let attributes = [("axis", Value::Int(-1)), ("epsilon", Value::Float(epsilon as f32))];
     Ok(graph.node(name, "LayerNormalization", &[x, &gamma, &beta], &attributes))
+}
+
+/// The norm of `x + bias + residual` as one node of ONNX Runtime's own.
+pub(super) fn skip_layer_norm(
+    graph: &mut GraphBuilder,
+    arrays: &Arrays,
+    parameter: &str,
+    name: &str,
+    [x, residual, bias]: [&str; 3],
+    epsilon: f64,
+) -> Result<String> {
+    let [gamma, beta] = norm_constants(graph, arrays, parameter)?;
+    let mut inputs = vec![x, residual, &gamma, &beta];
+    if !bias.is_empty() {
+        inputs.push(bias);
+    }
+    Ok(graph.contrib(name, "SkipLayerNormalization", &inputs, &[("epsilon", Value::Float(epsilon as f32))]))
+}
+
+/// Gain and bias of a norm.
+fn norm_constants(graph: &mut GraphBuilder, arrays: &Arrays, parameter: &str) -> Result<[String; 2]> {
+    let constant = |graph: &mut GraphBuilder, part: &str| {
+        let name = format!("{parameter}.{part}");
+        let values = vector(arrays, &name)?;
+        Ok::<_, anyhow::Error>(graph.floats(&name, &[values.len()], values.iter().copied()))
+    };
+    Ok([constant(graph, "weight")?, constant(graph, "bias")?])
 }
 
 pub(crate) fn matrix<'a>(arrays: &'a Arrays, name: &str) -> Result<ArrayView2<'a, f32>> {

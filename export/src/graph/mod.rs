@@ -13,6 +13,7 @@ mod encoder_layer;
 mod head;
 mod linear;
 mod model;
+mod operators;
 mod positions;
 pub mod proto;
 mod units;
@@ -24,6 +25,7 @@ pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDIN
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
 pub use model::{Parts, build, build_of_parts};
+pub use operators::{Form, Operators, Part};
 pub use units::{KeepFloat, Unit, units};
 
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,8 @@ pub struct GraphOptions {
     pub table: Option<WeightMode>,
     /// What the parts that [`KeepFloat`] names are stored as.
     pub kept: WeightMode,
+    /// What the nodes of [`Profile::Ort`] are.
+    pub operators: Operators,
     /// Take an `attention_mask` and so padded batches; without it every row must be whole.
     pub mask: bool,
     /// Take `token_type_ids`; without them every token has type 0, folded into the position table.

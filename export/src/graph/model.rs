@@ -8,10 +8,10 @@ use super::activation::activate_with_bias;
 use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
 use super::encoder_layer::{fits_int8_layers, fits_static_int8};
-use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix};
+use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix, skip_layer_norm};
 use super::positions::{Extent, distance_table, mask_bias};
 use super::proto::DataType;
-use super::{Arrays, GraphOptions, KeepFloat, Profile};
+use super::{Arrays, GraphOptions, KeepFloat, Part, Profile};
 use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
 use crate::quantize::{Activations, encoder_maps};
 
@@ -123,7 +123,8 @@ pub fn build_of_parts(
 
 impl Writer<'_> {
     pub(super) fn storage(&self) -> Storage {
-        Storage { weights: self.options.weights, profile: self.options.profile }
+        let GraphOptions { weights, profile, operators, .. } = self.options;
+        Storage { weights, profile, operators }
     }
 
     /// Of a layer's products.
@@ -169,7 +170,7 @@ impl Writer<'_> {
         let mask = self.mask.clone();
         let mask_bias = match &mask {
             Some(_) if last_is_own => None,
-            Some(mask) if self.options.profile == Profile::Portable || last_first_only => {
+            Some(mask) if !self.storage().fuses(Part::Attention) || last_first_only => {
                 Some(mask_bias(&mut self.graph, mask))
             }
             _ => None,
@@ -267,7 +268,7 @@ impl Writer<'_> {
         let relative = (self.config.relative_buckets > 0)
             .then(|| matrix(self.arrays, "encoder.relative_bias.weight"))
             .transpose()?;
-        let fused_causal = self.options.profile == Profile::Ort;
+        let fused_causal = self.storage().fuses(Part::Attention);
         let mut made: Vec<(Option<Array2<f32>>, Option<String>)> = Vec::new();
         let mut biases = Vec::new();
         for layer in 0..layers {
@@ -311,12 +312,8 @@ impl Writer<'_> {
         let attend_name = format!("{name}.attention");
         let context = projections.attend(graph, &attend_name, &input, first.as_deref(), &around, storage);
         let output = Linear::read(self.arrays, &format!("{attention}.output"))?;
-        let attended = output.apply(graph, &format!("{name}.attention.output"), &context, storage);
         let residual = first.as_deref().unwrap_or(x);
-        let mut x = graph.node(&format!("{name}.attention.residual"), "Add", &[&attended, residual], &[]);
-        if !config.pre_norm {
-            x = normed(self, "attention", &attention, &x)?;
-        }
+        let x = self.after_block(&output, (&format!("{name}.attention"), &attention), &context, residual, storage)?;
 
         let input = if config.pre_norm { normed(self, "ffn", &ffn, &x)? } else { x.clone() };
         let graph = &mut self.graph;
@@ -324,10 +321,31 @@ impl Writer<'_> {
         let product = up.product(graph, &format!("{name}.ffn.up"), &input, storage);
         let bias = up.bias(graph).unwrap_or_default();
         let activated = format!("{name}.ffn.activated");
-        let active = activate_with_bias(graph, &activated, &product, &bias, config.activation, storage.profile);
+        let active = activate_with_bias(graph, &activated, &product, &bias, config.activation, storage);
         let down = Linear::read(self.arrays, &format!("{ffn}.down"))?;
-        let fed = down.apply(graph, &format!("{name}.ffn.down"), &active, storage);
-        let x = graph.node(&format!("{name}.ffn.residual"), "Add", &[&fed, &x], &[]);
-        if config.pre_norm { Ok(x) } else { normed(self, "ffn", &ffn, &x) }
+        self.after_block(&down, (&format!("{name}.ffn"), &ffn), &active, &x, storage)
+    }
+
+    /// A block's last map, the residual, and the norm where it follows the block. `name` is that of the block's nodes and of
+    /// its parameters.
+    fn after_block(
+        &mut self,
+        map: &Linear,
+        (name, parameter): (&str, &str),
+        x: &str,
+        residual: &str,
+        storage: Storage,
+    ) -> Result<String> {
+        let (graph, normed) = (&mut self.graph, format!("{name}.normed"));
+        let parameter = format!("{parameter}.norm");
+        if storage.fuses(Part::ResidualNorm) && storage.weights == WeightMode::Float && !self.config.pre_norm {
+            let product = map.product(graph, &format!("{name}.output"), x, storage);
+            let bias = map.bias(graph).unwrap_or_default();
+            let summands = [product.as_str(), residual, &bias];
+            return skip_layer_norm(graph, self.arrays, &parameter, &normed, summands, self.config.layer_norm_eps);
+        }
+        let given = map.apply(graph, &format!("{name}.output"), x, storage);
+        let x = graph.node(&format!("{name}.residual"), "Add", &[&given, residual], &[]);
+        if self.config.pre_norm { Ok(x) } else { self.norm(&parameter, &normed, &x) }
     }
 }

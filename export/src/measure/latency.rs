@@ -104,7 +104,7 @@ fn milliseconds(duration: Duration) -> f64 {
 const FIRST: &str = "good";
 
 /// Calls the model's task on texts; gives what was read of the first. A model of two texts reads [`FIRST`] with each.
-fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
+pub(crate) fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
     let pairs: Vec<(&str, &str)> = texts.iter().map(|text| (FIRST, *text)).collect();
     let one = Overflow::Error;
     // A text alone goes the way of a text alone.

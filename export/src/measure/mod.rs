@@ -12,6 +12,7 @@ mod quality;
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
 pub use bootstrap::{Interval, Outcomes, difference, interval, ratio};
 pub use calibration::{Calibrated, Observation, calibrate, calibration_error};
+pub(crate) use latency::call;
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};

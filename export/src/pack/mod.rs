@@ -17,7 +17,7 @@ use crate::TOKENIZERS_VERSION;
 use crate::arch::{ModelConfig, count_parameters};
 use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{
-    BuiltGraph, GraphOptions, KeepFloat, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
+    BuiltGraph, GraphOptions, KeepFloat, Operators, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
 };
 use crate::quantize::Activations;
 
@@ -41,6 +41,8 @@ pub struct PackOptions {
     pub weights: WeightMode,
     /// Storage of the token table, if not that of `weights`.
     pub table: Option<WeightMode>,
+    /// What the nodes of the graph are.
+    pub operators: Operators,
     /// What is stored as `kept` beside [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`].
     pub keep_float: KeepFloat,
     /// fp32 by default.
@@ -70,6 +72,7 @@ impl Default for PackOptions {
             max_tokens: None,
             weights: WeightMode::Float,
             table: None,
+            operators: Operators::default(),
             keep_float: KeepFloat::default(),
             kept: WeightMode::Float,
             activations: Activations::default(),
@@ -156,6 +159,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         weights,
         table,
         kept,
+        operators: options.operators,
         mask: !single,
         token_types,
         cache: generates,

@@ -177,11 +177,11 @@ impl Needs {
                 LossTerm::Relations { heads, teacher_layer, .. } => {
                     let heads = heads.unwrap_or(teacher.attention_heads);
                     ensure!(
-                        student.hidden_size.is_multiple_of(heads) && teacher.hidden_size.is_multiple_of(heads),
-                        "stage {name}: {heads} relation heads do not divide the hidden sizes {} and {}; name another \
-                         number (heads)",
-                        student.hidden_size,
-                        teacher.hidden_size
+                        [student, teacher].iter().all(|model| model.attention_size().is_multiple_of(heads)),
+                        "stage {name}: {heads} relation heads do not divide the widths of attention {} and {}; name \
+                         another number (heads)",
+                        student.attention_size(),
+                        teacher.attention_size()
                     );
                     if let Some(layer) = teacher_layer {
                         ensure!(

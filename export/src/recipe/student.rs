@@ -91,6 +91,11 @@ impl Student {
             embedding_size,
             embedding_projection: family == Family::Albert || embedding_size != hidden_size,
             attention_heads: self.attention_heads.unwrap_or(teacher.attention_heads),
+            // The teacher's heads in the teacher's width; else the width is shared out among the heads.
+            own_head_size: match (self.hidden_size, self.attention_heads) {
+                (None, None) => teacher.own_head_size,
+                _ => None,
+            },
             intermediate_size: self.intermediate_size.unwrap_or(match self.hidden_size {
                 Some(_) => hidden_size * teacher.intermediate_size / teacher.hidden_size,
                 None => teacher.intermediate_size,

@@ -1,4 +1,4 @@
-//! Models with fewer feed-forward units or fewer layers, by what each is worth on labelled data.
+//! Models with fewer attention heads, feed-forward units or layers, by what each is worth on labelled data.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ const STRIDE: usize = 64;
 /// What trimming did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StructureReport {
-    /// Units of each feed-forward block, or layers, before.
+    /// Units of each feed-forward block, heads of each attention block, or layers, before.
     pub before: usize,
     /// After.
     pub after: usize,
@@ -42,7 +42,7 @@ pub struct StructureReport {
     pub score_after: f64,
     /// Rows of the data.
     pub rows: usize,
-    /// Layers that are left, from 0; none where units were left out.
+    /// Layers that are left, from 0; none where units or heads were left out.
     pub layers: Vec<usize>,
 }
 
@@ -146,9 +146,63 @@ fn other_folder(folder: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leaves `size` units in each feed-forward block: those with the largest |dL/dm|, where `m` (1 for each unit) scales the
-/// unit's activation, summed over batches of a few texts (Michel 2019 for heads; Molchanov 2019's first-order Taylor
-/// expansion). It is the sum of `w dL/dw` over the unit's column of the second map.
+/// The sum of |dL/dm| over batches of a few texts, for each input of each of the maps `names`, where `m` (1 for each input)
+/// scales the input: `w dL/dw` summed over the input's column and, before it is made absolute, over `together` inputs side by
+/// side (Michel 2019, section 4.1; Molchanov 2019's first-order Taylor expansion).
+fn importance(subject: &Subject, names: &[String], together: usize, reporter: &Reporter) -> Result<Vec<Tensor>> {
+    let params = subject.params(&subject.arrays);
+    params.set_requires_grad(true);
+    let model = Model::new(&params, &subject.config, subject.info.head);
+    let pupil = subject.pupil(&model);
+    let mut sums: Vec<Option<Tensor>> = names.iter().map(|_| None).collect();
+    let bar = reporter.bar("importance", subject.sample.len() as u64, 0);
+    let mut done = 0;
+    for batch in subject.batches() {
+        let given = pupil.forward(&batch, &Default::default(), false);
+        pupil.loss_of(&given.logits, &batch).backward();
+        let _no_grad = tch::no_grad_guard();
+        for (name, sum) in names.iter().zip(&mut sums) {
+            let map = params.get(name).with_context(|| format!("the model has no tensor `{name}`"))?;
+            let of_inputs = (map.detach() * map.grad()).sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+            let of_masks = of_inputs.view([-1, together as i64]).sum_dim_intlist([1i64].as_slice(), false, None).abs();
+            *sum = Some(match sum.take() {
+                Some(sum) => sum + of_masks,
+                None => of_masks,
+            });
+        }
+        params.iter().for_each(|(_, tensor)| {
+            if tensor.grad().defined() {
+                let _ = tensor.grad().zero_();
+            }
+        });
+        done += batch.indices.len();
+        bar.advance(done as u64, "");
+    }
+    bar.finish();
+    let sums: Vec<Tensor> = sums.into_iter().flatten().collect();
+    let finite = sums.iter().all(|sum| sum.isfinite().all().int64_value(&[]) == 1);
+    ensure!(finite && sums.len() == names.len(), "the loss on the data is not finite");
+    Ok(sums)
+}
+
+/// The places of the `count` largest, in ascending order.
+fn largest(importance: &Tensor, count: usize) -> Result<Vec<usize>> {
+    let (_, best) = importance.topk(count as i64, 0, true, true);
+    let mut kept: Vec<usize> = Vec::<i64>::try_from(best)?.into_iter().map(|place| place as usize).collect();
+    kept.sort_unstable();
+    Ok(kept)
+}
+
+/// Leaves these rows (axis 0) or columns (axis 1) of some tensors.
+fn select(arrays: &mut Arrays, prefix: &str, parts: &[(&str, usize)], kept: &[usize]) {
+    for (part, axis) in parts {
+        if let Some(array) = arrays.get_mut(&format!("{prefix}.{part}")) {
+            *array = array.select(Axis(*axis), kept);
+        }
+    }
+}
+
+/// Leaves `size` units in each feed-forward block: those with the largest |dL/dm|, where `m` scales a unit's activation.
 ///
 /// # Errors
 /// A size that is none; data that do not fit the model; a folder that cannot be written.
@@ -164,47 +218,56 @@ pub fn trim_ffn(
     let subject = Subject::read(folder, rows, goal)?;
     let before = subject.config.intermediate_size;
     ensure!((1..before).contains(&size), "--size {size}: the model's blocks have {before} units; give fewer");
-    let (_, blocks) = subject.config.block_counts();
-    let params = subject.params(&subject.arrays);
-    params.set_requires_grad(true);
-    let model = Model::new(&params, &subject.config, subject.info.head);
-    let pupil = subject.pupil(&model);
-    let mut importance: Vec<Tensor> =
-        (0..blocks).map(|_| Tensor::zeros([before as i64], (Kind::Double, Device::Cpu))).collect();
-    let bar = reporter.bar("importance", subject.sample.len() as u64, 0);
-    let mut done = 0;
-    for batch in subject.batches() {
-        let given = pupil.forward(&batch, &Default::default(), false);
-        pupil.loss_of(&given.logits, &batch).backward();
-        let _no_grad = tch::no_grad_guard();
-        for (block, importance) in importance.iter_mut().enumerate() {
-            let down = params.get(&format!("encoder.ffn.{block}.down.weight")).context("a block without its map")?;
-            let of_mask = (down.detach() * down.grad()).sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
-            *importance += of_mask.abs();
-        }
-        params.iter().for_each(|(_, tensor)| {
-            if tensor.grad().defined() {
-                let _ = tensor.grad().zero_();
-            }
-        });
-        done += batch.indices.len();
-        bar.advance(done as u64, "");
-    }
-    bar.finish();
+    let blocks: Vec<String> = (0..subject.config.block_counts().1).map(|i| format!("encoder.ffn.{i}")).collect();
+    let maps: Vec<String> = blocks.iter().map(|block| format!("{block}.down.weight")).collect();
     let mut arrays = subject.arrays.clone();
-    for (block, importance) in importance.iter().enumerate() {
-        ensure!(importance.isfinite().all().int64_value(&[]) == 1, "the loss on the data is not finite");
-        let (_, best) = importance.topk(size as i64, 0, true, true);
-        let mut kept: Vec<usize> = Vec::<i64>::try_from(best)?.into_iter().map(|unit| unit as usize).collect();
-        kept.sort_unstable();
-        for (part, axis) in [("up.weight", 0), ("up.bias", 0), ("down.weight", 1)] {
-            if let Some(array) = arrays.get_mut(&format!("encoder.ffn.{block}.{part}")) {
-                *array = array.select(Axis(axis), &kept);
-            }
-        }
+    for (block, importance) in blocks.iter().zip(importance(&subject, &maps, 1, reporter)?) {
+        let kept = largest(&importance, size)?;
+        select(&mut arrays, block, &[("up.weight", 0), ("up.bias", 0), ("down.weight", 1)], &kept);
     }
     let config = ModelConfig { intermediate_size: size, ..subject.config.clone() };
     subject.write(folder, out, (config, arrays), (before, size), Vec::new())
+}
+
+/// Leaves `count` heads in each attention block, as wide as before: those with the largest |dL/dm|, where `m` scales a
+/// head's context. Where all layers share one relative position bias, which has a column a head, they leave the same heads.
+///
+/// # Errors
+/// A count that is none; data that do not fit the model; a folder that cannot be written.
+pub fn trim_heads(
+    folder: &Path,
+    rows: &Rows,
+    goal: Goal,
+    count: usize,
+    out: &Path,
+    reporter: &Reporter,
+) -> Result<StructureReport> {
+    other_folder(folder, out)?;
+    let subject = Subject::read(folder, rows, goal)?;
+    let before = subject.config.attention_heads;
+    ensure!((1..before).contains(&count), "--count {count}: the model's blocks have {before} heads; give fewer");
+    let size = subject.config.head_size();
+    let blocks: Vec<String> = (0..subject.config.block_counts().0).map(|i| format!("encoder.attention.{i}")).collect();
+    let maps: Vec<String> = blocks.iter().map(|block| format!("{block}.output.weight")).collect();
+    let mut of_blocks = importance(&subject, &maps, size, reporter)?;
+    let mut arrays = subject.arrays.clone();
+    if subject.config.relative_buckets > 0 {
+        let sum = Tensor::stack(&of_blocks, 0).sum_dim_intlist([0i64].as_slice(), false, None);
+        select(&mut arrays, "encoder", &[("relative_bias.weight", 1)], &largest(&sum, count)?);
+        of_blocks.fill_with(|| sum.shallow_clone());
+    }
+    for (block, importance) in blocks.iter().zip(&of_blocks) {
+        let kept = largest(importance, count)?.into_iter().flat_map(|head| head * size..(head + 1) * size);
+        let kept: Vec<usize> = kept.collect();
+        let maps = ["query", "key", "value"].map(|map| [format!("{map}.weight"), format!("{map}.bias")]);
+        for part in maps.as_flattened() {
+            select(&mut arrays, block, &[(part, 0)], &kept);
+        }
+        select(&mut arrays, block, &[("output.weight", 1)], &kept);
+    }
+    let own_head_size = (count * size != subject.config.hidden_size).then_some(size);
+    let config = ModelConfig { attention_heads: count, own_head_size, ..subject.config.clone() };
+    subject.write(folder, out, (config, arrays), (before, count), Vec::new())
 }
 
 /// Leaves `count` layers: again and again the one whose absence costs the least loss on the data is left out.

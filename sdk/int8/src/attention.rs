@@ -7,7 +7,7 @@ use super::lanes::{LANES, Lanes};
 use super::rows::{add_lanes, exp, values};
 
 /// The most queries that are computed together: as many sums as there are registers for.
-const QUERIES: usize = 6;
+const QUERIES: usize = 8;
 
 /// What one head of one text reads: rows of queries, keys and values, `stride` values apart, `size` values each.
 #[derive(Clone, Copy)]
@@ -63,15 +63,15 @@ pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], scratch: &mut [f
         use crate::lanes::x86::{Avx2, Avx512};
         #[target_feature(enable = "avx2,fma")]
         fn avx2(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
-            attend_head::<Avx2, 4>(head, out, scratch);
+            attend_head::<Avx2, 4, 1>(head, out, scratch);
         }
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
         fn avx512(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
-            attend_head::<Avx512, QUERIES>(head, out, scratch);
+            attend_head::<Avx512, QUERIES, 2>(head, out, scratch);
         }
         match isa {
             // Without fused multiply-add as an instruction there is nothing to gain from registers.
-            Isa::Portable => attend_head::<Plain, 1>(head, out, scratch),
+            Isa::Portable => attend_head::<Plain, 1, 1>(head, out, scratch),
             // SAFETY: an `Isa` is only made for what the processor has.
             Isa::Avx2 => unsafe { avx2(head, out, scratch) },
             // SAFETY: the same.
@@ -81,13 +81,18 @@ pub(super) fn attend(isa: Isa, head: Head<'_>, out: &mut [f32], scratch: &mut [f
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = isa;
-        attend_head::<crate::lanes::Best, 4>(head, out, scratch);
+        attend_head::<crate::lanes::Best, 4, 1>(head, out, scratch);
     }
 }
 
-/// A context is the same in however large a group its query is.
+/// A context is the same in however large a group its query is, and whichever `PANELS` registers of keys are computed
+/// together.
 #[inline(always)]
-fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], scratch: &mut [f32]) {
+fn attend_head<L: Lanes, const GROUP: usize, const PANELS: usize>(
+    head: Head<'_>,
+    out: &mut [f32],
+    scratch: &mut [f32],
+) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
@@ -104,80 +109,101 @@ fn attend_head<L: Lanes, const GROUP: usize>(head: Head<'_>, out: &mut [f32], sc
         row[..size].copy_from_slice(&head.values[token * head.stride..][..size]);
         row[size..].fill(0.0);
     }
+    if head.asking < GROUP {
+        for query in 0..head.asking {
+            some::<L, 1, 1>(head, query, columns, values, scores, &mut out[query * size..]);
+        }
+        return;
+    }
     let mut first = 0;
     while first < head.asking {
-        let out = &mut out[first * size..];
-        first += if head.asking - first >= GROUP {
-            some::<L, GROUP>(head, first, columns, values, scores, out)
-        } else {
-            some::<L, 1>(head, first, columns, values, scores, out)
-        };
+        // The last group takes some queries again: one by one they would take longer.
+        first = first.min(head.asking - GROUP);
+        some::<L, GROUP, PANELS>(head, first, columns, values, scores, &mut out[first * size..]);
+        first += GROUP;
     }
 }
 
-/// The context of some queries; gives how many.
+/// The contexts of `ROWS` queries.
 #[inline(always)]
-fn some<L: Lanes, const ROWS: usize>(
+fn some<L: Lanes, const ROWS: usize, const PANELS: usize>(
     head: Head<'_>,
     first: usize,
     columns: &[f32],
     values: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
-) -> usize {
+) {
     let Head { size, tokens, .. } = head;
     let keys = tokens.next_multiple_of(LANES);
     let width = size.next_multiple_of(LANES);
-    products::<L, ROWS>(&head.queries[first * head.query_stride..], head.query_stride, size, columns, keys, scores);
-    for row in 0..ROWS {
+    let queries: [&[f32]; ROWS] = std::array::from_fn(|row| &head.queries[(first + row) * head.query_stride..][..size]);
+    let mut panel = 0;
+    while panel < keys / LANES {
+        let columns = &columns[panel * LANES * size..];
+        let scores = &mut scores[panel * LANES..];
+        if keys / LANES - panel >= PANELS {
+            products::<L, ROWS, PANELS>(queries, columns, keys, scores);
+            panel += PANELS;
+        } else {
+            products::<L, ROWS, 1>(queries, columns, keys, scores);
+            panel += 1;
+        }
+    }
+    // No closure: it would be compiled for any processor.
+    let mut factors = [0.0; ROWS];
+    for (row, factor) in factors.iter_mut().enumerate() {
         let scores = &mut scores[row * keys..(row + 1) * keys];
-        weigh::<L>(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
+        *factor = weigh::<L>(scores, tokens, 1.0 / (size as f32).sqrt(), head.bias, first + row);
     }
     let mut from = 0;
     while from < width {
         if width - from >= 2 * LANES {
-            mix::<L, ROWS, 2>(scores, keys, &values[from..], width, tokens, size, from, out);
+            mix::<L, ROWS, 2>(scores, factors, keys, &values[from..], width, tokens, size, from, out);
             from += 2 * LANES;
         } else {
-            mix::<L, ROWS, 1>(scores, keys, &values[from..], width, tokens, size, from, out);
+            mix::<L, ROWS, 1>(scores, factors, keys, &values[from..], width, tokens, size, from, out);
             from += LANES;
         }
     }
-    ROWS
 }
 
-/// Query times key.
+/// Queries times some panels of keys.
 #[inline(always)]
-fn products<L: Lanes, const ROWS: usize>(
-    queries: &[f32],
-    stride: usize,
-    size: usize,
+fn products<L: Lanes, const ROWS: usize, const PANELS: usize>(
+    queries: [&[f32]; ROWS],
     columns: &[f32],
     keys: usize,
     scores: &mut [f32],
 ) {
-    let queries: [&[f32]; ROWS] = std::array::from_fn(|row| &queries[row * stride..][..size]);
-    assert!(columns.len() == size * keys);
-    for (panel, columns) in columns.chunks_exact(size * LANES).enumerate() {
-        let mut sums = [L::splat(0.0); ROWS];
-        for (j, keys) in columns.as_chunks::<LANES>().0.iter().enumerate() {
-            let keys = L::load(keys);
-            for row in 0..ROWS {
-                // SAFETY: a panel has `size` columns, and a query as many values; checked here, the sums would be kept
-                // in memory instead of registers.
-                let query = unsafe { *queries[row].get_unchecked(j) };
-                sums[row] = L::splat(query).mul_add(keys, sums[row]);
+    let size = queries[0].len();
+    assert!(columns.len() >= PANELS * size * LANES && queries.iter().all(|query| query.len() == size));
+    let (columns, _) = columns.as_chunks::<LANES>();
+    let mut sums = [[L::splat(0.0); PANELS]; ROWS];
+    for j in 0..size {
+        // SAFETY: panels have `size` columns each, and queries as many values, by the assertion; checked here, the sums
+        // would be kept in memory instead of registers.
+        let keys: [L; PANELS] =
+            std::array::from_fn(|panel| L::load(unsafe { columns.get_unchecked(panel * size + j) }));
+        for row in 0..ROWS {
+            // SAFETY: the same.
+            let query = L::splat(unsafe { *queries[row].get_unchecked(j) });
+            for panel in 0..PANELS {
+                sums[row][panel] = query.mul_add(keys[panel], sums[row][panel]);
             }
         }
-        for (row, sums) in sums.into_iter().enumerate() {
-            scores[row * keys + panel * LANES..][..LANES].copy_from_slice(&values(sums));
+    }
+    for (row, sums) in sums.into_iter().enumerate() {
+        let (places, _) = scores[row * keys..][..PANELS * LANES].as_chunks_mut::<LANES>();
+        for (place, sum) in places.iter_mut().zip(sums) {
+            sum.store(place);
         }
     }
 }
 
-/// Scores to weights: scaled, biased, softmax over the text's tokens, 0 beyond.
+/// Scores to weights of softmax over the text's tokens, scaled and biased, up to a common factor, which it gives; 0 beyond.
 #[inline(always)]
-fn weigh<L: Lanes>(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) {
+fn weigh<L: Lanes>(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<ScoreBias>, query: usize) -> f32 {
     scores[tokens..].fill(f32::NEG_INFINITY);
     let scale = match bias {
         None => scale,
@@ -196,26 +222,28 @@ fn weigh<L: Lanes>(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<S
     }
     let largest = values(largest).into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
     let (factor, summand) = (L::splat(scale), L::splat(-largest));
-    for chunk in &mut *chunks {
-        exp(L::load(chunk).mul_add(factor, summand)).store(chunk);
-    }
-    scores[tokens..].fill(0.0);
-    let (chunks, _) = scores.as_chunks_mut::<LANES>();
     let mut sums = L::splat(0.0);
-    for chunk in &*chunks {
-        sums = sums.add(L::load(chunk));
+    if let Some((last, chunks)) = chunks.split_last_mut() {
+        for chunk in chunks {
+            let weights = exp(L::load(chunk).mul_add(factor, summand));
+            weights.store(chunk);
+            sums = sums.add(weights);
+        }
+        exp(L::load(last).mul_add(factor, summand)).store(last);
+        // In the last register alone there may be places beyond the text.
+        let own = tokens - (tokens - 1) / LANES * LANES;
+        last[own..].fill(0.0);
+        sums = sums.add(L::load(last));
     }
-    let factor = L::splat(1.0 / add_lanes(values(sums)));
-    for chunk in chunks {
-        L::load(chunk).mul(factor).store(chunk);
-    }
+    1.0 / add_lanes(values(sums))
 }
 
-/// The weighted sum of some columns of the values, `REGISTERS` times as many as there are lanes.
+/// The weighted sum of some columns of the values, `REGISTERS` times as many as there are lanes, times each row's factor.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
     weights: &[f32],
+    factors: [f32; ROWS],
     keys: usize,
     columns: &[f32],
     width: usize,
@@ -240,8 +268,14 @@ fn mix<L: Lanes, const ROWS: usize, const REGISTERS: usize>(
     for (row, sums) in sums.into_iter().enumerate() {
         for (register, sums) in sums.into_iter().enumerate() {
             let from = from + register * LANES;
-            let count = LANES.min(size - from);
-            out[row * size + from..][..count].copy_from_slice(&values(sums)[..count]);
+            let sums = sums.mul(L::splat(factors[row]));
+            match out[row * size + from..].first_chunk_mut() {
+                Some(place) if size - from >= LANES => sums.store(place),
+                _ => {
+                    let count = size - from;
+                    out[row * size + from..][..count].copy_from_slice(&values(sums)[..count]);
+                }
+            }
         }
     }
 }

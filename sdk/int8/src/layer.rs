@@ -44,6 +44,8 @@ pub struct Layer<'a> {
     pub hidden: usize,
     /// Attention heads.
     pub heads: usize,
+    /// Width of a head.
+    pub head_size: usize,
     /// Of the feed-forward block.
     pub activation: Activation,
     /// Of both normalizations.
@@ -101,22 +103,23 @@ impl<'a> Layer<'a> {
     /// # Errors
     /// Parts that do not fit each other.
     pub fn check(self) -> Result<Self, Mismatch> {
-        let Self { hidden, heads, .. } = self;
-        if heads == 0 || hidden == 0 || !hidden.is_multiple_of(heads) {
-            return Err(Mismatch(format!("{heads} heads of a hidden size of {hidden}")));
-        }
+        let Self { hidden, heads, head_size, .. } = self;
+        let Some(attended) = heads.checked_mul(head_size).filter(|&attended| attended > 0 && hidden > 0) else {
+            return Err(Mismatch(format!("{heads} heads of {head_size} in a hidden size of {hidden}")));
+        };
+        // The three maps into heads and the one out of them are as wide as all heads together.
         let columns = hidden.next_multiple_of(COLUMNS);
         let depth = hidden.next_multiple_of(DEPTH);
         let inner = self.up.outputs();
         for (name, matrix, inputs, outputs) in [
-            ("query_key_value", &self.query_key_value, depth, 3 * columns),
-            ("attention_output", &self.attention_output, depth, columns),
+            ("query_key_value", &self.query_key_value, depth, 3 * attended.next_multiple_of(COLUMNS)),
+            ("attention_output", &self.attention_output, attended.next_multiple_of(DEPTH), columns),
             ("up", &self.up, depth, inner),
             ("down", &self.down, self.down.inputs, columns),
         ] {
             if (matrix.inputs, matrix.outputs()) != (inputs, outputs) {
                 return Err(Mismatch(format!(
-                    "{name} is {} x {}, where a hidden size of {hidden} needs {inputs} x {outputs}",
+                    "{name} is {} x {}, where {heads} heads of {head_size} in a hidden size of {hidden} need {inputs} x {outputs}",
                     matrix.inputs,
                     matrix.outputs()
                 )));
@@ -141,12 +144,13 @@ impl<'a> Layer<'a> {
     /// Texts outside of `x`, or without a row.
     pub fn run(&self, isa: Isa, workers: &dyn Workers, texts: Texts, x: &mut [f32], scratch: &mut Scratch) {
         let hidden = self.hidden;
-        let padded = hidden.next_multiple_of(COLUMNS);
         let rows = x.len() / hidden;
+        let attended = self.heads * self.head_size;
         let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads } = scratch;
 
         // Queries, keys and values; queries of all tokens or of the first ones alone.
         let depth = self.query_key_value.inputs;
+        let padded = attended.next_multiple_of(COLUMNS);
         let panels = padded / COLUMNS;
         let quantized = quantize(isa, workers, x, hidden, depth, codes, scales);
         let wanted = if self.first_only { panels..3 * panels } else { 0..3 * panels };
@@ -168,12 +172,14 @@ impl<'a> Layer<'a> {
             (&*projected, &projected[padded..], &projected[2 * padded..])
         };
 
-        let context = room(context, asking * hidden);
+        let context = room(context, asking * attended);
         self.attend(isa, workers, texts, [query, key, value], stride, context, heads);
 
         // x = norm(x + context W + b), then x = norm(x + FFN(x)).
         let x = &mut x[..asking * hidden];
-        let quantized = quantize(isa, workers, context, hidden, depth, codes, scales);
+        let padded = hidden.next_multiple_of(COLUMNS);
+        let panels = padded / COLUMNS;
+        let quantized = quantize(isa, workers, context, attended, self.attention_output.inputs, codes, scales);
         let attended = room(sums, asking * padded);
         product(isa, workers, quantized, &self.attention_output, 0..panels, attended, padded);
         self.add_and_norm(isa, workers, x, attended, self.attention_norm);
@@ -209,8 +215,8 @@ impl<'a> Layer<'a> {
         context: &mut [f32],
         scratch: &mut Vec<f32>,
     ) {
-        let (hidden, heads) = (self.hidden, self.heads);
-        let size = hidden / heads;
+        let (heads, size) = (self.heads, self.head_size);
+        let width = heads * size;
         let longest = texts.rows.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         // What a head computes in, and its contexts.
         let each = attention::scratch_size(longest, size) + longest * size;
@@ -226,7 +232,7 @@ impl<'a> Layer<'a> {
                 let (number, head) = (task / heads, task % heads);
                 let rows = texts.rows[number].clone();
                 let (asking, query_row, query_stride) = match self.first_only {
-                    true => (1, number, hidden.next_multiple_of(COLUMNS)),
+                    true => (1, number, width.next_multiple_of(COLUMNS)),
                     false => (rows.len(), rows.start, stride),
                 };
                 let bias = texts.bias.map(|bias| bias.of(head, rows.clone()));
@@ -245,7 +251,7 @@ impl<'a> Layer<'a> {
                 let contexts = &mut contexts[..asking * size];
                 attention::attend(isa, work, contexts, scratch);
                 for (token, row) in contexts.chunks_exact(size).enumerate() {
-                    let at = (query_row + token) * hidden + head * size;
+                    let at = (query_row + token) * width + head * size;
                     // SAFETY: each head of each token has a place of its own.
                     unsafe { context.part(at..at + size) }.copy_from_slice(row);
                 }

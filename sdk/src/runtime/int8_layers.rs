@@ -8,7 +8,8 @@
 //! | for `query_key_value`, `attention_output`, `up`, `down`: codes, scales, sums, bias | [`crate::int8::PackedWeights`] | int8, fp32, int32, fp32 |
 //! | for both normalizations: gain, bias | `[hidden]` | fp32 |
 //!
-//! Attributes: `heads`, `activation` (`gelu`, `gelu-tanh`, `relu`), `epsilon`, `first_only` (0 or 1). Output:
+//! Attributes: `heads`, `head_size` (hidden / heads where it is missing), `activation` (`gelu`, `gelu-tanh`, `relu`),
+//! `epsilon`, `first_only` (0 or 1). Output:
 //! `[batch, length, hidden]`, 0 where the mask is; with `first_only` `[batch, 1, hidden]`. Masked tokens are left out,
 //! not masked: they cost nothing and change nothing.
 
@@ -117,9 +118,17 @@ impl Operator for EncoderLayer {
         let matrix = |first: usize, name: &str| matrix(&constants[first..], name).map_err(&wrong);
         let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
         let attention_norm = norm(16)?;
+        let (hidden, heads) = (attention_norm.gain.len(), number("heads")?);
+        let own: Option<i64> = context.get("head_size");
+        let head_size = match own {
+            Some(size) => usize::try_from(size).map_err(|_| wrong(format!("a head size of {size}")))?,
+            None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
+            None => return Err(wrong(format!("{heads} heads in a hidden size of {hidden}"))),
+        };
         let layer = Layer {
-            hidden: attention_norm.gain.len(),
-            heads: number("heads")?,
+            hidden,
+            heads,
+            head_size,
             activation,
             epsilon: epsilon.ok_or_else(|| wrong("no attribute epsilon".to_owned()))?,
             query_key_value: matrix(0, "query_key_value")?,

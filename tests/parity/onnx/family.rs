@@ -2,8 +2,8 @@
 
 use limbeck_export::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Sharing, preset};
 use limbeck_export::graph::{
-    END_LOGITS, GraphOptions, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, PORTABLE_OPERATORS, Profile, SENTENCE_EMBEDDING,
-    SENTENCE_LOGITS, START_LOGITS, WeightMode, build, describe,
+    END_LOGITS, Form, GraphOptions, LAST_HIDDEN, LOGITS, Operators, POOLER_OUTPUT, PORTABLE_OPERATORS, Part, Profile,
+    SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS, WeightMode, build, describe,
 };
 use limbeck_export::quantize::{Bits, Blocks};
 use limbeck_tests::models::{architectures, arrays, draw, heads, tiny};
@@ -107,13 +107,43 @@ fn every_head_of_every_architecture_equals_tch() {
 }
 
 #[test]
+fn every_form_of_every_part_equals_tch() {
+    let _turn = seeded(34);
+    let _guard = tch::no_grad_guard();
+    let families = ["bert-base-uncased", "all-mpnet-base-v2", "albert-base", "gpt2"];
+    let fewer_heads = |(name, _): &(String, ModelConfig)| name == "bert-base-uncased with fewer heads";
+    let kinds = families.map(|name| (name.to_owned(), tiny(name)));
+    for (name, config) in kinds.into_iter().chain(architectures().into_iter().find(fewer_heads)) {
+        let head = Head::TokenClassification { labels: 5 };
+        for part in Part::ALL {
+            // One differs by one part, the other by all but one.
+            let one = Operators::default().with_other(part);
+            let most = Part::ALL.into_iter().fold(one, Operators::with_other);
+            for operators in [one, most] {
+                let options = GraphOptions { operators, mask: true, ..GraphOptions::default() };
+                compare(&format!("{name}, {operators}"), &config, head, options);
+                let built = build(&arrays(&draw(&config, head)), &config, head, options).unwrap();
+                let text = String::from_utf8_lossy(&built.model).into_owned();
+                assert_eq!(text.contains("MultiHeadAttention"), operators.attention == Form::Fused, "{name}");
+                let skips = operators.residual_norm == Form::Fused && !config.pre_norm;
+                assert_eq!(text.contains("SkipLayerNormalization"), skips, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn right_padded_first_tokens_equal_tch() {
     let _turn = seeded(32);
     let _guard = tch::no_grad_guard();
     for (name, config) in architectures() {
         for head in heads(&config).into_iter().filter(|&head| reads_the_first_token(&config, head)) {
-            for profile in [Profile::Ort, Profile::Portable] {
-                let options = GraphOptions { profile, mask: true, ..GraphOptions::default() };
+            // The second one has every part in its other form.
+            let other = Part::ALL.into_iter().fold(Operators::default(), Operators::with_other);
+            for (profile, operators) in
+                [(Profile::Ort, Operators::default()), (Profile::Ort, other), (Profile::Portable, other)]
+            {
+                let options = GraphOptions { profile, operators, mask: true, ..GraphOptions::default() };
                 let params = draw(&config, head);
                 let model = Model::new(&params, &config, head);
                 let mut graph = Graph::new(&arrays(&params), &config, head, options);
@@ -166,7 +196,7 @@ fn quantized_graphs_of_every_architecture_stay_close() {
             if config.causal {
                 let options = GraphOptions { profile, weights, cache: true, ..GraphOptions::default() };
                 let mut decoder = Graph::new(&arrays(&params), &config, head, options);
-                let size = config.hidden_size / config.attention_heads;
+                let size = config.head_size();
                 let empty = || {
                     Tensor::zeros([1, config.attention_heads as i64, 0, size as i64], (Kind::Float, tch::Device::Cpu))
                 };

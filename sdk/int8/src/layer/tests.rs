@@ -46,6 +46,7 @@ impl Map {
 struct Weights {
     hidden: usize,
     heads: usize,
+    head_size: usize,
     maps: [Map; 6],
     query_key_value: (PackedWeights, Vec<f32>),
     gain: Vec<f32>,
@@ -53,12 +54,17 @@ struct Weights {
 
 impl Weights {
     fn new(hidden: usize, heads: usize, inner: usize) -> Self {
+        Self::with_heads(hidden, (heads, hidden / heads), inner)
+    }
+
+    fn with_heads(hidden: usize, (heads, head_size): (usize, usize), inner: usize) -> Self {
+        let attended = heads * head_size;
         let map = |inputs, outputs, seed| Map::new(inputs, outputs, seed);
         let maps = [
-            map(hidden, hidden, 1),
-            map(hidden, hidden, 2),
-            map(hidden, hidden, 3),
-            map(hidden, hidden, 4),
+            map(hidden, attended, 1),
+            map(hidden, attended, 2),
+            map(hidden, attended, 3),
+            map(attended, hidden, 4),
             map(hidden, inner, 5),
             map(inner, hidden, 6),
         ];
@@ -68,7 +74,7 @@ impl Weights {
             bias.extend(&map.bias);
         }
         let gain = (0..hidden).map(|i| 1.0 + 0.2 * value(i)).collect();
-        Self { hidden, heads, maps, query_key_value: (packed, bias), gain }
+        Self { hidden, heads, head_size, maps, query_key_value: (packed, bias), gain }
     }
 
     fn layer(&self, first_only: bool) -> Layer<'_> {
@@ -78,6 +84,7 @@ impl Weights {
         let layer = Layer {
             hidden: self.hidden,
             heads: self.heads,
+            head_size: self.head_size,
             activation: Activation::Gelu,
             epsilon: 1e-12,
             query_key_value: Matrix::new(&shape, &packed.codes, &packed.scales, &packed.sums, bias).unwrap(),
@@ -100,14 +107,14 @@ impl Weights {
 
     /// The layer over one text, from the papers' formulas.
     fn expected(&self, text: &[f32]) -> Vec<f64> {
-        let size = self.hidden / self.heads;
+        let size = self.head_size;
         let rows: Vec<Vec<f64>> =
             text.chunks(self.hidden).map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
         let [query, key, value] =
             [0, 1, 2].map(|part| rows.iter().map(|row| self.maps[part].apply(row)).collect::<Vec<_>>());
         let mut out = Vec::new();
         for (row, x) in rows.iter().enumerate() {
-            let mut context = vec![0.0; self.hidden];
+            let mut context = vec![0.0; self.heads * size];
             for head in 0..self.heads {
                 let part = head * size..(head + 1) * size;
                 let score = |key: &Vec<f64>| {
@@ -154,8 +161,11 @@ fn run(layer: &Layer, isa: Isa, workers: &dyn Workers, lengths: &[usize], x: &[f
 
 #[test]
 fn a_layer_is_what_the_papers_say() {
-    for (hidden, heads, inner) in [(32, 4, 64), (36, 3, 50), (40, 2, 100)] {
-        let weights = Weights::new(hidden, heads, inner);
+    // The last two as after heads were left out, and with more of them than the hidden size holds.
+    for (hidden, heads, inner) in
+        [(32, (4, 8), 64), (36, (3, 12), 50), (40, (2, 20), 100), (48, (2, 12), 80), (36, (5, 12), 50)]
+    {
+        let weights = Weights::with_heads(hidden, heads, inner);
         let x: Vec<f32> = (0..9 * hidden).map(value).collect();
         let found = run(&weights.layer(false), Isa::best(), &Alone, &[9], &x);
         // A code may fall on the other side of a half, so single values may differ by a step.
@@ -168,8 +178,8 @@ fn a_layer_is_what_the_papers_say() {
 
 #[test]
 fn every_path_gives_the_same_bits() {
-    for (hidden, heads, inner) in [(64, 4, 96), (36, 3, 50)] {
-        let weights = Weights::new(hidden, heads, inner);
+    for (hidden, heads, inner) in [(64, (4, 16), 96), (36, (3, 12), 50), (48, (2, 12), 80)] {
+        let weights = Weights::with_heads(hidden, heads, inner);
         let lengths = [5, 1, 17, 3];
         let x: Vec<f32> = (0..26 * hidden).map(value).collect();
         for first_only in [false, true] {
@@ -236,6 +246,9 @@ fn shapes_that_do_not_fit_are_refused() {
     for bad in [
         Layer { heads: 5, ..good },
         Layer { heads: 0, ..good },
+        Layer { head_size: 0, ..good },
+        Layer { head_size: 16, ..good },
+        Layer { head_size: usize::MAX, ..good },
         Layer { hidden: 48, ..good },
         Layer { query_key_value: good.attention_output, ..good },
         Layer { up: other.layer(false).up, ..good },
@@ -262,5 +275,5 @@ fn every_processor_gives_these_bits() {
             }
         }
     }
-    assert_eq!(hash, 0x5f8a_8c2d_dc1b_678b, "{hash:#018x}");
+    assert_eq!(hash, 0x06cf_54f6_e90e_8cd2, "{hash:#018x}");
 }

@@ -1,0 +1,197 @@
+//! The fastest of a model's equal graphs, by measurement on the machine at hand.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use limbeck::Model;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Form, Operators, Part};
+use crate::measure::{Machine, Versions, call, machine, text_of_tokens, versions};
+use crate::pack::{PackOptions, draft};
+use crate::progress::Reporter;
+
+/// A form is taken if the time falls below this share of what it was; less is taken for noise.
+const WORTH: f64 = 0.98;
+/// Times that all parts are tried, the later ones with what the earlier ones took.
+const PASSES: usize = 2;
+/// Calls of a turn, however short a turn is.
+const LEAST_CALLS: usize = 3;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct TuneOptions {
+    /// Lengths in tokens, special tokens included; those beyond the model's maximum are left out.
+    pub lengths: Vec<usize>,
+    /// Numbers of threads inside an operator.
+    pub threads: Vec<usize>,
+    /// Turns of each graph for each length and number of threads.
+    pub rounds: usize,
+    /// How long a turn is.
+    pub turn: Duration,
+    /// Where ONNX Runtime is.
+    pub runtime: Option<PathBuf>,
+}
+
+/// One number of threads and one length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialCase {
+    /// Threads inside an operator.
+    pub threads: usize,
+    /// Tokens of the text.
+    pub tokens: usize,
+    /// Milliseconds a call of the graph so far, median of the turns' medians.
+    pub before_ms: f64,
+    /// Of the graph that was tried.
+    pub tried_ms: f64,
+    /// Tried over before: the median of the turns' ratios.
+    pub ratio: f64,
+}
+
+/// A form of a part that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was changed.
+    pub part: Part,
+    /// Into what.
+    pub form: Form,
+    /// By threads and length.
+    pub cases: Vec<TrialCase>,
+    /// Geometric mean of the cases' ratios.
+    pub ratio: f64,
+    /// Whether it is faster, and so was kept.
+    pub taken: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Where.
+    pub machine: Machine,
+    /// With what.
+    pub versions: Versions,
+    /// In the order of the trials.
+    pub trials: Vec<Trial>,
+    /// What is fastest here.
+    pub operators: Operators,
+}
+
+impl Tuning {
+    /// A line a trial, and what was chosen.
+    pub fn table(&self) -> String {
+        let mut text = format!("{}, times of what was tried over those of the graph so far:\n", self.machine.cpu);
+        for trial in &self.trials {
+            let cases = trial.cases.iter().map(|case| {
+                format!(
+                    "{} tokens, {} thread(s): {:.2} ({:.2} ms)",
+                    case.tokens, case.threads, case.ratio, case.tried_ms
+                )
+            });
+            let taken = if trial.taken { "taken" } else { "not taken" };
+            let change = format!("{} {}", trial.part, trial.form);
+            text +=
+                &format!("  {change:<20} {:.3}  {taken:<9}  {}\n", trial.ratio, cases.collect::<Vec<_>>().join("; "));
+        }
+        text + &format!("Chosen: {}\n", self.operators)
+    }
+}
+
+/// Tries the other form of each part of the graph against the graph so far, in turns, text in to answer out through the sdk,
+/// and keeps what is faster over all lengths and numbers of threads.
+///
+/// # Errors
+/// A folder that cannot be packed; a model that reads no made-up texts (one that writes text); no length that fits.
+pub fn tune(folder: &Path, pack: &PackOptions, options: &TuneOptions, reporter: &Reporter) -> Result<Tuning> {
+    ensure!(
+        options.rounds > 0 && !options.threads.is_empty() && !options.threads.contains(&0),
+        "tuning needs a turn and a number of threads of at least 1"
+    );
+    let mut operators = pack.operators;
+    let mut so_far = bundle(folder, pack, operators)?;
+    let mut trials: Vec<Trial> = Vec::new();
+    let bar = reporter.bar("tuning", (PASSES * Part::ALL.len()) as u64, 0);
+    for pass in 0..PASSES {
+        for (number, part) in Part::ALL.into_iter().enumerate() {
+            // What was tried with this very graph before would give the same.
+            let changed = trials.iter().rposition(|trial| trial.taken);
+            let known = trials.iter().rposition(|trial| trial.part == part);
+            let stale = pass == 0 || changed.zip(known).is_some_and(|(changed, known)| changed > known);
+            if stale {
+                let candidate = operators.with_other(part);
+                let bytes = bundle(folder, pack, candidate)?;
+                // The same graph: the model has no such part.
+                if bytes != so_far {
+                    let cases = compare(&so_far, &bytes, options)?;
+                    let ratio = (cases.iter().map(|case| case.ratio.ln()).sum::<f64>() / cases.len() as f64).exp();
+                    let taken = ratio < WORTH;
+                    trials.push(Trial { part, form: candidate.of(part), cases, ratio, taken });
+                    if taken {
+                        (operators, so_far) = (candidate, bytes);
+                    }
+                }
+            }
+            bar.advance((pass * Part::ALL.len() + number + 1) as u64, &part.to_string());
+        }
+    }
+    bar.finish();
+    Ok(Tuning { machine: machine(), versions: versions(), trials, operators })
+}
+
+fn bundle(folder: &Path, pack: &PackOptions, operators: Operators) -> Result<Vec<u8>> {
+    draft(folder, &PackOptions { operators, ..pack.clone() })?.to_bytes()
+}
+
+/// Milliseconds of calls for as long as a turn, the median.
+fn turn(model: &Model, text: &str, length: Duration) -> Result<f64> {
+    let started = Instant::now();
+    let mut samples = Vec::new();
+    while samples.len() < LEAST_CALLS || started.elapsed() < length {
+        let call_started = Instant::now();
+        call(model, &[text])?;
+        samples.push(call_started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(median(samples))
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn compare(before: &[u8], tried: &[u8], options: &TuneOptions) -> Result<Vec<TrialCase>> {
+    let mut cases = Vec::new();
+    for &threads in &options.threads {
+        let open = |bytes: &[u8]| {
+            let mut builder = Model::builder().threads(threads).sessions(1);
+            if let Some(runtime) = &options.runtime {
+                builder = builder.runtime_path(runtime);
+            }
+            let model = builder.open_bytes(bytes.to_vec())?;
+            model.self_test().context("a graph that was tried does not give the model's outputs")?;
+            Ok::<_, anyhow::Error>(model)
+        };
+        let models = [open(before)?, open(tried)?];
+        let longest = models[0].bundle().manifest().max_tokens;
+        let lengths: Vec<usize> = options.lengths.iter().copied().filter(|&length| length <= longest).collect();
+        ensure!(!lengths.is_empty(), "no length to measure: the model takes at most {longest} tokens");
+        for tokens in lengths {
+            let text = text_of_tokens(&models[0], tokens)?;
+            let mut times = [Vec::new(), Vec::new()];
+            for round in 0..=options.rounds {
+                let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+                for which in order {
+                    let ms = turn(&models[which], &text, options.turn)?;
+                    // The first round warms up.
+                    if round > 0 {
+                        times[which].push(ms);
+                    }
+                }
+            }
+            let ratio = median(times[1].iter().zip(&times[0]).map(|(tried, before)| tried / before).collect());
+            let [before_ms, tried_ms] = times.map(median);
+            cases.push(TrialCase { threads, tokens, before_ms, tried_ms, ratio });
+        }
+    }
+    Ok(cases)
+}
