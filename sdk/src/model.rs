@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use crate::bundle::{BundleError, TOKENIZER, Task, check, json};
 use crate::metrics::{Counters, Metrics};
@@ -152,7 +154,8 @@ impl Default for ModelBuilder {
 
 impl ModelBuilder {
     /// Threads that one run may use inside an operator, from 1 to 256. Default
-    /// 1: no thread is started and calls run on the caller's thread.
+    /// 1: no thread is started and calls run on the caller's thread. Opening starts two for as long as it takes, whatever
+    /// this is.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -244,8 +247,7 @@ impl ModelBuilder {
     /// Those of [`Model::open`] and of [`BundleOptions::open`], and
     /// [`Error::InvalidArgument`] for settings out of range.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model> {
-        let bundle = self.bundle.open(path)?;
-        self.load(bundle)
+        self.open_by(|options| options.open(path))
     }
 
     /// Opens a bundle held in memory.
@@ -253,8 +255,7 @@ impl ModelBuilder {
     /// # Errors
     /// Those of [`ModelBuilder::open`].
     pub fn open_bytes(self, bytes: impl Into<Arc<[u8]>>) -> Result<Model> {
-        let bundle = self.bundle.open_bytes(bytes)?;
-        self.load(bundle)
+        self.open_by(|options| options.open_bytes(bytes))
     }
 
     /// Opens a bundle that is a file already open, or lies in one; see
@@ -263,8 +264,7 @@ impl ModelBuilder {
     /// # Errors
     /// Those of [`Bundle::from_file`] and [`ModelBuilder::open`].
     pub fn open_file(self, file: File, offset: u64, length: Option<u64>) -> Result<Model> {
-        let bundle = self.bundle.open_file(file, offset, length)?;
-        self.load(bundle)
+        self.open_by(|options| options.open_file(file, offset, length))
     }
 
     /// Reads a bundle from a stream; see [`Bundle::from_reader`].
@@ -272,8 +272,7 @@ impl ModelBuilder {
     /// # Errors
     /// Those of [`Bundle::from_reader`] and [`ModelBuilder::open`].
     pub fn open_reader(self, reader: impl Read, length_hint: Option<u64>) -> Result<Model> {
-        let bundle = self.bundle.open_reader(reader, length_hint)?;
-        self.load(bundle)
+        self.open_by(|options| options.open_reader(reader, length_hint))
     }
 
     /// Makes a model of a bundle that is open already. Signature and build are
@@ -284,6 +283,14 @@ impl ModelBuilder {
     pub fn open_bundle(self, bundle: Bundle) -> Result<Model> {
         self.bundle.accept(&bundle)?;
         self.load(bundle)
+    }
+
+    /// The weights' hash takes a third of the time, so it is computed beside the rest. Nothing reads them as anything but
+    /// numbers, and there is no model before they are found right.
+    fn open_by(self, open: impl FnOnce(&BundleOptions) -> Result<Bundle>) -> Result<Model> {
+        let bundle = open(&self.bundle.clone().weights_later())?;
+        let (weights, model) = beside(|| bundle.check_weights(), || self.load(bundle.clone()));
+        weights.and(model)
     }
 
     /// Makes a model of a bundle that keeps to the settings for bundles.
@@ -297,56 +304,80 @@ impl ModelBuilder {
             }
         }
         let manifest = bundle.manifest();
-        let problem = |problem| Err(bundle.error(problem));
-        check::library_version(&manifest.requires).map_err(|error| bundle.error(error))?;
-        crate::int8::check(manifest).map_err(|error| bundle.error(error))?;
+        let problem = |problem| bundle.error(problem);
+        check::library_version(&manifest.requires).map_err(problem)?;
+        crate::int8::check(manifest).map_err(problem)?;
         if let Task::Other(task) = &manifest.task {
-            return problem(BundleError::UnknownFeature { what: "the task", value: task.clone() });
+            return Err(problem(BundleError::UnknownFeature { what: "the task", value: task.clone() }));
         }
         if manifest.tokenizer.library != "tokenizers" {
             let value = manifest.tokenizer.library.clone();
-            return problem(BundleError::UnknownFeature { what: "the tokenizer library", value });
+            return Err(problem(BundleError::UnknownFeature { what: "the tokenizer library", value }));
         }
 
         let tokenizer_json = bundle.bytes_of(TOKENIZER).unwrap_or_default();
-        json::check("tokenizer.json", tokenizer_json).map_err(|error| bundle.error(error))?;
-        let tokenizer = TextTokenizer::from_bytes(tokenizer_json, manifest.architecture.vocab_size)?;
-        let template = match manifest.task {
-            Task::PairClassification | Task::QuestionAnswering => tokenizer.two()?,
-            _ => tokenizer.one(),
+        let read_tokenizer = || {
+            json::check("tokenizer.json", tokenizer_json).map_err(problem)?;
+            let tokenizer = TextTokenizer::from_bytes(tokenizer_json, manifest.architecture.vocab_size)?;
+            let template = match manifest.task {
+                Task::PairClassification | Task::QuestionAnswering => tokenizer.two()?,
+                _ => tokenizer.one(),
+            };
+            if manifest.max_tokens <= template.len() {
+                return Err(problem(BundleError::ManifestField {
+                    field: "max_tokens".to_owned(),
+                    reason: format!(
+                        "is {} and leaves no room for text beside {} special tokens",
+                        manifest.max_tokens,
+                        template.len()
+                    ),
+                }));
+            }
+            Ok(tokenizer)
         };
-        if manifest.max_tokens <= template.len() {
-            return problem(BundleError::ManifestField {
-                field: "max_tokens".to_owned(),
-                reason: format!(
-                    "is {} and leaves no room for text beside {} special tokens",
-                    manifest.max_tokens,
-                    template.len()
-                ),
-            });
-        }
+        let (tokenizer, pool) = beside(read_tokenizer, || self.pool(&bundle));
+        let (tokenizer, (pool, kept)) = (tokenizer?, pool?);
+        let causal = match manifest.task {
+            Task::Generation => Some(Causal { bytes: tokenizer.token_bytes()?, prefixes: Prefixes::new(kept) }),
+            _ => None,
+        };
+        Ok(Model { bundle, tokenizer, pool, counters: Counters::default(), causal })
+    }
 
+    /// Sessions of a bundle, and how many bytes of prompts' beginnings there is room for.
+    fn pool(&self, bundle: &Bundle) -> Result<(Pool, u64)> {
+        let manifest = bundle.manifest();
         environment::environment(self.runtime_path.as_deref())?;
         let (needed, have) = (manifest.requires.onnxruntime_api, environment::api_version());
         if needed > have {
-            return problem(BundleError::NeedsNewer {
+            return Err(bundle.error(BundleError::NeedsNewer {
                 what: "ONNX Runtime",
                 needed: format!("1.{needed}"),
                 have: format!("1.{have}"),
-            });
+            }));
         }
         let most = self.memory_budget.map_or(PREFIX_CACHE, |budget| PREFIX_CACHE.min(budget / 8));
-        let mut size = session::size(&bundle)?;
-        let causal = match manifest.task {
-            Task::Generation => {
-                size.kept = self.prefix_cache.unwrap_or(most);
-                Some(Causal { bytes: tokenizer.token_bytes()?, prefixes: Prefixes::new(size.kept) })
-            }
-            _ => None,
-        };
+        let mut size = session::size(bundle)?;
+        if manifest.task == Task::Generation {
+            size.kept = self.prefix_cache.unwrap_or(most);
+        }
+        let kept = size.kept;
         let plan = memory::plan(manifest, &size, self.sessions, self.memory_budget)?;
-        let options = SessionOptions::new(self.threads, self.spinning, self.providers, plan.prepacked);
-        let pool = Pool::new(bundle.clone(), options, plan)?;
-        Ok(Model { bundle, tokenizer, pool, counters: Counters::default(), causal })
+        let options = SessionOptions::new(self.threads, self.spinning, self.providers.clone(), plan.prepacked);
+        Ok((Pool::new(bundle.clone(), options, plan)?, kept))
     }
+}
+
+/// Runs one t/// Runs one thing on a thread of its own, which ends with it, while the caller's thread runs another; one after the other
+/// where there can be no thread.
+fn beside<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let started = thread::Builder::new().name("limbeck-open".to_owned()).spawn_scoped(scope, &first);
+        let second = second();
+        let first = match started {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => first(),
+        };
+        (first, second)
+    })
 }

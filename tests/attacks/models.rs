@@ -277,6 +277,32 @@ fn no_flipped_bit_of_a_graph_ends_the_process() {
     assert!(opened > 0 && refused > opened, "{opened} opened, {refused} refused");
 }
 
+/// Weights are hashed beside all else that opening does: whatever else is wrong, their damage is what is told, and no
+/// model is given away.
+#[test]
+fn damaged_weights_are_told_before_anything_else() {
+    let good = base::sections();
+    let weights = good.iter().position(|section| section.kind == "weights").expect("weights");
+    let mut no_tokenizer = base::sections();
+    no_tokenizer[1].bytes = b"{}".to_vec();
+    for (sections, otherwise) in [(good, None), (no_tokenizer, Some(Code::Tokenizer))] {
+        let built = build(&sections);
+        let code = |bytes: Vec<u8>| {
+            let opened = Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes);
+            opened.err().map(|error| (error.code(), error.to_string()))
+        };
+        assert_eq!(code(built.bytes.clone()).map(|(code, _)| code), otherwise);
+        let place = built.places[weights].0;
+        for at in [0, sections[weights].bytes.len() / 2, sections[weights].bytes.len() - 1] {
+            let mut damaged = built.bytes.clone();
+            damaged[place + at] ^= 1;
+            let (code, message) = code(damaged).expect("refused");
+            assert_eq!(code, Code::Corrupt, "{message}");
+            assert!(message.contains("model.onnx.data"), "{message}");
+        }
+    }
+}
+
 /// Ids beyond the model's table, from a tokenizer whose vocabulary is larger than it should be.
 #[test]
 fn ids_beyond_the_table_never_reach_the_graph() {

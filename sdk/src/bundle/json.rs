@@ -1,5 +1,6 @@
 //! Strict JSON: no key twice in one object, at any depth.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -84,7 +85,7 @@ impl<'de> Visitor<'de> for AnyJson {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
         let mut seen = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(Key(key)) = map.next_key()? {
             map.next_value::<UniqueKeys>()?;
             if seen.contains(&key) {
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{key}{END_OF_KEY}")));
@@ -94,6 +95,10 @@ impl<'de> Visitor<'de> for AnyJson {
         Ok(UniqueKeys)
     }
 }
+
+/// A key, borrowed from the text where it has no escapes: a vocabulary is tens of thousands of them.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -25,11 +25,19 @@ pub struct BundleOptions {
     trusted_keys: Option<Vec<PublicKey>>,
     minimum_build: u64,
     size_limit: u64,
+    /// Leave the hash of weights that are not encrypted to [`Bundle::check_weights`].
+    pub(super) weights_later: bool,
 }
 
 impl Default for BundleOptions {
     fn default() -> Self {
-        BundleOptions { encrypted: Encrypted::default(), trusted_keys: None, minimum_build: 0, size_limit: SIZE_LIMIT }
+        BundleOptions {
+            encrypted: Encrypted::default(),
+            trusted_keys: None,
+            minimum_build: 0,
+            size_limit: SIZE_LIMIT,
+            weights_later: false,
+        }
     }
 }
 
@@ -85,6 +93,13 @@ impl BundleOptions {
     /// in a file that cannot be mapped. Default 4 GiB.
     pub fn size_limit(mut self, bytes: u64) -> Self {
         self.size_limit = bytes;
+        self
+    }
+
+    /// Bundles whose weights are not checked yet: who opens one must call [`Bundle::check_weights`] before anything that
+    /// depends on them is given away.
+    pub(crate) fn weights_later(mut self) -> Self {
+        self.weights_later = true;
         self
     }
 

@@ -131,6 +131,13 @@ impl Bundle {
         BundleOptions::default().open_reader(reader, length_hint)
     }
 
+    /// The check that [`BundleOptions::weights_later`] leaves out.
+    pub(crate) fn check_weights(&self) -> Result<()> {
+        let bytes = self.inner.bytes.as_slice();
+        let mut weights = self.sections().iter().filter(|section| is_raw_weights(section));
+        weights.try_for_each(|section| check_hash(bytes, section)).map_err(|problem| self.error(problem))
+    }
+
     /// The checks alone, of bytes that stay where they are.
     pub(super) fn check_bytes(bytes: &[u8], options: &BundleOptions) -> Result<()> {
         read(source::MEMORY, bytes, options).map(drop)
@@ -244,13 +251,25 @@ fn read(name: &str, bytes: &[u8], options: &BundleOptions) -> Result<Content> {
     read_content(bytes, options, sections, manifest).map_err(named)
 }
 
+/// Numbers that nobody parses. What is encrypted is checked before it is decrypted.
+fn is_raw_weights(section: &SectionInfo) -> bool {
+    section.kind == SectionKind::Weights && !section.encrypted
+}
+
+fn check_hash(bytes: &[u8], section: &SectionInfo) -> Result<(), BundleError> {
+    match Sha256::digest(slice(bytes, section)) == section.sha256 {
+        true => Ok(()),
+        false => Err(BundleError::HashMismatch { what: format!("the section `{}`", section.name) }),
+    }
+}
+
 /// What must be known and found right before anything is decrypted.
 fn read_outline(bytes: &[u8], options: &BundleOptions) -> Result<(Vec<SectionInfo>, Manifest), BundleError> {
     let (sections, header_end) = layout::read(bytes)?;
     check_gaps(bytes, &sections, header_end)?;
     for section in &sections {
-        if Sha256::digest(slice(bytes, section)) != section.sha256 {
-            return Err(BundleError::HashMismatch { what: format!("the section `{}`", section.name) });
+        if !(options.weights_later && is_raw_weights(section)) {
+            check_hash(bytes, section)?;
         }
     }
     // From here on sections are parsed, so this is the place for signatures.
