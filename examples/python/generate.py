@@ -1,0 +1,36 @@
+"""Writes on from a prompt, and shows the text as it is written.
+
+    python generate.py BUNDLE ONNXRUNTIME_LIBRARY "prompt"
+
+For a bundle of the task "generation".
+"""
+
+import sys
+import time
+
+import limbeck
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 3:
+        print('usage: generate.py BUNDLE ONNXRUNTIME_LIBRARY "prompt"', file=sys.stderr)
+        return 2
+    path, runtime, prompt = arguments
+    try:
+        with limbeck.Model(path, runtime=runtime) as model:
+            started = time.perf_counter()
+            # Or until the context is full; and no longer than a minute.
+            stream = model.stream(prompt, max_new_tokens=200, context="stop", timeout=60)
+            for piece in stream:
+                print(piece.text, end="", flush=True)
+            found = stream.result
+            speed = len(found.ids) / (time.perf_counter() - started)
+            print(f"\n{len(found.ids)} tokens  {found.finish}  {speed:.1f} tokens/s")
+    except limbeck.Error as error:
+        print(f"{error.status_name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
