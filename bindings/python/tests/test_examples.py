@@ -33,12 +33,13 @@ class Examples(unittest.TestCase):
         self.assertEqual([lines[0][1:], lines[2][1:]], [["good", "good", "film"], ["bad"]])
 
     def test_a_text_as_it_is_written(self) -> None:
-        lines = self.words("generate", "writer", "b")
-        self.assertEqual(lines[0], [("🙂.ab" * 11)[:-3]])
-        self.assertEqual((lines[1][:3], lines[1][4]), (["63", "tokens", "context"], "tokens/s"))
+        lines = self.words("generate", "teller", "x: bad\nx:")
+        # The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+        self.assertEqual(lines[0], ["bad.ab🙂.ab🙂.ab🙂.ab🙂.a"])
+        self.assertEqual(lines[1][:3] + lines[1][4:], "27 tokens, context, tokens a second".split())
         self.assertGreater(float(lines[1][3]), 0)
-        lines = self.words("generate", "writer", "the end\n")
-        self.assertEqual(lines[1][:3], ["1", "tokens", "end_of_text"])
+        lines = self.words("generate", "teller", "c")
+        self.assertEqual((lines[0], lines[1][:3]), (["é"], ["2", "tokens,", "end_of_text,"]))
 
     def test_hot_swap(self) -> None:
         lines = self.words("hot_swap", "tiny", str(bundle("later")), input="good\nbad\n")
