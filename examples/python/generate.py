@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
     path, runtime, prompt = arguments
     try:
         with limbeck.Model(path, runtime=runtime) as model:
-            # The likeliest token each time: set a temperature and a seed to draw. At the end of the context the text ends,
-            # too; and it takes no longer than a minute.
+            # The likeliest token each time: set a temperature and a seed to draw. At the end of the context the text
+            # ends, too; and it takes no longer than a minute.
             stream = model.stream(prompt, max_new_tokens=200, context="stop", timeout=60)
             for piece in stream:
                 print(piece.text, end="", flush=True)

@@ -54,7 +54,8 @@ function seedOf(seed) {
   return seed;
 }
 
-/** Options of calls that write text, as C has them; `input` keeps their memory. `more`: what the call reads beside them. */
+/** Options of calls that write text, as C has them; `input` keeps their memory. `more`: names that the call knows beside
+ *  them. */
 export function generateOptions(given, input, more = []) {
   const options = known(given, [...GENERATE, ...more]);
   checkSignal(options.signal);

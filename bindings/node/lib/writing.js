@@ -74,7 +74,7 @@ export class Writing extends Owner {
     };
   }
 
-  /** What writes on from a prompt, and gives each piece to a function, if there is one, which returns false to end it. */
+  /** What writes on from a prompt, and gives each piece to a function, if there is one, which ends the text by false. */
   #writer(prompt, options, more) {
     const input = new Input();
     const c = generateOptions(options, input, more);

@@ -224,7 +224,8 @@ async function choose(model, input, o) {
 }
 
 async function score(model, input, o) {
-  const { perToken, logProbability, tokens, bytes } = await model.score(promptOf(input.from), text(input.completion), o);
+  const found = await model.score(promptOf(input.from), text(input.completion), o);
+  const { perToken, logProbability, tokens, bytes } = found;
   return { choice: { score: perToken, log_probability: logProbability, tokens, bytes } };
 }
 

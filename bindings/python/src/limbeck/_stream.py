@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Optional, TypeVar, Union
@@ -12,15 +14,13 @@ from ._options import Cancel
 
 T = TypeVar("T")
 
-#: Seconds after which a call whose reader asks for nothing looks whether the program is ending.
-_LOOK = 0.1
-
 
 class _Exchange:
     """What a stream and the thread of its call share: one piece at a time, so that nothing is written ahead of the
     reader. No session of the model is held while the call waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancel: Cancel) -> None:
+        self._cancel = cancel
         # Not a lock that a destructor, which runs anywhere, could wait for in vain: it may be taken twice.
         self._changed = threading.Condition()
         self._asked = True
@@ -34,9 +34,7 @@ class _Exchange:
             self._piece, self._asked = piece, False
             self._changed.notify_all()
             while not (self._asked or self._left):
-                # A program that ends waits for this thread, and asks for nothing any more.
-                if not self._changed.wait(_LOOK) and not threading.main_thread().is_alive():
-                    return False
+                self._changed.wait()
             return not self._left
 
     def finish(self, outcome: Union[Generation, BaseException]) -> None:
@@ -60,16 +58,32 @@ class _Exchange:
                 self._changed.wait()
         return None
 
-    def leave(self) -> bool:
-        """The reader wants no more. Whether the model is at work, on a token that is not wanted."""
+    def leave(self) -> None:
+        """The reader wants no more."""
         with self._changed:
             self._left = True
             self._changed.notify_all()
-            return self._asked and self.outcome is None
+            at_work = self._asked and self.outcome is None
+        if at_work:  # on a token that is not wanted
+            self._cancel.trigger()
 
     @property
     def left(self) -> bool:
         return self._left
+
+
+#: The threads of streams that are read, with what they share with their readers. They do not keep a program from ending,
+#: but must have ended before the interpreter does: they could not return to it.
+_running: dict[threading.Thread, _Exchange] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # where there are none of them
+
+
+@atexit.register
+def _end_all() -> None:
+    for thread, exchange in list(_running.items()):
+        exchange.leave()
+        thread.join()
 
 
 def _work(call: Callable[[Any], Generation], exchange: _Exchange) -> None:
@@ -89,6 +103,7 @@ def _work(call: Callable[[Any], Generation], exchange: _Exchange) -> None:
         # It is raised anew where the text is read, and this frame is of no use there.
         outcome = error.with_traceback(None)
     exchange.finish(kept[0] if kept else outcome)
+    _running.pop(threading.current_thread(), None)
 
 
 class Stream:
@@ -100,9 +115,8 @@ class Stream:
     """
 
     def __init__(self, call: Callable[[Any], Generation], cancel: Cancel) -> None:
-        self._exchange = _Exchange()
+        self._exchange = _Exchange(cancel)
         self._call: Optional[Callable[[Any], Generation]] = call
-        self._cancel = cancel
         self._thread: Optional[threading.Thread] = None
         self._starting = threading.Lock()
         self._told = False
@@ -115,7 +129,7 @@ class Stream:
         try:
             piece = self._exchange.take()
         except BaseException:  # Ctrl-C
-            self._end()
+            self._exchange.leave()
             raise
         if piece is not None:
             return piece
@@ -127,7 +141,7 @@ class Stream:
 
     def close(self) -> None:
         """Ends the text where it is, and waits until the call has ended. A second time does nothing."""
-        self._end()
+        self._exchange.leave()
         if self._thread is not None:
             self._thread.join()
 
@@ -150,17 +164,15 @@ class Stream:
             if call is None or self._exchange.left:
                 return
             # The thread knows what is exchanged and not the stream, which can so be forgotten meanwhile.
-            self._thread = threading.Thread(target=_work, args=(call, self._exchange), name="limbeck stream")
+            thread = threading.Thread(target=_work, args=(call, self._exchange), name="limbeck stream", daemon=True)
+            _running[thread] = self._exchange
             try:
-                self._thread.start()
+                thread.start()
             except BaseException:
-                self._thread = None
+                del _running[thread]
                 self._exchange.leave()
                 raise
-
-    def _end(self) -> None:
-        if self._exchange.leave():
-            self._cancel.trigger()
+            self._thread = thread
 
     def __enter__(self) -> Stream:
         return self
@@ -169,7 +181,7 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        self._end()
+        self._exchange.leave()
 
 
 def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
@@ -190,14 +202,15 @@ def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
             done.set()
 
     thread = threading.Thread(target=run, name="limbeck call")
-    thread.start()
     try:
+        thread.start()
         done.wait()
     except BaseException:
         cancel.trigger()
+        if thread.ident is not None:
+            thread.join()
         raise
-    finally:
-        thread.join()
+    thread.join()
     if failed:
         raise failed.pop()  # which nothing here refers to any more
     return found[0]
