@@ -46,8 +46,8 @@ class Written(unittest.TestCase):
 
     def test_a_text_and_its_pieces(self) -> None:
         found = self.model.generate("a", max_new_tokens=14)
-        self.assertEqual(found.text, (ROUND * 2)[1:8] + "b")
-        self.assertEqual(bytes(found.ids), (ROUND * 3).encode()[1:15])
+        self.assertEqual(found.text, "b🙂.ab🙂.a")
+        self.assertEqual(bytes(list(found.ids)), (ROUND * 3).encode()[1:15])
         self.assertEqual((found.finish, found.stop, found.prompt_tokens, str(found)), ("length", None, 1, found.text))
         pieces = list(self.model.stream("a", max_new_tokens=14))
         # A character comes with its last byte.
@@ -56,9 +56,9 @@ class Written(unittest.TestCase):
         self.assertEqual("".join(piece.text for piece in pieces), found.text)
         self.assertEqual(self.model.generate_batch(["a", "b"], max_new_tokens=14)[0], found)
         self.assertEqual(self.model.generate_batch([]), [])
-        stopped = self.model.generate("a", stops=[".a"])
+        stopped = self.model.generate("a", stops=[".a"], context="stop")
         self.assertEqual((stopped.text, stopped.finish, stopped.stop), ("b🙂", "stop", ".a"))
-        self.assertEqual(self.model.generate("\n").finish, "end_of_text")
+        self.assertEqual(self.model.generate("\n", max_new_tokens=9).finish, "end_of_text")
 
     def test_the_default_of_draws_is_none(self) -> None:
         drawn = [self.model.generate("x", max_new_tokens=30, temperature=9.0, seed=seed).text for seed in (1, 1, 2)]
@@ -73,7 +73,7 @@ class Written(unittest.TestCase):
         found = self.model.generate("a", max_new_tokens=5)
         self.assertEqual(pickle.loads(pickle.dumps(found)), found)
         self.assertEqual(copy.copy(found), found)
-        self.assertEqual(found.ids, array("I", b"b\xf0\x9f\x99\x82"))
+        self.assertEqual(found.ids, array("I", list("b🙂".encode())))
 
     @unittest.skipIf(numpy is None, "numpy is not installed here; the suite runs once more with it")
     def test_numpy_shares_memory(self) -> None:
@@ -304,7 +304,7 @@ class Ended(unittest.TestCase):
             lambda: self.model.generate("a", **ENDLESS, **options),
             lambda: self.model.generate_batch(["a", "b"], **ENDLESS, **options),
             lambda: [None for _ in self.model.stream("a", **ENDLESS, **options)],
-            lambda: self.model.perplexity(ROUND * 200_000, stride=1, **options),
+            lambda: self.model.perplexity(ROUND * 20_000, stride=1, **options),
         )
 
     def test_a_call_is_cancelled_from_another_thread(self) -> None:
@@ -332,13 +332,14 @@ class Ended(unittest.TestCase):
             for call in self.endless(timeout=timeout):
                 with self.assertRaises(TimeoutError):
                     call()
+        long = "good " * 200_000
         for call in (
-            lambda timeout: self.model.choose("a", ["b"] * 5000, timeout=timeout),
-            lambda timeout: self.model.score("a", "b", timeout=timeout),
+            lambda prompt, timeout: self.model.choose(prompt, ["b"], timeout=timeout),
+            lambda prompt, timeout: self.model.score(prompt, "b", timeout=timeout),
         ):
             with self.assertRaises(limbeck.DeadlineExceededError):
-                call(-1)
-            call(60)
+                call(long, -1)
+            call("a", 60)
 
     def test_ctrl_c(self) -> None:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -374,7 +375,7 @@ class Ended(unittest.TestCase):
     def test_memory_stays_flat(self) -> None:
         def everything() -> None:
             with limbeck.Model(bundle("writer"), runtime=runtime()) as model:
-                for _ in range(20):
+                for _ in range(5):
                     model.generate(limbeck.Prompt("a", [("b", "🙂")] * 3), max_new_tokens=20)
                     model.generate_batch(["a", "b"], max_new_tokens=20)
                     for _ in model.stream("a", **ENDLESS):

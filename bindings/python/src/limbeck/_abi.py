@@ -306,6 +306,7 @@ FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "model_fill_mask": (c_int32, (c_void_p, c_char_p, c_size_t, *_CALL)),
     "model_fill_mask_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, *_CALL)),
     "model_generate": (c_int32, (c_void_p, c_char_p, c_size_t, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
+    "model_generate_prompt": (c_int32, (c_void_p, _PROMPT, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
     "model_generate_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, _GENERATE, _OUT, _OUT)),
     "model_choose": (c_int32, (c_void_p, _PROMPT, _TEXTS, c_size_t, _CHOOSE, _OUT, _OUT)),
     "model_score": (c_int32, (c_void_p, _PROMPT, c_char_p, c_size_t, _CHOOSE, POINTER(Choice), _OUT)),
