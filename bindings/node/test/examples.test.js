@@ -50,7 +50,7 @@ test("a text as it is written", () => {
   assert.deepEqual([...lines[1].slice(0, 3), ...lines[1].slice(4)], "27 tokens, context, tokens a second".split(" "));
   assert.ok(Number(lines[1][3]) > 0);
   lines = words("generate", "teller", ["c"]);
-  assert.deepEqual([lines[0], lines[1].slice(0, 3)], [["é"], ["2", "tokens,", "end-of-text,"]]);
+  assert.deepEqual([lines[0], lines[1].slice(0, 3)], [["é"], ["3", "tokens,", "end-of-text,"]]);
 });
 
 test("a hot swap", () => {

@@ -40,6 +40,9 @@ def options(case: dict[str, Any]) -> dict[str, Any]:
         cancel = given["cancel"] = limbeck.Cancel()
         if given.pop("cancelled"):
             cancel.trigger()
+    for name in ("stops", "content_free"):
+        if name in given:
+            given[name] = texts(given[name])
     if "rank_label" in given:
         given["label"] = given.pop("rank_label")
     return given
