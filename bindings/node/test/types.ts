@@ -85,8 +85,6 @@ export async function wrong(model: Model, bundle: Bundle): Promise<void> {
   // @ts-expect-error
   model.stream("x", { onToken: () => true });
   // @ts-expect-error
-  await model.choose("x", "y");
-  // @ts-expect-error
   await model.score("x", "y", { scoring: "sum" });
   // @ts-expect-error
   for (const piece of model.stream("x")) piece.text;
