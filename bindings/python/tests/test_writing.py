@@ -367,9 +367,20 @@ class Ended(unittest.TestCase):
             "stream = model.stream('a', max_new_tokens=10**9, context='slide')\n"
             "print(next(stream).text)\n"
         )
-        for end, status in (("", 0), ("import sys; sys.exit(3)", 3), ("raise SystemError", 1)):
-            done = subprocess.run([sys.executable, "-c", code + end], capture_output=True, text=True, timeout=60)
-            self.assertEqual((done.returncode, done.stdout), (status, "b\n"), done.stderr)
+        at_exit = "import atexit; atexit.register(lambda: print(model.generate('b', max_new_tokens=6).text))"
+        # A thread goes on reading when the main one is at its end.
+        late = "lambda: (time.sleep(0.5), print(next(stream).id))"
+        thread = f"import threading, time; threading.Thread(target={late}).start()"
+        for end, status, more in (
+            ("", 0, ""),
+            ("import sys; sys.exit(3)", 3, ""),
+            ("raise SystemError", 1, ""),
+            (at_exit, 0, "🙂.a\n"),
+            (thread, 0, "240\n"),
+        ):
+            command = [sys.executable, "-X", "utf8", "-c", code + end]
+            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
+            self.assertEqual((done.returncode, done.stdout), (status, f"b\n{more}"), done.stderr)
             self.assertNotIn("Exception ignored", done.stderr)
 
     def test_memory_stays_flat(self) -> None:

@@ -203,7 +203,10 @@ def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
 
     thread = threading.Thread(target=run, name="limbeck call")
     try:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there are no more threads, as when a program is ending
+            return work()
         done.wait()
     except BaseException:
         cancel.trigger()
