@@ -11,6 +11,7 @@ from ._abi import library
 from ._errors import check
 from ._generation import Context, GenerateOptions, Generation, generation
 from ._handles import Owner, made
+from ._interrupt import interruptible
 from ._options import Cancel
 from ._prompt import (
     Choices,
@@ -24,7 +25,7 @@ from ._prompt import (
     choices,
 )
 from ._results import taken
-from ._stream import Stream, interruptible
+from ._stream import Stream
 from ._texts import Text
 
 #: No token function.
