@@ -3,7 +3,7 @@
 import { native, taken } from "./native.js";
 
 // koffi throws when 256 calls are under way, and each has a stack of its own; so those above this number wait here.
-// It is more than the threads that koffi has.
+// It is more than the threads that Node's pool has by default.
 const MOST = 32;
 let running = 0;
 const waiting = [];

@@ -4,9 +4,9 @@ import { list } from "./bundle.js";
 import { checkAsync, madeAsync } from "./calls.js";
 import { InvalidArgumentError } from "./errors.js";
 import { Owner, own } from "./handle.js";
-import { Model, resultsOf } from "./model.js";
+import { Model } from "./model.js";
 import { withOptions } from "./options.js";
-import { classification } from "./results.js";
+import * as results from "./results.js";
 import { Input } from "./texts.js";
 
 export class Head extends Owner {
@@ -52,7 +52,7 @@ export class Head extends Owner {
         withOptions(options, ["topK", "outOfScope"], async (c, cause) => {
           const result = await madeAsync("head_classify", [head, pointer, ...input.args, c], cause);
           input.keep.length = 0;
-          return resultsOf(result).map(classification);
+          return results.of(result).map(results.classification);
         }),
       ),
     );

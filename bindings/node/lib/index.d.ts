@@ -171,6 +171,75 @@ export interface FitOptions extends CallOptions {
   /** Weighs the examples against keeping the head simple; 10 by default. */
   strength?: number;
 }
+/** Options of the calls of models that write text. */
+export interface EndOptions {
+  /** Milliseconds after which the call fails with DeadlineExceededError. */
+  timeout?: number;
+  /** Ends the call with CancelledError. */
+  signal?: AbortSignal;
+}
+export interface StreamOptions extends EndOptions {
+  /** The most tokens to write; 128 by default. */
+  maxNewTokens?: number;
+  /** 0, the default: the likeliest token each time. Above: tokens are drawn, from logits divided by this. */
+  temperature?: number;
+  /** Draw among the fewest likeliest tokens whose probabilities reach this sum. */
+  topP?: number;
+  /** Draw among so many of the likeliest tokens. */
+  topK?: number;
+  /** With the same seed the same model writes the same text. */
+  seed?: number | bigint;
+  /** Makes tokens that stand in the context less likely, if above 1. */
+  repetitionPenalty?: number;
+  /** Write on after the model's end of text. */
+  ignoreEos?: boolean;
+  /** Strings that end the text, which ends before them. */
+  stops?: Iterable<Text>;
+  /** If prompt and new tokens might be more than the model's context holds: "error", the default, is TooLongError
+   *  before anything is written; "stop" writes until it is full; "slide" forgets the oldest tokens whenever it is. */
+  context?: "error" | "stop" | "slide";
+  /** "slide": how many tokens stay; half of the context by default. */
+  contextKeep?: number;
+}
+export interface GenerateOptions extends StreamOptions {
+  /** Is given each token as it is written. False ends the text there; what it throws does too, and is thrown by the
+   *  call. */
+  onToken?: (piece: Piece) => boolean | void;
+}
+export interface ChooseOptions extends EndOptions {
+  /** What completions are compared by: the log probability of a token, the mean over the completion (the default);
+   *  that of the whole completion; that over its bytes; how much likelier it is after the prompt than after
+   *  answerContext. */
+  scoring?: "per-token" | "sum" | "per-byte" | "answer-context";
+  /** "answer-context": as "Answer: ". */
+  answerContext?: Text;
+  /** Queries without content, as "Review: N/A", to calibrate by: a completion's probability is divided by its mean
+   *  probability there. */
+  contentFree?: Iterable<Text>;
+}
+export interface PerplexityOptions extends EndOptions {
+  /** Tokens before the first that is scored in each further window; half of the context by default. */
+  stride?: number;
+  /** Score the first token too, after the one that texts begin with. */
+  fromStart?: boolean;
+}
+/** A text to be completed: instruction, examples and query, put together as they are with the separator between them.
+ *  What stands before the query is read once, and gone on from in later calls as long as the model has room for it. */
+export interface Prompt {
+  /** What is to be completed. */
+  query: Text;
+  /** Texts like the query with their completions, usually with the space before them. */
+  examples?: Iterable<Pair>;
+  /** What comes first. */
+  instruction?: Text;
+  /** Stands between the parts; two line ends by default. */
+  separator?: Text;
+  /** The most tokens of the prompt; examples that do not fit are left out, the last ones first, and reported. By
+   *  default what the context has room for. */
+  maxTokens?: number;
+  /** An example that does not fit is TooLongError. */
+  allExamples?: boolean;
+}
 /** What must hold for a bundle, and what helps to read it. */
 export interface BundleOptions {
   /** Public keys of 64 hex digits: one of them must have signed the bundle. */
@@ -317,6 +386,107 @@ export interface Neighbour {
   index: number;
   similarity: number;
 }
+/** A token as it is written. */
+export interface Piece {
+  id: number;
+  /** What became certain with it: whole characters, and nothing that may yet be part of a stop string. May be empty. */
+  text: string;
+}
+/** A text that was written. */
+export interface Generation {
+  /** What follows the prompt, without end of text or stop string. */
+  text: string;
+  /** Its tokens, the one that ended it among them. */
+  ids: Uint32Array;
+  /** Why it ended: the model wrote its end of text; a stop string came; as many tokens were written as were allowed;
+   *  the context was full; its reader left. */
+  finish: "end-of-text" | "stop" | "length" | "context" | "unfinished";
+  /** The stop string that came. */
+  stop: string | null;
+  promptTokens: number;
+  /** Tokens of the prompt that were read in an earlier call. */
+  cachedTokens: number;
+  /** Tokens at the beginning that were forgotten: "slide". */
+  tokensDropped: number;
+  /** Examples that stand in the prompt. */
+  examples: number;
+  /** Examples for which there was no room. */
+  examplesDropped: number;
+  tokenizeMs: number;
+  /** Reading prompts, and what is read anew when the context is full. */
+  prefillMs: number;
+  /** Running the model for all further tokens. */
+  decodeMs: number;
+  /** Choosing tokens, and making text of them. */
+  samplingMs: number;
+}
+/** A text while it is written: for `for await`. The call begins when the first piece is asked for, and does not wait
+ *  for its reader. What makes it fail is thrown by the loop, after the pieces that were written before. */
+export class Stream implements AsyncIterableIterator<Piece> {
+  private constructor();
+  [Symbol.asyncIterator](): this;
+  next(): Promise<IteratorResult<Piece, undefined>>;
+  /** What leaving the loop does: the call ends with the token that is being written. */
+  return(): Promise<IteratorResult<Piece, undefined>>;
+  /** All that was written, when the call has ended; "unfinished" if its reader left. */
+  readonly result: Promise<Generation>;
+}
+export interface Choice {
+  text: string;
+  /** Its place among the completions given. */
+  index: number;
+  /** What completions are compared by. */
+  score: number;
+  /** The softmax of the scores of all completions. */
+  probability: number;
+  /** Natural log of its probability after the prompt. */
+  logProbability: number;
+  tokens: number;
+  /** With the white space that stood at the end of the query. */
+  bytes: number;
+}
+/** What was read of a prompt. */
+export interface PromptUsage {
+  promptTokens: number;
+  /** Tokens of the prompt that were read in an earlier call. */
+  cachedTokens: number;
+  /** Examples that stand in the prompt. */
+  examples: number;
+  /** Examples for which there was no room. */
+  examplesDropped: number;
+  tokenizeMs: number;
+  inferenceMs: number;
+  postMs: number;
+}
+export interface Choices {
+  /** The best first. */
+  choices: Choice[];
+  usage: PromptUsage;
+}
+/** How likely a completion is after a prompt. */
+export interface Score {
+  /** Natural log of its probability. */
+  logProbability: number;
+  /** That by its tokens. */
+  perToken: number;
+  tokens: number;
+  /** With the white space that stood at the end of the query. */
+  bytes: number;
+}
+/** How likely a text is. */
+export interface Perplexity {
+  /** e to the negative mean log probability of a token. */
+  perplexity: number;
+  /** Negative log probability in bits, by the bytes of the tokens that were scored. */
+  bitsPerByte: number;
+  /** Natural log of the probability of the tokens that were scored. */
+  logProbability: number;
+  /** Tokens that were scored, and their bytes. */
+  tokens: number;
+  bytes: number;
+  /** Windows that the text was read in; 1 unless it is longer than the context. */
+  windows: number;
+}
 export interface SelfTest {
   /** Inputs that were run; 0 if the bundle has none. */
   vectors: number;
@@ -422,6 +592,20 @@ export class Model extends Owner {
   /** Guesses the masked words of a text, which stand in it as maskToken. */
   fillMask(text: Text, options?: FillMaskOptions): Promise<FilledMasks>;
   fillMaskBatch(texts: Iterable<Text>, options?: FillMaskOptions): Promise<FilledMasks[]>;
+  /** Writes on from a prompt. */
+  generate(prompt: Text | Prompt, options?: GenerateOptions): Promise<Generation>;
+  /** Writes on from texts, as many together as memory allows. */
+  generateBatch(prompts: Iterable<Text>, options?: StreamOptions): Promise<Generation[]>;
+  /** Writes on from a prompt, and gives the text while it is written. Options are checked at once, and the call begins
+   *  with the first piece. */
+  stream(prompt: Text | Prompt, options?: StreamOptions): Stream;
+  /** Chooses between completions of a prompt. White space at the end of the query counts to the completions. */
+  choose(prompt: Text | Prompt, completions: Iterable<Text>, options?: ChooseOptions): Promise<Choices>;
+  /** Says how likely one completion is after a prompt. */
+  score(prompt: Text | Prompt, completion: Text, options?: EndOptions): Promise<Score>;
+  /** Says how likely a text is. One that is longer than the context is read in overlapping windows, each token scored
+   *  once. */
+  perplexity(text: Text, options?: PerplexityOptions): Promise<Perplexity>;
   /** Turns a text into a vector. */
   embed(text: Text, options?: CallOptions): Promise<Embedding>;
   embedBatch(texts: Iterable<Text>, options?: CallOptions): Promise<Embeddings>;

@@ -6,4 +6,5 @@ export { Model } from "./model.js";
 export { version } from "./native.js";
 export { loadRuntime } from "./runtime.js";
 export { Slot } from "./slot.js";
+export { Stream } from "./stream.js";
 export { Embeddings, nearest, similarity } from "./vectors.js";

@@ -2,21 +2,19 @@
 
 import { Bundle, BUNDLE_OPTIONS, withBundleOptions } from "./bundle.js";
 import { checkAsync, madeAsync } from "./calls.js";
-import { Owner, own } from "./handle.js";
+import { own } from "./handle.js";
 import { addressOf, check, initialised, made, native, stored, textOf } from "./native.js";
 import { withOptions } from "./options.js";
 import * as results from "./results.js";
 import { environment } from "./runtime.js";
 import { Input, known, whole } from "./texts.js";
 import { Embeddings } from "./vectors.js";
+import { Writing } from "./writing.js";
 
 const CLASSIFY = ["topK", "threshold", "outOfScope"];
 const MODEL_OPTIONS = ["runtime", "threads", "sessions", "spinning", "memoryBudget", "providers", ...BUNDLE_OPTIONS];
 
-export class Model extends Owner {
-  static kind = "model";
-  static free = "model_free";
-
+export class Model extends Writing {
   static async open(source, options) {
     const given = known(options, MODEL_OPTIONS);
     const env = environment(given.runtime);
@@ -190,18 +188,9 @@ export class Model extends Owner {
         const result = await madeAsync(name, [pointer, ...input.args, c], cause);
         // The memory of the input had to live until now.
         input.keep.length = 0;
-        return resultsOf(result).map(item);
+        return results.of(result).map(item);
       }),
     );
-  }
-}
-
-/** What a result holds. Frees it. */
-export function resultsOf(result) {
-  try {
-    return JSON.parse(textOf(native.result_json(result)));
-  } finally {
-    native.result_free(result);
   }
 }
 

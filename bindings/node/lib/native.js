@@ -26,6 +26,7 @@ export function libraryPath() {
 const Str = koffi.struct({ data: "void *", length: "size_t" });
 
 const DecryptFunction = koffi.pointer(koffi.proto("int32", ["void *", Str, "void *", "size_t", "void *"]));
+const TokenFunction = koffi.pointer(koffi.proto("bool", ["void *", "uint32", Str]));
 const LogFunction = koffi.pointer(koffi.proto("void", ["void *", "uint32", Str]));
 
 const structs = {
@@ -82,6 +83,70 @@ const structs = {
     tokenize_ns: "uint64",
     inference_ns: "uint64",
     post_ns: "uint64",
+  },
+  GenerateOptions: {
+    size: "size_t",
+    max_new_tokens: "size_t",
+    temperature: "float",
+    top_p: "float",
+    top_k: "size_t",
+    seed: "uint64",
+    repetition_penalty: "float",
+    ignore_eos: "uint32",
+    stops: "void *",
+    stop_count: "size_t",
+    context: "uint32",
+    context_keep: "uint32",
+    deadline_ms: "uint64",
+    cancel: "void *",
+  },
+  Prompt: {
+    size: "size_t",
+    instruction: Str,
+    examples: "void *",
+    example_count: "size_t",
+    query: Str,
+    separator: Str,
+    max_tokens: "size_t",
+    all_examples: "uint32",
+    reserved: "uint32",
+  },
+  ChooseOptions: {
+    size: "size_t",
+    scoring: "uint32",
+    reserved: "uint32",
+    answer_context: Str,
+    content_free: "void *",
+    content_free_count: "size_t",
+    deadline_ms: "uint64",
+    cancel: "void *",
+  },
+  Choice: {
+    size: "size_t",
+    text: Str,
+    index: "size_t",
+    score: "double",
+    probability: "double",
+    log_probability: "double",
+    tokens: "size_t",
+    bytes: "size_t",
+  },
+  PerplexityOptions: {
+    size: "size_t",
+    stride: "size_t",
+    from_start: "uint32",
+    reserved: "uint32",
+    deadline_ms: "uint64",
+    cancel: "void *",
+  },
+  Perplexity: {
+    size: "size_t",
+    perplexity: "double",
+    bits_per_byte: "double",
+    log_probability: "double",
+    tokens: "size_t",
+    bytes: "size_t",
+    windows: "size_t",
   },
 };
 const types = Object.fromEntries(Object.entries(structs).map(([name, fields]) => [name, koffi.struct(fields)]));
@@ -175,6 +240,15 @@ export const FUNCTIONS = {
   ],
   model_fill_mask: [STATUS, [HANDLE, ...TEXT, ...CALL]],
   model_fill_mask_batch: [STATUS, [HANDLE, ...TEXTS, ...CALL]],
+  model_generate: [STATUS, [HANDLE, ...TEXT, options("GenerateOptions"), TokenFunction, HANDLE, ...MADE]],
+  model_generate_prompt: [
+    STATUS,
+    [HANDLE, options("Prompt"), options("GenerateOptions"), TokenFunction, HANDLE, ...MADE],
+  ],
+  model_generate_batch: [STATUS, [HANDLE, ...TEXTS, options("GenerateOptions"), ...MADE]],
+  model_choose: [STATUS, [HANDLE, options("Prompt"), ...TEXTS, options("ChooseOptions"), ...MADE]],
+  model_score: [STATUS, [HANDLE, options("Prompt"), ...TEXT, options("ChooseOptions"), filled("Choice"), ERROR]],
+  model_perplexity: [STATUS, [HANDLE, ...TEXT, options("PerplexityOptions"), filled("Perplexity"), ERROR]],
   head_fit: [STATUS, [HANDLE, ...TEXTS, "double", ...CALL]],
   head_load: [STATUS, [...TEXT, ...MADE]],
   head_save: [STATUS, [HANDLE, ...TEXT, ERROR]],
@@ -226,13 +300,13 @@ export const native = load(libraryPath());
 /** The library's version: "0.1.0". */
 export const version = native.versionText;
 
+// What is not 0 where a struct is all 0, by kinds of koffi's; the only struct inside others is a limbeck_str.
+const ZEROS = new Map([["Record", { data: null, length: 0 }], ["Pointer", null], ["Callback", null]]);
+
 /** A struct as its _init call makes it: all 0 but the size. */
 export function initialised(name, values = {}) {
-  const zero = (field) => {
-    if (field === "runtime_path" || field === "hypothesis" || field === "rank_label") return { data: null, length: 0 };
-    return ["keys", "decrypt", "decrypt_data", "cancel", "providers", "bundle"].includes(field) ? null : 0;
-  };
-  const fields = Object.keys(types[name].members).map((field) => [field, zero(field)]);
+  const zero = ({ primitive }) => (ZEROS.has(primitive) ? ZEROS.get(primitive) : 0);
+  const fields = Object.entries(types[name].members).map(([field, { type }]) => [field, zero(type)]);
   return { ...Object.fromEntries(fields), size: koffi.sizeof(types[name]), ...values };
 }
 
@@ -260,6 +334,7 @@ export function bytesOf(pointer, length) {
 export const register = {
   decrypt: (call) => koffi.register(call, DecryptFunction),
   log: (call) => koffi.register(call, LogFunction),
+  token: (call) => koffi.register(call, TokenFunction),
 };
 export const unregister = (callback) => koffi.unregister(callback);
 

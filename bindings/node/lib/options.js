@@ -1,8 +1,8 @@
 // Options of calls.
 
 import { InvalidArgumentError } from "./errors.js";
-import { addressOf, initialised, made, native } from "./native.js";
-import { encoded, known, whole } from "./texts.js";
+import { initialised, made, native } from "./native.js";
+import { Input, known, whole } from "./texts.js";
 
 const COMMON = ["overflow", "windowStride", "timeout", "signal"];
 const OVERFLOWS = { truncate: 1, error: 2, window: 3 };
@@ -10,20 +10,24 @@ const AGGREGATIONS = { first: 0, average: 1, max: 2, strict: 3, none: 4 };
 // What stands for 0, which in C means the default: the next number above it.
 const ALMOST_ZERO = 1e-45;
 
-const oneOf = (values, value, name, otherwise) => {
+export const oneOf = (values, value, name, otherwise) => {
   if (value === undefined || value === null) return otherwise;
   if (Object.hasOwn(values, value)) return values[value];
   throw new InvalidArgumentError(`${name} is ${String(value)} and must be one of ${Object.keys(values).join(", ")}`);
 };
 
-const number = (value, name) => {
+/** A number, where 0 and the default are the same. */
+export const finite = (value, name) => {
   if (value === undefined || value === null) return 0;
   if (typeof value !== "number") throw new TypeError(`${name} must be a number, not ${typeof value}`);
   if (!Number.isFinite(value)) throw new InvalidArgumentError(`${name} is ${value} and must be a finite number`);
-  return value === 0 ? ALMOST_ZERO : value;
+  return value;
 };
 
-function milliseconds(timeout) {
+/** A number that may be 0, where C has 0 for the default. */
+export const number = (value, name) => (value === 0 ? ALMOST_ZERO : finite(value, name));
+
+export function milliseconds(timeout) {
   if (timeout === undefined || timeout === null) return 0;
   if (typeof timeout !== "number" || Number.isNaN(timeout)) throw new TypeError("timeout must be a number");
   // A time that has passed is the shortest one, and not none.
@@ -35,20 +39,17 @@ function milliseconds(timeout) {
  *  the task reads beside those of all tasks. */
 export async function withOptions(given, own, work) {
   const options = known(given, [...COMMON, ...own]);
-  const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal");
   const overflow = oneOf(OVERFLOWS, options.overflow, "overflow", 0);
   const windowStride = whole(options.windowStride, "windowStride", 1, 0xffffffff);
   if (windowStride !== 0 && overflow !== OVERFLOWS.window) {
     throw new InvalidArgumentError(`windowStride is ${windowStride} and overflow is not window`);
   }
-  const keep = [];
+  const input = new Input();
   const text = (name) => {
     if (options[name] === undefined || options[name] === null) return { data: null, length: 0 };
-    const bytes = encoded(options[name], name);
-    if (bytes.length === 0) throw new InvalidArgumentError(`${name} is empty: leave it out for the default`);
-    keep.push(bytes);
-    return { data: addressOf(bytes), length: bytes.length };
+    const found = input.str(options[name], name);
+    if (found.length === 0) throw new InvalidArgumentError(`${name} is empty: leave it out for the default`);
+    return found;
   };
   const c = initialised("CallOptions", {
     overflow,
@@ -63,11 +64,20 @@ export async function withOptions(given, own, work) {
     hypothesis: text("hypothesis"),
     rank_label: text("label"),
   });
-  if (signal === undefined) {
-    const result = await work(c);
-    keep.length = 0;
-    return result;
-  }
+  const result = await withSignal(options.signal, c, work);
+  input.keep.length = 0;
+  return result;
+}
+
+/** Refuses what is no signal. */
+export function checkSignal(signal) {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal");
+}
+
+/** Runs `work` with options as C has them, which a signal cancels, and with what says why. */
+export async function withSignal(signal, c, work) {
+  checkSignal(signal);
+  if (signal === undefined) return work(c);
   c.cancel = made("cancel_new");
   const trigger = () => native.cancel_trigger(c.cancel);
   try {
@@ -77,6 +87,5 @@ export async function withOptions(given, own, work) {
   } finally {
     signal.removeEventListener("abort", trigger);
     native.cancel_free(c.cancel);
-    keep.length = 0;
   }
 }

@@ -1,5 +1,16 @@
 // What calls answer, from the library's JSON.
 
+import { native, textOf } from "./native.js";
+
+/** What a result holds, with fields for each text. Frees it. */
+export function of(result) {
+  try {
+    return JSON.parse(textOf(native.result_json(result)));
+  } finally {
+    native.result_free(result);
+  }
+}
+
 // JSON has no other word for what is not a number.
 const number = (value) => value ?? NaN;
 
@@ -72,4 +83,41 @@ export const filledMasks = (fields) => ({
     })),
   })),
   usage: usage(fields),
+});
+
+export const generation = (fields) => ({
+  text: fields.text,
+  ids: Uint32Array.from(fields.ids),
+  finish: fields.finish,
+  stop: fields.stop ?? null,
+  promptTokens: fields.prompt_tokens,
+  cachedTokens: fields.cached_tokens,
+  tokensDropped: fields.tokens_dropped,
+  examples: fields.examples,
+  examplesDropped: fields.examples_dropped,
+  tokenizeMs: fields.tokenize_ms,
+  prefillMs: fields.prefill_ms,
+  decodeMs: fields.decode_ms,
+  samplingMs: fields.sampling_ms,
+});
+
+export const choices = (fields) => ({
+  choices: fields.choices.map((choice) => ({
+    text: choice.text,
+    index: choice.index,
+    score: number(choice.score),
+    probability: number(choice.probability),
+    logProbability: number(choice.log_probability),
+    tokens: choice.tokens,
+    bytes: choice.bytes,
+  })),
+  usage: {
+    promptTokens: fields.prompt_tokens,
+    cachedTokens: fields.cached_tokens,
+    examples: fields.examples,
+    examplesDropped: fields.examples_dropped,
+    tokenizeMs: fields.tokenize_ms,
+    inferenceMs: fields.inference_ms,
+    postMs: fields.post_ms,
+  },
 });

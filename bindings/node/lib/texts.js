@@ -31,6 +31,20 @@ export class Input {
     return this;
   }
 
+  /** The arguments of what `take` puts into another input, whose memory this one keeps. */
+  part(take) {
+    const { args, keep } = take(new Input());
+    this.keep.push(...keep);
+    return args;
+  }
+
+  /** A text that stands in a struct. */
+  str(text, name) {
+    const bytes = encoded(text, name);
+    this.keep.push(bytes);
+    return { data: bytes.length === 0 ? null : addressOf(bytes), length: bytes.length };
+  }
+
   texts(texts, name = "texts") {
     return this.#list(listed(texts, name).map((text, i) => encoded(text, `${name}[${i}]`)), 1);
   }

@@ -43,6 +43,16 @@ test("answers", () => {
   assert.deepEqual([lines[0].slice(1), lines[2].slice(1)], [["good", "good", "film"], ["bad"]]);
 });
 
+test("a text as it is written", () => {
+  let lines = words("generate", "teller", ["x: bad\nx:"]);
+  // The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+  assert.equal(lines[0].join(" "), "bad.ab🙂.ab🙂.ab🙂.ab🙂.a");
+  assert.deepEqual([...lines[1].slice(0, 3), ...lines[1].slice(4)], "27 tokens, context, tokens a second".split(" "));
+  assert.ok(Number(lines[1][3]) > 0);
+  lines = words("generate", "teller", ["c"]);
+  assert.deepEqual([lines[0], lines[1].slice(0, 3)], [["é"], ["3", "tokens,", "end-of-text,"]]);
+});
+
 test("a hot swap", () => {
   let lines = words("hot_swap", "tiny", [bundle("later")], "good\nbad\n");
   assert.deepEqual(lines.map((line) => line[1]), ["1:", "2:"]);
@@ -52,7 +62,7 @@ test("a hot swap", () => {
 
 test("errors", () => {
   const names = readdirSync(path.join(repository, "examples/node")).map((file) => path.basename(file, ".mjs"));
-  assert.deepEqual(names.sort(), ["answer", "entities", "hot_swap", "sentiment", "similarity"]);
+  assert.deepEqual(names.sort(), ["answer", "entities", "generate", "hot_swap", "sentiment", "similarity"]);
   for (const name of names) {
     const done = run(name, "nothing", ["answer", "similarity"].includes(name) ? ["x", "y"] : ["x"]);
     assert.equal(done.status, 1, done.stderr);

@@ -15,7 +15,7 @@ import {
   similarity,
   version,
 } from "../lib/index.js";
-import type { Answer, Classification, Entity, Text } from "../lib/index.js";
+import type { Answer, Choices, Classification, Entity, Generation, Prompt, Text } from "../lib/index.js";
 
 export async function right(text: Text, signal: AbortSignal): Promise<string> {
   const runtime: { version: string; path: string } = loadRuntime("libonnxruntime.so");
@@ -43,6 +43,23 @@ export async function right(text: Text, signal: AbortSignal): Promise<string> {
   return `${version}${best}${inScope}${usage.windows}${entities.length}${answer?.span.byteStart}${found}${generation}`;
 }
 
+export async function writes(model: Model, signal: AbortSignal): Promise<string> {
+  const prompt: Prompt = { query: "c", examples: [["a", " b"]], instruction: "x", maxTokens: 9 };
+  let text = "";
+  const stream = model.stream(prompt, { maxNewTokens: 5, temperature: 0.8, topP: 0.9, seed: 1n, stops: ["."], signal });
+  for await (const piece of stream) text += piece.text + piece.id.toFixed();
+  const { finish, ids, stop }: Generation = await stream.result;
+  const first: number | undefined = ids[0];
+  await model.generate("a", { onToken: ({ text }) => text.length < 9, context: "slide", contextKeep: 4 });
+  await model.generate("a", { onToken: (piece) => console.log(piece) });
+  const batch: Generation[] = await model.generateBatch(["a", "b"], { topK: 3, timeout: 5 });
+  const found: Choices = await model.choose(prompt, [" d", " e"], { scoring: "per-byte", contentFree: ["N/A"] });
+  const { perToken } = await model.score("a", " b", { timeout: 5 });
+  const { bitsPerByte } = await model.perplexity("a b", { stride: 4, fromStart: true });
+  const kind: "end-of-text" | "stop" | "length" | "context" | "unfinished" = finish;
+  return `${text}${kind}${stop?.length}${first}${batch.length}${found.usage.examplesDropped}${perToken}${bitsPerByte}`;
+}
+
 async function using_(): Promise<void> {
   using model = await Model.open("x");
   model.close();
@@ -61,6 +78,16 @@ export async function wrong(model: Model, bundle: Bundle): Promise<void> {
   await model.classifyPair("x");
   // @ts-expect-error
   await model.classifyPairs([["x"]]);
+  // @ts-expect-error
+  await model.generate("x", { context: "forget" });
+  // @ts-expect-error
+  await model.generate({ examples: [] });
+  // @ts-expect-error
+  model.stream("x", { onToken: () => true });
+  // @ts-expect-error
+  await model.score("x", "y", { scoring: "sum" });
+  // @ts-expect-error
+  for (const piece of model.stream("x")) piece.text;
   // @ts-expect-error
   Slot.of(bundle);
   // @ts-expect-error

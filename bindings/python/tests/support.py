@@ -29,3 +29,9 @@ def model_of(name: str) -> limbeck.Model:
 
 def bundle(name: str) -> Path:
     return BUNDLES / f"{name}.limbeck"
+
+
+def resident() -> int:
+    """Bytes of memory that are in use."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import unittest
@@ -39,6 +40,9 @@ def options(case: dict[str, Any]) -> dict[str, Any]:
         cancel = given["cancel"] = limbeck.Cancel()
         if given.pop("cancelled"):
             cancel.trigger()
+    for name in ("stops", "content_free"):
+        if name in given:
+            given[name] = texts(given[name])
     if "rank_label" in given:
         given["label"] = given.pop("rank_label")
     return given
@@ -62,6 +66,19 @@ def with_usage(fields: dict[str, Any], usage: limbeck.Usage) -> dict[str, Any]:
         "tokens_used": usage.tokens_used,
         "tokens_dropped": usage.tokens_dropped,
         "windows": usage.windows,
+    }
+
+
+def written(result: limbeck.Generation) -> dict[str, Any]:
+    times = (result.tokenize_ms, result.prefill_ms, result.decode_ms, result.sampling_ms)
+    assert min(times) >= 0 and str(result) == result.text
+    return {
+        "text": result.text,
+        "ids": list(result.ids),
+        "finish": result.finish.replace("_", "-"),
+        "prompt_tokens": result.prompt_tokens,
+        "generated_tokens": len(result.ids),
+        "tokens_dropped": result.tokens_dropped,
     }
 
 
@@ -162,6 +179,55 @@ def head(case: dict[str, Any]) -> dict[str, Any]:
             return {"labels": list(loaded.labels), **found}
 
 
+def prompt(value: dict[str, Any]) -> limbeck.Prompt:
+    names = ("instruction", "query", "separator")
+    texts_of = {name: text(value[name]) for name in names if name in value}
+    return limbeck.Prompt(**{**value, **texts_of, "examples": pairs(value.get("examples", []))})
+
+
+def streamed(stream: limbeck.Stream, most: int | None) -> limbeck.Generation:
+    """Reads a stream, or its first tokens."""
+    ids, parts = [], []
+    with stream:
+        for piece in itertools.islice(stream, most):
+            ids.append(piece.id)
+            parts.append(piece.text)
+    found = stream.result
+    assert ids == list(found.ids) and "".join(parts) == found.text, (ids, parts, found)
+    return found
+
+
+def generate(case: dict[str, Any], model: limbeck.Model) -> dict[str, Any]:
+    given, o = case["input"], options(case)
+    if "prompts" in given:
+        return {"results": [written(result) for result in model.generate_batch(texts(given["prompts"]), **o)]}
+    source = prompt(given["from"]) if "from" in given else text(given["prompt"])
+    if "stream" in given or "stop_after" in given:
+        result = streamed(model.stream(source, **o), given.get("stop_after"))
+    else:
+        result = model.generate(source, **o)
+    found = {"results": [written(result)]}
+    return {**found, "usage": usage_of(result)} if "from" in given else found
+
+
+def usage_of(found: Any) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in ("prompt_tokens", "examples", "examples_dropped")}
+
+
+def prompted(case: dict[str, Any], model: limbeck.Model) -> dict[str, Any]:
+    """choose, score and perplexity."""
+    given, o = case["input"], options(case)
+    if case["call"] == "choose":
+        found = model.choose(prompt(given["from"]), texts(given["completions"]), **o)
+        assert found.best is found[0] and len(found) == len(found.choices)
+        return {"choices": [vars(choice) for choice in found], "usage": usage_of(found.usage)}
+    if case["call"] == "score":
+        score = model.score(prompt(given["from"]), text(given["completion"]), **o)
+        names = ("log_probability", "tokens", "bytes")
+        return {"choice": {"score": score.per_token, **{name: getattr(score, name) for name in names}}}
+    return {"perplexity": vars(model.perplexity(text(given["text"]), **o))}
+
+
 def run(case: dict[str, Any]) -> dict[str, Any]:
     call, given = case["call"], case["input"]
     if call in ("open", "slot", "head"):
@@ -178,6 +244,10 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
         vectors = model.self_test().vectors
         names = ("task", "embedding_size", "mask_token")
         return {**{name: getattr(model, name) for name in names}, "self_test_vectors": vectors}
+    if call == "generate":
+        return generate(case, model)
+    if call in ("choose", "score", "perplexity"):
+        return prompted(case, model)
     if call == "classify" and "pair" in given:
         return one(model.classify_pair(*texts(given["pair"]), **o))
     if call == "classify" and "pairs" in given:
@@ -234,7 +304,7 @@ class Conformance(unittest.TestCase):
                         found = {"error": failure(error)}
                     self.assertEqual(difference(case["expect"], found, file["tolerance"]), "")
                     count += 1
-        self.assertGreater(count, 150)
+        self.assertGreater(count, 350)
 
     def test_every_status_has_its_name(self) -> None:
         statuses = json.loads((CONFORMANCE / "statuses.json").read_text())["statuses"]

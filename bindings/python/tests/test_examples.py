@@ -32,6 +32,15 @@ class Examples(unittest.TestCase):
         lines = self.words("similarity", "embedder", "good", "bad", "film", "good good film")
         self.assertEqual([lines[0][1:], lines[2][1:]], [["good", "good", "film"], ["bad"]])
 
+    def test_a_text_as_it_is_written(self) -> None:
+        lines = self.words("generate", "teller", "x: bad\nx:")
+        # The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+        self.assertEqual(lines[0], ["bad.ab🙂.ab🙂.ab🙂.ab🙂.a"])
+        self.assertEqual(lines[1][:3] + lines[1][4:], "27 tokens, context, tokens a second".split())
+        self.assertGreater(float(lines[1][3]), 0)
+        lines = self.words("generate", "teller", "c")
+        self.assertEqual((lines[0], lines[1][:3]), (["é"], ["3", "tokens,", "end_of_text,"]))
+
     def test_hot_swap(self) -> None:
         lines = self.words("hot_swap", "tiny", str(bundle("later")), input="good\nbad\n")
         self.assertEqual([line[1] for line in lines], ["1:", "2:"])
@@ -40,7 +49,7 @@ class Examples(unittest.TestCase):
 
     def test_errors(self) -> None:
         known = {path.stem for path in EXAMPLES.glob("*.py")}
-        self.assertEqual(known, {"sentiment", "entities", "answer", "similarity", "hot_swap"})
+        self.assertEqual(known, {"sentiment", "entities", "answer", "similarity", "hot_swap", "generate"})
         for name in known:
             arguments = ("x", "y") if name in ("answer", "similarity") else ("x",)
             done = self.run_it(name, "nothing", *arguments)

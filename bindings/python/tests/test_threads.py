@@ -7,16 +7,9 @@ import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import limbeck
-from support import bundle, model_of, runtime
-
-
-def resident() -> int:
-    """Bytes of memory that are in use."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
+from support import bundle, model_of, resident, runtime
 
 
 class Threads(unittest.TestCase):

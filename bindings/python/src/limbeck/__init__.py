@@ -38,10 +38,12 @@ from ._errors import (
     TruncatedError,
     WrongTaskError,
 )
+from ._generation import Context, Finish, Generation, Piece
 from ._head import Head
 from ._log import set_logger
 from ._model import Memory, Metrics, Model, SelfTest
 from ._options import Aggregation, Cancel, Overflow
+from ._prompt import Choice, Choices, Perplexity, Prompt, PromptUsage, Score, Scoring
 from ._results import (
     Answer,
     Answers,
@@ -62,6 +64,7 @@ from ._results import (
 )
 from ._runtime import Runtime, load_runtime
 from ._slot import Slot
+from ._stream import Stream
 from ._vectors import Neighbour, nearest, similarity
 
 __version__: str = _library.limbeck_version().decode()
@@ -74,7 +77,10 @@ __all__ = [
     "BundleError",
     "Cancel",
     "CancelledError",
+    "Choice",
+    "Choices",
     "Classification",
+    "Context",
     "CorruptError",
     "DeadlineExceededError",
     "Decrypt",
@@ -83,6 +89,8 @@ __all__ = [
     "Entity",
     "Error",
     "FilledMasks",
+    "Finish",
+    "Generation",
     "Guess",
     "Head",
     "IncompatibleError",
@@ -102,17 +110,24 @@ __all__ = [
     "NotABundleError",
     "NotFoundError",
     "Overflow",
+    "Perplexity",
+    "Piece",
+    "Prompt",
+    "PromptUsage",
     "Ranked",
     "RollbackError",
     "Runtime",
     "RuntimeIncompatibleError",
     "RuntimeNotFoundError",
+    "Score",
+    "Scoring",
     "SelfTest",
     "SelfTestError",
     "SignatureError",
     "Slot",
     "Span",
     "Status",
+    "Stream",
     "Tagging",
     "TokenizerError",
     "TooLongError",

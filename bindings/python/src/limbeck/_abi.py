@@ -54,6 +54,7 @@ class EnvOptions(Structure):
 DECRYPT = CFUNCTYPE(c_int32, c_void_p, Str, POINTER(c_uint8), c_size_t, c_void_p)
 READ = CFUNCTYPE(c_int64, c_void_p, POINTER(c_uint8), c_size_t)
 LOG = CFUNCTYPE(None, c_void_p, c_uint32, Str)
+TOKEN = CFUNCTYPE(c_bool, c_void_p, c_uint32, Str)
 
 
 class BundleOptions(Structure):
@@ -141,12 +142,97 @@ class Usage(Structure):
     ]
 
 
+class GenerateOptions(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("max_new_tokens", c_size_t),
+        ("temperature", c_float),
+        ("top_p", c_float),
+        ("top_k", c_size_t),
+        ("seed", c_uint64),
+        ("repetition_penalty", c_float),
+        ("ignore_eos", c_uint32),
+        ("stops", POINTER(InStr)),
+        ("stop_count", c_size_t),
+        ("context", c_uint32),
+        ("context_keep", c_uint32),
+        ("deadline_ms", c_uint64),
+        ("cancel", c_void_p),
+    ]
+
+
+class Prompt(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("instruction", InStr),
+        ("examples", POINTER(InPair)),
+        ("example_count", c_size_t),
+        ("query", InStr),
+        ("separator", InStr),
+        ("max_tokens", c_size_t),
+        ("all_examples", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+class ChooseOptions(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("scoring", c_uint32),
+        ("reserved", c_uint32),
+        ("answer_context", InStr),
+        ("content_free", POINTER(InStr)),
+        ("content_free_count", c_size_t),
+        ("deadline_ms", c_uint64),
+        ("cancel", c_void_p),
+    ]
+
+
+class Choice(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("text", Str),
+        ("index", c_size_t),
+        ("score", c_double),
+        ("probability", c_double),
+        ("log_probability", c_double),
+        ("tokens", c_size_t),
+        ("bytes", c_size_t),
+    ]
+
+
+class PerplexityOptions(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("stride", c_size_t),
+        ("from_start", c_uint32),
+        ("reserved", c_uint32),
+        ("deadline_ms", c_uint64),
+        ("cancel", c_void_p),
+    ]
+
+
+class Perplexity(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("perplexity", c_double),
+        ("bits_per_byte", c_double),
+        ("log_probability", c_double),
+        ("tokens", c_size_t),
+        ("bytes", c_size_t),
+        ("windows", c_size_t),
+    ]
+
+
 _OUT = POINTER(c_void_p)  # of a handle, and of an error
 _FLOATS = POINTER(c_float)
 _SIZE = POINTER(c_size_t)
 _TEXTS = POINTER(InStr)
 _PAIRS = POINTER(InPair)
 _CALL = (POINTER(CallOptions), _OUT, _OUT)  # options, result, error
+_PROMPT = POINTER(Prompt)
+_GENERATE = POINTER(GenerateOptions)
+_CHOOSE = POINTER(ChooseOptions)
 
 #: Every function that this package calls: what it returns, and its parameters.
 FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
@@ -219,6 +305,15 @@ FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nearest": (c_int32, (_FLOATS, c_size_t, _FLOATS, c_size_t, c_size_t, _SIZE, _FLOATS, _SIZE, _OUT)),
     "model_fill_mask": (c_int32, (c_void_p, c_char_p, c_size_t, *_CALL)),
     "model_fill_mask_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, *_CALL)),
+    "model_generate": (c_int32, (c_void_p, c_char_p, c_size_t, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
+    "model_generate_prompt": (c_int32, (c_void_p, _PROMPT, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
+    "model_generate_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, _GENERATE, _OUT, _OUT)),
+    "model_choose": (c_int32, (c_void_p, _PROMPT, _TEXTS, c_size_t, _CHOOSE, _OUT, _OUT)),
+    "model_score": (c_int32, (c_void_p, _PROMPT, c_char_p, c_size_t, _CHOOSE, POINTER(Choice), _OUT)),
+    "model_perplexity": (
+        c_int32,
+        (c_void_p, c_char_p, c_size_t, POINTER(PerplexityOptions), POINTER(Perplexity), _OUT),
+    ),
     "head_fit": (c_int32, (c_void_p, _PAIRS, c_size_t, c_double, *_CALL)),
     "head_load": (c_int32, (c_char_p, c_size_t, _OUT, _OUT)),
     "head_save": (c_int32, (c_void_p, c_char_p, c_size_t, _OUT)),

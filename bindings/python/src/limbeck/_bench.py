@@ -16,6 +16,8 @@ from ._runtime import load_runtime
 
 #: A text for those that bring none; a word of it is masked where a model wants that.
 TEXT = "The battery lasts all day, but the screen is hard to read outside in the sun."
+#: Tokens that a model which writes text writes in a call.
+NEW_TOKENS = 32
 SCHEMA = "limbeck-python-bench/1"
 
 
@@ -27,6 +29,8 @@ def call_of(model: Model, text: str) -> Callable[[], Any]:
         "token-classification": lambda: model.tag(text),
         "question-answering": lambda: model.answer("What lasts all day?", text),
         "sentence-embedding": lambda: model.embed(text),
+        # All tokens that are asked for, however long the text and the context.
+        "generation": lambda: model.generate(text, max_new_tokens=NEW_TOKENS, ignore_eos=True, context="slide"),
         "fill-mask": lambda: model.fill_mask(masked(text, model.mask_token)),
     }
     if model.task not in calls:
@@ -76,6 +80,7 @@ def bench(
             "schema": SCHEMA,
             "bundle": {**about, "task": model.task},
             "text_tokens": model.count_tokens(text),
+            "new_tokens": NEW_TOKENS if model.task == "generation" else None,
             "load_runtime_ms": (loaded - started) * 1e3,
             "open_ms": (opened - loaded) * 1e3,
             "first_call_ms": (first - opened) * 1e3,
@@ -99,6 +104,10 @@ def bench(
 def table(report: dict[str, Any]) -> str:
     """A report for people."""
     bundle = report["bundle"]
+    written = ""
+    if report["new_tokens"] is not None:
+        speed = report["new_tokens"] / report["p50_ms"] * 1e3
+        written = f"\n{report['new_tokens']} tokens written in each call, {speed:.1f} tokens/s, the text read included"
     p99 = "" if report["p99_ms"] is None else f"  p99 {report['p99_ms']:.3f}"
     return "\n".join(
         (
@@ -110,6 +119,6 @@ def table(report: dict[str, Any]) -> str:
             f"first call        {report['first_call_ms']:8.2f} ms",
             f"{report['calls']} calls of {report['text_tokens']} tokens, ms: mean {report['mean_ms']:.3f}  "
             f"min {report['min_ms']:.3f}  p50 {report['p50_ms']:.3f}  p90 {report['p90_ms']:.3f}{p99}  "
-            f"max {report['max_ms']:.3f}",
+            f"max {report['max_ms']:.3f}{written}",
         )
     )

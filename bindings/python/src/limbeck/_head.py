@@ -11,7 +11,7 @@ from . import _abi, _results, _texts
 from ._abi import library
 from ._errors import InvalidArgumentError, check
 from ._handles import Owner, made
-from ._model import Model, results
+from ._model import Model
 from ._options import Cancel, Options, Overflow
 
 
@@ -90,7 +90,7 @@ class Head(Owner):
         options = Options(overflow, window_stride, timeout, cancel, top_k=top_k, out_of_scope=out_of_scope)
         c_texts = _texts.many(texts)
         with self._handle as head, model._handle as pointer, options as c:
-            found = results(made(library.head_classify, head, pointer, *c_texts, c))
+            found = _results.taken(made(library.head_classify, head, pointer, *c_texts, c))
         return [_results.classification(fields) for fields in found]
 
     def __repr__(self) -> str:

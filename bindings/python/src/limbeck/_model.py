@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from ctypes import byref, c_size_t
 from dataclasses import dataclass
 from typing import Any, Optional, Union
@@ -13,10 +13,11 @@ from . import _abi, _results, _texts, _vectors
 from ._abi import library
 from ._bundle import Bundle, BundleOptions, Decrypt
 from ._errors import check
-from ._handles import Owner, made
+from ._handles import made
 from ._options import Aggregation, Cancel, Options, Overflow
 from ._runtime import environment
 from ._texts import Pair, Text
+from ._writing import Writing
 
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
@@ -55,7 +56,7 @@ class Metrics:
     run_micros: int  #: Microseconds that runs took, waiting for a session included.
 
 
-class Model(Owner):
+class Model(Writing):
     """A model ready to run.
 
     May be used from many threads: as many calls run at one time as it has sessions, others wait their turn; other
@@ -187,7 +188,7 @@ class Model(Owner):
 
     def _call(self, function: Any, item: Callable[[dict[str, Any]], Any], options: Options, *input: Any) -> list[Any]:
         with self._handle as pointer, options as c:
-            return [item(fields) for fields in results(made(function, pointer, *input, c))]
+            return [item(fields) for fields in _results.taken(made(function, pointer, *input, c))]
 
     def classify(
         self,
@@ -483,16 +484,6 @@ class Model(Owner):
             return "<limbeck.Model, closed>"
         with self.bundle as bundle:
             return f"<limbeck.Model {bundle.id} {bundle.version}, build {bundle.build}, {bundle.task}>"
-
-
-def results(result: int) -> Sequence[dict[str, Any]]:
-    """What a result holds. Frees it."""
-    try:
-        view = library.result_json(result)
-        found: list[dict[str, Any]] = json.loads(ctypes.string_at(view.data, view.length))
-        return found
-    finally:
-        library.result_free(result)
 
 
 def _usage(result: int, text: int) -> _results.Usage:

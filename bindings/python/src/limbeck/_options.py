@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from ctypes import byref, c_void_p
 from types import TracebackType
 from typing import Any, Literal, Optional
@@ -33,11 +34,17 @@ class Cancel(Owner):
 
     def __init__(self) -> None:
         self._own(made(library.cancel_new), library.cancel_free, "cancel token")
+        self._lock = threading.Lock()
+        self._followers: set[Cancel] = set()
 
     def trigger(self) -> None:
         """Ends the calls that were given this token, now and later. Does not wait."""
         with self._handle as pointer:
             library.cancel_trigger(pointer)
+        with self._lock:
+            followers = tuple(self._followers)
+        for follower in followers:
+            follower.trigger()
 
     @property
     def triggered(self) -> bool:
@@ -45,9 +52,61 @@ class Cancel(Owner):
         with self._handle as pointer:
             return bool(library.cancel_is_triggered(pointer))
 
+    def _lead(self, follower: Cancel) -> None:
+        """Triggers another token too, until :meth:`_let_go`."""
+        with self._lock:
+            self._followers.add(follower)
+        if self.triggered:
+            follower.trigger()
 
-class Options:
-    """Call options as C has them, for the time of a call: ``with Options(...) as options:``."""
+    def _let_go(self, follower: Cancel) -> None:
+        with self._lock:
+            self._followers.discard(follower)
+
+
+class _ForACall:
+    """Options as C has them, for the time of a call: ``with options as c:``."""
+
+    _c: Any
+    _cancel: Optional[Cancel]
+
+    def __enter__(self) -> Any:
+        if self._cancel is not None:
+            self._c.cancel = self._cancel._handle.__enter__()
+        return byref(self._c)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cancel is not None:
+            self._c.cancel = c_void_p()
+            self._cancel._handle.__exit__()
+
+
+class EndedOptions(_ForACall):
+    """Options of a call that this package may end too: `ending` is a cancel token of its own, which the caller's one
+    triggers."""
+
+    def __init__(self, c: Any, cancel: Optional[Cancel]) -> None:
+        self._c = c
+        self._cancel = self.ending = Cancel()
+        self._callers = cancel
+
+    def __enter__(self) -> Any:
+        if self._callers is not None:
+            self._callers._lead(self.ending)
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._callers is not None:
+            self._callers._let_go(self.ending)
+
+
+class Options(_ForACall):
+    """Options of the calls of most tasks."""
 
     def __init__(
         self,
@@ -66,15 +125,15 @@ class Options:
         rank_label: Optional[_texts.Text] = None,
     ) -> None:
         c = _abi.initialised(_abi.CallOptions)
-        c.overflow = _one_of(_OVERFLOWS, overflow, "overflow")
+        c.overflow = one_of(_OVERFLOWS, overflow, "overflow")
         if window_stride is not None and overflow != "window":
             raise InvalidArgumentError(f'window_stride is {window_stride} and overflow is not "window"')
         c.window_stride = _texts.number(window_stride, "window_stride", 1, 0xFFFFFFFF)
-        c.deadline_ms = _milliseconds(timeout)
+        c.deadline_ms = milliseconds(timeout)
         c.top_k = _texts.number(top_k, "top_k", 1, _MOST)
-        c.threshold = _probability(threshold, "threshold")
-        c.out_of_scope = _probability(out_of_scope, "out_of_scope")
-        c.aggregation = _one_of(_AGGREGATIONS, aggregation, "aggregation")
+        c.threshold = probability(threshold, "threshold")
+        c.out_of_scope = probability(out_of_scope, "out_of_scope")
+        c.aggregation = one_of(_AGGREGATIONS, aggregation, "aggregation")
         c.multi_label = bool(multi_label)
         c.max_answer_tokens = _texts.number(max_answer_tokens, "max_answer_tokens", 1, _MOST)
         for name, text in (("hypothesis", hypothesis), ("rank_label", rank_label)):
@@ -86,20 +145,8 @@ class Options:
         self._c = c
         self._cancel = cancel
 
-    def __enter__(self) -> Any:
-        if self._cancel is not None:
-            self._c.cancel = self._cancel._handle.__enter__()
-        return byref(self._c)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._cancel is not None:
-            self._c.cancel = c_void_p()
-            self._cancel._handle.__exit__()
-
-
-def _one_of(values: dict[Any, int], value: Any, name: str) -> int:
+def one_of(values: dict[Any, int], value: Any, name: str) -> int:
     try:
         return values[value]
     except (KeyError, TypeError):
@@ -107,7 +154,7 @@ def _one_of(values: dict[Any, int], value: Any, name: str) -> int:
         raise InvalidArgumentError(f"{name} is {value!r} and must be one of {known}") from None
 
 
-def _milliseconds(timeout: Optional[float]) -> int:
+def milliseconds(timeout: Optional[float]) -> int:
     if timeout is None:
         return 0
     if math.isnan(timeout):
@@ -118,7 +165,7 @@ def _milliseconds(timeout: Optional[float]) -> int:
     return 0 if timeout > 1e15 else max(1, math.ceil(timeout * 1000))
 
 
-def _probability(value: Optional[float], name: str) -> float:
+def probability(value: Optional[float], name: str) -> float:
     if value is None:
         return 0.0
     if not math.isfinite(value):

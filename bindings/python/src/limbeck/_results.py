@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, overload
+
+from ._abi import library
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Ranked:
     usage: Usage
 
 
-class _Several:
+class Several:
     """A result that is a sequence of its items, the best first."""
 
     def _items(self) -> tuple[Any, ...]:
@@ -129,7 +133,7 @@ class _Several:
 
 
 @dataclass(frozen=True)
-class Classification(_Several):
+class Classification(Several):
     """The labels of a text, the best first."""
 
     labels: tuple[Label, ...]
@@ -145,7 +149,7 @@ class Classification(_Several):
 
 
 @dataclass(frozen=True)
-class ZeroShot(_Several):
+class ZeroShot(Several):
     """The caller's labels for a text, the best first."""
 
     labels: tuple[ZeroShotLabel, ...]
@@ -160,7 +164,7 @@ class ZeroShot(_Several):
 
 
 @dataclass(frozen=True)
-class Tagging(_Several):
+class Tagging(Several):
     """The entities of a text, in its order."""
 
     entities: tuple[Entity, ...]
@@ -171,7 +175,7 @@ class Tagging(_Several):
 
 
 @dataclass(frozen=True)
-class Answers(_Several):
+class Answers(Several):
     """The answers to a question, the best first."""
 
     answers: tuple[Answer, ...]
@@ -187,7 +191,7 @@ class Answers(_Several):
 
 
 @dataclass(frozen=True)
-class FilledMasks(_Several):
+class FilledMasks(Several):
     """The masks of a text, in its order."""
 
     masks: tuple[Mask, ...]
@@ -255,6 +259,16 @@ def as_array(view: memoryview, dtype: Any, copy: Any) -> Any:
 # ---- from the library's JSON
 
 
+def taken(result: int) -> Sequence[dict[str, Any]]:
+    """What a result holds, with fields for each text. Frees it."""
+    try:
+        view = library.result_json(result)
+        found: list[dict[str, Any]] = json.loads(ctypes.string_at(view.data, view.length))
+        return found
+    finally:
+        library.result_free(result)
+
+
 def usage(fields: dict[str, Any]) -> Usage:
     return Usage(
         fields["tokens_used"],
@@ -266,7 +280,7 @@ def usage(fields: dict[str, Any]) -> Usage:
     )
 
 
-def _float(value: Optional[float]) -> float:
+def number(value: Optional[float]) -> float:
     # JSON has no other word for what is not a number.
     return float("nan") if value is None else value
 
@@ -277,37 +291,37 @@ def _span(fields: dict[str, Any]) -> Span:
 
 def classification(fields: dict[str, Any]) -> Classification:
     labels = (
-        Label(label["label"], label["index"], _float(label["probability"]), _float(label["logit"]), label["holds"])
+        Label(label["label"], label["index"], number(label["probability"]), number(label["logit"]), label["holds"])
         for label in fields["labels"]
     )
     return Classification(tuple(labels), fields["in_scope"], usage(fields))
 
 
 def zero_shot(fields: dict[str, Any]) -> ZeroShot:
-    labels = (ZeroShotLabel(label["label"], label["index"], _float(label["probability"])) for label in fields["labels"])
+    labels = (ZeroShotLabel(label["label"], label["index"], number(label["probability"])) for label in fields["labels"])
     return ZeroShot(tuple(labels), usage(fields))
 
 
 def ranked(fields: dict[str, Any]) -> Ranked:
-    return Ranked(fields["index"], _float(fields["score"]), usage(fields))
+    return Ranked(fields["index"], number(fields["score"]), usage(fields))
 
 
 def tagging(fields: dict[str, Any]) -> Tagging:
     entities = (
-        Entity(entity["label"], entity["text"], _float(entity["score"]), _span(entity["span"]))
+        Entity(entity["label"], entity["text"], number(entity["score"]), _span(entity["span"]))
         for entity in fields["entities"]
     )
     return Tagging(tuple(entities), usage(fields))
 
 
 def answers(fields: dict[str, Any]) -> Answers:
-    found = (Answer(answer["text"], _float(answer["score"]), _span(answer["span"])) for answer in fields["answers"])
-    return Answers(tuple(found), _float(fields["no_answer"]), usage(fields))
+    found = (Answer(answer["text"], number(answer["score"]), _span(answer["span"])) for answer in fields["answers"])
+    return Answers(tuple(found), number(fields["no_answer"]), usage(fields))
 
 
 def filled_masks(fields: dict[str, Any]) -> FilledMasks:
     def guesses(mask: dict[str, Any]) -> tuple[Guess, ...]:
-        return tuple(Guess(g["text"], g["token"], g["id"], _float(g["probability"])) for g in mask["guesses"])
+        return tuple(Guess(g["text"], g["token"], g["id"], number(g["probability"])) for g in mask["guesses"])
 
     masks = tuple(Mask(guesses(mask), _span(mask["span"])) for mask in fields["masks"])
     return FilledMasks(masks, usage(fields))

@@ -1,0 +1,182 @@
+"""Texts while they are written."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Optional, Union
+
+from . import _abi
+from ._generation import Generation, Piece
+from ._options import Cancel
+
+
+class _Exchange:
+    """What a stream and the thread of its call share: one piece at a time, so that nothing is written ahead of the
+    reader. No session of the model is held while the call waits for it."""
+
+    def __init__(self, cancel: Cancel) -> None:
+        self._cancel = cancel
+        # Not a lock that a destructor, which runs anywhere, could wait for in vain: it may be taken twice.
+        self._changed = threading.Condition()
+        self._asked = True
+        self._left = False
+        self._piece: Optional[Piece] = None
+        self.outcome: Union[Generation, BaseException, None] = None
+
+    def give(self, piece: Piece) -> bool:
+        """Gives a piece to the reader, on the thread of the call. Whether there are to be more."""
+        with self._changed:
+            self._piece, self._asked = piece, False
+            self._changed.notify_all()
+            while not (self._asked or self._left):
+                self._changed.wait()
+            return not self._left
+
+    def finish(self, outcome: Union[Generation, BaseException]) -> None:
+        """The call has returned."""
+        with self._changed:
+            self.outcome = outcome
+            self._changed.notify_all()
+
+    def take(self) -> Optional[Piece]:
+        """The next piece; None if there is none."""
+        with self._changed:
+            while not self._left:
+                if self._piece is not None:
+                    piece, self._piece = self._piece, None
+                    return piece
+                if self.outcome is not None:
+                    return None
+                if not self._asked:
+                    self._asked = True
+                    self._changed.notify_all()
+                self._changed.wait()
+        return None
+
+    def leave(self) -> None:
+        """The reader wants no more."""
+        with self._changed:
+            self._left = True
+            self._changed.notify_all()
+            at_work = self._asked and self.outcome is None
+        if at_work:  # on a token that is not wanted
+            self._cancel.trigger()
+
+    @property
+    def left(self) -> bool:
+        return self._left
+
+
+#: The threads of streams that are read, with what they share with their readers. They do not keep a program from ending,
+#: but must have ended before the interpreter does: they could not return to it.
+_running: dict[threading.Thread, _Exchange] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # where there are none of them
+
+
+@atexit.register
+def _end_all() -> None:
+    for thread, exchange in list(_running.items()):
+        exchange.leave()
+        thread.join()
+
+
+def _work(call: Callable[[Any], Generation], exchange: _Exchange) -> None:
+    def token(_: Any, id: int, text: _abi.Str) -> bool:
+        # No exception may leave it; there is none but for want of memory.
+        try:
+            return exchange.give(Piece(id, text.text()))
+        except BaseException as error:
+            kept.append(error)
+            return False
+
+    kept: list[BaseException] = []
+    outcome: Union[Generation, BaseException]
+    try:
+        outcome = call(_abi.TOKEN(token))
+    except BaseException as error:
+        # It is raised anew where the text is read, and this frame is of no use there.
+        outcome = error.with_traceback(None)
+    exchange.finish(kept[0] if kept else outcome)
+    _running.pop(threading.current_thread(), None)
+
+
+class Stream:
+    """A text while it is written: an iterator of its pieces, token by token.
+
+    The call begins when the first piece is asked for, on a thread of its own, and writes a token whenever one is asked
+    for. What makes it fail is raised by the loop, after the pieces that were written before. Leaving the loop ends the
+    call when nothing refers to the stream any more: keep it in no variable, or close it by ``with``.
+    """
+
+    def __init__(self, call: Callable[[Any], Generation], cancel: Cancel) -> None:
+        self._exchange = _Exchange(cancel)
+        self._call: Optional[Callable[[Any], Generation]] = call
+        self._thread: Optional[threading.Thread] = None
+        self._starting = threading.Lock()
+        self._told = False
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Piece:
+        self._start()
+        try:
+            piece = self._exchange.take()
+        except BaseException:  # Ctrl-C
+            self._exchange.leave()
+            raise
+        if piece is not None:
+            return piece
+        outcome = self._exchange.outcome
+        if isinstance(outcome, BaseException) and not self._told and not self._exchange.left:
+            self._told = True
+            raise outcome
+        raise StopIteration
+
+    def close(self) -> None:
+        """Ends the text where it is, and waits until the call has ended. A second time does nothing."""
+        self._exchange.leave()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def result(self) -> Generation:
+        """What was written: the whole text after the last piece, and after :meth:`close` as far as it was read
+        (`finish` is "unfinished"). Raises what made the call fail, or ValueError if it has not ended."""
+        outcome = self._exchange.outcome
+        if outcome is None:
+            if self._exchange.left:
+                raise ValueError("the stream was closed before anything was written")
+            raise ValueError("the stream has not ended: read on, or close it")
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _start(self) -> None:
+        with self._starting:
+            call, self._call = self._call, None
+            if call is None or self._exchange.left:
+                return
+            # The thread knows what is exchanged and not the stream, which can so be forgotten meanwhile.
+            thread = threading.Thread(target=_work, args=(call, self._exchange), name="limbeck stream", daemon=True)
+            _running[thread] = self._exchange
+            try:
+                thread.start()
+            except BaseException:
+                del _running[thread]
+                self._exchange.leave()
+                raise
+            self._thread = thread
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._exchange.leave()
