@@ -14,7 +14,7 @@ internal class ExamplesTest {
     @ValueSource(strings = ["kotlin", "java"])
     fun examplesGiveWhatIsExpected(language: String) {
         val suffix = if (language == "kotlin") "Kt" else ""
-        val names = listOf("Answer", "Entities", "HotSwap", "Sentiment", "Similarity")
+        val names = listOf("Answer", "Entities", "Generate", "HotSwap", "Sentiment", "Similarity")
         val files = File(Fixtures.cases, "../../examples/$language").listFiles().orEmpty()
         assertEquals(names, files.filter { it.extension in setOf("kt", "java") }.map { it.nameWithoutExtension }.sorted())
 
@@ -30,6 +30,9 @@ internal class ExamplesTest {
         assertTrue(answers[0].endsWith("UTF-16 4 to 16  Ada Lovelace"), answers[0])
         val similar = run("Similarity", "embedder", "good film", "bad", "good")
         assertEquals(listOf("good", "bad"), similar.map { it.substringAfterLast(" ") })
+        val written = run("Generate", "writer", "a")
+        assertEquals("b🙂.ab🙂.ab🙂.", written[0].take(12))
+        assertTrue(Regex("""\d+ tokens, CONTEXT, \d+ tokens a second""").matches(written[1]), written[1])
 
         val later = Fixtures.bundle("later").path
         val swapped = run("HotSwap", "tiny", later)
