@@ -1,4 +1,4 @@
-// Writes on from a prompt, as it is written.
+// Writes on from a prompt, and shows the text as it is written.
 //
 //   Generate BUNDLE ONNXRUNTIME_LIBRARY "prompt"
 //
@@ -10,6 +10,7 @@ import io.github.limbeck.GenerateOptions;
 import io.github.limbeck.Generation;
 import io.github.limbeck.LimbeckException;
 import io.github.limbeck.Model;
+import java.util.Locale;
 
 public final class Generate {
     public static void main(String[] args) {
@@ -18,15 +19,18 @@ public final class Generate {
             System.exit(2);
         }
         try (Model model = Model.open(new Environment(args[1]), args[0])) {
-            // At most 128 tokens, or as many as the context has room for.
-            GenerateOptions options = new GenerateOptions.Builder().context(ContextPolicy.STOP).build();
+            // The likeliest token each time: set a temperature and a seed to draw. At the end of the
+            // context the text ends, too.
+            GenerateOptions options =
+                new GenerateOptions.Builder().maxNewTokens(200).context(ContextPolicy.STOP).build();
             Generation found = model.generate(args[2], options, piece -> {
-                System.out.print(piece.getText());
+                System.out.print(piece.getText()); // whole characters; none with a token that is a part of one
                 System.out.flush();
-                return true;
+                return true; // false ends the text here
             });
             double seconds = (found.getPrefillNanos() + found.getDecodeNanos() + found.getSamplingNanos()) / 1e9;
-            System.out.printf("%n%d tokens, %s, %.0f tokens a second%n", found.getGeneratedTokens(), found.getFinish(),
+            String why = found.getFinish().name().toLowerCase(Locale.ROOT).replace('_', '-');
+            System.out.printf("%n%d tokens, %s, %.1f tokens a second%n", found.getGeneratedTokens(), why,
                 found.getGeneratedTokens() / seconds);
         } catch (LimbeckException failure) {
             System.err.println(failure.getMessage());

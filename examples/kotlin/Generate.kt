@@ -1,4 +1,4 @@
-// Writes on from a prompt, as it is written.
+// Writes on from a prompt, and shows the text as it is written.
 //
 //   GenerateKt BUNDLE ONNXRUNTIME_LIBRARY "prompt"
 //
@@ -20,20 +20,21 @@ fun main(args: Array<String>) {
     }
     try {
         Model.open(Environment(args[1]), args[0]).use { model ->
-            // At most 128 tokens, or as many as the context has room for.
-            val options = GenerateOptions.of { context(ContextPolicy.STOP) }
-            // In an app this is a coroutine of a screen: when the screen goes, the call ends. `stream` gives the same
-            // tokens as a flow.
+            // The likeliest token each time: set a temperature and a seed to draw. At the end of the
+            // context the text ends, too.
+            val options = GenerateOptions.of { maxNewTokens(200).context(ContextPolicy.STOP) }
+            // In an app this is a coroutine of a screen: when the screen goes, the call ends. `stream`
+            // gives the same tokens as a flow.
             val found = runBlocking {
                 model.suspending().generate(args[2], options) { piece ->
-                    print(piece.text)
+                    print(piece.text) // whole characters; none with a token that is a part of one
                     System.out.flush()
-                    true
+                    true // false ends the text here
                 }
             }
             val seconds = (found.prefillNanos + found.decodeNanos + found.samplingNanos) / 1e9
-            val rate = found.generatedTokens / seconds
-            println("\n%d tokens, %s, %.0f tokens a second".format(found.generatedTokens, found.finish, rate))
+            val (tokens, why) = found.generatedTokens to found.finish.name.lowercase().replace('_', '-')
+            println("\n%d tokens, %s, %.1f tokens a second".format(tokens, why, tokens / seconds))
         }
     } catch (failure: LimbeckException) {
         System.err.println(failure.message)

@@ -64,7 +64,7 @@ extension CallResult {
     func generations() throws -> [Generation] {
         let one = limbeck_result_count(handle) == 1
         return try each { text in
-            let usage = one ? try promptUsage() : PromptUsage()
+            let usage = try one ? promptUsage() : PromptUsage()
             var found = limbeck_generation()
             limbeck_generation_init(&found, MemoryLayout<limbeck_generation>.size)
             try check { limbeck_result_generation(handle, text, &found, $0) }
@@ -125,12 +125,15 @@ extension Model {
         ) -> limbeck_status
     ) throws -> Generation {
         let taker = function.map(Taker.init)
-        let take: limbeck_token_function? = taker == nil ? nil : { data, id, text in
-            guard let data else { return false }
-            return Unmanaged<Taker>.fromOpaque(data).takeUnretainedValue().take(Piece(id: id, text: String(text)))
-        }
         return try withExtendedLifetime(taker) {
-            let data = taker.map { Unmanaged.passUnretained($0).toOpaque() }
+            var (take, data): (limbeck_token_function?, UnsafeMutableRawPointer?) = (nil, nil)
+            if let taker {
+                data = Unmanaged.passUnretained(taker).toOpaque()
+                take = { data, id, text in
+                    guard let data else { return false }
+                    return Unmanaged<Taker>.fromOpaque(data).takeUnretainedValue().take(Piece(id: id, text: String(text)))
+                }
+            }
             let written = try options.withOptions { options in
                 try CallResult.of { call(options, take, data, $0, $1) } read: { try $0.generations().only() }
             }

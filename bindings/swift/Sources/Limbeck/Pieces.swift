@@ -36,8 +36,8 @@ public struct Pieces: AsyncSequence, Sendable {
 
         public mutating func next() async throws -> Piece? {
             let piece = try await tokens.next()
-            // The end of a text and the end of its reader are not the same.
-            if piece == nil { try Task.checkCancellation() }
+            // To a cancelled task the stream looks as if the text had ended.
+            try Task.checkCancellation()
             return piece
         }
     }

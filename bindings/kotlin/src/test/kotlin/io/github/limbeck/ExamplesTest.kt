@@ -30,9 +30,11 @@ internal class ExamplesTest {
         assertTrue(answers[0].endsWith("UTF-16 4 to 16  Ada Lovelace"), answers[0])
         val similar = run("Similarity", "embedder", "good film", "bad", "good")
         assertEquals(listOf("good", "bad"), similar.map { it.substringAfterLast(" ") })
-        val written = run("Generate", "writer", "a")
-        assertEquals("b🙂.ab🙂.ab🙂.", written[0].take(12))
-        assertTrue(Regex("""\d+ tokens, CONTEXT, \d+ tokens a second""").matches(written[1]), written[1])
+        // The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+        val written = run("Generate", "teller", "x: bad\nx:")
+        assertEquals(" bad.ab🙂.ab🙂.ab🙂.ab🙂.a", written[0])
+        assertTrue(Regex("""27 tokens, context, \d+\.\d tokens a second""").matches(written[1]), written[1])
+        assertTrue(run("Generate", "teller", "c")[1].startsWith("2 tokens, end-of-text, "))
 
         val later = Fixtures.bundle("later").path
         val swapped = run("HotSwap", "tiny", later)
