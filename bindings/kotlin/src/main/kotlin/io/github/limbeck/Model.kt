@@ -213,7 +213,7 @@ public class Model private constructor(
         prompt: Prompt,
         options: GenerateOptions = GenerateOptions.DEFAULT,
         function: TokenFunction? = null,
-    ): Generation = options.call(this, function) { flag(true).prompt(prompt) }.generations().single()
+    ): Generation = options.call(this, function) { flag(true).parts(prompt) }.generations().single()
 
     /** Writes on from many texts, as many together as memory allows. */
     @JvmOverloads
@@ -233,7 +233,7 @@ public class Model private constructor(
         prompt: Prompt,
         completions: List<String>,
         options: ChooseOptions = ChooseOptions.DEFAULT,
-    ): Choices = options.call(this, Native::choose) { prompt(prompt).texts(completions, "completions") }.choices()
+    ): Choices = options.call(this, Native::choose) { parts(prompt).texts(completions, "completions") }.choices()
 
     /** How likely a completion of a prompt is. Of the options timeout and cancel count; others are refused. */
     @JvmOverloads
@@ -241,7 +241,7 @@ public class Model private constructor(
         prompt: Prompt,
         completion: String,
         options: ChooseOptions = ChooseOptions.DEFAULT,
-    ): Likelihood = options.call(this, Native::score) { prompt(prompt).text(completion, "completion") }.likelihood()
+    ): Likelihood = options.call(this, Native::score) { parts(prompt).text(completion, "completion") }.likelihood()
 
     /**
      * How surprised the model is by a text. One that is longer than the context is read in overlapping windows, each

@@ -165,7 +165,7 @@ public data class Choices(val choices: List<Choice>, val usage: PromptUsage) {
 }
 
 /** As writing.rs reads it. */
-internal fun Writer.prompt(prompt: Prompt): Writer {
+internal fun Writer.parts(prompt: Prompt): Writer {
     text(prompt.query, "query").text(prompt.instruction, "instruction").pairs(prompt.examples, "examples")
     return text(prompt.separator, "separator").long(prompt.maxTokens.toLong()).flag(prompt.allExamples)
 }

@@ -172,7 +172,7 @@ public class SuspendingModel internal constructor(
 
     /** What a call that writes gives, piece by piece; a collector that is gone takes no more. */
     private fun pieces(generate: suspend (TokenFunction) -> Generation): Flow<Piece> =
-        channelFlow<Piece> { generate { trySend(it).isSuccess } }.buffer(Channel.UNLIMITED)
+        channelFlow<Piece> { generate(TokenFunction { trySend(it).isSuccess }) }.buffer(Channel.UNLIMITED)
 
     private suspend fun <R> run(options: CallOptions, call: (CallOptions) -> R): R =
         run(options.cancel, options::with, call)
