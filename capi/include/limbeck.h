@@ -1010,7 +1010,16 @@ limbeck_status limbeck_model_choose(const limbeck_model *model, const limbeck_pr
 limbeck_status limbeck_result_choice(const limbeck_result *result, size_t rank, limbeck_choice *out,
                                      limbeck_error **error);
 
-/** Fills `out` with what was read to choose. */
+/** Writes on from a prompt with examples, as limbeck_model_generate does from a text. Where the
+ *  context must not become full, examples that leave no room for max_new_tokens are left out:
+ *  limbeck_result_prompt_usage. */
+limbeck_status limbeck_model_generate_prompt(
+    const limbeck_model *model, const limbeck_prompt *prompt,
+    const limbeck_generate_options *options, limbeck_token_function function, void *data,
+    limbeck_result **out, limbeck_error **error);
+
+/** Fills `out` with what was read of the prompt from which was chosen or written on; not of a
+ *  batch. */
 limbeck_status limbeck_result_prompt_usage(const limbeck_result *result, limbeck_prompt_usage *out,
                                            limbeck_error **error);
 

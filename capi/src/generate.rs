@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_void};
 use std::time::{Duration, Instant};
 
-use limbeck_sdk::{ContextPolicy, Finish, GenerateOptions, Generation, Model};
+use limbeck_sdk::{ContextPolicy, Finish, GenerateOptions, Generating, Generation};
 
 use crate::call;
 use crate::cancel::limbeck_cancel;
@@ -153,19 +153,20 @@ pub unsafe extern "C" fn limbeck_model_generate(
             (model, out, error),
             || ffi::text(prompt, length, "prompt"),
             |started| read_options(options, started),
-            |model, prompt, options| Ok(Content::Generations(vec![write(model, prompt, options, function, &data)?])),
+            |model, prompt, options| {
+                let writing = model.generate(prompt, options)?;
+                Ok(Content::Generations(vec![write(writing, function, &data)?]))
+            },
         )
     }
 }
 
-fn write(
-    model: &Model,
-    prompt: &str,
-    options: &GenerateOptions,
+/// To the end, or until the function says so.
+pub(crate) fn write(
+    mut writing: Generating<'_>,
     function: limbeck_token_function,
     data: &UserData,
 ) -> Result<Generation, Failure> {
-    let mut writing = model.generate(prompt, options)?;
     for piece in writing.by_ref() {
         let piece = piece?;
         // SAFETY: the caller promised a function that takes these.
@@ -243,7 +244,10 @@ pub unsafe extern "C" fn limbeck_result_generation(
 
 /// # Safety
 /// `options` is NULL or as the header says.
-unsafe fn read_options(options: *const limbeck_generate_options, started: Instant) -> Result<GenerateOptions, Failure> {
+pub(crate) unsafe fn read_options(
+    options: *const limbeck_generate_options,
+    started: Instant,
+) -> Result<GenerateOptions, Failure> {
     // SAFETY: by this function's contract.
     let (raw, stops, cancel) = unsafe {
         let raw: limbeck_generate_options = ffi::read(options, "options")?;

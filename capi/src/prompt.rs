@@ -2,7 +2,7 @@
 //!
 //! Prompts with examples, and how likely a model of the task "generation" finds text.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::time::Instant;
 
 use limbeck_sdk::{ChooseOptions, PerplexityOptions, Prompt, Score, Scoring};
@@ -10,7 +10,8 @@ use limbeck_sdk::{ChooseOptions, PerplexityOptions, Prompt, Score, Scoring};
 use crate::call;
 use crate::cancel::limbeck_cancel;
 use crate::error::limbeck_error;
-use crate::ffi::{self, Failure, Growing, guard};
+use crate::ffi::{self, Failure, Growing, UserData, guard};
+use crate::generate::{self, limbeck_generate_options, limbeck_token_function};
 use crate::model::limbeck_model;
 use crate::result::{Content, at, limbeck_result};
 use crate::status::limbeck_status;
@@ -280,7 +281,37 @@ pub unsafe extern "C" fn limbeck_result_choice(
     unsafe { guard(error, body) }
 }
 
-/// Fills `out` with what was read to choose.
+/// Writes on from a prompt with examples, as limbeck_model_generate does from a text.
+/// Where the context must not become full, examples that leave no room for
+/// max_new_tokens are left out: limbeck_result_prompt_usage.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn limbeck_model_generate_prompt(
+    model: *const limbeck_model,
+    prompt: *const limbeck_prompt,
+    options: *const limbeck_generate_options,
+    function: limbeck_token_function,
+    data: *mut c_void,
+    out: *mut *mut limbeck_result,
+    error: *mut *mut limbeck_error,
+) -> limbeck_status {
+    let data = UserData(data);
+    // SAFETY: pointers are NULL or as their types say, by the header's rules.
+    unsafe {
+        call::run(
+            (model, out, error),
+            || read_prompt(prompt),
+            |started| generate::read_options(options, started),
+            |model, prompt, options| {
+                let prompted = model.prompt(&prompt);
+                let writing = prompted.generate(options)?;
+                Ok(Content::Generations(vec![generate::write(writing, function, &data)?]))
+            },
+        )
+    }
+}
+
+/// Fills `out` with what was read of the prompt from which was chosen or written on; not
+/// of a batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_result_prompt_usage(
     result: *const limbeck_result,
@@ -289,17 +320,19 @@ pub unsafe extern "C" fn limbeck_result_prompt_usage(
 ) -> limbeck_status {
     let body = || {
         // SAFETY: `result` is NULL or a live handle (rule 3 of the header).
-        let found = match &unsafe { ffi::handle(result, "result") }?.content {
-            Content::Choices(answers) => at(answers, 0)?.usage,
-            other => return Err(other.has_no("completions")),
+        let content = &unsafe { ffi::handle(result, "result") }?.content;
+        let (prompt_tokens, cached_tokens, examples, examples_dropped) = match content {
+            Content::Choices(answers) => {
+                let usage = at(answers, 0)?.usage;
+                (usage.prompt_tokens, usage.cached_tokens, usage.examples, usage.examples_dropped)
+            }
+            Content::Generations(answers) if answers.len() == 1 => {
+                let written = at(answers, 0)?;
+                (written.prompt_tokens, written.cached_tokens, written.examples, written.examples_dropped)
+            }
+            other => return Err(other.has_no("usage of one prompt")),
         };
-        let usage = limbeck_prompt_usage {
-            size: 0,
-            prompt_tokens: found.prompt_tokens,
-            cached_tokens: found.cached_tokens,
-            examples: found.examples,
-            examples_dropped: found.examples_dropped,
-        };
+        let usage = limbeck_prompt_usage { size: 0, prompt_tokens, cached_tokens, examples, examples_dropped };
         // SAFETY: `out` is NULL or a struct of its own size, by the header's rules.
         unsafe { ffi::write(out, "out", &usage) }
     };

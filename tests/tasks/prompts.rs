@@ -143,6 +143,7 @@ fn examples_are_read_once() {
     assert_eq!(full.prompt_tokens, written.prompt_tokens, "no example is left out");
     assert_eq!((full.finish, &full.ids[..10]), (limbeck::Finish::Context, &written.ids[..]));
     assert_eq!(written.ids, model.generate(&prompt.text(), &options).unwrap().finish().unwrap().ids);
+    assert_eq!((written.examples, written.examples_dropped), (2, 0));
 }
 
 #[test]
@@ -160,6 +161,10 @@ fn examples_without_room_are_left_out_and_reported() {
     assert_eq!(model.prompt(&fewer).choose(&[" yes", " the others"]).unwrap().choices, picked.choices);
     let capped = model.prompt(&long.clone().max_tokens(40)).choose(&[" yes"]).unwrap();
     assert!(capped.usage.prompt_tokens <= 40 && capped.usage.examples < usage.examples);
+    let options = GenerateOptions::new().max_new_tokens(30).ignore_eos(true);
+    let written = model.prompt(&long).generate(&options).unwrap().finish().unwrap();
+    assert!(written.examples > 0 && written.examples + written.examples_dropped == 12, "{written:?}");
+    assert!(written.prompt_tokens + 30 <= 80 && written.examples < usage.examples);
     for refused in [long.clone().all_examples(), long.clone().max_tokens(3), Prompt::new("the on ".repeat(60))] {
         let error = model.prompt(&refused).choose(&[" yes"]).unwrap_err();
         assert!(matches!(error, Error::TooLong { .. }), "{error}");

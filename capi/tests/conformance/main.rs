@@ -5,6 +5,7 @@ mod file;
 mod sdk;
 #[path = "../support/mod.rs"]
 mod support;
+mod writing;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -12,20 +12,24 @@ use limbeck_sdk::{
 use serde_json::{Map, Value, json};
 
 use crate::file::Case;
-use crate::support;
+use crate::{support, writing};
 
 /// Every `call` there is.
-pub const CALLS: [&str; 14] = [
+pub const CALLS: [&str; 18] = [
     "answer",
+    "choose",
     "classify",
     "count_tokens",
     "embed",
     "fill_mask",
+    "generate",
     "head",
     "model",
     "nearest",
     "open",
+    "perplexity",
     "rerank",
+    "score",
     "similarity",
     "slot",
     "tag",
@@ -122,6 +126,10 @@ impl World {
                 }
                 with_texts(&input["texts"], |texts| model.fill_mask_batch(texts, &options)).map(results)
             }
+            "generate" => writing::generate(case, model.unwrap(), &o),
+            "choose" => writing::choose(case, model.unwrap(), &o),
+            "score" => writing::score(case, model.unwrap(), &o),
+            "perplexity" => writing::perplexity(case, model.unwrap(), &o),
             "head" => {
                 let mut options = FewShotOptions::new().embed(o.embed());
                 if let Some(strength) = input["strength"].as_f64().filter(|strength| *strength != 0.0) {
@@ -229,33 +237,50 @@ impl World {
 }
 
 /// The options of a case.
-struct Options<'a>(&'a Value);
+pub struct Options<'a>(pub &'a Value);
 
 impl Options<'_> {
     fn check(&self, case: &Case) {
-        const KNOWN: [&str; 12] = [
-            "overflow",
-            "window_stride",
-            "deadline_ms",
-            "cancelled",
-            "top_k",
-            "threshold",
-            "out_of_scope",
-            "aggregation",
-            "multi_label",
-            "max_answer_tokens",
-            "hypothesis",
-            "rank_label",
-        ];
-        let unknown = self.0.as_object().and_then(|options| options.keys().find(|key| !KNOWN.contains(&key.as_str())));
+        const LIMITS: [&str; 2] = ["deadline_ms", "cancelled"];
+        let known: &[&str] = match case.call.as_str() {
+            "generate" => &[
+                "max_new_tokens",
+                "temperature",
+                "top_p",
+                "top_k",
+                "seed",
+                "repetition_penalty",
+                "ignore_eos",
+                "stops",
+                "context",
+                "context_keep",
+            ],
+            "choose" => &["scoring", "answer_context", "content_free"],
+            "score" => &[],
+            "perplexity" => &["stride", "from_start"],
+            _ => &[
+                "overflow",
+                "window_stride",
+                "top_k",
+                "threshold",
+                "out_of_scope",
+                "aggregation",
+                "multi_label",
+                "max_answer_tokens",
+                "hypothesis",
+                "rank_label",
+            ],
+        };
+        let is_known = |key: &str| LIMITS.contains(&key) || known.contains(&key);
+        let unknown = self.0.as_object().and_then(|options| options.keys().find(|key| !is_known(key)));
         assert!(unknown.is_none(), "{}: unknown option {unknown:?}", case.name);
     }
 
-    fn number(&self, name: &str) -> Option<f32> {
+    pub fn number(&self, name: &str) -> Option<f32> {
         self.0[name].as_f64().map(|value| value as f32)
     }
 
-    fn count(&self, name: &str) -> Option<usize> {
+    pub fn count(&self, name: &str) -> Option<usize> {
         self.0[name].as_u64().map(|value| value as usize)
     }
 
@@ -270,7 +295,7 @@ impl Options<'_> {
         }
     }
 
-    fn cancel(&self) -> Option<Cancel> {
+    pub fn cancel(&self) -> Option<Cancel> {
         self.0["cancelled"].as_bool().map(|triggered| {
             let cancel = Cancel::new();
             if triggered {
@@ -280,7 +305,7 @@ impl Options<'_> {
         })
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.0["deadline_ms"].as_u64().and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)))
     }
 }
@@ -342,7 +367,7 @@ fn failure(error: &Error) -> Value {
 }
 
 /// As limbeck_result_json has it, without the times.
-fn results(answers: Vec<impl serde::Serialize>) -> Value {
+pub fn results(answers: Vec<impl serde::Serialize>) -> Value {
     let answer = |answer| {
         let mut value = serde_json::to_value(answer).unwrap();
         let fields: &mut Map<String, Value> = value.as_object_mut().unwrap();
@@ -356,7 +381,7 @@ fn result(answer: impl serde::Serialize) -> Value {
     results(vec![answer])
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => fields["repeat"].as_str().unwrap().repeat(fields["times"].as_u64().unwrap() as usize),
@@ -364,11 +389,11 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn texts(value: &Value) -> Vec<String> {
+pub fn texts(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(text).collect()
 }
 
-fn with_texts<T>(value: &Value, call: impl FnOnce(&[&str]) -> Result<T>) -> Result<T> {
+pub fn with_texts<T>(value: &Value, call: impl FnOnce(&[&str]) -> Result<T>) -> Result<T> {
     let texts = texts(value);
     call(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -2,6 +2,9 @@
 //! whose answers can be worked out by hand: each word has a row of a table, and that
 //! is all that a token says. Models of whole texts give the mean of the rows.
 
+#[path = "tiny_teller.rs"]
+mod teller;
+
 use std::path::Path;
 
 use limbeck_sdk::bundle::{
@@ -21,7 +24,7 @@ const WORDS: [&str; 18] = [
 
 /// Writes a bundle for every task to a folder: `tiny.limbeck` (a classifier),
 /// `aspects` (one whose labels do not exclude each other), `pairs`, `entities`,
-/// `reader`, `embedder`, `masks` and `writer`. Beside them a later build
+/// `reader`, `embedder`, `masks`, `writer` and `teller`. Beside them a later build
 /// of the classifier, `later`, one signed by [`signing_key`], `signed`, and one
 /// whose self-test cannot pass, `failing`, and one whose weights and labels are
 /// encrypted, each byte XOR 0x5a, `hidden`.
@@ -71,6 +74,7 @@ pub fn write_all(folder: &Path) {
     made(masks, &[("[MASK]", guesses)], each(), &[]).write(at("masks")).unwrap();
 
     writer().write(at("writer")).unwrap();
+    teller::teller().write(at("teller")).unwrap();
 }
 
 /// What the model for generation writes after each byte: it goes round in `ab🙂.`, and a line end ends a text.
@@ -78,9 +82,9 @@ const NEXT: &[u8] = "ab🙂.a".as_bytes();
 /// The token that ends a text; the first 256 are the bytes.
 const END: usize = 256;
 
-/// A model for generation whose next token depends on the last one alone. Its context holds 64 tokens.
-fn writer() -> BundleWriter {
-    let mut manifest = manifest("writer", Task::Generation, &["batch", "wanted", "vocabulary"], 1);
+/// The manifest of a model for generation of one layer, whose keys and values are one number each.
+fn causal(id: &str, vocabulary: usize) -> Manifest {
+    let mut manifest = manifest(id, Task::Generation, &["batch", "wanted", "vocabulary"], 1);
     let tensor = |name: &str, element, axes: &[&str]| TensorSpec {
         name: name.to_owned(),
         element,
@@ -93,9 +97,16 @@ fn writer() -> BundleWriter {
     manifest.inputs.push(tensor("logits_from", ElementType::Int64, &["one"]));
     manifest.inputs.extend([cached("past_key.0", "past"), cached("past_value.0", "past")]);
     manifest.outputs.extend([cached("present_key.0", "total"), cached("present_value.0", "total")]);
+    manifest.architecture.vocab_size = vocabulary;
+    manifest
+}
+
+/// A model for generation whose next token depends on the last one alone. Its context holds 64 tokens.
+fn writer() -> BundleWriter {
     let vocabulary = END + 1;
+    let mut manifest = causal("writer", vocabulary);
     let a = &mut manifest.architecture;
-    (a.vocab_size, a.hidden_size, a.parameters) = (vocabulary, vocabulary, (vocabulary * vocabulary) as u64);
+    (a.hidden_size, a.parameters) = (vocabulary, (vocabulary * vocabulary) as u64);
 
     let mut table = vec![0f32; vocabulary * vocabulary];
     for pair in NEXT.windows(2) {
@@ -108,18 +119,30 @@ fn writer() -> BundleWriter {
     let nodes = following();
     manifest.operators = nodes.operators.iter().map(|operator| format!("ai.onnx:{operator}")).collect();
     let graph = graph(&manifest, vocabulary, weights.len(), &nodes.bytes);
-    BundleWriter::new(manifest).model(bytes_tokenizer(), graph, weights)
+    BundleWriter::new(manifest).model(bytes_tokenizer(&[]), graph, weights)
 }
 
-/// A byte-level tokenizer without merges.
-fn bytes_tokenizer() -> Vec<u8> {
+/// A byte-level tokenizer: the bytes, the end of text, and these words, each with the words that it grows from byte by
+/// byte.
+fn bytes_tokenizer(words: &[&[u8]]) -> Vec<u8> {
     let printable = |byte: u32| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
     let mut others = 0x100..;
     let character = |byte: u32| char::from_u32(if printable(byte) { byte } else { others.next().unwrap() }).unwrap();
+    let characters: Vec<char> = (0..256).map(character).collect();
     let mut vocab: serde_json::Map<_, _> =
-        (0..256).map(character).enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
+        characters.iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
     let end = "<|endoftext|>";
     vocab.insert(end.to_owned(), json!(END));
+    let mut merges = Vec::new();
+    for word in words {
+        let mut bytes = word.iter().map(|&byte| characters[usize::from(byte)]);
+        let mut grown: String = bytes.by_ref().take(1).collect();
+        for c in bytes {
+            merges.push(format!("{grown} {c}"));
+            grown.push(c);
+            vocab.insert(grown.clone(), json!(vocab.len()));
+        }
+    }
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
     json!({
         "version": "1.0",
@@ -131,7 +154,7 @@ fn bytes_tokenizer() -> Vec<u8> {
         "pre_tokenizer": byte_level,
         "post_processor": null,
         "decoder": byte_level,
-        "model": {"type": "BPE", "vocab": vocab, "merges": []}
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges}
     })
     .to_string()
     .into_bytes()

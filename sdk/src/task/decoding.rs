@@ -310,6 +310,8 @@ impl<'a> Decoding<'a> {
                 cached_tokens: self.cached,
                 generated_tokens: row.ids.len() - row.prompt,
                 tokens_dropped: row.from,
+                examples: 0,
+                examples_dropped: 0,
                 times,
             })
             .collect()

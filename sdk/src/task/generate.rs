@@ -250,6 +250,10 @@ pub struct Generation {
     pub generated_tokens: usize,
     /// Tokens at the beginning that were forgotten: [`ContextPolicy::Slide`].
     pub tokens_dropped: usize,
+    /// Examples that stand in the prompt: see [`Prompt`](crate::Prompt).
+    pub examples: usize,
+    /// Examples for which there was no room.
+    pub examples_dropped: usize,
     /// Time by stage.
     #[serde(flatten)]
     pub times: GenerationTimes,
@@ -270,6 +274,8 @@ pub struct Piece {
 /// the end there are no more.
 pub struct Generating<'a> {
     decoding: Decoding<'a>,
+    /// Examples in the prompt, and those left out.
+    examples: (usize, usize),
     tokenize: Duration,
     counted: bool,
 }
@@ -290,7 +296,14 @@ impl Generating<'_> {
     pub fn stop(mut self) -> Generation {
         // There is one row, always.
         let mut results = self.decoding.results(self.tokenize);
-        results.remove(0)
+        let (examples, examples_dropped) = self.examples;
+        Generation { examples, examples_dropped, ..results.remove(0) }
+    }
+
+    /// Says how many examples the prompt has, and how many were left out.
+    pub(super) fn with_examples(mut self, examples: usize, dropped: usize) -> Self {
+        self.examples = (examples, dropped);
+        self
     }
 }
 
@@ -356,7 +369,8 @@ impl Model {
         tokenize: Duration,
     ) -> Result<Generating<'a>> {
         options.check()?;
-        Ok(Generating { decoding: Decoding::new(self, options, vec![(0, ids)], prefix)?, tokenize, counted: false })
+        let decoding = Decoding::new(self, options, vec![(0, ids)], prefix)?;
+        Ok(Generating { decoding, examples: (0, 0), tokenize, counted: false })
     }
 
     /// Writes on from many texts, as many together as the memory plan allows; answers come in the order of the

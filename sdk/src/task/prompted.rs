@@ -129,7 +129,8 @@ impl Prompted<'_> {
     }
 
     /// Writes on from the prompt. Examples that leave no room for `options.max_new_tokens` are left out, where
-    /// [`ContextPolicy::Error`] is the policy.
+    /// [`ContextPolicy::Error`] is the policy, and [`Generation::examples_dropped`](crate::Generation::examples_dropped)
+    /// says how many.
     ///
     /// # Errors
     /// Those of [`Model::generate`].
@@ -145,7 +146,8 @@ impl Prompted<'_> {
         let start = Instant::now();
         let prefix = if fits { self.prefix(&ready, &limits)? } else { None };
         let prefix = prefix.map(|(prefix, kept)| Found { prefix, kept, time: start.elapsed() });
-        self.model.generating(ready.ids, prefix, options, tokenize)
+        let dropped = self.prompt.examples.len() - ready.examples;
+        Ok(self.model.generating(ready.ids, prefix, options, tokenize)?.with_examples(ready.examples, dropped))
     }
 
     fn count<T>(&self, outcome: &Result<T>) {
