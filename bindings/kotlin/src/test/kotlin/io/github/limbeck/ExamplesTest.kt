@@ -34,7 +34,7 @@ internal class ExamplesTest {
         val written = run("Generate", "teller", "x: bad\nx:")
         assertEquals(" bad.ab🙂.ab🙂.ab🙂.ab🙂.a", written[0])
         assertTrue(Regex("""27 tokens, context, \d+\.\d tokens a second""").matches(written[1]), written[1])
-        assertTrue(run("Generate", "teller", "c")[1].startsWith("2 tokens, end-of-text, "))
+        assertTrue(run("Generate", "teller", "c")[1].startsWith("3 tokens, end-of-text, "))
 
         val later = Fixtures.bundle("later").path
         val swapped = run("HotSwap", "tiny", later)
