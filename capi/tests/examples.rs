@@ -12,7 +12,7 @@ use support::library;
 use support::programs::{Checker, bundle, compile};
 
 /// In both languages.
-const EXAMPLES: [&str; 5] = ["sentiment", "entities", "answer", "similarity", "hot_swap"];
+const EXAMPLES: [&str; 6] = ["sentiment", "entities", "answer", "similarity", "hot_swap", "generate"];
 
 fn example(language: &str, name: &str) -> PathBuf {
     let extension = language.trim_start_matches("examples/");
@@ -65,7 +65,7 @@ fn no_example_is_forgotten() {
 #[test]
 fn examples_give_what_is_expected_in_both_languages() {
     for language in ["examples/c", "examples/cpp"] {
-        let [sentiment, entities, answer, similarity, hot_swap] =
+        let [sentiment, entities, answer, similarity, hot_swap, generate] =
             EXAMPLES.map(|name| compile(&example(language, name), library::folder(), Checker::None));
 
         let lines = words(&sentiment, "tiny", &["a good film", "bad"], "");
@@ -92,12 +92,24 @@ fn examples_give_what_is_expected_in_both_languages() {
         assert_eq!(lines[1][..3].join(" "), "not replaced: LIMBECK_SELF_TEST:");
         assert_eq!(lines[2][1], "1:");
 
+        let lines = words(&generate, "teller", &["x: bad\nx:"], "");
+        // The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+        assert_eq!(lines[0].join(" "), "bad.ab🙂.ab🙂.ab🙂.ab🙂.a");
+        assert_eq!(lines[1][..3].join(" "), "27 tokens, context,");
+        assert!(lines[1][3].parse::<f64>().unwrap() > 0.0 && lines[1][4..].join(" ") == "tokens a second");
+        let lines = words(&generate, "teller", &["c"], "");
+        assert_eq!(
+            (lines[0].join(" "), lines[1][..3].join(" ")),
+            ("é".to_owned(), "3 tokens, end-of-text,".to_owned())
+        );
+
         for (program, arguments) in [
             (sentiment, &["x"][..]),
             (entities, &["x"]),
             (answer, &["x", "y"]),
             (similarity, &["x", "y"]),
             (hot_swap, &["x"]),
+            (generate, &["x"]),
         ] {
             let output = run(&program, Path::new("/no/such.limbeck"), arguments, "");
             assert_eq!(output.status.code(), Some(1));

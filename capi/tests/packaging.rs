@@ -138,6 +138,110 @@ fn cmake_finds_shared_and_static() {
     }
 }
 
+/// vcpkg itself is not run: its own functions are stood in for, and what it would copy into its tree is used.
+#[test]
+fn the_vcpkg_port_lays_out_what_cmake_finds() {
+    if !support::installed("cmake") {
+        support::skip("cmake is not installed, the vcpkg port was not tried");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folder = whole_package(root.path());
+    let installed = root.path().join("installed");
+    let script = root.path().join("vcpkg.cmake");
+    let stand_ins = "function(vcpkg_fixup_pkgconfig)\nendfunction()\n\
+        function(vcpkg_install_copyright)\n  cmake_parse_arguments(given \"\" \"\" FILE_LIST ${ARGN})\n  \
+        file(INSTALL ${given_FILE_LIST} DESTINATION \"${CURRENT_PACKAGES_DIR}/share/limbeck\")\nendfunction()\n\
+        include(\"${PORT_FILE}\")\n";
+    fs::write(&script, stand_ins).unwrap();
+    let port = |version: &str, package: Option<&Path>| -> Command {
+        let mut command = Command::new("cmake");
+        let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+        command.arg(format!("-DVCPKG_TARGET_ARCHITECTURE={processor}")).arg(format!("-DVERSION={version}"));
+        command.arg(format!("-DCURRENT_PACKAGES_DIR={}", installed.display()));
+        command
+            .arg(format!("-DPORT_FILE={}", support::capi().join("packaging/vcpkg/limbeck/portfile.cmake").display()));
+        command.args(package.map(|package| format!("-DLIMBECK_PACKAGE={}", package.display())));
+        command.arg("-P").arg(&script);
+        command
+    };
+    for (version, package, part) in [
+        ("9.9.9", Some(&*folder), "another package"),
+        (env!("CARGO_PKG_VERSION"), None, "cargo xtask package --target"),
+    ] {
+        let output = port(version, package).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!output.status.success() && stderr.contains(part), "{stderr}");
+    }
+    support::run(&mut port(env!("CARGO_PKG_VERSION"), Some(&folder)));
+    for file in ["share/limbeck/LICENSE-MIT", "share/limbeck/usage", "lib/pkgconfig/limbeck.pc", "include/limbeck.hpp"]
+    {
+        assert!(installed.join(file).is_file(), "{file}");
+    }
+    assert!(!installed.join("lib/cmake").exists());
+    let usage = fs::read_to_string(installed.join("share/limbeck/usage")).unwrap();
+    assert!(usage.contains("limbeck::limbeck_static"), "{usage}");
+
+    let project = project();
+    let build = project.path().join("build");
+    let mut configure = Command::new("cmake");
+    configure.arg("-S").arg(project.path()).arg("-B").arg(&build).arg("-DWANTED=0.1");
+    support::run(configure.arg(format!("-DCMAKE_PREFIX_PATH={}", installed.display())));
+    support::run(Command::new("cmake").arg("--build").arg(&build));
+    check(&build.join("shared"), &installed, false);
+    check(&build.join("static"), &installed, true);
+}
+
+/// As a package of Conan, shared and static, with the program of its test_package.
+#[test]
+fn conan_makes_a_package_of_it() {
+    if !support::installed("conan") || !support::installed("cmake") {
+        support::skip("conan (version 2) or cmake is not installed, the Conan recipe was not run");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folder = whole_package(root.path());
+    let conan = |arguments: &[&str]| -> Command {
+        let mut command = Command::new("conan");
+        command.args(arguments).env("CONAN_HOME", root.path().join("conan"));
+        command
+    };
+    support::run(&mut conan(&["profile", "detect"]));
+    let recipe = support::capi().join("packaging/conan");
+    let create = |package: Option<&Path>, more: &[&str]| -> Command {
+        // In a copy, because test_package is built where it lies.
+        let copy = root.path().join("repository/capi/packaging/conan");
+        fs::create_dir_all(copy.join("test_package")).unwrap();
+        fs::copy(support::root().join("Cargo.toml"), root.path().join("repository/Cargo.toml")).unwrap();
+        for file in
+            ["conanfile.py", "test_package/conanfile.py", "test_package/CMakeLists.txt", "test_package/main.cpp"]
+        {
+            fs::copy(recipe.join(file), copy.join(file)).unwrap();
+        }
+        let mut command = conan(&["create"]);
+        command.arg(copy).args(more);
+        command.args(
+            package
+                .into_iter()
+                .flat_map(|package| ["-c".to_owned(), format!("user.limbeck:package={}", package.display())]),
+        );
+        command
+    };
+    for more in [&["-o", "limbeck/*:shared=True"][..], &["-o", "limbeck/*:shared=False"]] {
+        let output = support::run(&mut create(Some(&folder), more));
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains(concat!("limbeck ", env!("CARGO_PKG_VERSION"), "\n")), "{printed}");
+    }
+    let other = root.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("README.md"), "# limbeck 9.9.9 for x86_64-unknown-linux-gnu\n").unwrap();
+    for (package, part) in [(None, "user.limbeck:package=FOLDER"), (Some(&*other), "another package")] {
+        let output = create(package, &["-o", "limbeck/*:shared=True"]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(part), "{stderr}");
+    }
+}
+
 /// The projects in this repository that stand over an installed limbeck.
 #[test]
 fn cmake_builds_the_latency_tool_and_the_cplusplus_api() {
@@ -220,6 +324,17 @@ fn each_target_has_its_own_names() {
 
 fn install(root: &Path) -> PathBuf {
     package(false).install(root, "/usr/local").unwrap()
+}
+
+/// As `cargo xtask package` makes it.
+fn whole_package(root: &Path) -> PathBuf {
+    let folder = package(true).install(&root.join("package"), "/").unwrap();
+    let title = format!("# limbeck {} for {}\n", env!("CARGO_PKG_VERSION"), host().triple());
+    fs::write(folder.join("README.md"), title).unwrap();
+    for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        fs::copy(support::root().join(licence), folder.join(licence)).unwrap();
+    }
+    folder
 }
 
 fn package(relocatable: bool) -> install::Package<'static> {

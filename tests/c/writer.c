@@ -250,6 +250,84 @@ static void chooses(const limbeck_model *model) {
     FAILS(LIMBECK_INVALID_ARGUMENT, "too few", limbeck_model_perplexity(model, "a", 1, NULL, &perplexity, &error));
 }
 
+/* As from a text, and the result says what was read of the prompt. */
+static void writes_on(const limbeck_model *model) {
+    limbeck_generate_options options = generate_options(5);
+    limbeck_prompt prompt;
+    limbeck_prompt_usage usage;
+    limbeck_pair example;
+    limbeck_str texts[2];
+    limbeck_result *result = NULL;
+    limbeck_cancel *cancel = NULL;
+    struct pieces pieces;
+    limbeck_prompt_init(&prompt, sizeof prompt);
+    limbeck_prompt_usage_init(&usage, sizeof usage);
+    example.first = str("Q: c\nA:");
+    example.second = str(" d");
+    prompt.examples = &example;
+    prompt.example_count = 1;
+    prompt.query = str("Q: a");
+    prompt.separator = str("\n");
+
+    memset(&pieces, 0, sizeof pieces);
+    pieces.limit = 100;
+    OK(limbeck_model_generate_prompt(model, &prompt, &options, take, &pieces, &result, &error));
+    CHECK(is(generation_of(result, 0).text, "b" EMOJI) && generation_of(result, 0).finish == LIMBECK_FINISH_LENGTH);
+    CHECK(pieces.calls == 5 && memcmp(pieces.text, "b" EMOJI, 5) == 0);
+    OK(limbeck_result_prompt_usage(result, &usage, &error));
+    CHECK(usage.examples == 1 && usage.examples_dropped == 0 && usage.cached_tokens == 0);
+    CHECK(usage.prompt_tokens == strlen("Q: c\nA: d\nQ: a"));
+    CHECK(holds(limbeck_result_json(result), "\"examples\":1"));
+    limbeck_result_free(result);
+    /* What stands before the query was read already. */
+    memset(&pieces, 0, sizeof pieces);
+    pieces.limit = 2;
+    OK(limbeck_model_generate_prompt(model, &prompt, &options, take, &pieces, &result, &error));
+    CHECK(pieces.calls == 2 && generation_of(result, 0).finish == LIMBECK_FINISH_UNFINISHED);
+    OK(limbeck_result_prompt_usage(result, &usage, &error));
+    CHECK(usage.cached_tokens == strlen("Q: c\nA: d\n"));
+    limbeck_result_free(result);
+
+    /* The example leaves no room for 55 tokens in a context of 64. */
+    options.max_new_tokens = 55;
+    OK(limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    OK(limbeck_result_prompt_usage(result, &usage, &error));
+    CHECK(usage.examples == 0 && usage.examples_dropped == 1 && usage.prompt_tokens == 4);
+    limbeck_result_free(result);
+    result = NULL;
+    prompt.all_examples = 1;
+    FAILS(LIMBECK_TOO_LONG, "9",
+          limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    prompt.all_examples = 2;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "all_examples",
+          limbeck_model_generate_prompt(model, &prompt, NULL, NULL, NULL, &result, &error));
+    prompt.all_examples = 0;
+    prompt.query = str("\xFF");
+    FAILS(LIMBECK_INVALID_UTF8, "prompt->query",
+          limbeck_model_generate_prompt(model, &prompt, NULL, NULL, NULL, &result, &error));
+    prompt.query = str("Q: a");
+    options.top_p = 2;
+    FAILS(LIMBECK_INVALID_ARGUMENT, "top_p",
+          limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    FAILS(LIMBECK_NULL_POINTER, "prompt",
+          limbeck_model_generate_prompt(model, NULL, NULL, NULL, NULL, &result, &error));
+    FAILS(LIMBECK_NULL_POINTER, "out", limbeck_model_generate_prompt(model, &prompt, NULL, NULL, NULL, NULL, &error));
+    OK(limbeck_cancel_new(&cancel, &error));
+    limbeck_cancel_trigger(cancel);
+    options = generate_options(5);
+    options.cancel = cancel;
+    FAILS(LIMBECK_CANCELLED, "cancelled",
+          limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    limbeck_cancel_free(cancel);
+    CHECK(result == NULL);
+
+    options = generate_options(2);
+    texts[0] = texts[1] = str("a");
+    OK(limbeck_model_generate_batch(model, texts, 2, &options, &result, &error));
+    FAILS(LIMBECK_INVALID_ARGUMENT, "one prompt", limbeck_result_prompt_usage(result, &usage, &error));
+    limbeck_result_free(result);
+}
+
 int main(int argc, char **argv) {
     limbeck_result *result = NULL;
     limbeck_perplexity perplexity;
@@ -258,6 +336,7 @@ int main(int argc, char **argv) {
     model = open_beside(argv, "writer.limbeck");
     writes(model);
     chooses(model);
+    writes_on(model);
     limbeck_model_free(model);
 
     model = open_model(argv, 0);

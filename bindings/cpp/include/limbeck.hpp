@@ -762,6 +762,16 @@ struct Generation {
     std::chrono::nanoseconds sampling;
 };
 
+using PromptUsage = limbeck_prompt_usage;
+
+namespace detail {
+inline PromptUsage prompt_usage(const limbeck_result *result) {
+    auto usage = prepared(limbeck_prompt_usage_init);
+    get([&](limbeck_error **error) { return limbeck_result_prompt_usage(result, &usage, error); });
+    return usage;
+}
+} // namespace detail
+
 /** Texts that were written, in the order of their prompts. Owns what is seen through it. */
 class Generations {
 public:
@@ -784,6 +794,8 @@ public:
     Generation front() const { return (*this)[0]; }
     detail::Iterator<Generations> begin() const { return {*this, 0}; }
     detail::Iterator<Generations> end() const { return {*this, size()}; }
+    /** What was read of the prompt; not of a batch. */
+    PromptUsage usage() const { return detail::prompt_usage(get()); }
     /** All of it as JSON. */
     std::string_view json() const noexcept { return detail::view(limbeck_result_json(get())); }
     const limbeck_result *get() const noexcept { return handle_.get(); }
@@ -847,8 +859,24 @@ struct ChooseOptions {
     }
 };
 
+/** How a text is read; see limbeck_perplexity_options. */
+struct PerplexityOptions {
+    std::size_t stride = 0; /**< 0: half of the context. */
+    bool from_start = false;
+    std::chrono::milliseconds timeout{0}; /**< 0: none. */
+    const Cancel *cancel = nullptr;
+
+    limbeck_perplexity_options c() const {
+        auto options = detail::prepared(limbeck_perplexity_options_init);
+        options.stride = stride;
+        options.from_start = from_start;
+        options.deadline_ms = timeout.count() < 0 ? 1 : static_cast<std::uint64_t>(timeout.count());
+        options.cancel = cancel ? cancel->get() : nullptr;
+        return options;
+    }
+};
+
 using Choice = limbeck_choice;
-using PromptUsage = limbeck_prompt_usage;
 using Perplexity = limbeck_perplexity;
 
 /** Completions, the best first. Owns their texts. */
@@ -867,11 +895,7 @@ public:
     Choice front() const { return (*this)[0]; }
     detail::Iterator<Choices> begin() const { return {*this, 0}; }
     detail::Iterator<Choices> end() const { return {*this, size()}; }
-    PromptUsage usage() const {
-        auto usage = detail::prepared(limbeck_prompt_usage_init);
-        detail::get([&](limbeck_error **error) { return limbeck_result_prompt_usage(get(), &usage, error); });
-        return usage;
-    }
+    PromptUsage usage() const { return detail::prompt_usage(get()); }
     /** All of it as JSON. */
     std::string_view json() const noexcept { return detail::view(limbeck_result_json(get())); }
     const limbeck_result *get() const noexcept { return handle_.get(); }
@@ -1011,40 +1035,22 @@ public:
     LIMBECK_TASK(Batch<Guess>, fill_mask_batch, (const Texts &texts, const CallOptions &options = {}),
                  (texts, options), limbeck_model_fill_mask_batch, texts.data(), texts.size())
 
-    /** Writes on from a prompt; `function`, if there is one, is given each token. */
+    /** Writes on from a text; `function`, if there is one, is given each token. */
     Expected<Generations> try_generate(std::string_view prompt, const GenerateOptions &options = {},
                                        TokenFunction function = {}) const {
-        struct State {
-            TokenFunction function;
-#if LIMBECK_EXCEPTIONS
-            std::exception_ptr thrown;
-#endif
-        } state;
-        state.function = std::move(function);
-        limbeck_token_function call = nullptr;
-        if (state.function)
-            call = [](void *data, std::uint32_t id, limbeck_str text) -> bool {
-                auto &inside = *static_cast<State *>(data);
-#if LIMBECK_EXCEPTIONS
-                try {
-                    return inside.function(id, detail::view(text));
-                } catch (...) {
-                    inside.thrown = std::current_exception();
-                    return false;
-                }
-#else
-                return inside.function(id, detail::view(text));
-#endif
-            };
         const limbeck_generate_options c = options.c();
-        auto written =
-            detail::made<Generations, limbeck_result>([&](limbeck_result **out, limbeck_error **error) {
-                return limbeck_model_generate(get(), prompt.data(), prompt.size(), &c, call, &state, out, error);
-            });
-#if LIMBECK_EXCEPTIONS
-        if (state.thrown) std::rethrow_exception(state.thrown);
-#endif
-        return written;
+        return written(std::move(function), [&](auto call, void *state, limbeck_result **out, limbeck_error **error) {
+            return limbeck_model_generate(get(), prompt.data(), prompt.size(), &c, call, state, out, error);
+        });
+    }
+    /** Writes on from a prompt with examples; usage() says which of them were left out. */
+    Expected<Generations> try_generate(const Prompt &prompt, const GenerateOptions &options = {},
+                                       TokenFunction function = {}) const {
+        const limbeck_prompt p = prompt.c();
+        const limbeck_generate_options c = options.c();
+        return written(std::move(function), [&](auto call, void *state, limbeck_result **out, limbeck_error **error) {
+            return limbeck_model_generate_prompt(get(), &p, &c, call, state, out, error);
+        });
     }
     Expected<Generations> try_generate_batch(const Texts &prompts, const GenerateOptions &options = {}) const {
         const limbeck_generate_options c = options.c();
@@ -1070,13 +1076,17 @@ public:
             return limbeck_model_score(get(), &p, completion.data(), completion.size(), &c, out, error);
         });
     }
-    Expected<Perplexity> try_perplexity(std::string_view text) const {
+    Expected<Perplexity> try_perplexity(std::string_view text, const PerplexityOptions &options = {}) const {
+        const limbeck_perplexity_options c = options.c();
         return detail::filled(detail::prepared(limbeck_perplexity_init), [&](Perplexity *out, limbeck_error **error) {
-            return limbeck_model_perplexity(get(), text.data(), text.size(), nullptr, out, error);
+            return limbeck_model_perplexity(get(), text.data(), text.size(), &c, out, error);
         });
     }
     LIMBECK_THROWING(Generations, generate,
                      (std::string_view prompt, const GenerateOptions &options = {}, TokenFunction function = {}),
+                     (prompt, options, std::move(function)))
+    LIMBECK_THROWING(Generations, generate,
+                     (const Prompt &prompt, const GenerateOptions &options = {}, TokenFunction function = {}),
                      (prompt, options, std::move(function)))
     LIMBECK_THROWING(Generations, generate_batch, (const Texts &prompts, const GenerateOptions &options = {}),
                      (prompts, options))
@@ -1086,7 +1096,8 @@ public:
     LIMBECK_THROWING(Choice, score,
                      (const Prompt &prompt, std::string_view completion, const ChooseOptions &options = {}),
                      (prompt, completion, options))
-    LIMBECK_THROWING(Perplexity, perplexity, (std::string_view text), (text))
+    LIMBECK_THROWING(Perplexity, perplexity, (std::string_view text, const PerplexityOptions &options = {}),
+                     (text, options))
 
     Expected<Result<float>> try_embed(std::string_view text, const CallOptions &options = {}) const {
         const limbeck_call_options c = options.c();
@@ -1123,6 +1134,37 @@ public:
 
 private:
     template <class Owner, class T, class Call> friend Expected<Owner> detail::made(Call &&);
+    /** What `call` writes, given a function that hands each token to `function`. */
+    template <class Call> static Expected<Generations> written(TokenFunction function, Call &&call) {
+        struct State {
+            TokenFunction function;
+#if LIMBECK_EXCEPTIONS
+            std::exception_ptr thrown;
+#endif
+        } state;
+        state.function = std::move(function);
+        limbeck_token_function each = nullptr;
+        if (state.function)
+            each = [](void *data, std::uint32_t id, limbeck_str text) -> bool {
+                auto &inside = *static_cast<State *>(data);
+#if LIMBECK_EXCEPTIONS
+                try {
+                    return inside.function(id, detail::view(text));
+                } catch (...) {
+                    inside.thrown = std::current_exception();
+                    return false;
+                }
+#else
+                return inside.function(id, detail::view(text));
+#endif
+            };
+        auto result = detail::made<Generations, limbeck_result>(
+            [&](limbeck_result **out, limbeck_error **error) { return call(each, &state, out, error); });
+#if LIMBECK_EXCEPTIONS
+        if (state.thrown) std::rethrow_exception(state.thrown);
+#endif
+        return result;
+    }
     explicit Model(limbeck_model *handle) : handle_(handle) {}
 
     /** ModelOptions as C has them. */

@@ -87,6 +87,78 @@ private:
     std::string hypothesis, rank_label;
 };
 
+// The options of a case for a model that writes text: those of its call, and the limits of all.
+struct WritingOptions {
+    explicit WritingOptions(const json &from) {
+        const std::map<std::string, limbeck::Context> contexts = {{"error", limbeck::Context::error},
+                                                                  {"stop", limbeck::Context::stop},
+                                                                  {"slide", limbeck::Context::slide}};
+        const std::map<std::string, limbeck::Scoring> scorings = {
+            {"per_token", limbeck::Scoring::per_token},
+            {"sum", limbeck::Scoring::sum},
+            {"per_byte", limbeck::Scoring::per_byte},
+            {"answer_context", limbeck::Scoring::answer_context}};
+        for (const auto &[name, value] : from.items()) {
+            if (name == "max_new_tokens") generate.max_new_tokens = value;
+            else if (name == "temperature") generate.temperature = value;
+            else if (name == "top_p") generate.top_p = value;
+            else if (name == "top_k") generate.top_k = value;
+            else if (name == "seed") generate.seed = value;
+            else if (name == "repetition_penalty") generate.repetition_penalty = value;
+            else if (name == "ignore_eos") generate.ignore_eos = value;
+            else if (name == "stops") generate.stops = stops = texts(value);
+            else if (name == "context") generate.context = contexts.at(value);
+            else if (name == "context_keep") generate.context_keep = value;
+            else if (name == "scoring") choose.scoring = scorings.at(value);
+            else if (name == "answer_context") choose.answer_context = answer_context = text(value);
+            else if (name == "content_free") choose.content_free = content_free = texts(value);
+            else if (name == "stride") perplexity.stride = value;
+            else if (name == "from_start") perplexity.from_start = value;
+            else if (name == "deadline_ms")
+                generate.timeout = choose.timeout = perplexity.timeout =
+                    std::chrono::milliseconds(value.get<std::int64_t>());
+            else if (name == "cancelled") {
+                generate.cancel = choose.cancel = perplexity.cancel = &cancel;
+                if (value.get<bool>()) cancel.trigger();
+            } else throw std::runtime_error("unknown option " + name);
+        }
+    }
+    WritingOptions(const WritingOptions &) = delete;
+    WritingOptions &operator=(const WritingOptions &) = delete;
+
+    limbeck::GenerateOptions generate;
+    limbeck::ChooseOptions choose;
+    limbeck::PerplexityOptions perplexity;
+
+private:
+    limbeck::Cancel cancel;
+    std::vector<std::string> stops, content_free;
+    std::string answer_context;
+};
+
+// A prompt, and what it refers to.
+struct Prompt {
+    explicit Prompt(const json &from) {
+        for (const auto &[name, value] : from.items()) {
+            if (name == "query") all.query = query = text(value);
+            else if (name == "examples") all.examples = examples = pairs(value);
+            else if (name == "instruction") all.instruction = instruction = text(value);
+            else if (name == "separator") all.separator = separator = text(value);
+            else if (name == "max_tokens") all.max_tokens = value;
+            else if (name == "all_examples") all.all_examples = value;
+            else throw std::runtime_error("unknown in a prompt: " + name);
+        }
+    }
+    Prompt(const Prompt &) = delete;
+    Prompt &operator=(const Prompt &) = delete;
+
+    limbeck::Prompt all;
+
+private:
+    std::vector<std::pair<std::string, std::string>> examples;
+    std::string query, instruction, separator;
+};
+
 // ---- what comes out, in the form of limbeck_result_json
 
 json span(const limbeck::Span &span) {
@@ -156,6 +228,30 @@ json filled(const limbeck::Items<limbeck::Guess> &items) {
                                                 {"probability", guess.probability}});
     }
     return with_usage({{"masks", masks}}, items);
+}
+
+json written(const limbeck::Generations &generations) {
+    const std::map<limbeck::Finish, std::string> finishes = {{limbeck::Finish::unfinished, "unfinished"},
+                                                             {limbeck::Finish::end_of_text, "end-of-text"},
+                                                             {limbeck::Finish::stop, "stop"},
+                                                             {limbeck::Finish::length, "length"},
+                                                             {limbeck::Finish::context, "context"}};
+    json results = json::array();
+    for (const auto &generation : generations)
+        results.push_back(
+            {{"text", generation.text},
+             {"ids", std::vector<std::uint32_t>(generation.ids, generation.ids + generation.generated_tokens)},
+             {"finish", finishes.at(generation.finish)},
+             {"prompt_tokens", generation.prompt_tokens},
+             {"generated_tokens", generation.generated_tokens},
+             {"tokens_dropped", generation.tokens_dropped}});
+    return {{"results", results}};
+}
+
+json usage(const limbeck::PromptUsage &usage) {
+    return {{"prompt_tokens", usage.prompt_tokens},
+            {"examples", usage.examples},
+            {"examples_dropped", usage.examples_dropped}};
 }
 
 template <class Item, class Form> json one(const limbeck::Result<Item> &result, Form form) {
@@ -248,8 +344,73 @@ json head(const json &test) {
     return found;
 }
 
+json generate(const limbeck::Model &m, const json &input, const limbeck::GenerateOptions &options) {
+    if (input.contains("prompts")) return written(m.generate_batch(texts(input["prompts"]), options));
+    const std::size_t limit = input.value("stop_after", std::size_t{0});
+    std::vector<std::uint32_t> ids;
+    std::string streamed;
+    limbeck::TokenFunction function;
+    if (input.value("stream", false) || limit > 0)
+        function = [&](std::uint32_t id, std::string_view text) {
+            ids.push_back(id);
+            streamed += text;
+            return ids.size() != limit;
+        };
+    const auto checked = [&](const limbeck::Generations &generations) {
+        json found = written(generations);
+        const json &result = found["results"][0];
+        if (function && (result["text"] != streamed || result["ids"] != json(ids))) found["streamed"] = streamed;
+        return found;
+    };
+    if (!input.contains("from")) return checked(m.generate(text(input["prompt"]), options, function));
+    const Prompt prompt(input["from"]);
+    const auto generations = m.generate(prompt.all, options, function);
+    json found = checked(generations);
+    found["usage"] = usage(generations.usage());
+    return found;
+}
+
+// The calls of models that write text.
+json write(const json &test) {
+    const std::string call = test["call"];
+    const json &input = test["input"];
+    const WritingOptions options(test.value("options", json::object()));
+    const auto &m = model(test["bundle"]);
+    if (call == "generate") return generate(m, input, options.generate);
+    if (call == "perplexity") {
+        const auto found = m.perplexity(text(input["text"]), options.perplexity);
+        return {{"perplexity",
+                 {{"perplexity", found.perplexity},
+                  {"bits_per_byte", found.bits_per_byte},
+                  {"log_probability", found.log_probability},
+                  {"tokens", found.tokens},
+                  {"bytes", found.bytes},
+                  {"windows", found.windows}}}};
+    }
+    const Prompt prompt(input["from"]);
+    const auto likelihood = [](const limbeck::Choice &choice) -> json {
+        return {{"score", choice.score},
+                {"log_probability", choice.log_probability},
+                {"tokens", choice.tokens},
+                {"bytes", choice.bytes}};
+    };
+    if (call == "score")
+        return {{"choice", likelihood(m.score(prompt.all, text(input["completion"]), options.choose))}};
+    const auto found = m.choose(prompt.all, texts(input["completions"]), options.choose);
+    json choices = json::array();
+    for (const auto &choice : found) {
+        json one = likelihood(choice);
+        one["text"] = std::string(choice.text.data, choice.text.length);
+        one["index"] = choice.index;
+        one["probability"] = choice.probability;
+        choices.push_back(one);
+    }
+    return {{"choices", choices}, {"usage", usage(found.usage())}};
+}
+
 json run(const json &test) {
     const std::string call = test["call"];
+    if (call == "generate" || call == "choose" || call == "score" || call == "perplexity") return write(test);
     const json &input = test["input"];
     const Options given(test.value("options", json::object()));
     const auto &options = given.all;

@@ -148,7 +148,8 @@ mod tests {
 
     use super::*;
 
-    /// The version stands in the workspace's Cargo.toml; Python's setup.py reads it there, npm cannot.
+    /// The version stands in the workspace's Cargo.toml; Python's setup.py and Conan's recipe read it there, the others
+    /// cannot.
     #[test]
     fn versions_agree() {
         let version = env!("CARGO_PKG_VERSION");
@@ -160,6 +161,13 @@ mod tests {
         assert_eq!(lock["packages"][""]["version"], version);
         assert!(read("node/README.md").contains(&format!("limbeck-{version}.tgz")));
         assert!(read("python/pyproject.toml").contains("dynamic = [\"version\"]"));
+        assert!(read("kotlin/pom.xml").contains(&format!("\n  <version>{version}</version>\n")));
+        assert!(read("swift/Limbeck.podspec").contains(&format!("\n  pod.version = '{version}'\n")));
+        assert_eq!(json("../capi/packaging/vcpkg/limbeck/vcpkg.json")["version"], version);
+        let sample = read("../examples/android/app/build.gradle.kts");
+        assert!(sample.contains(&format!("limbeck-android:{version}\"")));
+        let conan = read("../capi/packaging/conan/conanfile.py");
+        assert!(conan.contains("\"../../../Cargo.toml\"") && !conan.contains(version));
     }
 
     #[test]

@@ -55,12 +55,13 @@ const TEXTS: [&str; 3] = ["I liked it.", "no", "It arrived late, it was broken, 
 /// Type-checked, with a standard library built from its sources.
 const CHECKED: [&str; 3] = ["aarch64-linux-android", "armv7-linux-androideabi", "aarch64-apple-ios"];
 /// The examples with a bundle, arguments, and what they must say.
-const EXAMPLES: [(&str, &str, &[&str], &str); 6] = [
+const EXAMPLES: [(&str, &str, &[&str], &str); 7] = [
     ("sentiment", "tiny.limbeck", &["a good film"], "positive"),
     ("entities", "entities.limbeck", &["Ada Lovelace wrote it"], "Ada Lovelace"),
     ("answer", "reader.limbeck", &["Who wrote it?", "It: Ada Lovelace wrote it."], "bytes 4 to 16  Ada Lovelace"),
     ("similarity", "embedder.limbeck", &["good", "bad", "good good film"], "good good film"),
     ("hot_swap", "tiny.limbeck", &["/no/such.limbeck"], ""),
+    ("generate", "teller.limbeck", &["c"], "3 tokens, end-of-text"),
     ("firmware", "tiny.limbeck", &["50"], "has grown by 0 bytes"),
 ];
 /// A program of several files.

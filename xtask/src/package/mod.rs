@@ -1,5 +1,6 @@
 //! `cargo xtask package`: the C library as a folder and an archive that others build with.
 
+mod all;
 pub mod android;
 mod archive;
 mod checks;
@@ -40,6 +41,7 @@ Options:
   --out DIR      where to write (default out/package)
   --python       the wheel for this machine's Pythons instead (needs pip): out/package/limbeck-*.whl
   --node         the npm package for this machine instead (needs npm): out/package/limbeck-VERSION.tgz
+  --all          every package that this machine can make, and a list of the others with what they need
   --sizes        measure all profiles on this machine instead, and fail if the library is over its limit
   --save         with --sizes: write capi/abi/sizes.json, from which `cargo xtask docs` makes docs/packaging.md
   --android DIR  instead make the AAR of the Kotlin API, of DIR/ABI/liblimbeck_jni.so (bindings/kotlin/android.sh builds
@@ -52,7 +54,7 @@ Options:
 /// The build fails, something is missing for the target, or the library is not as it must be.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (list, measure, save) = (arguments.flag("--targets"), arguments.flag("--sizes"), arguments.flag("--save"));
-    let (python, node) = (arguments.flag("--python"), arguments.flag("--node"));
+    let (python, node, all) = (arguments.flag("--python"), arguments.flag("--node"), arguments.flag("--all"));
     let (target, profile, out) =
         (arguments.value("--target")?, arguments.value("--profile")?, arguments.value("--out")?);
     let android = arguments.value("--android")?;
@@ -64,7 +66,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if measure {
-        if target.is_some() || profile.is_some() || out.is_some() || python || node {
+        if target.is_some() || profile.is_some() || out.is_some() || python || node || all {
             bail!("--sizes measures all profiles on this machine: it takes --save and nothing else");
         }
         return sizes::run(save);
@@ -73,7 +75,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         bail!("--save goes with --sizes");
     }
     if let Some(libraries) = android {
-        if target.is_some() || profile.is_some() || python || node {
+        if target.is_some() || profile.is_some() || python || node || all {
             bail!("--android takes libraries that are built: it takes --out and nothing else");
         }
         return make_aar(Path::new(&libraries), out.as_deref().map(Path::new));
@@ -85,6 +87,12 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         Some(out) => std::path::absolute(out)?,
         None => repository().join("out/package"),
     };
+    if all {
+        if python || node || target != targets::host()? {
+            bail!("--all makes the packages of this machine: it takes --profile and --out and nothing else");
+        }
+        return all::run(&target, profile, &out);
+    }
     if python || node {
         return bindings(&target, profile, &out, python, node);
     }
@@ -209,6 +217,9 @@ mod tests {
             (&["--sizes", "--profile", "release"], "nothing else"),
             (&["--sizes", "--python"], "nothing else"),
             (&["--python", "--target", "armv7-linux-androideabi"], "for this machine"),
+            (&["--all", "--node"], "nothing else"),
+            (&["--all", "--target", "armv7-linux-androideabi"], "of this machine"),
+            (&["--all", "--sizes"], "nothing else"),
             (&["--profile", "debug"], "release, min-size, min-size-packed"),
             (&["--android", "libs", "--profile", "release"], "nothing else"),
         ] {
