@@ -58,6 +58,7 @@ run Sentiment tiny "a good film" bad
 run Entities entities "🙂 Ada Lovelace wrote it, London"
 run Answer reader "Who wrote it?" "It: Ada Lovelace wrote it."
 run Similarity embedder "good film" bad good
+run Generate teller $'x: bad\nx:'
 printf 'good\nbad\n' | run HotSwap tiny "$bundles/later.limbeck"
 printf 'good\nbad\n' | run HotSwap tiny "$bundles/failing.limbeck"
 END
@@ -91,7 +92,7 @@ if [ -n "$save" ]; then
         echo
         grep -E "Swift version|\"binary\"|conformance cases|^Test Case .*(passed|failed)|Executed" "$log" | sed -E 's/ \([0-9.]+ seconds\)//; s/ in [0-9.]+ \([0-9.]+\) seconds//'
         echo
-        sed -n '/^-- Sentiment/,$p' "$log" | sed -E 's/ [0-9.]+ ms / N ms /'
+        sed -n '/^-- Sentiment/,$p' "$log" | sed -E 's/ [0-9.]+ ms / N ms /; s/, [0-9.]+ tokens a second/, N tokens a second/'
     } >bindings/swift/results.txt
     echo "bindings/swift/results.txt is written"
 fi

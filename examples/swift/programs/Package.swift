@@ -4,7 +4,7 @@
 
 import PackageDescription
 
-let names = ["Sentiment", "Entities", "Answer", "Similarity", "HotSwap"]
+let names = ["Sentiment", "Entities", "Answer", "Similarity", "Generate", "HotSwap"]
 
 let package = Package(
     name: "limbeck-examples",

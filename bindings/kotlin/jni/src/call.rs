@@ -28,13 +28,8 @@ impl<'a> Call<'a> {
     /// Reads the options of a call that begins now. `known` names those that the task reads beside those of every
     /// task: one that is set and is not read is refused.
     pub(crate) fn read(from: &mut Reader<'a>, known: &[&str]) -> Result<Self, Failure> {
-        let started = Instant::now();
         let (overflow, stride) = (from.int()?, from.size("windowStride")?);
-        let deadline = from.count("timeoutMillis")?;
-        let cancel = match from.long()? {
-            0 => None,
-            number => Some(handles::get(number)?),
-        };
+        let (deadline, cancel) = limits(from)?;
         let number = |name: &str, value: f32| match value.is_finite() {
             true => Ok(Some(value).filter(|value| *value != 0.0)),
             false => Err(Failure::argument(format!("{name} is {value} and must be a finite number"))),
@@ -43,8 +38,7 @@ impl<'a> Call<'a> {
         let call = Call {
             overflow: overflow_of(overflow, stride)?,
             cancel,
-            // One so far away that the clock cannot hold it is none.
-            deadline: deadline.and_then(|ms| started.checked_add(Duration::from_millis(ms))),
+            deadline,
             top_k: from.size("topK")?,
             threshold: number("threshold", from.float()?)?,
             out_of_scope: number("outOfScope", from.float()?)?,
@@ -71,6 +65,18 @@ impl<'a> Call<'a> {
             None => Ok(call),
         }
     }
+}
+
+/// What ends a call that begins now: its deadline, and its token.
+pub(crate) fn limits(from: &mut Reader) -> Result<(Option<Instant>, Option<Cancel>), Failure> {
+    let started = Instant::now();
+    // One so far away that the clock cannot hold it is none.
+    let deadline = from.count("timeoutMillis")?.and_then(|ms| started.checked_add(Duration::from_millis(ms)));
+    let cancel = match from.long()? {
+        0 => None,
+        number => Some(handles::get(number)?),
+    };
+    Ok((deadline, cancel))
 }
 
 /// By the numbers of `LIMBECK_OVERFLOW_`.

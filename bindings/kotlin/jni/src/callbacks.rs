@@ -1,10 +1,11 @@
-//! Functions of the app's that limbeck calls: decrypting, and logging.
+//! Functions of the app's that limbeck calls: decrypting, logging, and taking tokens.
 
 use std::sync::Arc;
 
 use jni::objects::{JByteArray, JObject, JString, JValue};
 use jni::refs::Global;
 use jni::{Env, JavaVM, jni_sig, jni_str};
+use limbeck_sdk::Piece;
 use limbeck_sdk::runtime::{self, LogLevel};
 
 use crate::failure::Failure;
@@ -47,6 +48,22 @@ fn words(env: &mut Env, error: &jni::errors::Error) -> String {
     text.unwrap_or_else(|_| {
         env.exception_clear();
         error.to_string()
+    })
+}
+
+/// Gives a token to a `PieceFunction` of Kotlin's, and its answer, whether to go on. Without one the text goes on. What
+/// it throws is pending afterwards.
+pub(crate) fn take(env: &Env, function: &JObject, piece: &Piece) -> Result<bool, Failure> {
+    if function.is_null() {
+        return Ok(true);
+    }
+    // A frame for each token: a text has more of them than a native method has room for local references.
+    env.with_local_frame(4, |env| {
+        let text = env.new_string(&piece.text)?;
+        // As Kotlin reads ids of tokens everywhere; no vocabulary is so large that one is negative.
+        let id = i32::try_from(piece.id).unwrap_or(i32::MAX);
+        let arguments = [JValue::Int(id), JValue::Object(&text)];
+        Ok(env.call_method(function, jni_str!("take"), jni_sig!("(ILjava/lang/String;)Z"), &arguments)?.z()?)
     })
 }
 

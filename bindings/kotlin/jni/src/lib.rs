@@ -21,6 +21,7 @@ mod panic_text;
 mod results;
 mod tasks;
 mod wire;
+mod writing;
 
 use jni::EnvUnowned;
 use jni::objects::{JByteArray, JClass, JObject, JString};
@@ -31,7 +32,7 @@ use failure::{Failure, guard};
 use wire::Reader;
 
 /// What this library and the classes `io.github.limbeck` agree on; `Native.CONTRACT` in Kotlin.
-pub const CONTRACT: i32 = 1;
+pub const CONTRACT: i32 = 2;
 
 /// Native methods that take a request and give a reply.
 macro_rules! calls {
@@ -77,6 +78,10 @@ calls! {
     Java_io_github_limbeck_Native_answer => tasks::answer;
     Java_io_github_limbeck_Native_embed => tasks::embed;
     Java_io_github_limbeck_Native_fillMask => tasks::fill_mask;
+    Java_io_github_limbeck_Native_generateBatch => writing::generate_batch;
+    Java_io_github_limbeck_Native_choose => writing::choose;
+    Java_io_github_limbeck_Native_score => writing::score;
+    Java_io_github_limbeck_Native_perplexity => writing::perplexity;
     Java_io_github_limbeck_Native_similarity => tasks::similarity;
     Java_io_github_limbeck_Native_nearest => tasks::nearest;
     Java_io_github_limbeck_Native_headFit => tasks::head_fit;
@@ -96,6 +101,21 @@ extern "system" fn Java_io_github_limbeck_Native_openBundle<'local>(
     guard(&mut env, |env| {
         let request = env.convert_byte_array(&request)?;
         let reply = models::open_bundle(env, &mut Reader::new(&request), &decryptor)?;
+        Ok(env.byte_array_from_slice(&reply)?)
+    })
+}
+
+// SAFETY: see `calls`.
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_github_limbeck_Native_generate<'local>(
+    mut env: EnvUnowned<'local>,
+    _: JClass<'local>,
+    request: JByteArray<'local>,
+    function: JObject<'local>,
+) -> JByteArray<'local> {
+    guard(&mut env, |env| {
+        let request = env.convert_byte_array(&request)?;
+        let reply = writing::generate(env, &mut Reader::new(&request), &function)?;
         Ok(env.byte_array_from_slice(&reply)?)
     })
 }

@@ -60,6 +60,56 @@ pub(crate) fn embeddings(answers: &[sdk::Embedding]) -> Result<Vec<u8>, Failure>
     batch(answers, |out, answer| usage(out.floats(&answer.vector), &answer.usage))
 }
 
+pub(crate) fn generations(answers: &[sdk::Generation]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        out.text(&answer.text).list(&answer.ids, |out, id| {
+            out.size(*id);
+        });
+        // By the numbers of `LIMBECK_FINISH_`.
+        let finish = match answer.finish {
+            sdk::Finish::EndOfText => 1,
+            sdk::Finish::Stop => 2,
+            sdk::Finish::Length => 3,
+            sdk::Finish::Context => 4,
+            _ => 0,
+        };
+        out.int(finish).size(answer.prompt_tokens).size(answer.cached_tokens).size(answer.tokens_dropped);
+        out.size(answer.examples).size(answer.examples_dropped);
+        let sdk::GenerationTimes { tokenize, prefill, decode, sampling, .. } = answer.times;
+        for time in [tokenize, prefill, decode, sampling] {
+            out.size(time.as_nanos());
+        }
+    })
+}
+
+pub(crate) fn choices(answer: &sdk::Choices) -> Result<Vec<u8>, Failure> {
+    let mut out = Writer::default();
+    out.list(&answer.choices, |out, choice| {
+        out.text(&choice.text).size(choice.index).double(choice.score).float(choice.probability);
+        likelihood(out, &choice.likelihood);
+    });
+    let usage = &answer.usage;
+    out.size(usage.prompt_tokens).size(usage.cached_tokens).size(usage.examples).size(usage.examples_dropped);
+    out.finish()
+}
+
+pub(crate) fn score(answer: &sdk::Score) -> Result<Vec<u8>, Failure> {
+    let mut out = Writer::default();
+    likelihood(&mut out, answer);
+    out.finish()
+}
+
+pub(crate) fn perplexity(answer: &sdk::Perplexity) -> Result<Vec<u8>, Failure> {
+    let mut out = Writer::default();
+    out.double(answer.perplexity).double(answer.bits_per_byte).double(answer.log_probability);
+    out.size(answer.tokens).size(answer.bytes).size(answer.windows);
+    out.finish()
+}
+
+fn likelihood(out: &mut Writer, score: &sdk::Score) {
+    out.double(score.log_probability).size(score.tokens).size(score.bytes);
+}
+
 fn batch<T>(answers: &[T], each: impl FnMut(&mut Writer, &T)) -> Result<Vec<u8>, Failure> {
     let mut out = Writer::default();
     out.list(answers, each);

@@ -118,6 +118,10 @@ impl Writer {
         self.put(&value.to_le_bytes())
     }
 
+    pub(crate) fn double(&mut self, value: f64) -> &mut Self {
+        self.put(&value.to_le_bytes())
+    }
+
     pub(crate) fn flag(&mut self, value: bool) -> &mut Self {
         self.put(&[value.into()])
     }
@@ -176,6 +180,7 @@ mod tests {
         out.long(-3)
             .int(7)
             .float(1.5)
+            .double(-0.25)
             .flag(true)
             .text("é🙂")
             .texts(&["a".to_owned(), String::new()])
@@ -183,7 +188,7 @@ mod tests {
         let bytes = out.finish().unwrap();
         let mut reader = Reader::new(&bytes);
         assert_eq!((reader.long().unwrap(), reader.int().unwrap()), (-3, 7));
-        assert_eq!((reader.float().unwrap(), reader.flag().unwrap()), (1.5, true));
+        assert_eq!((reader.float().unwrap(), reader.double().unwrap(), reader.flag().unwrap()), (1.5, -0.25, true));
         assert_eq!((reader.text().unwrap(), reader.texts().unwrap()), ("é🙂", vec!["a", ""]));
         assert_eq!(reader.floats().unwrap(), [1.0, -2.0]);
         assert!(reader.flag().is_err());

@@ -67,9 +67,7 @@ public struct CallOptions: Sendable {
 
     /// The options for a call of C's.
     func withOptions<R>(_ body: (UnsafePointer<limbeck_call_options>) throws -> R) throws -> R {
-        for (name, value) in [("topK", topK), ("maxAnswerTokens", maxAnswerTokens)] where value < 0 {
-            throw LimbeckError(.invalidArgument, "\(name) is \(value) and must not be negative")
-        }
+        try refuseNegative(("topK", topK), ("maxAnswerTokens", maxAnswerTokens))
         var options = limbeck_call_options()
         limbeck_call_options_init(&options, MemoryLayout<limbeck_call_options>.size)
         options.overflow = overflow.rawValue

@@ -107,9 +107,63 @@ public struct ConcurrentModel: Sendable {
         try await run(options) { [model] in try model.fillMask(batch: texts, options: $0) }
     }
 
+    /// See `Model.generate(_:options:function:)`. The function is called on the queue.
+    public func generate(
+        _ prompt: String, options: GenerateOptions = GenerateOptions(),
+        function: (@Sendable (Piece) throws -> Bool)? = nil
+    ) async throws -> Generation {
+        try await run(options) { [model] in try model.generate(prompt, options: $0, function: function) }
+    }
+
+    /// See `Model.generate(from:options:function:)`. The function is called on the queue.
+    public func generate(
+        from prompt: Prompt, options: GenerateOptions = GenerateOptions(),
+        function: (@Sendable (Piece) throws -> Bool)? = nil
+    ) async throws -> Generation {
+        try await run(options) { [model] in try model.generate(from: prompt, options: $0, function: function) }
+    }
+
+    /// See `Model.generate(batch:options:)`.
+    public func generate(
+        batch prompts: [String], options: GenerateOptions = GenerateOptions()
+    ) async throws -> [Generation] {
+        try await run(options) { [model] in try model.generate(batch: prompts, options: $0) }
+    }
+
+    /// Writes on from a text: its tokens as they are written.
+    public func stream(_ prompt: String, options: GenerateOptions = GenerateOptions()) -> Pieces {
+        Pieces { function in _ = try await generate(prompt, options: options, function: function) }
+    }
+
+    /// Writes on from a prompt with examples: its tokens as they are written.
+    public func stream(from prompt: Prompt, options: GenerateOptions = GenerateOptions()) -> Pieces {
+        Pieces { function in _ = try await generate(from: prompt, options: options, function: function) }
+    }
+
+    /// See `Model.choose(_:completions:options:)`.
+    public func choose(
+        _ prompt: Prompt, completions: [String], options: ChooseOptions = ChooseOptions()
+    ) async throws -> Choices {
+        try await run(options) { [model] in try model.choose(prompt, completions: completions, options: $0) }
+    }
+
+    /// See `Model.score(_:completion:options:)`.
+    public func score(
+        _ prompt: Prompt, completion: String, options: ChooseOptions = ChooseOptions()
+    ) async throws -> Likelihood {
+        try await run(options) { [model] in try model.score(prompt, completion: completion, options: $0) }
+    }
+
+    /// See `Model.perplexity(_:options:)`.
+    public func perplexity(
+        _ text: String, options: PerplexityOptions = PerplexityOptions()
+    ) async throws -> Perplexity {
+        try await run(options) { [model] in try model.perplexity(text, options: $0) }
+    }
+
     /// Makes a call on the queue, which ends when the task is cancelled.
-    private func run<R: Sendable>(
-        _ options: CallOptions, _ call: @escaping @Sendable (CallOptions) throws -> R
+    private func run<O: Cancellable, R: Sendable>(
+        _ options: O, _ call: @escaping @Sendable (O) throws -> R
     ) async throws -> R {
         let cancel = try Cancel()
         options.cancel?.lead(cancel)
@@ -131,3 +185,13 @@ public struct ConcurrentModel: Sendable {
         }
     }
 }
+
+/// Options with a token.
+private protocol Cancellable: Sendable {
+    var cancel: Cancel? { get set }
+}
+
+extension CallOptions: Cancellable {}
+extension GenerateOptions: Cancellable {}
+extension ChooseOptions: Cancellable {}
+extension PerplexityOptions: Cancellable {}

@@ -129,7 +129,7 @@ public struct Embedding: Sendable, Equatable {
 
 /// A result of C's, while it is read.
 struct CallResult {
-    private let handle: OpaquePointer
+    let handle: OpaquePointer
 
     /// Makes a call, reads what `read` wants of its result, and frees it.
     static func of<R>(
@@ -232,7 +232,7 @@ struct CallResult {
         }
     }
 
-    private func items<R>(_ text: Int, _ read: (Int) throws -> R) throws -> [R] {
+    func items<R>(_ text: Int, _ read: (Int) throws -> R) throws -> [R] {
         var count = 0
         try check { limbeck_result_item_count(handle, text, &count, $0) }
         return try (0..<count).map(read)

@@ -65,8 +65,72 @@ private struct Case {
             return .object(["nearest": .array(found.map {
                 .object(["index": .int($0.index), "similarity": .float($0.similarity)])
             })])
+        case "generate": return try generate()
+        case "choose":
+            let found = try Fixtures.model(test["bundle"].string).choose(
+                prompt(input["from"]), completions: input["completions"].list.map(text),
+                options: chooseOptions(test["options"]))
+            let choices = found.choices.map { choice in
+                likelihood(choice.score, choice.likelihood, [
+                    "text": .string(choice.text), "index": .int(choice.index), "probability": .number(choice.probability),
+                ])
+            }
+            let read = found.usage
+            return .object([
+                "choices": .array(choices), "usage": usage(read.promptTokens, read.examples, read.examplesDropped),
+            ])
+        case "score":
+            let found = try Fixtures.model(test["bundle"].string).score(
+                prompt(input["from"]), completion: text(input["completion"]), options: chooseOptions(test["options"]))
+            return .object(["choice": likelihood(found.perToken, found, [:])])
+        case "perplexity":
+            let found = try Fixtures.model(test["bundle"].string).perplexity(
+                text(input["text"]), options: perplexityOptions(test["options"]))
+            return .object(["perplexity": .object([
+                "perplexity": .number(found.perplexity), "bits_per_byte": .number(found.bitsPerByte),
+                "log_probability": .number(found.logProbability), "tokens": .int(found.tokens),
+                "bytes": .int(found.bytes), "windows": .int(found.windows),
+            ])])
         default: return try call()
         }
+    }
+
+    private func generate() throws -> JSON {
+        let model = try Fixtures.model(test["bundle"].string)
+        let options = try generateOptions(test["options"])
+        let most = input["stop_after"].isNull ? Int.max : Int(input["stop_after"].number)
+        var pieces: [Piece] = []
+        let take: TokenFunction = { piece in
+            pieces.append(piece)
+            return pieces.count < most
+        }
+        let function = input["stream"].isNull ? nil : take
+        let found: [Generation]
+        if !input["prompts"].isNull {
+            found = try model.generate(batch: input["prompts"].list.map(text), options: options)
+        } else if !input["from"].isNull {
+            found = [try model.generate(from: prompt(input["from"]), options: options, function: function)]
+        } else {
+            found = [try model.generate(text(input["prompt"]), options: options, function: function)]
+        }
+        if function != nil {
+            XCTAssertEqual(pieces.map(\.id), found[0].ids)
+            XCTAssertEqual(pieces.map(\.text).joined(), found[0].text)
+        }
+        let finishes: [Finish: String] = [
+            .unfinished: "unfinished", .endOfText: "end-of-text", .stop: "stop", .length: "length", .context: "context",
+        ]
+        guard case .object(var fields) = results(found, { found in
+            .object([
+                "text": .string(found.text), "ids": .array(found.ids.map(JSON.int)),
+                "finish": .string(finishes[found.finish]!), "prompt_tokens": .int(found.promptTokens),
+                "generated_tokens": .int(found.generatedTokens), "tokens_dropped": .int(found.tokensDropped),
+            ])
+        }) else { return .null }
+        if !input["from"].isNull {
+            fields["usage"] = usage(found[0].promptTokens, found[0].examples, found[0].examplesDropped)
+        }
+        return .object(fields)
     }
 
     private func call() throws -> JSON {
@@ -229,12 +293,10 @@ private func pair(_ value: JSON) -> (String, String) { (text(value.list[0]), tex
 
 private func options(_ from: JSON) throws -> CallOptions {
     var options = CallOptions()
-    guard case .object(let fields) = from else { return options }
-    for (name, value) in fields {
+    for (name, value) in from.fields {
         switch name {
         case "overflow": options.overflow = ["truncate": .truncate, "error": .error, "window": .window][value.string]!
         case "window_stride": options.windowStride = UInt32(value.number)
-        case "deadline_ms": options.timeoutMilliseconds = UInt64(value.number)
         case "top_k": options.topK = Int(value.number)
         case "threshold": options.threshold = Float(value.number)
         case "out_of_scope": options.outOfScope = Float(value.number)
@@ -245,13 +307,80 @@ private func options(_ from: JSON) throws -> CallOptions {
         case "max_answer_tokens": options.maxAnswerTokens = Int(value.number)
         case "hypothesis": options.hypothesis = value.string
         case "rank_label": options.rankLabel = value.string
-        case "cancelled":
-            options.cancel = try Cancel()
-            if value == .bool(true) { options.cancel?.trigger() }
-        default: throw UnknownCall(name: name)
+        default: try limits(name, value, &options.timeoutMilliseconds, &options.cancel)
         }
     }
     return options
+}
+
+private func generateOptions(_ from: JSON) throws -> GenerateOptions {
+    var options = GenerateOptions()
+    let contexts: [String: ContextPolicy] = ["error": .error, "stop": .stop, "slide": .slide]
+    for (name, value) in from.fields {
+        switch name {
+        case "max_new_tokens": options.maxNewTokens = Int(value.number)
+        case "temperature": options.temperature = Float(value.number)
+        case "top_p": options.topP = Float(value.number)
+        case "top_k": options.topK = Int(value.number)
+        case "seed": options.seed = UInt64(value.number)
+        case "repetition_penalty": options.repetitionPenalty = Float(value.number)
+        case "ignore_eos": options.ignoreEOS = value == .bool(true)
+        case "stops": options.stops = value.list.map(text)
+        case "context": options.context = contexts[value.string]!
+        case "context_keep": options.contextKeep = UInt32(value.number)
+        default: try limits(name, value, &options.timeoutMilliseconds, &options.cancel)
+        }
+    }
+    return options
+}
+
+private func chooseOptions(_ from: JSON) throws -> ChooseOptions {
+    var options = ChooseOptions()
+    let scorings: [String: Scoring] = [
+        "per_token": .perToken, "sum": .sum, "per_byte": .perByte, "answer_context": .answerContext,
+    ]
+    for (name, value) in from.fields {
+        switch name {
+        case "scoring": options.scoring = scorings[value.string]!
+        case "answer_context": options.answerContext = text(value)
+        case "content_free": options.contentFree = value.list.map(text)
+        default: try limits(name, value, &options.timeoutMilliseconds, &options.cancel)
+        }
+    }
+    return options
+}
+
+private func perplexityOptions(_ from: JSON) throws -> PerplexityOptions {
+    var options = PerplexityOptions()
+    for (name, value) in from.fields {
+        switch name {
+        case "stride": options.stride = Int(value.number)
+        case "from_start": options.fromStart = value == .bool(true)
+        default: try limits(name, value, &options.timeoutMilliseconds, &options.cancel)
+        }
+    }
+    return options
+}
+
+/// What all calls have.
+private func limits(_ name: String, _ value: JSON, _ timeout: inout UInt64, _ cancel: inout Cancel?) throws {
+    switch name {
+    case "deadline_ms": timeout = UInt64(value.number)
+    case "cancelled":
+        cancel = try Cancel()
+        if value == .bool(true) { cancel?.trigger() }
+    default: throw UnknownCall(name: name)
+    }
+}
+
+private func prompt(_ from: JSON) -> Prompt {
+    var prompt = Prompt(text(from["query"]))
+    if !from["instruction"].isNull { prompt.instruction = text(from["instruction"]) }
+    if !from["separator"].isNull { prompt.separator = text(from["separator"]) }
+    if !from["max_tokens"].isNull { prompt.maxTokens = Int(from["max_tokens"].number) }
+    prompt.examples = from["examples"].list.map(pair).map { (text: $0.0, completion: $0.1) }
+    prompt.allExamples = from["all_examples"] == .bool(true)
+    return prompt
 }
 
 // What comes out, in the form of limbeck_result_json.
@@ -261,6 +390,18 @@ private func results<T>(_ found: [T], _ form: (T) -> JSON) -> JSON { .object(["r
 private func used(_ usage: Usage, _ fields: [String: JSON]) -> JSON {
     let own: [String: JSON] = [
         "tokens_used": .int(usage.tokensUsed), "tokens_dropped": .int(usage.tokensDropped), "windows": .int(usage.windows),
+    ]
+    return .object(fields.merging(own) { first, _ in first })
+}
+
+private func usage(_ promptTokens: Int, _ examples: Int, _ dropped: Int) -> JSON {
+    .object(["prompt_tokens": .int(promptTokens), "examples": .int(examples), "examples_dropped": .int(dropped)])
+}
+
+private func likelihood(_ score: Double, _ found: Likelihood, _ fields: [String: JSON]) -> JSON {
+    let own: [String: JSON] = [
+        "score": .number(score), "log_probability": .number(found.logProbability), "tokens": .int(found.tokens),
+        "bytes": .int(found.bytes),
     ]
     return .object(fields.merging(own) { first, _ in first })
 }

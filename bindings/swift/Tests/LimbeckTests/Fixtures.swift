@@ -57,6 +57,7 @@ enum JSON: Decodable, Equatable, CustomStringConvertible {
 
     var isNull: Bool { self == .null }
     var list: [JSON] { if case .array(let list) = self { list } else { [] } }
+    var fields: [String: JSON] { if case .object(let fields) = self { fields } else { [:] } }
     var string: String { if case .string(let string) = self { string } else { "" } }
     var number: Double { if case .number(let number) = self { number } else { .nan } }
     var floats: [Float] { list.map { Float($0.number) } }

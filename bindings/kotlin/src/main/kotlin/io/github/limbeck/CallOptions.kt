@@ -49,15 +49,12 @@ public class CallOptions private constructor(private val set: Builder) {
     /** The same options with another token. */
     internal fun with(cancel: Cancel): CallOptions = CallOptions(set.copy().cancel(cancel))
 
-    /** Writes a request: the model, these options, and what [texts] writes; and makes the call with it. */
-    internal fun call(model: Handle, native: (ByteArray) -> ByteArray, texts: Writer.() -> Unit): Reader {
-        fun send(cancel: Long): Reader = model.with { number ->
-            val request = Writer().long(number)
-            set.write(request, cancel)
-            Reader(native(request.apply(texts).done()))
+    /** Makes a call: the model, these options, and what [texts] writes. */
+    internal fun call(model: Handle, native: (ByteArray) -> ByteArray, texts: Writer.() -> Unit): Reader =
+        send(model, cancel, native) {
+            set.write(this, it)
+            texts()
         }
-        return cancel?.with { send(it) } ?: send(0)
-    }
 
     /** Sets options one by one. What is not set is at its default, which 0 and the empty text also stand for. */
     public class Builder {
@@ -143,4 +140,16 @@ public class CallOptions private constructor(private val set: Builder) {
         @JvmSynthetic
         public fun of(set: Builder.() -> Unit): CallOptions = Builder().apply(set).build()
     }
+}
+
+/** Makes a call: the model, and what [request] writes, which is given the number of the token or 0. */
+internal fun send(
+    model: Handle,
+    cancel: Cancel?,
+    native: (ByteArray) -> ByteArray,
+    request: Writer.(cancel: Long) -> Unit,
+): Reader {
+    fun send(cancel: Long): Reader =
+        model.with { number -> Reader(native(Writer().long(number).apply { request(cancel) }.done())) }
+    return cancel?.with { send(it) } ?: send(0)
 }

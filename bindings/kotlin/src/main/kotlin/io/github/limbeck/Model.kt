@@ -190,6 +190,67 @@ public class Model private constructor(
     public fun fillMaskBatch(texts: List<String>, options: CallOptions = CallOptions.DEFAULT): List<FilledMasks> =
         options.call(this, Native::fillMask) { texts(texts, "texts") }.filledMasks()
 
+    /**
+     * Writes on from a text. A model of the task "generation". [function], if there is one, is given each token as it
+     * is written, on the thread of the call, and may end the text; it may make other calls, also on this model. What it
+     * throws ends the call and is thrown.
+     *
+     * @throws LimbeckException.TooLong prompt and new tokens may be more than the context holds: see [ContextPolicy]
+     */
+    @JvmOverloads
+    public fun generate(
+        prompt: String,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+        function: TokenFunction? = null,
+    ): Generation = options.call(this, function) { flag(false).text(prompt, "prompt") }.generations().single()
+
+    /**
+     * Writes on from a prompt with examples. Where [ContextPolicy.ERROR] is the policy, examples that leave no room for
+     * [GenerateOptions.Builder.maxNewTokens] are left out.
+     */
+    @JvmOverloads
+    public fun generate(
+        prompt: Prompt,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+        function: TokenFunction? = null,
+    ): Generation = options.call(this, function) { flag(true).parts(prompt) }.generations().single()
+
+    /** Writes on from many texts, as many together as memory allows. */
+    @JvmOverloads
+    public fun generateBatch(
+        prompts: List<String>,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+    ): List<Generation> = options.callBatch(this) { texts(prompts, "prompts") }.generations()
+
+    /**
+     * Chooses between completions of a prompt. White space at the end of the query counts to the completions: tokens
+     * begin with a space more often than they end with one.
+     *
+     * @throws LimbeckException.TooLong query and longest completion are more than the context holds
+     */
+    @JvmOverloads
+    public fun choose(
+        prompt: Prompt,
+        completions: List<String>,
+        options: ChooseOptions = ChooseOptions.DEFAULT,
+    ): Choices = options.call(this, Native::choose) { parts(prompt).texts(completions, "completions") }.choices()
+
+    /** How likely a completion of a prompt is. Of the options timeout and cancel count; others are refused. */
+    @JvmOverloads
+    public fun score(
+        prompt: Prompt,
+        completion: String,
+        options: ChooseOptions = ChooseOptions.DEFAULT,
+    ): Likelihood = options.call(this, Native::score) { parts(prompt).text(completion, "completion") }.likelihood()
+
+    /**
+     * How surprised the model is by a text. One that is longer than the context is read in overlapping windows, each
+     * token scored once.
+     */
+    @JvmOverloads
+    public fun perplexity(text: String, options: PerplexityOptions = PerplexityOptions.DEFAULT): Perplexity =
+        options.call(this) { text(text, "text") }.perplexity()
+
     /** Opens models. */
     public companion object {
         /**

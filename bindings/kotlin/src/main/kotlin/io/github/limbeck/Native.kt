@@ -8,7 +8,7 @@ import java.io.File
  */
 internal object Native {
     /** What these classes and the library agree on; `CONTRACT` in bindings/kotlin/jni/src/lib.rs. */
-    const val CONTRACT: Int = 1
+    const val CONTRACT: Int = 2
 
     /** The version of these classes, which must be the library's. */
     const val VERSION: String = "0.1.0"
@@ -64,6 +64,7 @@ internal object Native {
     @JvmStatic external fun cancelTrigger(cancel: Long)
     @JvmStatic external fun setLogger(lowest: Int, logger: LogFunction?)
     @JvmStatic external fun openBundle(request: ByteArray, decryptor: Decryptor?): ByteArray
+    @JvmStatic external fun generate(request: ByteArray, function: PieceFunction?): ByteArray
 
     @JvmStatic external fun loadRuntime(request: ByteArray): ByteArray
     @JvmStatic external fun verifyBundle(request: ByteArray): ByteArray
@@ -89,6 +90,10 @@ internal object Native {
     @JvmStatic external fun answer(request: ByteArray): ByteArray
     @JvmStatic external fun embed(request: ByteArray): ByteArray
     @JvmStatic external fun fillMask(request: ByteArray): ByteArray
+    @JvmStatic external fun generateBatch(request: ByteArray): ByteArray
+    @JvmStatic external fun choose(request: ByteArray): ByteArray
+    @JvmStatic external fun score(request: ByteArray): ByteArray
+    @JvmStatic external fun perplexity(request: ByteArray): ByteArray
     @JvmStatic external fun similarity(request: ByteArray): ByteArray
     @JvmStatic external fun nearest(request: ByteArray): ByteArray
     @JvmStatic external fun headFit(request: ByteArray): ByteArray

@@ -6,7 +6,11 @@ import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.buffer
+import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
@@ -114,8 +118,70 @@ public class SuspendingModel internal constructor(
         options: CallOptions = CallOptions.DEFAULT,
     ): List<Classification> = run(options) { head.classify(model, texts, it) }
 
-    /** Makes a call on the dispatcher, which ends when the coroutine is cancelled. */
-    private suspend fun <R> run(options: CallOptions, call: (CallOptions) -> R): R = Cancel().use { cancel ->
+    /** See [Model.generate]. [function] is called on the dispatcher. */
+    public suspend fun generate(
+        prompt: String,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+        function: TokenFunction? = null,
+    ): Generation = run(options.cancel, options::with) { model.generate(prompt, it, function) }
+
+    /** See [Model.generate]. [function] is called on the dispatcher. */
+    public suspend fun generate(
+        prompt: Prompt,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+        function: TokenFunction? = null,
+    ): Generation = run(options.cancel, options::with) { model.generate(prompt, it, function) }
+
+    /** See [Model.generateBatch]. */
+    public suspend fun generateBatch(
+        prompts: List<String>,
+        options: GenerateOptions = GenerateOptions.DEFAULT,
+    ): List<Generation> = run(options.cancel, options::with) { model.generateBatch(prompts, it) }
+
+    /**
+     * Writes on from a text: a cold flow of the tokens as they are written, one call for each collector. When the
+     * collector is cancelled or has enough (`take`), the call ends within a token, and only then does `collect` return.
+     *
+     * The model does not wait for a slow collector, so that none can hold up a thread of the dispatcher: tokens that
+     * were not collected yet are kept, at most [GenerateOptions.Builder.maxNewTokens].
+     */
+    public fun stream(prompt: String, options: GenerateOptions = GenerateOptions.DEFAULT): Flow<Piece> =
+        pieces { generate(prompt, options, it) }
+
+    /** As the other one, from a prompt with examples. */
+    public fun stream(prompt: Prompt, options: GenerateOptions = GenerateOptions.DEFAULT): Flow<Piece> =
+        pieces { generate(prompt, options, it) }
+
+    /** See [Model.choose]. */
+    public suspend fun choose(
+        prompt: Prompt,
+        completions: List<String>,
+        options: ChooseOptions = ChooseOptions.DEFAULT,
+    ): Choices = run(options.cancel, options::with) { model.choose(prompt, completions, it) }
+
+    /** See [Model.score]. */
+    public suspend fun score(
+        prompt: Prompt,
+        completion: String,
+        options: ChooseOptions = ChooseOptions.DEFAULT,
+    ): Likelihood = run(options.cancel, options::with) { model.score(prompt, completion, it) }
+
+    /** See [Model.perplexity]. */
+    public suspend fun perplexity(text: String, options: PerplexityOptions = PerplexityOptions.DEFAULT): Perplexity =
+        run(options.cancel, options::with) { model.perplexity(text, it) }
+
+    /** What a call that writes gives, piece by piece; a collector that is gone takes no more. */
+    private fun pieces(generate: suspend (TokenFunction) -> Generation): Flow<Piece> =
+        channelFlow<Piece> { generate(TokenFunction { trySend(it).isSuccess }) }.buffer(Channel.UNLIMITED)
+
+    private suspend fun <R> run(options: CallOptions, call: (CallOptions) -> R): R =
+        run(options.cancel, options::with, call)
+
+    /**
+     * Makes a call on the dispatcher, which ends when the coroutine is cancelled or [theirs] is triggered: options with
+     * one token for both come from [with].
+     */
+    private suspend fun <O, R> run(theirs: Cancel?, with: (Cancel) -> O, call: (O) -> R): R = Cancel().use { cancel ->
         withContext(dispatcher) {
             // Unconfined, so that it wakes on the thread that cancels: those of the dispatcher may all be busy with
             // calls that wait to be ended.
@@ -127,8 +193,8 @@ public class SuspendingModel internal constructor(
                 }
             }
             try {
-                val own = options.with(cancel)
-                options.cancel?.leading(cancel) { call(own) } ?: call(own)
+                val own = with(cancel)
+                theirs?.leading(cancel) { call(own) } ?: call(own)
             } catch (cancelled: LimbeckException.Cancelled) {
                 ensureActive()
                 throw cancelled

@@ -92,6 +92,8 @@ internal class Reader(reply: ByteArray) {
 
     fun float(): Float = bytes.getFloat()
 
+    fun double(): Double = bytes.getDouble()
+
     fun flag(): Boolean = bytes.get().toInt() != 0
 
     fun text(): String {

@@ -48,6 +48,28 @@ class JavaTest {
     }
 
     @Test
+    void textCanBeWritten() {
+        try (Model model = open("writer")) {
+            GenerateOptions options = new GenerateOptions.Builder().maxNewTokens(6).stop("x").context(ContextPolicy.STOP).build();
+            StringBuilder text = new StringBuilder();
+            Generation found = model.generate("a", options, piece -> {
+                text.append(piece.getText());
+                return true;
+            });
+            assertEquals("b🙂.", found.getText());
+            assertEquals(found.getText(), text.toString());
+            assertEquals(Finish.LENGTH, found.getFinish());
+            assertEquals(2, model.generateBatch(List.of("a", "b"), options).size());
+            Prompt prompt = new Prompt("Q: a", List.of(new TextPair("Q: a\nA:", " b")));
+            assertEquals(6, model.generate(prompt, options).getGeneratedTokens());
+            ChooseOptions choose = new ChooseOptions.Builder().scoring(Scoring.SUM).build();
+            assertEquals("b", model.choose(prompt, List.of("x", "b"), choose).getBest().getText());
+            assertEquals(1, model.score(prompt, "b").getTokens());
+            assertEquals(1, model.perplexity("ab", new PerplexityOptions.Builder().stride(4).build()).getTokens());
+        }
+    }
+
+    @Test
     void slotsAndTokensCanBeUsed() {
         try (Model model = open("tiny"); Model later = open("later"); Slot slot = new Slot(model); Cancel cancel = new Cancel()) {
             assertEquals(2, slot.publish(later));

@@ -78,7 +78,71 @@ private class Case(private val case: JsonObject) {
             }
         }
         val model = model(case["bundle"])
-        return Options(case["options"]?.asJsonObject).use { options -> call(model, options.all) }
+        return Options(case["options"]?.asJsonObject).use { options ->
+            when (case["call"].asString) {
+                "generate" -> generate(model, options.generate)
+                "choose" -> model.choose(prompt(input["from"]), texts(input["completions"]), options.choose).let { found ->
+                    val all = array(found.choices) {
+                        val own = obj("text" to it.text, "index" to it.index, "probability" to it.probability)
+                        likelihood(it.score, it.likelihood, own)
+                    }
+                    val read = found.usage
+                    obj("choices" to all, "usage" to usage(read.promptTokens, read.examples, read.examplesDropped))
+                }
+                "score" -> model.score(prompt(input["from"]), text(input["completion"]), options.choose).let {
+                    obj("choice" to likelihood(it.perToken, it, obj()))
+                }
+                "perplexity" -> model.perplexity(text(input["text"]), options.perplexity).let {
+                    val found = obj(
+                        "perplexity" to it.perplexity,
+                        "bits_per_byte" to it.bitsPerByte,
+                        "log_probability" to it.logProbability,
+                        "tokens" to it.tokens,
+                        "bytes" to it.bytes,
+                        "windows" to it.windows,
+                    )
+                    obj("perplexity" to found)
+                }
+                else -> call(model, options.call)
+            }
+        }
+    }
+
+    private fun generate(model: Model, options: GenerateOptions): JsonElement {
+        val pieces = mutableListOf<Piece>()
+        val most = input["stop_after"]?.asInt ?: Int.MAX_VALUE
+        val function = TokenFunction { pieces.add(it) && pieces.size < most }.takeIf { input.has("stream") }
+        val found = when {
+            input.has("prompts") -> model.generateBatch(texts(input["prompts"]), options)
+            input.has("from") -> listOf(model.generate(prompt(input["from"]), options, function))
+            else -> listOf(model.generate(text(input["prompt"]), options, function))
+        }
+        if (function != null) {
+            assertEquals(found.single().ids, pieces.map { it.id })
+            assertEquals(found.single().text, pieces.joinToString("") { it.text })
+        }
+        val all = results(found) {
+            obj(
+                "text" to it.text,
+                "ids" to array(it.ids, ::json),
+                "finish" to it.finish.name.lowercase().replace('_', '-'),
+                "prompt_tokens" to it.promptTokens,
+                "generated_tokens" to it.generatedTokens,
+                "tokens_dropped" to it.tokensDropped,
+            )
+        }
+        if (input.has("from")) all.add("usage", found.single().let { usage(it.promptTokens, it.examples, it.examplesDropped) })
+        return all
+    }
+
+    private fun usage(promptTokens: Int, examples: Int, dropped: Int): JsonObject =
+        obj("prompt_tokens" to promptTokens, "examples" to examples, "examples_dropped" to dropped)
+
+    private fun likelihood(score: Double, found: Likelihood, into: JsonObject): JsonObject = into.apply {
+        addProperty("score", score)
+        addProperty("log_probability", found.logProbability)
+        addProperty("tokens", found.tokens)
+        addProperty("bytes", found.bytes)
     }
 
     private fun call(model: Model, options: CallOptions): JsonElement {
@@ -221,7 +285,7 @@ private class Case(private val case: JsonObject) {
             return Head.load(file).use { head ->
                 Options(case["options"]?.asJsonObject).use { options ->
                     val on = input["on"]?.let(::model) ?: embedder
-                    val found = results(head.classify(on, texts(input["texts"]), options.all), ::classification)
+                    val found = results(head.classify(on, texts(input["texts"]), options.call), ::classification)
                     found.add("labels", array(head.labels, ::json))
                     found
                 }
@@ -233,27 +297,83 @@ private class Case(private val case: JsonObject) {
 }
 
 /** The options of a case, and its token. */
-private class Options(from: JsonObject?) : AutoCloseable {
+private class Options(private val from: JsonObject?) : AutoCloseable {
     private val token = Cancel()
-    val all: CallOptions = CallOptions.of {
+
+    val call: CallOptions by lazy {
+        CallOptions.of {
+            each({ timeoutMillis(it) }, { cancel(it) }) { name, value ->
+                when (name) {
+                    "overflow" -> overflow(Overflow.valueOf(value.asString.uppercase()))
+                    "window_stride" -> windowStride(value.asInt)
+                    "top_k" -> topK(value.asInt)
+                    "threshold" -> threshold(value.asFloat)
+                    "out_of_scope" -> outOfScope(value.asFloat)
+                    "aggregation" -> aggregation(Aggregation.valueOf(value.asString.uppercase()))
+                    "multi_label" -> multiLabel(value.asBoolean)
+                    "max_answer_tokens" -> maxAnswerTokens(value.asInt)
+                    "hypothesis" -> hypothesis(value.asString)
+                    "rank_label" -> rankLabel(value.asString)
+                    else -> error("unknown option $name")
+                }
+            }
+        }
+    }
+
+    val generate: GenerateOptions by lazy {
+        GenerateOptions.of {
+            each({ timeoutMillis(it) }, { cancel(it) }) { name, value ->
+                when (name) {
+                    "max_new_tokens" -> maxNewTokens(value.asInt)
+                    "temperature" -> temperature(value.asFloat)
+                    "top_p" -> topP(value.asFloat)
+                    "top_k" -> topK(value.asInt)
+                    "seed" -> seed(value.asLong)
+                    "repetition_penalty" -> repetitionPenalty(value.asFloat)
+                    "ignore_eos" -> ignoreEos(value.asBoolean)
+                    "stops" -> stops(texts(value))
+                    "context" -> context(ContextPolicy.valueOf(value.asString.uppercase()))
+                    "context_keep" -> contextKeep(value.asInt)
+                    else -> error("unknown option $name")
+                }
+            }
+        }
+    }
+
+    val choose: ChooseOptions by lazy {
+        ChooseOptions.of {
+            each({ timeoutMillis(it) }, { cancel(it) }) { name, value ->
+                when (name) {
+                    "scoring" -> scoring(Scoring.valueOf(value.asString.uppercase()))
+                    "answer_context" -> answerContext(text(value))
+                    "content_free" -> contentFree(texts(value))
+                    else -> error("unknown option $name")
+                }
+            }
+        }
+    }
+
+    val perplexity: PerplexityOptions by lazy {
+        PerplexityOptions.of {
+            each({ timeoutMillis(it) }, { cancel(it) }) { name, value ->
+                when (name) {
+                    "stride" -> stride(value.asInt)
+                    "from_start" -> fromStart(value.asBoolean)
+                    else -> error("unknown option $name")
+                }
+            }
+        }
+    }
+
+    private fun each(timeout: (Long) -> Unit, cancel: (Cancel) -> Unit, set: (String, JsonElement) -> Unit) {
         for ((name, value) in from?.entrySet().orEmpty()) {
             when (name) {
-                "overflow" -> overflow(Overflow.valueOf(value.asString.uppercase()))
-                "window_stride" -> windowStride(value.asInt)
-                "deadline_ms" -> timeoutMillis(value.asLong)
-                "top_k" -> topK(value.asInt)
-                "threshold" -> threshold(value.asFloat)
-                "out_of_scope" -> outOfScope(value.asFloat)
-                "aggregation" -> aggregation(Aggregation.valueOf(value.asString.uppercase()))
-                "multi_label" -> multiLabel(value.asBoolean)
-                "max_answer_tokens" -> maxAnswerTokens(value.asInt)
-                "hypothesis" -> hypothesis(value.asString)
-                "rank_label" -> rankLabel(value.asString)
+                "deadline_ms" -> timeout(value.asLong)
                 "cancelled" -> {
                     cancel(token)
                     if (value.asBoolean) token.trigger()
                 }
-                else -> error("unknown option $name")
+                else -> set(name, value)
             }
         }
     }
@@ -277,6 +397,18 @@ private fun texts(values: JsonElement): List<String> = values.asJsonArray.map(::
 private fun pair(value: JsonElement) = TextPair(text(value.asJsonArray[0]), text(value.asJsonArray[1]))
 
 private fun pairs(values: JsonElement): List<TextPair> = values.asJsonArray.map(::pair)
+
+private fun prompt(value: JsonElement): Prompt {
+    val from = value.asJsonObject
+    return Prompt(
+        query = text(from["query"]),
+        examples = from["examples"]?.let(::pairs).orEmpty(),
+        instruction = from["instruction"]?.let(::text).orEmpty(),
+        separator = from["separator"]?.let(::text).orEmpty(),
+        maxTokens = from["max_tokens"]?.asInt ?: 0,
+        allExamples = from["all_examples"]?.asBoolean ?: false,
+    )
+}
 
 private fun floats(values: JsonElement): FloatArray = values.asJsonArray.map { it.asFloat }.toFloatArray()
 

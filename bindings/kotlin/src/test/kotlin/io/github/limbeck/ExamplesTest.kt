@@ -14,7 +14,7 @@ internal class ExamplesTest {
     @ValueSource(strings = ["kotlin", "java"])
     fun examplesGiveWhatIsExpected(language: String) {
         val suffix = if (language == "kotlin") "Kt" else ""
-        val names = listOf("Answer", "Entities", "HotSwap", "Sentiment", "Similarity")
+        val names = listOf("Answer", "Entities", "Generate", "HotSwap", "Sentiment", "Similarity")
         val files = File(Fixtures.cases, "../../examples/$language").listFiles().orEmpty()
         assertEquals(names, files.filter { it.extension in setOf("kt", "java") }.map { it.nameWithoutExtension }.sorted())
 
@@ -30,6 +30,11 @@ internal class ExamplesTest {
         assertTrue(answers[0].endsWith("UTF-16 4 to 16  Ada Lovelace"), answers[0])
         val similar = run("Similarity", "embedder", "good film", "bad", "good")
         assertEquals(listOf("good", "bad"), similar.map { it.substringAfterLast(" ") })
+        // The context of 32 tokens is full: 6 of the prompt, and the last one written is not read.
+        val written = run("Generate", "teller", "x: bad\nx:")
+        assertEquals(" bad.ab🙂.ab🙂.ab🙂.ab🙂.a", written[0])
+        assertTrue(Regex("""27 tokens, context, \d+\.\d tokens a second""").matches(written[1]), written[1])
+        assertTrue(run("Generate", "teller", "c")[1].startsWith("3 tokens, end-of-text, "))
 
         val later = Fixtures.bundle("later").path
         val swapped = run("HotSwap", "tiny", later)

@@ -40,7 +40,7 @@ internal class VersionTest {
     fun anotherVersionIsRefusedAndBothAreNamed() {
         val (status, output) = start(library("0.9.7", Native.CONTRACT))
         assertEquals(1, status, output)
-        for (part in listOf("limbeck ${Native.VERSION} (contract 1)", "limbeck 0.9.7 (contract 1)", "use both of one version", "LimbeckException\$Incompatible")) {
+        for (part in listOf("limbeck ${Native.VERSION} (contract ${Native.CONTRACT})", "limbeck 0.9.7 (contract ${Native.CONTRACT})", "use both of one version", "LimbeckException\$Incompatible")) {
             assertTrue(part in output, output)
         }
         // Hidden in such an error, no app could catch it.
