@@ -97,7 +97,10 @@ def main():
     write_lines(out / "replaced.jsonl", lines)
 
     def logits(first, second):
-        return rounded(albert(**tokenizer(first, second, return_tensors="pt")).sop_logits[0].tolist())
+        # Not by the tokenizer of transformers, which takes an empty second text for none.
+        encoding = own.encode(first, second)
+        ids, types = torch.tensor([encoding.ids]), torch.tensor([encoding.type_ids])
+        return rounded(albert(input_ids=ids, token_type_ids=types).sop_logits[0].tolist())
 
     write_lines(out / "order.jsonl", [
         {"first": a, "second": b, "as_given": logits(a, b), "swapped": logits(b, a)} for a, b in PAIRS])

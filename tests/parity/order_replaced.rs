@@ -97,7 +97,7 @@ fn replaced_tokens_are_those_of_the_discriminator() {
         }
         found += answer.spans.len();
     }
-    assert!(compared > 100 && found > 20 && found < compared, "{found} of {compared}");
+    assert!(compared > 90 && found > 20 && found < compared, "{found} of {compared}");
     let runs = model.replaced_with(texts[3], &ReplacedOptions::new().aggregation(Aggregation::None)).unwrap();
     let probabilities = floats(&lines[3]["probabilities"]);
     let passes = |at: usize| probabilities[at] >= 0.5;
