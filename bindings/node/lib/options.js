@@ -62,6 +62,7 @@ export async function withOptions(given, own, work) {
     max_answer_tokens: whole(options.maxAnswerTokens, "maxAnswerTokens", 1),
     hypothesis: text("hypothesis"),
     rank_label: text("label"),
+    both_orders: options.bothOrders ? 1 : 0,
   });
   if (signal === undefined) {
     const result = await work(c);

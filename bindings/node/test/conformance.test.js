@@ -25,6 +25,7 @@ const NAMES = {
   multi_label: "multiLabel",
   max_answer_tokens: "maxAnswerTokens",
   rank_label: "label",
+  both_orders: "bothOrders",
 };
 
 function options({ options: given = {} }) {
@@ -74,6 +75,14 @@ function form(result, source) {
   if (result.masks) {
     const masks = result.masks.map(({ guesses, ...at }) => ({ span: placed(at, "[MASK]"), guesses }));
     return withUsage({ masks }, result.usage);
+  }
+  if (result.spans) {
+    const pieces = (list) =>
+      list.map(({ probability, text, ...at }) => ({ probability, span: placed(at, text), text }));
+    return withUsage({ spans: pieces(result.spans), tokens: pieces(result.tokens) }, result.usage);
+  }
+  if (result.probability !== undefined) {
+    return withUsage({ probability: result.probability, logit: result.logit }, result.usage);
   }
   return withUsage({ vector: [...result.vector] }, result.usage);
 }
@@ -173,6 +182,8 @@ async function run(given) {
       self_test_vectors: vectors,
     };
   }
+  if (call === "order" && input.pair) return one(await model.order(...texts(input.pair), o));
+  if (call === "order") return all(await model.orderBatch(pairs(input.pairs), o));
   if (input.pair) return one(await model.classifyPair(...texts(input.pair), o));
   if (input.pairs) return all(await model.classifyPairs(pairs(input.pairs), o));
   if (call === "rerank") return all(await model.rerank(text(input.query), texts(input.texts), o));

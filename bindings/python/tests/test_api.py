@@ -320,6 +320,7 @@ class Library(unittest.TestCase):
         other |= {name for name in declared if name.endswith("_init")}
         other |= {"result_" + name for name in ("answer", "entity", "guess", "in_scope", "item_count", "no_answer")}
         other |= {"result_score", "result_vector", "result_count"}
+        other |= {"result_order", "result_replaced", "result_token", "result_token_count"}
         missing = set(declared) - set(_abi.FUNCTIONS) - other
         # Models that write text are for later.
         later = "generat|prompt|perplexity|model_choose|model_score|result_choice"

@@ -64,6 +64,7 @@ class Options:
         max_answer_tokens: Optional[int] = None,
         hypothesis: Optional[_texts.Text] = None,
         rank_label: Optional[_texts.Text] = None,
+        both_orders: bool = False,
     ) -> None:
         c = _abi.initialised(_abi.CallOptions)
         c.overflow = _one_of(_OVERFLOWS, overflow, "overflow")
@@ -76,6 +77,7 @@ class Options:
         c.out_of_scope = _probability(out_of_scope, "out_of_scope")
         c.aggregation = _one_of(_AGGREGATIONS, aggregation, "aggregation")
         c.multi_label = bool(multi_label)
+        c.both_orders = bool(both_orders)
         c.max_answer_tokens = _texts.number(max_answer_tokens, "max_answer_tokens", 1, _MOST)
         for name, text in (("hypothesis", hypothesis), ("rank_label", rank_label)):
             if text is not None:
@@ -97,6 +99,13 @@ class Options:
         if self._cancel is not None:
             self._c.cancel = c_void_p()
             self._cancel._handle.__exit__()
+
+
+def of_words(aggregation: Aggregation) -> Aggregation:
+    """How tokens become words where they have no labels; "first" and "strict" speak of labels."""
+    if aggregation == "first":
+        raise InvalidArgumentError('aggregation is "first" and must be one of "max", "average", "none"')
+    return aggregation
 
 
 def _one_of(values: dict[Any, int], value: Any, name: str) -> int:
