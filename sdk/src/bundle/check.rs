@@ -320,41 +320,32 @@ mod tests {
 
     #[test]
     fn order_and_replaced_have_one_shape_and_one_activation() {
+        let good = |task: Task| {
+            let mut m = test_manifest();
+            let (activation, axis) = match task {
+                Task::Order => (Activation::Softmax, "orders"),
+                _ => (Activation::Sigmoid, "length"),
+            };
+            (m.task, m.activation) = (task, activation);
+            m.outputs[0].axes[1] = axis.to_owned();
+            m
+        };
         type Change = fn(&mut Manifest);
-        let changes: [(Task, Activation, [&str; 2], &[(&str, Change)]); 2] = [
-            (
-                Task::Order,
-                Activation::Softmax,
-                ["batch", "orders"],
-                &[
-                    ("`softmax` for order", |m| m.activation = Activation::Sigmoid),
-                    ("[batch, orders]", |m| m.outputs[0].axes[1] = "labels".to_owned()),
-                ],
-            ),
-            (
-                Task::Replaced,
-                Activation::Sigmoid,
-                ["batch", "length"],
-                &[
-                    ("`sigmoid` for replaced", |m| m.activation = Activation::None),
-                    ("[batch, length]", |m| m.outputs[0].axes.push("labels".to_owned())),
-                    ("32-bit floats", |m| m.outputs[0].element = ElementType::Int32),
-                    ("outputs", |m| m.outputs.clear()),
-                ],
-            ),
+        let changes: [(Task, &str, Change); 6] = [
+            (Task::Order, "`softmax` for order", |m| m.activation = Activation::Sigmoid),
+            (Task::Order, "[batch, orders]", |m| m.outputs[0].axes[1] = "labels".to_owned()),
+            (Task::Replaced, "`sigmoid` for replaced", |m| m.activation = Activation::None),
+            (Task::Replaced, "[batch, length]", |m| m.outputs[0].axes.push("labels".to_owned())),
+            (Task::Replaced, "32-bit floats", |m| m.outputs[0].element = ElementType::Int32),
+            (Task::Replaced, "outputs", |m| m.outputs.clear()),
         ];
-        for (task, activation, axes, changes) in changes {
-            let mut good = test_manifest();
-            (good.task, good.activation) = (task, activation);
-            good.outputs[0].axes = axes.map(str::to_owned).to_vec();
-            manifest(&good).unwrap();
-            assert!(sections_of(&good.task).iter().all(|(kind, ..)| *kind != SectionKind::Labels));
-            for (expected, change) in changes {
-                let mut changed = good.clone();
-                change(&mut changed);
-                let error = manifest(&changed).unwrap_err().to_string();
-                assert!(error.contains(expected), "{expected}: {error}");
-            }
+        for (task, expected, change) in changes {
+            let mut changed = good(task);
+            manifest(&changed).unwrap();
+            assert!(sections_of(&changed.task).iter().all(|(kind, ..)| *kind != SectionKind::Labels));
+            change(&mut changed);
+            let error = manifest(&changed).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
         }
     }
 
