@@ -72,6 +72,11 @@ pub fn classify(model: &Model, examples: &[Example], options: &ClassifyOptions) 
 /// What the labels of data for [`Task::Order`] are, in the order of its logits.
 const ORDERS: [&str; 2] = ["in-order", "swapped"];
 
+fn both(example: &Example) -> Result<(&str, &str)> {
+    let second = example.pair.as_deref().with_context(|| format!("{}: no second text", example.source))?;
+    Ok((&example.text, second))
+}
+
 /// The best label of each example: its place, its probability, and what was read.
 fn best(model: &Model, examples: &[Example]) -> Result<Vec<(usize, f32, Usage)>> {
     if model.bundle().manifest().task != Task::Order {
@@ -82,11 +87,7 @@ fn best(model: &Model, examples: &[Example]) -> Result<Vec<(usize, f32, Usage)>>
         };
         return answers.iter().map(best).collect();
     }
-    let second =
-        |example: &Example| example.pair.clone().with_context(|| format!("{}: no second text", example.source));
-    let seconds = examples.iter().map(second).collect::<Result<Vec<_>>>()?;
-    let pairs: Vec<(&str, &str)> =
-        examples.iter().zip(&seconds).map(|(example, second)| (example.text.as_str(), second.as_str())).collect();
+    let pairs = examples.iter().map(both).collect::<Result<Vec<_>>>()?;
     let answers = model.order_batch(&pairs, &OrderOptions::new())?;
     Ok(answers
         .iter()
