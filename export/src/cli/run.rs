@@ -73,8 +73,6 @@ pub(super) struct Run {
     /// likeliest tokens to draw [default: all]
     #[arg(long)]
     top_k: Option<usize>,
-    #[command(flatten)]
-    writing: Writing,
     /// How tokens become entities, or replaced words [default: first; for replaced words max]
     #[arg(long, value_enum)]
     aggregation: Option<AggregationName>,
@@ -92,6 +90,9 @@ pub(super) struct Run {
     json: bool,
     #[command(flatten)]
     engine: Engine,
+    // Last: its heading goes for all that follows.
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// What is shown of one text.
