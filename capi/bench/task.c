@@ -10,11 +10,15 @@ static const char QUESTION[] = "who wrote it ?";
 enum shape { ONE, TWO, UNKNOWN };
 
 static enum shape shape_of(const char *task) {
-    static const char *const one[] = {"text-classification", "token-classification", "sentence-embedding", "fill-mask"};
+    static const char *const one[] = {"text-classification", "token-classification", "sentence-embedding", "fill-mask",
+                                      "replaced"};
+    static const char *const two[] = {"pair-classification", "question-answering", "order"};
     size_t i;
     for (i = 0; i < sizeof one / sizeof *one; i++)
         if (strcmp(task, one[i]) == 0) return ONE;
-    return strcmp(task, "pair-classification") == 0 || strcmp(task, "question-answering") == 0 ? TWO : UNKNOWN;
+    for (i = 0; i < sizeof two / sizeof *two; i++)
+        if (strcmp(task, two[i]) == 0) return TWO;
+    return UNKNOWN;
 }
 
 int task_known(const char *task) { return shape_of(task) != UNKNOWN; }
@@ -157,6 +161,10 @@ limbeck_status task_call(const limbeck_model *model, const struct texts *texts, 
         return limbeck_model_tag_batch(model, texts->texts, texts->batch, options, result, error);
     if (strcmp(texts->task, "fill-mask") == 0)
         return limbeck_model_fill_mask_batch(model, texts->texts, texts->batch, options, result, error);
+    if (strcmp(texts->task, "order") == 0)
+        return limbeck_model_order_batch(model, texts->pairs, texts->batch, options, result, error);
+    if (strcmp(texts->task, "replaced") == 0)
+        return limbeck_model_replaced_batch(model, texts->texts, texts->batch, options, result, error);
     if (strcmp(texts->task, "sentence-embedding") == 0)
         return limbeck_model_embed_batch(model, texts->texts, texts->batch, options, texts->vectors,
                                          texts->vector_floats, result, error);

@@ -522,11 +522,15 @@ typedef struct limbeck_call_options {
    *  labels and texts, 1 answer, 5 guesses. */
   size_t top_k;
   /** Classification with independent labels: the lowest probability at which a label holds.
-   *  Entities: leave out those with a lower score. 0: the bundle's thresholds; all entities. */
+   *  Entities: leave out those with a lower score. Replaced tokens: the lowest probability of a
+   *  suspicious word. 0: the bundle's thresholds; all entities; 0.5. */
   float threshold;
   /** Classification: out of scope if the best label has less. 0: as the bundle says. */
   float out_of_scope;
-  uint32_t aggregation; /**< Entities: how tokens become words, a LIMBECK_AGGREGATION_ number. */
+  /** Entities: how tokens become words, a LIMBECK_AGGREGATION_ number. Replaced tokens: 0 or MAX, a
+   *  word has the highest probability of its tokens; AVERAGE, the mean; NONE, runs of tokens in
+   *  place of words. */
+  uint32_t aggregation;
   /** Zero-shot: 1: each label has a probability of its own. 0: exactly one holds. */
   uint32_t multi_label;
   size_t max_answer_tokens; /**< Answers: the most tokens of an answer. 0: 15. */
@@ -535,6 +539,11 @@ typedef struct limbeck_call_options {
   /** Ranking: the label whose score counts. Empty: the only label, or the one that the bundle names
    *  for entailment. */
   limbeck_str rank_label;
+  /** Order: 1: read each pair in both orders and combine them, so that the answer for a swapped
+   *  pair is the opposite: its logit is half of the logit as given less that of the swapped pair.
+   *  Twice the work. 0: as given. */
+  uint32_t both_orders;
+  uint32_t reserved; /**< Must be 0. */
 } limbeck_call_options;
 
 /** Fills `options` with the defaults; pass sizeof(limbeck_call_options). */
@@ -549,6 +558,8 @@ void limbeck_call_options_init(limbeck_call_options *options, size_t size);
  *     tag                         a limbeck_entity for each entity
  *     answer                      a limbeck_answer for each answer
  *     fill_mask                   a limbeck_guess for each guess of each mask
+ *     order                       limbeck_result_order; one item
+ *     replaced                    a limbeck_replaced for each suspicious word
  *     embed                       limbeck_result_vector; its items are its floats
  *     generate                    limbeck_result_generation; its items are its tokens
  *     choose                      a limbeck_choice for each completion */
@@ -813,6 +824,77 @@ limbeck_status limbeck_model_fill_mask(const limbeck_model *model, const char *t
 limbeck_status limbeck_model_fill_mask_batch(const limbeck_model *model, const limbeck_str *texts,
                                              size_t count, const limbeck_call_options *options,
                                              limbeck_result **out, limbeck_error **error);
+
+/* ==== ORDER =================================================================================== */
+
+/** Which of two texts comes first. Yours, plain numbers. */
+typedef struct limbeck_order {
+  size_t size; /**< Size of this struct; set by limbeck_order_init. */
+  /** How likely the first text comes before the second; else it comes after it. */
+  float probability;
+  float logit; /**< The natural log of its odds, before the bundle's calibration. */
+} limbeck_order;
+
+/** Prepares `order` to be filled; pass sizeof(limbeck_order). */
+void limbeck_order_init(limbeck_order *order, size_t size);
+
+/** Tells which of two texts comes first: limbeck_result_order. A model of the task "order". Of a
+ *  pair that is too long the longer text is truncated by default; windows are put together by the
+ *  mean of their logits, each weighted by its tokens. */
+limbeck_status limbeck_model_order(const limbeck_model *model, const char *first,
+                                   size_t first_length, const char *second, size_t second_length,
+                                   const limbeck_call_options *options, limbeck_result **out,
+                                   limbeck_error **error);
+
+/** Tells which comes first in each of `count` pairs of texts. */
+limbeck_status limbeck_model_order_batch(const limbeck_model *model, const limbeck_pair *pairs,
+                                         size_t count, const limbeck_call_options *options,
+                                         limbeck_result **out, limbeck_error **error);
+
+/** Fills `out` with the order of the pair at position `text`. */
+limbeck_status limbeck_result_order(const limbeck_result *result, size_t text, limbeck_order *out,
+                                    limbeck_error **error);
+
+/* ==== REPLACED TOKENS ========================================================================= */
+
+/** A piece of a text, with how likely it was put there in place of another. Yours; its text lives
+ *  as long as the result. */
+typedef struct limbeck_replaced {
+  size_t size; /**< Size of this struct; set by limbeck_replaced_init. */
+  limbeck_str text; /**< The piece itself. */
+  limbeck_span span; /**< Where it stands; a single token may cut through a character. */
+  float probability; /**< How likely something else stood here. */
+  uint32_t reserved; /**< 0. */
+} limbeck_replaced;
+
+/** Prepares `replaced` to be filled; pass sizeof(limbeck_replaced). */
+void limbeck_replaced_init(limbeck_replaced *replaced, size_t size);
+
+/** Finds typing errors and corruption: says of each token of a text how likely it was put there in
+ *  place of another, and which words that makes suspicious: limbeck_result_replaced, in the order
+ *  of the text. A model of the task "replaced". A text that is too long is read in windows by
+ *  default. */
+limbeck_status limbeck_model_replaced(const limbeck_model *model, const char *text, size_t length,
+                                      const limbeck_call_options *options, limbeck_result **out,
+                                      limbeck_error **error);
+
+/** Looks for replaced tokens in `count` texts. */
+limbeck_status limbeck_model_replaced_batch(const limbeck_model *model, const limbeck_str *texts,
+                                            size_t count, const limbeck_call_options *options,
+                                            limbeck_result **out, limbeck_error **error);
+
+/** Fills `out` with the suspicious word at `index` of the text at position `text`; with
+ *  LIMBECK_AGGREGATION_NONE with the run of tokens. */
+limbeck_status limbeck_result_replaced(const limbeck_result *result, size_t text, size_t index,
+                                       limbeck_replaced *out, limbeck_error **error);
+
+/** How many tokens of the text at position `text` were read, without special ones. */
+limbeck_status limbeck_result_token_count(const limbeck_result *result, size_t text, size_t *out,
+                                          limbeck_error **error);
+
+/** Fills `out` with the token at `index` of the text at position `text`, suspicious or not. */
+limbeck_status limbeck_result_token(const limbeck_result *result, size_t text, size_t index,
+                                    limbeck_replaced *out, limbeck_error **error);
 
 /* ==== GENERATION ==============================================================================
  *

@@ -60,12 +60,15 @@ pub struct limbeck_call_options {
     /// best ones. 0: all labels and texts, 1 answer, 5 guesses.
     pub top_k: usize,
     /// Classification with independent labels: the lowest probability at which a
-    /// label holds. Entities: leave out those with a lower score. 0: the
-    /// bundle's thresholds; all entities.
+    /// label holds. Entities: leave out those with a lower score. Replaced tokens:
+    /// the lowest probability of a suspicious word. 0: the bundle's thresholds; all
+    /// entities; 0.5.
     pub threshold: f32,
     /// Classification: out of scope if the best label has less. 0: as the bundle says.
     pub out_of_scope: f32,
-    /// Entities: how tokens become words, a LIMBECK_AGGREGATION_ number.
+    /// Entities: how tokens become words, a LIMBECK_AGGREGATION_ number. Replaced
+    /// tokens: 0 or MAX, a word has the highest probability of its tokens; AVERAGE,
+    /// the mean; NONE, runs of tokens in place of words.
     pub aggregation: u32,
     /// Zero-shot: 1: each label has a probability of its own. 0: exactly one holds.
     pub multi_label: u32,
@@ -76,6 +79,12 @@ pub struct limbeck_call_options {
     /// Ranking: the label whose score counts. Empty: the only label, or the one
     /// that the bundle names for entailment.
     pub rank_label: limbeck_str,
+    /// Order: 1: read each pair in both orders and combine them, so that the answer
+    /// for a swapped pair is the opposite: its logit is half of the logit as given
+    /// less that of the swapped pair. Twice the work. 0: as given.
+    pub both_orders: u32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), size first; on 64-bit systems no padding, on others only where
@@ -104,6 +113,7 @@ pub(crate) struct Call<'a> {
     pub(crate) max_answer_tokens: Option<usize>,
     pub(crate) hypothesis: Option<&'a str>,
     pub(crate) rank_label: Option<&'a str>,
+    pub(crate) both_orders: bool,
 }
 
 impl Call<'_> {
@@ -128,12 +138,14 @@ impl Call<'_> {
             ("max_answer_tokens", raw.max_answer_tokens != 0),
             ("hypothesis", raw.hypothesis.length != 0),
             ("rank_label", raw.rank_label.length != 0),
+            ("both_orders", raw.both_orders != 0),
         ];
         if let Some((name, _)) = set.iter().find(|(name, set)| *set && !known.contains(name)) {
             return Err(Failure::argument(format!(
                 "options->{name} is set, which this task does not read: leave it 0"
             )));
         }
+        ffi::reserved("options->reserved", raw.reserved)?;
         let number = |name: &str, value: f32| match value.is_finite() {
             true => Ok(Some(value).filter(|value| *value != 0.0)),
             false => Err(Failure::argument(format!("options->{name} is {value} and must be a finite number"))),
@@ -185,6 +197,7 @@ impl Call<'_> {
             max_answer_tokens: Some(raw.max_answer_tokens).filter(|tokens| *tokens != 0),
             hypothesis: text("hypothesis", raw.hypothesis)?,
             rank_label: text("rank_label", raw.rank_label)?,
+            both_orders: ffi::switch("options->both_orders", raw.both_orders)?,
         })
     }
 }

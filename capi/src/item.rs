@@ -296,7 +296,7 @@ pub unsafe extern "C" fn limbeck_result_guess(
     unsafe { guard(error, body) }
 }
 
-fn span(span: &sdk::TextSpan) -> limbeck_span {
+pub(crate) fn span(span: &sdk::TextSpan) -> limbeck_span {
     let sdk::TextSpan { bytes, utf16, chars, .. } = span;
     let ends = |range: &Range<usize>| (range.start, range.end);
     let ((byte_begin, byte_end), (utf16_begin, utf16_end)) = (ends(bytes), ends(utf16));

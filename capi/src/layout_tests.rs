@@ -17,10 +17,12 @@ use crate::head::limbeck_head;
 use crate::item::{limbeck_answer, limbeck_entity, limbeck_guess, limbeck_score, limbeck_span};
 use crate::model::{limbeck_memory, limbeck_metrics, limbeck_model, limbeck_model_options, limbeck_self_test};
 use crate::open::limbeck_bundle_options;
+use crate::order::limbeck_order;
 use crate::prompt::{
     limbeck_choice, limbeck_choose_options, limbeck_perplexity, limbeck_perplexity_options, limbeck_prompt,
     limbeck_prompt_usage,
 };
+use crate::replaced::limbeck_replaced;
 use crate::result::{limbeck_result, limbeck_usage};
 use crate::slot::limbeck_slot;
 use crate::text::{limbeck_pair, limbeck_str};
@@ -56,12 +58,14 @@ fn layout_is_that_of_the_snapshot() {
         limbeck_memory { size budget expected sessions batch_tokens prepacked reserved }
         limbeck_metrics { size calls failures runs rows tokens padding run_micros }
         limbeck_call_options { size overflow window_stride deadline_ms cancel top_k threshold out_of_scope aggregation
-            multi_label max_answer_tokens hypothesis rank_label }
+            multi_label max_answer_tokens hypothesis rank_label both_orders reserved }
         limbeck_score { size label index probability logit holds reserved }
         limbeck_span { byte_begin byte_end utf16_begin utf16_end char_begin char_end }
         limbeck_entity { size label text span score reserved }
         limbeck_answer { size text span score reserved }
         limbeck_guess { size mask span text token id probability }
+        limbeck_order { size probability logit }
+        limbeck_replaced { size text span probability reserved }
         limbeck_generate_options { size max_new_tokens temperature top_p top_k seed repetition_penalty ignore_eos stops
             stop_count context context_keep deadline_ms cancel }
         limbeck_generation { size text ids generated_tokens prompt_tokens tokens_dropped finish reserved tokenize_ns

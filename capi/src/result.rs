@@ -7,6 +7,8 @@
 //!     tag                         a limbeck_entity for each entity
 //!     answer                      a limbeck_answer for each answer
 //!     fill_mask                   a limbeck_guess for each guess of each mask
+//!     order                       limbeck_result_order; one item
+//!     replaced                    a limbeck_replaced for each suspicious word
 //!     embed                       limbeck_result_vector; its items are its floats
 //!     generate                    limbeck_result_generation; its items are its tokens
 //!     choose                      a limbeck_choice for each completion
@@ -36,6 +38,8 @@ pub(crate) enum Content {
     Entities(Vec<sdk::Tagging>),
     Answers(Vec<sdk::Answers>),
     Masks(Vec<sdk::FilledMasks>),
+    Orders(Vec<sdk::Order>),
+    Replacements(Vec<sdk::Replacements>),
     Embeddings(Vec<sdk::Embedding>),
     Generations(Vec<sdk::Generation>),
     Choices(Vec<sdk::Choices>),
@@ -104,6 +108,8 @@ pub unsafe extern "C" fn limbeck_result_item_count(
             Content::Entities(answers) => at(answers, text)?.entities.len(),
             Content::Answers(answers) => at(answers, text)?.answers.len(),
             Content::Masks(answers) => at(answers, text)?.masks.iter().map(|mask| mask.guesses.len()).sum(),
+            Content::Orders(answers) => at(answers, text).map(|_| 1)?,
+            Content::Replacements(answers) => at(answers, text)?.spans.len(),
             Content::Embeddings(answers) => at(answers, text)?.vector.len(),
             Content::Generations(answers) => at(answers, text)?.ids.len(),
             Content::Choices(answers) => at(answers, text)?.choices.len(),
@@ -201,6 +207,8 @@ pub unsafe extern "C" fn limbeck_result_usage(
             Content::Entities(answers) => at(answers, text)?.usage,
             Content::Answers(answers) => at(answers, text)?.usage,
             Content::Masks(answers) => at(answers, text)?.usage,
+            Content::Orders(answers) => at(answers, text)?.usage,
+            Content::Replacements(answers) => at(answers, text)?.usage,
             Content::Embeddings(answers) => at(answers, text)?.usage,
             other => return Err(other.has_no("usage of this kind")),
         };
@@ -250,6 +258,8 @@ impl limbeck_result {
             Content::Entities(answers) => answers.len(),
             Content::Answers(answers) => answers.len(),
             Content::Masks(answers) => answers.len(),
+            Content::Orders(answers) => answers.len(),
+            Content::Replacements(answers) => answers.len(),
             Content::Embeddings(answers) => answers.len(),
             Content::Generations(answers) => answers.len(),
             Content::Choices(answers) => answers.len(),
@@ -266,6 +276,8 @@ impl Content {
             Content::Entities(answers) => serde_json::to_string(answers),
             Content::Answers(answers) => serde_json::to_string(answers),
             Content::Masks(answers) => serde_json::to_string(answers),
+            Content::Orders(answers) => serde_json::to_string(answers),
+            Content::Replacements(answers) => serde_json::to_string(answers),
             Content::Embeddings(answers) => serde_json::to_string(answers),
             Content::Generations(answers) => serde_json::to_string(answers),
             Content::Choices(answers) => serde_json::to_string(answers),
@@ -282,6 +294,8 @@ impl Content {
             Content::Entities(_) => "entities (limbeck_result_entity)",
             Content::Answers(_) => "answers (limbeck_result_answer)",
             Content::Masks(_) => "guesses (limbeck_result_guess)",
+            Content::Orders(_) => "orders of pairs (limbeck_result_order)",
+            Content::Replacements(_) => "replaced words (limbeck_result_replaced)",
             Content::Embeddings(_) => "vectors (limbeck_result_vector)",
             Content::Generations(_) => "text that was written (limbeck_result_generation)",
             Content::Choices(_) => "completions (limbeck_result_choice)",

@@ -52,7 +52,16 @@ fn beside(name: &str) -> PathBuf {
 
 #[test]
 fn every_task_is_measured() {
-    for (name, batches) in [("tiny", 2), ("pairs", 2), ("entities", 1), ("reader", 2), ("embedder", 2), ("masks", 1)] {
+    for (name, batches) in [
+        ("tiny", 2),
+        ("pairs", 2),
+        ("entities", 1),
+        ("reader", 2),
+        ("embedder", 2),
+        ("masks", 1),
+        ("order", 2),
+        ("replaced", 1),
+    ] {
         let mut command = bench();
         command.arg(beside(name)).arg("--runtime").arg(support::onnxruntime());
         command.args(["--lengths", "12,40", "--runs", "120", "--warm-up", "3", "--json", "--samples"]);

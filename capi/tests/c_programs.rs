@@ -40,6 +40,8 @@ const PROGRAMS: &[&str] = &[
     "logger",
     "reports",
     "sequences",
+    "order",
+    "replaced",
 ];
 
 #[test]

@@ -33,6 +33,8 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("answer", &[]),
     ("embed", &[]),
     ("fill_mask", &[]),
+    ("order", &[]),
+    ("replaced", &[]),
     ("generate", &["limbeck_token_function"]),
     ("prompt", &[]),
     ("head", &[]),

@@ -19,8 +19,9 @@
 //! * [`Model`] runs it, by one method a task: [`classify`](Model::classify),
 //!   [`classify_pair`](Model::classify_pair), [`rerank`](Model::rerank),
 //!   [`zero_shot`](Model::zero_shot), [`tag`](Model::tag),
-//!   [`answer`](Model::answer), [`embed`](Model::embed) and
-//!   [`fill_mask`](Model::fill_mask); [`FewShotHead`] fits a classifier of
+//!   [`answer`](Model::answer), [`embed`](Model::embed),
+//!   [`fill_mask`](Model::fill_mask), [`order`](Model::order) and
+//!   [`replaced`](Model::replaced); [`FewShotHead`] fits a classifier of
 //!   one's own on embeddings. A language model writes on from a text
 //!   ([`generate`](Model::generate)), and chooses between completions of a
 //!   [`Prompt`].
@@ -69,9 +70,11 @@ pub use task::few_shot::{FewShotHead, FewShotOptions};
 pub use task::fill_mask::{FillMaskOptions, FilledMask, FilledMasks, Guess};
 pub use task::generate::{ContextPolicy, Finish, GenerateOptions, Generating, Generation, GenerationTimes, Piece};
 pub use task::options::{Overflow, Timings, Usage};
+pub use task::order::{Order, OrderOptions};
 pub use task::perplexity::{Perplexity, PerplexityOptions};
 pub use task::prompt::{Choice, Choices, ChooseOptions, Prompt, PromptUsage, Score, Scoring};
 pub use task::prompted::Prompted;
+pub use task::replaced::{Replaced, ReplacedOptions, Replacements};
 pub use task::rerank::{Ranked, RerankOptions};
 pub use task::self_test::SelfTestReport;
 pub use task::tag::{Entity, TagOptions, Tagging};

@@ -320,7 +320,7 @@ impl ModelBuilder {
             json::check("tokenizer.json", tokenizer_json).map_err(problem)?;
             let tokenizer = TextTokenizer::from_bytes(tokenizer_json, manifest.architecture.vocab_size)?;
             let template = match manifest.task {
-                Task::PairClassification | Task::QuestionAnswering => tokenizer.two()?,
+                Task::PairClassification | Task::QuestionAnswering | Task::Order => tokenizer.two()?,
                 _ => tokenizer.one(),
             };
             if manifest.max_tokens <= template.len() {

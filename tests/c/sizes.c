@@ -63,6 +63,10 @@ static limbeck_result *made(char **argv, const char *name) {
         OK(limbeck_model_answer(model, text, 13, text, strlen(text), NULL, &result, &error));
     else if (strcmp(name, "entities.limbeck") == 0)
         OK(limbeck_model_tag(model, text, strlen(text), NULL, &result, &error));
+    else if (strcmp(name, "order.limbeck") == 0)
+        OK(limbeck_model_order(model, text, 13, text, strlen(text), NULL, &result, &error));
+    else if (strcmp(name, "replaced.limbeck") == 0)
+        OK(limbeck_model_replaced(model, "flim", 4, NULL, &result, &error));
     else
         OK(limbeck_model_fill_mask(model, "a [MASK] film", 13, NULL, &result, &error));
     limbeck_model_free(model);
@@ -103,6 +107,13 @@ int main(int argc, char **argv) {
     limbeck_result_free(result);
     result = made(argv, "masks.limbeck");
     WRITTEN(limbeck_guess, limbeck_result_guess(result, 0, 0, &object.known, &error));
+    limbeck_result_free(result);
+    result = made(argv, "order.limbeck");
+    WRITTEN(limbeck_order, limbeck_result_order(result, 0, &object.known, &error));
+    limbeck_result_free(result);
+    result = made(argv, "replaced.limbeck");
+    WRITTEN(limbeck_replaced, limbeck_result_replaced(result, 0, 0, &object.known, &error));
+    WRITTEN(limbeck_replaced, limbeck_result_token(result, 0, 0, &object.known, &error));
     limbeck_result_free(result);
     limbeck_env_free(env);
     return 0;

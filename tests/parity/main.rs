@@ -10,6 +10,7 @@ mod generation;
 mod identities;
 mod losses;
 mod optimizer;
+mod order_replaced;
 mod pipelines;
 mod public_weights;
 mod real;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use limbeck::bundle::Calibration;
-use limbeck_export::arch::{Capture, Head, Model, ModelConfig, Params};
+use limbeck_export::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Params};
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
@@ -274,12 +274,17 @@ impl Made {
 
     /// The logits that libtorch computes for one row of ids and token types.
     pub fn logits(&self, ids: &[u32], types: &[u32]) -> Tensor {
+        self.output(ids, types).logits
+    }
+
+    /// All that libtorch computes for one row of ids and token types.
+    pub fn output(&self, ids: &[u32], types: &[u32]) -> ModelOutput {
         let _no_grad = tch::no_grad_guard();
         let row =
             |values: &[u32]| Tensor::from_slice(&values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()).unsqueeze(0);
         let (ids, types) = (row(ids), row(types));
         let model = Model::new(&self.params, &self.config, self.head);
-        model.forward(&ids, &ids.ones_like(), Some(&types), &Capture::default(), false).logits
+        model.forward(&ids, &ids.ones_like(), Some(&types), &Capture::default(), false)
     }
 
     /// [`Made::logits`] of a text, or of two, with their special tokens.
@@ -328,8 +333,7 @@ pub fn open_changed(
         change(&section.name, &mut bytes);
         writer.section(section.kind.clone(), section.name.clone(), bytes)
     });
-    let bytes = writer.to_bytes().expect("a bundle");
-    limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bytes)
+    limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(writer.to_bytes()?)
 }
 
 /// The values of a tensor, row by row.

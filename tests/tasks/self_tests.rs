@@ -7,6 +7,8 @@ use limbeck_export::pack::TaskName;
 use limbeck_tests::bundles::{Recipe, open_changed};
 use limbeck_tests::seeded;
 
+use crate::{order, replaced};
+
 #[test]
 fn every_task_passes_its_own() {
     let _turn = seeded(104);
@@ -18,6 +20,8 @@ fn every_task_passes_its_own() {
         Recipe::new(Head::Span, &[]),
         Recipe::new(Head::None, &[]),
         Recipe::new(Head::MaskedLm, &[]),
+        order::recipe(),
+        replaced::recipe(),
     ];
     for recipe in recipes {
         for weights in [WeightMode::Float, WeightMode::DynamicInt8, WeightMode::Int8Layers] {

@@ -495,6 +495,19 @@ struct Guess {
     float probability;
 };
 
+/** Which of two texts comes first; see limbeck_order. */
+struct Order {
+    float probability;
+    float logit;
+};
+
+/** A piece of a text, with how likely it was put there; see limbeck_replaced. */
+struct Replaced {
+    std::string_view text;
+    Span span;
+    float probability;
+};
+
 /** What was read of a text, and how long it took; see limbeck_usage. */
 struct Usage {
     std::size_t tokens_used;
@@ -532,6 +545,17 @@ inline Guess item(const limbeck_result *result, std::size_t text, std::size_t at
     auto c = prepared(limbeck_guess_init);
     get([&](limbeck_error **error) { return limbeck_result_guess(result, text, at, &c, error); });
     return {c.mask, c.span, view(c.text), view(c.token), c.id, c.probability};
+}
+
+inline Order item(const limbeck_result *result, std::size_t text, std::size_t, Order *) {
+    auto c = prepared(limbeck_order_init);
+    get([&](limbeck_error **error) { return limbeck_result_order(result, text, &c, error); });
+    return {c.probability, c.logit};
+}
+inline Replaced item(const limbeck_result *result, std::size_t text, std::size_t at, Replaced *) {
+    auto c = prepared(limbeck_replaced_init);
+    get([&](limbeck_error **error) { return limbeck_result_replaced(result, text, at, &c, error); });
+    return {view(c.text), c.span, c.probability};
 }
 
 /** Goes over what has size() and operator[]. */
@@ -585,6 +609,20 @@ public:
         bool value = false;
         detail::get([&](limbeck_error **error) { return limbeck_result_in_scope(result_, text_, &value, error); });
         return value;
+    }
+    /** Of replaced tokens: all tokens that were read, suspicious or not. */
+    std::vector<Replaced> tokens() const {
+        std::size_t count = 0;
+        detail::get(
+            [&](limbeck_error **error) { return limbeck_result_token_count(result_, text_, &count, error); });
+        std::vector<Replaced> all;
+        all.reserve(count);
+        for (std::size_t at = 0; at < count; at++) {
+            auto c = detail::prepared(limbeck_replaced_init);
+            detail::get([&](limbeck_error **error) { return limbeck_result_token(result_, text_, at, &c, error); });
+            all.push_back({detail::view(c.text), c.span, c.probability});
+        }
+        return all;
     }
     /** Of answers: the score of "the text does not say". */
     float no_answer() const {
@@ -678,6 +716,7 @@ struct CallOptions {
     std::size_t max_answer_tokens = 0;
     std::string_view hypothesis;
     std::string_view rank_label;
+    bool both_orders = false;
 
     limbeck_call_options c() const {
         auto options = detail::prepared(limbeck_call_options_init);
@@ -694,6 +733,7 @@ struct CallOptions {
         options.max_answer_tokens = max_answer_tokens;
         options.hypothesis = detail::str(hypothesis);
         options.rank_label = detail::str(rank_label);
+        options.both_orders = both_orders;
         return options;
     }
 };
@@ -1034,6 +1074,19 @@ public:
                  (text, options), limbeck_model_fill_mask, text.data(), text.size())
     LIMBECK_TASK(Batch<Guess>, fill_mask_batch, (const Texts &texts, const CallOptions &options = {}),
                  (texts, options), limbeck_model_fill_mask_batch, texts.data(), texts.size())
+
+    /** One Order for a pair. */
+    LIMBECK_TASK(Result<Order>, order,
+                 (std::string_view first, std::string_view second, const CallOptions &options = {}),
+                 (first, second, options), limbeck_model_order, first.data(), first.size(), second.data(),
+                 second.size())
+    LIMBECK_TASK(Batch<Order>, order_batch, (const Pairs &pairs, const CallOptions &options = {}), (pairs, options),
+                 limbeck_model_order_batch, pairs.data(), pairs.size())
+    /** The suspicious words; tokens() of the answer has every token. */
+    LIMBECK_TASK(Result<Replaced>, replaced, (std::string_view text, const CallOptions &options = {}),
+                 (text, options), limbeck_model_replaced, text.data(), text.size())
+    LIMBECK_TASK(Batch<Replaced>, replaced_batch, (const Texts &texts, const CallOptions &options = {}),
+                 (texts, options), limbeck_model_replaced_batch, texts.data(), texts.size())
 
     /** Writes on from a text; `function`, if there is one, is given each token. */
     Expected<Generations> try_generate(std::string_view prompt, const GenerateOptions &options = {},

@@ -71,6 +71,7 @@ struct Options {
             else if (name == "max_answer_tokens") all.max_answer_tokens = value;
             else if (name == "hypothesis") all.hypothesis = hypothesis = value;
             else if (name == "rank_label") all.rank_label = rank_label = value;
+            else if (name == "both_orders") all.both_orders = value;
             else if (name == "cancelled") {
                 all.cancel = &cancel;
                 if (value.get<bool>()) cancel.trigger();
@@ -252,6 +253,23 @@ json usage(const limbeck::PromptUsage &usage) {
     return {{"prompt_tokens", usage.prompt_tokens},
             {"examples", usage.examples},
             {"examples_dropped", usage.examples_dropped}};
+}
+
+json ordered(const limbeck::Items<limbeck::Order> &items) {
+    const auto order = items.front();
+    return with_usage({{"probability", order.probability}, {"logit", order.logit}}, items);
+}
+
+json pieces(const std::vector<limbeck::Replaced> &found) {
+    json all = json::array();
+    for (const auto &piece : found)
+        all.push_back({{"probability", piece.probability}, {"span", span(piece.span)}, {"text", piece.text}});
+    return all;
+}
+
+json replacements(const limbeck::Items<limbeck::Replaced> &items) {
+    const std::vector<limbeck::Replaced> spans(items.begin(), items.end());
+    return with_usage({{"spans", pieces(spans)}, {"tokens", pieces(items.tokens())}}, items);
 }
 
 template <class Item, class Form> json one(const limbeck::Result<Item> &result, Form form) {
@@ -462,6 +480,15 @@ json run(const json &test) {
     if (call == "fill_mask") {
         if (single) return one(m.fill_mask(in("text"), options), filled);
         return all(m.fill_mask_batch(texts(input["texts"]), options), filled);
+    }
+    if (call == "order") {
+        if (input.contains("pair"))
+            return one(m.order(text(input["pair"][0]), text(input["pair"][1]), options), ordered);
+        return all(m.order_batch(pairs(input["pairs"]), options), ordered);
+    }
+    if (call == "replaced") {
+        if (single) return one(m.replaced(in("text"), options), replacements);
+        return all(m.replaced_batch(texts(input["texts"]), options), replacements);
     }
     if (call == "count_tokens") return {{"tokens", m.count_tokens(in("text"))}};
     if (call == "model")

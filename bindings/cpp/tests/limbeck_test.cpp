@@ -254,6 +254,38 @@ TEST(Masks, AreGuessed) {
     EXPECT_EQ(model.fill_mask_batch({"[MASK]", "[MASK] [MASK]"})[1].size(), 10u);
 }
 
+TEST(Orders, OfPairs) {
+    const auto model = open("order");
+    EXPECT_NEAR(model.order("who wrote", "London").front().logit, 14.0 / 6, 1e-5);
+    limbeck::CallOptions options;
+    options.both_orders = true;
+    const auto orders = model.order_batch({{"who", "London"}, {"London", "who"}}, options);
+    ASSERT_EQ(orders.size(), 2u);
+    EXPECT_NEAR(orders[0].front().probability + orders[1].front().probability, 1, 1e-5);
+    EXPECT_GT(orders[0].front().probability, 0.8f);
+    EXPECT_EQ(thrown([&] { model.classify_pair("a", "b"); }), LIMBECK_WRONG_TASK);
+}
+
+TEST(ReplacedTokens, HavePlaces) {
+    const std::string text = "\xF0\x9F\x99\x82 the flim";
+    const auto model = open("replaced");
+    const auto words = model.replaced(text);
+    ASSERT_EQ(words.size(), 1u);
+    EXPECT_EQ(words.front().text, "flim");
+    EXPECT_EQ(words.front().span.byte_begin, 9u);
+    EXPECT_EQ(words.front().span.utf16_begin, 7u);
+    EXPECT_GT(words.front().probability, 0.9f);
+    const auto tokens = words.tokens();
+    ASSERT_EQ(tokens.size(), 3u);
+    EXPECT_EQ(tokens[1].text, "the");
+    EXPECT_LT(tokens[1].probability, 0.1f);
+    limbeck::CallOptions options;
+    options.aggregation = limbeck::Aggregation::none;
+    const auto runs = model.replaced_batch({"x y", "the"}, options);
+    EXPECT_EQ(runs[0].front().text, "x y");
+    EXPECT_TRUE(runs[1].empty());
+}
+
 TEST(Writer, WritesAndScores) {
     const auto model = open("writer");
     limbeck::GenerateOptions options;

@@ -163,6 +163,18 @@ export interface AnswerOptions extends CallOptions {
   /** The most tokens of an answer; 15 by default. */
   maxAnswerTokens?: number;
 }
+export interface OrderOptions extends CallOptions {
+  /** Read each pair in both orders and combine them, so that the answer for a swapped pair is the opposite; twice the
+   *  work. */
+  bothOrders?: boolean;
+}
+export interface ReplacedOptions extends CallOptions {
+  /** "max", the default: a word is as suspicious as the most suspicious of its tokens; "average"; "none": runs of tokens
+   *  in place of words. */
+  aggregation?: "max" | "average" | "none";
+  /** The lowest probability of a suspicious word; 0.5 by default. */
+  threshold?: number;
+}
 export interface FillMaskOptions extends CallOptions {
   /** How many guesses for a mask; 5 by default. */
   topK?: number;
@@ -363,6 +375,25 @@ export interface Mask extends Placed {
 export interface FilledMasks {
   /** In the order of the text. */
   masks: Mask[];
+  usage: Usage;
+}
+export interface Order {
+  /** How likely the first text comes before the second; else it comes after it. */
+  probability: number;
+  /** The natural log of its odds, before the bundle's calibration. */
+  logit: number;
+  usage: Usage;
+}
+export interface Replaced extends Placed {
+  text: string;
+  /** How likely something else stood here. */
+  probability: number;
+}
+export interface Replacements {
+  /** The suspicious words, in the order of the text. */
+  spans: Replaced[];
+  /** Every token that was read, suspicious or not; one may cut through a character. */
+  tokens: Replaced[];
   usage: Usage;
 }
 export interface Embedding {
@@ -592,6 +623,12 @@ export class Model extends Owner {
   /** Guesses the masked words of a text, which stand in it as maskToken. */
   fillMask(text: Text, options?: FillMaskOptions): Promise<FilledMasks>;
   fillMaskBatch(texts: Iterable<Text>, options?: FillMaskOptions): Promise<FilledMasks[]>;
+  /** Tells which of two texts comes first. */
+  order(first: Text, second: Text, options?: OrderOptions): Promise<Order>;
+  orderBatch(pairs: Iterable<Pair>, options?: OrderOptions): Promise<Order[]>;
+  /** Finds typing errors and corruption: how likely each token was put there in place of another. */
+  replaced(text: Text, options?: ReplacedOptions): Promise<Replacements>;
+  replacedBatch(texts: Iterable<Text>, options?: ReplacedOptions): Promise<Replacements[]>;
   /** Writes on from a prompt. */
   generate(prompt: Text | Prompt, options?: GenerateOptions): Promise<Generation>;
   /** Writes on from texts, as many together as memory allows. */

@@ -2,6 +2,7 @@
 
 import { Bundle, BUNDLE_OPTIONS, withBundleOptions } from "./bundle.js";
 import { checkAsync, madeAsync } from "./calls.js";
+import { InvalidArgumentError } from "./errors.js";
 import { own } from "./handle.js";
 import { addressOf, check, initialised, made, native, stored, textOf } from "./native.js";
 import { withOptions } from "./options.js";
@@ -12,6 +13,13 @@ import { Embeddings } from "./vectors.js";
 import { Writing } from "./writing.js";
 
 const CLASSIFY = ["topK", "threshold", "outOfScope"];
+// The options of replaced tokens, which have no labels for "first" and "strict" to speak of.
+const ofWords = (options) => {
+  if (options?.aggregation === "first") {
+    throw new InvalidArgumentError("aggregation is first and must be one of max, average, none");
+  }
+  return ["aggregation", "threshold"];
+};
 const MODEL_OPTIONS = ["runtime", "threads", "sessions", "spinning", "memoryBudget", "providers", ...BUNDLE_OPTIONS];
 
 export class Model extends Writing {
@@ -157,6 +165,23 @@ export class Model extends Writing {
   }
   async fillMaskBatch(texts, options) {
     return this.#call("model_fill_mask_batch", new Input().texts(texts), options, ["topK"], results.filledMasks);
+  }
+
+  async order(first, second, options) {
+    const input = new Input().text(first, "first").text(second, "second");
+    return (await this.#call("model_order", input, options, ["bothOrders"], results.order))[0];
+  }
+  async orderBatch(pairs, options) {
+    return this.#call("model_order_batch", new Input().pairs(pairs), options, ["bothOrders"], results.order);
+  }
+
+  async replaced(text, options) {
+    const own = ofWords(options);
+    return (await this.#call("model_replaced", new Input().text(text), options, own, results.replacements))[0];
+  }
+  async replacedBatch(texts, options) {
+    const own = ofWords(options);
+    return this.#call("model_replaced_batch", new Input().texts(texts), options, own, results.replacements);
   }
 
   async embed(text, options) {

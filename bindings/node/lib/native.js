@@ -74,6 +74,8 @@ const structs = {
     max_answer_tokens: "size_t",
     hypothesis: Str,
     rank_label: Str,
+    both_orders: "uint32",
+    reserved: "uint32",
   },
   Usage: {
     size: "size_t",
@@ -240,6 +242,10 @@ export const FUNCTIONS = {
   ],
   model_fill_mask: [STATUS, [HANDLE, ...TEXT, ...CALL]],
   model_fill_mask_batch: [STATUS, [HANDLE, ...TEXTS, ...CALL]],
+  model_order: [STATUS, [HANDLE, ...TEXT, ...TEXT, ...CALL]],
+  model_order_batch: [STATUS, [HANDLE, ...TEXTS, ...CALL]],
+  model_replaced: [STATUS, [HANDLE, ...TEXT, ...CALL]],
+  model_replaced_batch: [STATUS, [HANDLE, ...TEXTS, ...CALL]],
   model_generate: [STATUS, [HANDLE, ...TEXT, options("GenerateOptions"), TokenFunction, HANDLE, ...MADE]],
   model_generate_prompt: [
     STATUS,

@@ -63,6 +63,7 @@ export async function withOptions(given, own, work) {
     max_answer_tokens: whole(options.maxAnswerTokens, "maxAnswerTokens", 1),
     hypothesis: text("hypothesis"),
     rank_label: text("label"),
+    both_orders: options.bothOrders ? 1 : 0,
   });
   const result = await withSignal(options.signal, c, work);
   input.keep.length = 0;

@@ -72,6 +72,15 @@ export const answers = (fields) => ({
   usage: usage(fields),
 });
 
+export const order = (fields) => ({ probability: fields.probability, logit: fields.logit, usage: usage(fields) });
+
+const replaced = (piece) => ({ text: piece.text, probability: piece.probability, ...place(piece) });
+export const replacements = (fields) => ({
+  spans: fields.spans.map(replaced),
+  tokens: fields.tokens.map(replaced),
+  usage: usage(fields),
+});
+
 export const filledMasks = (fields) => ({
   masks: fields.masks.map((mask) => ({
     ...place(mask),

@@ -33,6 +33,7 @@ const NAMES = {
   answer_context: "answerContext",
   content_free: "contentFree",
   from_start: "fromStart",
+  both_orders: "bothOrders",
 };
 // Those whose values are texts.
 const TEXTS = ["stops", "content_free"];
@@ -88,6 +89,14 @@ function form(result, source) {
   if (result.masks) {
     const masks = result.masks.map(({ guesses, ...at }) => ({ span: placed(at, "[MASK]"), guesses }));
     return withUsage({ masks }, result.usage);
+  }
+  if (result.spans) {
+    const pieces = (list) =>
+      list.map(({ probability, text, ...at }) => ({ probability, span: placed(at, text), text }));
+    return withUsage({ spans: pieces(result.spans), tokens: pieces(result.tokens) }, result.usage);
+  }
+  if (result.probability !== undefined) {
+    return withUsage({ probability: result.probability, logit: result.logit }, result.usage);
   }
   return withUsage({ vector: [...result.vector] }, result.usage);
 }
@@ -256,6 +265,8 @@ async function run(given) {
     };
   }
   if (WRITING[call]) return WRITING[call](model, input, o);
+  if (call === "order" && input.pair) return one(await model.order(...texts(input.pair), o));
+  if (call === "order") return all(await model.orderBatch(pairs(input.pairs), o));
   if (input.pair) return one(await model.classifyPair(...texts(input.pair), o));
   if (input.pairs) return all(await model.classifyPairs(pairs(input.pairs), o));
   if (call === "rerank") return all(await model.rerank(text(input.query), texts(input.texts), o));

@@ -321,6 +321,7 @@ class Library(unittest.TestCase):
         other |= {"result_" + name for name in ("answer", "entity", "guess", "in_scope", "item_count", "no_answer")}
         other |= {"result_score", "result_vector", "result_count", "result_generation", "result_choice"}
         other |= {"result_prompt_usage"}
+        other |= {"result_order", "result_replaced", "result_token", "result_token_count"}
         missing = set(declared) - set(_abi.FUNCTIONS) - other
         self.assertEqual(missing, set(), "new in limbeck.h: call them, or name them here")
 

@@ -106,6 +106,15 @@ def form(result: Any, source: Any) -> dict[str, Any]:
     if isinstance(result, limbeck.FilledMasks):
         masks = [{"span": placed(m), "guesses": [vars(guess) for guess in m.guesses]} for m in result]
         return with_usage({"masks": masks}, result.usage)
+    if isinstance(result, limbeck.Order):
+        return with_usage({"probability": result.probability, "logit": result.logit}, result.usage)
+    if isinstance(result, limbeck.Replacements):
+        assert list(result) == list(result.spans)
+        spans, tokens = (
+            [{"probability": p.probability, "span": placed(p), "text": p.text} for p in pieces]
+            for pieces in (result.spans, result.tokens)
+        )
+        return with_usage({"spans": spans, "tokens": tokens}, result.usage)
     assert isinstance(result, limbeck.Embedding)
     return with_usage({"vector": result.vector.tolist()}, result.usage)
 
@@ -252,6 +261,10 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
         return one(model.classify_pair(*texts(given["pair"]), **o))
     if call == "classify" and "pairs" in given:
         return all_of(model.classify_pairs(pairs(given["pairs"]), **o))
+    if call == "order" and "pair" in given:
+        return one(model.order(*texts(given["pair"]), **o))
+    if call == "order":
+        return all_of(model.order_batch(pairs(given["pairs"]), **o))
     if call == "rerank":
         return all_of(model.rerank(text(given["query"]), texts(given["texts"]), **o))
     if call == "answer" and "questions" in given:

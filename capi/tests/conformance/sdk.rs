@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use limbeck_sdk::{
     Aggregation, AnswerOptions, Bundle, Cancel, ClassifyOptions, EmbedOptions, Error, FewShotHead, FewShotOptions,
-    FillMaskOptions, Model, Overflow, PublicKey, RerankOptions, Result, Slot, TagOptions, ZeroShotOptions,
+    FillMaskOptions, Model, OrderOptions, Overflow, PublicKey, ReplacedOptions, RerankOptions, Result, Slot,
+    TagOptions, ZeroShotOptions,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,7 @@ use crate::file::Case;
 use crate::{support, writing};
 
 /// Every `call` there is.
-pub const CALLS: [&str; 18] = [
+pub const CALLS: [&str; 20] = [
     "answer",
     "choose",
     "classify",
@@ -27,7 +28,9 @@ pub const CALLS: [&str; 18] = [
     "model",
     "nearest",
     "open",
+    "order",
     "perplexity",
+    "replaced",
     "rerank",
     "score",
     "similarity",
@@ -125,6 +128,21 @@ impl World {
                     return Ok(result(model.fill_mask_with(&text("text"), &options)?));
                 }
                 with_texts(&input["texts"], |texts| model.fill_mask_batch(texts, &options)).map(results)
+            }
+            "order" => {
+                let (model, options) = (model.unwrap(), o.order());
+                if input.get("pair").is_some() {
+                    let pair = texts(&input["pair"]);
+                    return Ok(result(model.order_with(&pair[0], &pair[1], &options)?));
+                }
+                with_pairs(&input["pairs"], |pairs| model.order_batch(pairs, &options)).map(results)
+            }
+            "replaced" => {
+                let (model, options) = (model.unwrap(), o.replaced());
+                if input.get("text").is_some() {
+                    return Ok(result(model.replaced_with(&text("text"), &options)?));
+                }
+                with_texts(&input["texts"], |texts| model.replaced_batch(texts, &options)).map(results)
             }
             "generate" => writing::generate(case, model.unwrap(), &o),
             "choose" => writing::choose(case, model.unwrap(), &o),
@@ -269,6 +287,7 @@ impl Options<'_> {
                 "max_answer_tokens",
                 "hypothesis",
                 "rank_label",
+                "both_orders",
             ],
         };
         let is_known = |key: &str| LIMITS.contains(&key) || known.contains(&key);
@@ -292,6 +311,18 @@ impl Options<'_> {
             (Some("window"), None) => Some(Overflow::AutoWindow),
             (Some("window"), Some(stride)) => Some(Overflow::Window { stride }),
             (Some(other), _) => panic!("no such overflow: {other}"),
+        }
+    }
+
+    fn aggregation(&self) -> Option<Aggregation> {
+        match self.0["aggregation"].as_str() {
+            None => None,
+            Some("first") => Some(Aggregation::First),
+            Some("average") => Some(Aggregation::Average),
+            Some("max") => Some(Aggregation::Max),
+            Some("strict") => Some(Aggregation::Strict),
+            Some("none") => Some(Aggregation::None),
+            Some(other) => panic!("no such aggregation: {other}"),
         }
     }
 
@@ -343,14 +374,14 @@ options_of!(rerank, RerankOptions, |o, all| {
 });
 options_of!(tag, TagOptions, |o, all| {
     o.threshold = all.number("threshold").unwrap_or(0.0);
-    o.aggregation = match all.0["aggregation"].as_str() {
-        None | Some("first") => Aggregation::First,
-        Some("average") => Aggregation::Average,
-        Some("max") => Aggregation::Max,
-        Some("strict") => Aggregation::Strict,
-        Some("none") => Aggregation::None,
-        Some(other) => panic!("no such aggregation: {other}"),
-    };
+    o.aggregation = all.aggregation().unwrap_or(o.aggregation);
+});
+options_of!(order, OrderOptions, |o, all| {
+    o.both_orders = all.0["both_orders"] == true;
+});
+options_of!(replaced, ReplacedOptions, |o, all| {
+    o.threshold = all.number("threshold").unwrap_or(o.threshold);
+    o.aggregation = all.aggregation().unwrap_or(o.aggregation);
 });
 options_of!(answer, AnswerOptions, |o, all| {
     o.top_k = all.count("top_k").unwrap_or(o.top_k);

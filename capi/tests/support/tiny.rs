@@ -24,7 +24,7 @@ const WORDS: [&str; 18] = [
 
 /// Writes a bundle for every task to a folder: `tiny.limbeck` (a classifier),
 /// `aspects` (one whose labels do not exclude each other), `pairs`, `entities`,
-/// `reader`, `embedder`, `masks`, `writer` and `teller`. Beside them a later build
+/// `reader`, `embedder`, `masks`, `order`, `replaced`, `writer` and `teller`. Beside them a later build
 /// of the classifier, `later`, one signed by [`signing_key`], `signed`, and one
 /// whose self-test cannot pass, `failing`, and one whose weights and labels are
 /// encrypted, each byte XOR 0x5a, `hidden`.
@@ -75,6 +75,24 @@ pub fn write_all(folder: &Path) {
 
     writer().write(at("writer")).unwrap();
     teller::teller().write(at("teller")).unwrap();
+    write_order(&at("order"));
+    write_replaced(&at("replaced"));
+}
+
+/// Questions come first and London last; for what they are, a pair as given looks a little more in order than not.
+fn write_order(path: &Path) {
+    let mut order = manifest("order", Task::Order, &["batch", "orders"], 1);
+    let types = TensorSpec { name: "token_type_ids".to_owned(), ..order.inputs[0].clone() };
+    order.inputs.push(types);
+    let rows = [("[CLS]", vec![1., -1.]), ("who", vec![3., -3.]), ("london", vec![-3., 3.])];
+    made(order, &rows, first_less_second(), &[]).write(path).unwrap();
+}
+
+/// What the tokenizer does not know was replaced, most likely; so was "bad", perhaps.
+fn write_replaced(path: &Path) {
+    let mut replaced = manifest("replaced", Task::Replaced, &["batch", "length"], 1);
+    replaced.activation = Activation::Sigmoid;
+    made_with(replaced, &[("[UNK]", vec![3.]), ("bad", vec![0.5])], &[-4.], column(), &[]).write(path).unwrap();
 }
 
 /// What the model for generation writes after each byte: it goes round in `ab🙂.`, and a line end ends a text.
@@ -349,6 +367,37 @@ fn start_and_end() -> Nodes {
     masked.extend(bytes(1, &node("Gather", &["maskedr", "zero"], "output0", &axis)));
     masked.extend(bytes(1, &node("Gather", &["maskedr", "one"], "output1", &axis)));
     Nodes { bytes: masked, operators }
+}
+
+/// output0 = (sum(rows of the first text) - sum(rows of the second)) / all tokens.
+fn first_less_second() -> Nodes {
+    let whole = |name: &str, value: u64| bytes(5, &[text(1, name), int(3, value), int(20, 2)].concat());
+    let bytes = [
+        bytes(1, &node("Cast", &["attention_mask"], "mask", &whole("to", FLOAT))),
+        bytes(1, &node("Cast", &["token_type_ids"], "types", &whole("to", FLOAT))),
+        bytes(1, &node("Sub", &["mask", "types"], "first", &[])),
+        bytes(1, &node("Sub", &["first", "types"], "sign", &[])),
+        bytes(1, &node("Unsqueeze", &["sign", "last"], "column", &[])),
+        bytes(1, &node("Mul", &["rows", "column"], "signed", &[])),
+        bytes(1, &node("ReduceSum", &["signed", "second"], "sum", &whole("keepdims", 0))),
+        bytes(1, &node("ReduceSum", &["mask", "second"], "count", &whole("keepdims", 1))),
+        bytes(1, &node("Div", &["sum", "count"], "output0", &[])),
+    ]
+    .concat();
+    Nodes { bytes, operators: vec!["Cast", "Div", "Gather", "Mul", "ReduceSum", "Sub", "Unsqueeze"] }
+}
+
+/// output0 = the one column of the masked rows.
+fn column() -> Nodes {
+    let whole = |name: &str, value: u64| bytes(5, &[text(1, name), int(3, value), int(20, 2)].concat());
+    let bytes = [
+        bytes(1, &node("Cast", &["attention_mask"], "mask", &whole("to", FLOAT))),
+        bytes(1, &node("Unsqueeze", &["mask", "last"], "column", &[])),
+        bytes(1, &node("Mul", &["rows", "column"], "kept", &[])),
+        bytes(1, &node("ReduceSum", &["kept", "last"], "output0", &whole("keepdims", 0))),
+    ]
+    .concat();
+    Nodes { bytes, operators: vec!["Cast", "Gather", "Mul", "ReduceSum", "Unsqueeze"] }
 }
 
 const FLOAT: u64 = 1;

@@ -99,7 +99,9 @@ impl Augment {
                 bail!("questions cannot be augmented: a replaced word may be the answer, or what leads to it")
             }
             TaskName::FillMask => bail!("there is no labelled data for masked words"),
-            TaskName::Generation => bail!("there is no labelled data for generation"),
+            TaskName::Order | TaskName::Replaced | TaskName::Generation => {
+                bail!("there is no labelled data for {}", self.task.task().name())
+            }
         })
     }
 

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use limbeck::bundle::Calibration;
+use limbeck::bundle::{Calibration, Task};
 use limbeck::{Bundle, BundleWriter, ClassifyOptions, Model};
 use limbeck_export::data::{Example, Goal, Rows, labels_of, read_examples};
 use limbeck_export::files;
@@ -46,7 +46,8 @@ impl Calibrate {
         self.engine.load()?;
         let model = Model::open(&self.bundle)?;
         let manifest = model.bundle().manifest();
-        let goal = Goal::of_bundle(manifest).filter(|goal| matches!(goal, Goal::Class | Goal::Labels));
+        let classifier = |goal: &Goal| matches!(goal, Goal::Class | Goal::Labels) && manifest.task != Task::Order;
+        let goal = Goal::of_bundle(manifest).filter(classifier);
         let Some(goal) = goal else {
             bail!(
                 "{} is for {}: only classifiers have probabilities to calibrate",

@@ -19,8 +19,10 @@ use super::engines::Engine;
     limbeck eval nli.limbeck rte.tsv --pair-column hypothesis\n  \
     limbeck eval entities.limbeck test.conll\n  \
     limbeck eval reader.limbeck squad.json\n  \
+    limbeck eval order.limbeck pairs.tsv --pair-column second\n  \
     limbeck eval lm.limbeck test.txt\n\n\
-    Of a model that writes text the perplexity of a text file is measured. For all others the data are in the format that `limbeck finetune` reads for the bundle's task.")]
+    Of a model that writes text the perplexity of a text file is measured. For all others the data are in the format that `limbeck finetune` reads for the bundle's task;\n\
+    for order, pairs with the labels in-order and swapped.")]
 pub(super) struct Eval {
     /// Bundle
     bundle: PathBuf,

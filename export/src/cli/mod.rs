@@ -104,7 +104,7 @@ struct Columns {
 impl Columns {
     /// The schema of data for a task and what is learned there.
     fn schema_for(&self, goal: Goal, task: &Task) -> Result<Schema> {
-        let two = matches!(task, Task::PairClassification | Task::SentenceEmbedding);
+        let two = matches!(task, Task::PairClassification | Task::SentenceEmbedding | Task::Order);
         ensure!(self.pair_column.is_some() || !two, "{} needs two texts a row: give --pair-column", task.name());
         ensure!(self.pair_column.is_none() || two, "--pair-column: {} reads no second text", task.name());
         Ok(Schema { several_labels: goal == Goal::Labels, ..self.schema()? })

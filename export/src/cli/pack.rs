@@ -28,8 +28,8 @@ pub(super) struct Identity {
     /// Longest text in tokens, special tokens included; default: 128, or what the model has if that is less
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// What the model is for; default: what its head says. A sequence classifier may also be for pairs of texts,
-    /// and any encoder for sentence embeddings
+    /// What the model is for; default: what its head says. A sequence classifier may also be for pairs of texts, a
+    /// language model that learned sentence order for order, and any encoder for sentence embeddings
     #[arg(long, value_enum)]
     task: Option<TaskName>,
     /// JSON file with `temperature`, `thresholds` (one a label) and `out_of_scope`, as `limbeck calibrate` writes it
@@ -60,6 +60,8 @@ impl Identity {
     limbeck pack out/student -o student.limbeck --language en\n  \
     limbeck pack out/nli -o nli.limbeck --task pair-classification\n  \
     limbeck pack all-MiniLM-L6-v2 -o minilm.limbeck --max-tokens 256\n  \
+    limbeck pack out/electra -o replaced.limbeck\n  \
+    limbeck pack out/albert -o order.limbeck --task order\n  \
     limbeck pack out/student -o student.limbeck --tune --tune-lengths 16,32\n\nFor int8 see `limbeck quantize`.")]
 pub(super) struct Pack {
     /// Folder with config.json, model.safetensors and tokenizer.json

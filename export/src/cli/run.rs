@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::bundle::Task;
 use limbeck::{
-    Aggregation, AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, Overflow, TagOptions, Usage,
-    ZeroShotOptions,
+    Aggregation, AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, OrderOptions, Overflow,
+    ReplacedOptions, TagOptions, Usage, ZeroShotOptions,
 };
 use serde::Serialize;
 
@@ -32,6 +32,18 @@ enum AggregationName {
     Strict,
 }
 
+impl AggregationName {
+    fn aggregation(self) -> Aggregation {
+        match self {
+            AggregationName::None => Aggregation::None,
+            AggregationName::First => Aggregation::First,
+            AggregationName::Average => Aggregation::Average,
+            AggregationName::Max => Aggregation::Max,
+            AggregationName::Strict => Aggregation::Strict,
+        }
+    }
+}
+
 /// Run a bundle on texts
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -39,6 +51,8 @@ enum AggregationName {
     limbeck run entities.limbeck \"Ada Lovelace met Babbage in London\"\n  \
     limbeck run reader.limbeck --first \"Who wrote it?\" < document.txt\n  \
     limbeck run nli.limbeck --labels sports,politics \"The match ended 3 to 1.\"\n  \
+    limbeck run order.limbeck --first \"He opened the door.\" \"Then he went in.\"\n  \
+    limbeck run replaced.limbeck --threshold 0.3 \"The cat sat on teh mat.\"\n  \
     limbeck run sentiment.limbeck --json < sentences.txt\n  \
     limbeck run lm.limbeck \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 1\n  \
     limbeck run lm.limbeck --labels \" good, bad\" \"Review: warm and clever\\nSentiment:\"\n\n\
@@ -59,11 +73,15 @@ pub(super) struct Run {
     /// likeliest tokens to draw [default: all]
     #[arg(long)]
     top_k: Option<usize>,
-    #[command(flatten)]
-    writing: Writing,
-    /// How tokens become entities
-    #[arg(long, value_enum, default_value = "first")]
-    aggregation: AggregationName,
+    /// How tokens become entities, or replaced words [default: first; for replaced words max]
+    #[arg(long, value_enum)]
+    aggregation: Option<AggregationName>,
+    /// Leave out entities and replaced words of a lower probability [default: 0; for replaced words 0.5]
+    #[arg(long)]
+    threshold: Option<f32>,
+    /// Read the two texts whose order is asked for in both orders, and combine what the model says
+    #[arg(long)]
+    both_orders: bool,
     /// What to do with a text that is too long; default: what suits the task
     #[arg(long, value_enum)]
     overflow: Option<OverflowName>,
@@ -72,6 +90,9 @@ pub(super) struct Run {
     json: bool,
     #[command(flatten)]
     engine: Engine,
+    // Last: its heading goes for all that follows.
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// What is shown of one text.
@@ -97,6 +118,16 @@ impl Run {
         ensure!(
             self.labels.is_empty() || matches!(task, Task::PairClassification | Task::Generation),
             "--labels needs a model for pairs of texts or one that writes text; this one is for {}",
+            task.name()
+        );
+        ensure!(
+            !self.both_orders || *task == Task::Order,
+            "--both-orders needs a model for order; this one is for {}",
+            task.name()
+        );
+        ensure!(
+            self.threshold.is_none() || matches!(task, Task::TokenClassification | Task::Replaced),
+            "--threshold needs a model for entities or replaced tokens; this one is for {}",
             task.name()
         );
         let texts: Box<dyn Iterator<Item = std::io::Result<String>>> = if self.texts.is_empty() {
@@ -181,14 +212,9 @@ impl Run {
                 classified(model.classify_pair_with(first, second, &options)?)
             }
             Task::TokenClassification => {
-                let aggregation = match self.aggregation {
-                    AggregationName::None => Aggregation::None,
-                    AggregationName::First => Aggregation::First,
-                    AggregationName::Average => Aggregation::Average,
-                    AggregationName::Max => Aggregation::Max,
-                    AggregationName::Strict => Aggregation::Strict,
-                };
-                let options = TagOptions::new().aggregation(aggregation).overflow(self.overflow(Overflow::AutoWindow));
+                let mut options = TagOptions::new().overflow(self.overflow(Overflow::AutoWindow));
+                options.threshold = self.threshold.unwrap_or(options.threshold);
+                options.aggregation = self.aggregation.map_or(options.aggregation, AggregationName::aggregation);
                 let answer = model.tag_with(text, &options)?;
                 let entities = answer.entities.iter().map(|e| format!("{} [{} {}]", e.text, e.label, percent(e.score)));
                 let line = entities.collect::<Vec<_>>().join("  ");
@@ -220,6 +246,22 @@ impl Run {
                     guesses.collect::<Vec<_>>().join("  ")
                 });
                 shown(text, &answer, masks.collect::<Vec<_>>().join("  |  "), answer.usage)
+            }
+            Task::Order => {
+                let (first, second) = self.two(text)?;
+                let options =
+                    OrderOptions::new().both_orders(self.both_orders).overflow(self.overflow(Overflow::Truncate));
+                let answer = model.order_with(first, second, &options)?;
+                shown(text, &answer, format!("in this order {}", percent(answer.probability)), answer.usage)
+            }
+            Task::Replaced => {
+                let mut options = ReplacedOptions::new().overflow(self.overflow(Overflow::AutoWindow));
+                options.threshold = self.threshold.unwrap_or(options.threshold);
+                options.aggregation = self.aggregation.map_or(options.aggregation, AggregationName::aggregation);
+                let answer = model.replaced_with(text, &options)?;
+                let spans = answer.spans.iter().map(|span| format!("{} {}", span.text, percent(span.probability)));
+                let line = spans.collect::<Vec<_>>().join("  ");
+                shown(text, &answer, if line.is_empty() { "nothing found".to_owned() } else { line }, answer.usage)
             }
             other => bail!("this program cannot run models for {}", other.name()),
         }

@@ -66,6 +66,9 @@ impl Goal {
                 Goal::Similarity { highest }
             }
             TaskName::FillMask => bail!("masked language models cannot be fine-tuned on labels"),
+            TaskName::Order | TaskName::Replaced => {
+                bail!("{} is learned from text alone: `limbeck pretrain`", task.task().name())
+            }
             TaskName::Generation => bail!("causal language models cannot be fine-tuned on labels"),
         })
     }
@@ -76,6 +79,7 @@ impl Goal {
             (Task::TextClassification | Task::PairClassification, Activation::Softmax) => Goal::Class,
             (Task::TextClassification | Task::PairClassification, Activation::Sigmoid) => Goal::Labels,
             (Task::TextClassification | Task::PairClassification, _) => Goal::Value,
+            (Task::Order, _) => Goal::Class,
             (Task::TokenClassification, _) => Goal::Tags,
             (Task::QuestionAnswering, _) => Goal::Answers,
             (Task::SentenceEmbedding, _) => Goal::Similarity { highest: 1.0 },

@@ -1,7 +1,8 @@
 //! Accuracy of a bundle.
 
 use anyhow::{Context, Result};
-use limbeck::{Classification, ClassifyOptions, Model};
+use limbeck::bundle::Task;
+use limbeck::{Classification, ClassifyOptions, Model, OrderOptions, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Example, some_labels};
@@ -68,20 +69,50 @@ pub fn classify(model: &Model, examples: &[Example], options: &ClassifyOptions) 
     })
 }
 
+/// What the labels of data for [`Task::Order`] are, in the order of its logits.
+const ORDERS: [&str; 2] = ["in-order", "swapped"];
+
+fn both(example: &Example) -> Result<(&str, &str)> {
+    let second = example.pair.as_deref().with_context(|| format!("{}: no second text", example.source))?;
+    Ok((&example.text, second))
+}
+
+/// The best label of each example: its place, its probability, and what was read.
+fn best(model: &Model, examples: &[Example]) -> Result<Vec<(usize, f32, Usage)>> {
+    if model.bundle().manifest().task != Task::Order {
+        let answers = classify(model, examples, &ClassifyOptions::new().top_k(1))?;
+        let best = |answer: &Classification| {
+            let label = answer.labels.first().context("the sdk gave no label")?;
+            Ok((label.index, label.probability, answer.usage))
+        };
+        return answers.iter().map(best).collect();
+    }
+    let pairs = examples.iter().map(both).collect::<Result<Vec<_>>>()?;
+    let answers = model.order_batch(&pairs, &OrderOptions::new())?;
+    Ok(answers
+        .iter()
+        .map(|answer| match answer.probability >= 0.5 {
+            true => (0, answer.probability, answer.usage),
+            false => (1, 1.0 - answer.probability, answer.usage),
+        })
+        .collect())
+}
+
 /// Classifies every example through the sdk (texts too long are truncated, and counted).
 ///
 /// # Errors
 /// A label that the bundle does not have, or an error of the sdk.
 pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: &str) -> Result<Evaluation> {
-    let labels = model.bundle().labels().to_vec();
+    let labels = match model.bundle().manifest().task {
+        Task::Order => ORDERS.map(str::to_owned).to_vec(),
+        _ => model.bundle().labels().to_vec(),
+    };
     let mut confusion = vec![vec![0usize; labels.len()]; labels.len()];
     let (mut correct, mut confidence) = (Vec::with_capacity(examples.len()), Vec::with_capacity(examples.len()));
     let (mut truncated, mut tokens_dropped) = (0, 0);
     let bar = reporter.bar(name, examples.len() as u64, 0);
-    let options = ClassifyOptions::new().top_k(1);
     for chunk in examples.chunks(CHUNK) {
-        let answers = classify(model, chunk, &options)?;
-        for (example, answer) in chunk.iter().zip(&answers) {
+        for (example, (index, probability, usage)) in chunk.iter().zip(best(model, chunk)?) {
             let truth = labels.iter().position(|l| *l == example.label).with_context(|| {
                 format!(
                     "{}: label \"{}\" is not one of the bundle's: {}",
@@ -90,12 +121,11 @@ pub fn evaluate(model: &Model, examples: &[Example], reporter: &Reporter, name: 
                     some_labels(&labels)
                 )
             })?;
-            let best = answer.labels.first().context("the sdk gave no label")?;
-            confusion[truth][best.index] += 1;
-            correct.push(truth == best.index);
-            confidence.push(best.probability);
-            truncated += usize::from(answer.usage.tokens_dropped > 0);
-            tokens_dropped += answer.usage.tokens_dropped;
+            confusion[truth][index] += 1;
+            correct.push(truth == index);
+            confidence.push(probability);
+            truncated += usize::from(usage.tokens_dropped > 0);
+            tokens_dropped += usage.tokens_dropped;
         }
         bar.advance(correct.len() as u64, "evaluating");
     }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use limbeck::bundle::Task;
-use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, Overflow, TagOptions, Usage};
+use limbeck::{
+    AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, OrderOptions, Overflow, ReplacedOptions,
+    TagOptions, Usage,
+};
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Machine, Versions, machine, today, versions};
@@ -128,6 +131,10 @@ pub(crate) fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
         }
         (Task::FillMask, _) => {
             model.fill_mask_batch(texts, &FillMaskOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+        }
+        (Task::Order, _) => model.order_batch(&pairs, &OrderOptions::new())?.first().map(|answer| answer.usage),
+        (Task::Replaced, _) => {
+            model.replaced_batch(texts, &ReplacedOptions::new().overflow(one))?.first().map(|answer| answer.usage)
         }
         (other, _) => bail!("this program cannot run models for {}", other.name()),
     };

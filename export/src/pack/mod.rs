@@ -11,11 +11,12 @@ use limbeck::{BundleWriter, Calibration, Manifest};
 use ndarray::{Axis, Slice};
 
 pub use task::TaskName;
+use task::Use;
 pub(crate) use task::mask_id;
 
 use crate::TOKENIZERS_VERSION;
-use crate::arch::{ModelConfig, count_parameters};
-use crate::checkpoint::{ArrayCheckpoint, Arrays, load_arrays, read_model_config, tokenizer_path};
+use crate::arch::{Head, ModelConfig, count_parameters};
+use crate::checkpoint::{Arrays, load_arrays, read_model_config, tokenizer_path};
 use crate::graph::{
     BuiltGraph, GraphOptions, KeepFloat, Operators, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
 };
@@ -136,7 +137,7 @@ pub struct Draft {
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, &config, options.task)?;
-    let ArrayCheckpoint { mut arrays, .. } = load_arrays(folder, Some(usage.head))?;
+    let mut arrays = read_arrays(folder, &usage)?;
     let parameters = count_parameters(&config, usage.head).total;
     // Memory of a causal model grows with what is written, not with what could be: it keeps its whole context.
     let generates = usage.generation.is_some();
@@ -248,6 +249,20 @@ fn contract(weights: WeightMode, options: &PackOptions) -> format::Quantization 
         processors: Some(processors.to_owned()),
         measured_drop: None,
     }
+}
+
+/// The parameters of a folder's model for that use. A head for sentence order stands beside a masked-LM head, and is a
+/// classifier of two labels on the pooled first token.
+fn read_arrays(folder: &Path, usage: &Use) -> Result<Arrays> {
+    if usage.task != format::Task::Order {
+        return Ok(load_arrays(folder, Some(usage.head))?.arrays);
+    }
+    let arrays = load_arrays(folder, Some(Head::Pretraining))?.arrays;
+    let own = arrays.into_iter().filter_map(|(name, array)| match name.strip_prefix("head.") {
+        None => Some((name, array)),
+        Some(part) => Some((format!("head.output.{}", part.strip_prefix("sentence.")?), array)),
+    });
+    Ok(own.collect())
 }
 
 /// Leaves out the rows of the position table that no text of at most `max_tokens` reaches.

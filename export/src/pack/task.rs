@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use limbeck::bundle as format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::arch::{Head, ModelConfig, Pooling};
+use crate::arch::{Family, Head, ModelConfig, Pooling};
 use crate::checkpoint::{HeadInfo, Problem, SentencePooling, read_pooling};
 use crate::files;
 use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
@@ -29,6 +29,10 @@ pub enum TaskName {
     SentenceEmbedding,
     /// What could stand in place of masked tokens.
     FillMask,
+    /// Which of two texts comes first.
+    Order,
+    /// Which tokens of a text were put there in place of others.
+    Replaced,
     /// What follows a text, token by token.
     Generation,
 }
@@ -43,6 +47,8 @@ impl TaskName {
             Self::QuestionAnswering => format::Task::QuestionAnswering,
             Self::SentenceEmbedding => format::Task::SentenceEmbedding,
             Self::FillMask => format::Task::FillMask,
+            Self::Order => format::Task::Order,
+            Self::Replaced => format::Task::Replaced,
             Self::Generation => format::Task::Generation,
         }
     }
@@ -71,17 +77,13 @@ pub(super) struct Use {
 
 /// Finds out how a folder is used: as `task`, or as its head says.
 pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: Option<TaskName>) -> Result<Use> {
-    let task = match task {
-        Some(task) => task,
-        None => of_head(info.head).with_context(|| {
-            format!("{} has a {} head, for which no bundle can be made yet", folder.display(), info.head.name())
-        })?,
-    };
+    let task = task.unwrap_or_else(|| of_head(info.head));
     let fits = |head: Head| match task {
         TaskName::TextClassification | TaskName::PairClassification => matches!(head, Head::Classification { .. }),
         // An embedding needs nothing on the encoder, whatever else the file holds.
         TaskName::SentenceEmbedding => true,
-        other => of_head(head) == Some(other),
+        TaskName::Order => head == Head::Pretraining,
+        other => of_head(head) == other,
     };
     ensure!(
         fits(info.head),
@@ -93,6 +95,13 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: O
         },
         task.task().name()
     );
+    if task == TaskName::Order {
+        ensure!(
+            learned_order(folder, config)?,
+            "{} has a head that tells next sentences, not their order; `limbeck pretrain --sentence sop` makes one that does",
+            folder.display()
+        );
+    }
     let plain = Use {
         head: info.head,
         labels: info.labels.clone(),
@@ -158,6 +167,22 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: O
             mask_id: Some(mask_id(folder)?),
             ..plain
         },
+        TaskName::Order => Use {
+            // What the order head is, without the masked-LM head beside it.
+            head: Head::Classification { labels: 2 },
+            labels: None,
+            task: format::Task::Order,
+            outputs: vec![(LOGITS, &["batch", "orders"])],
+            pairs: true,
+            ..plain
+        },
+        TaskName::Replaced => Use {
+            labels: None,
+            task: format::Task::Replaced,
+            activation: format::Activation::Sigmoid,
+            outputs: vec![(LOGITS, &["batch", "length"])],
+            ..plain
+        },
         TaskName::Generation => {
             let [bos_id, eos_id] = text_ends(folder)?;
             Use {
@@ -177,16 +202,26 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: O
     })
 }
 
-fn of_head(head: Head) -> Option<TaskName> {
-    Some(match head {
+fn of_head(head: Head) -> TaskName {
+    match head {
         Head::Classification { .. } => TaskName::TextClassification,
         Head::TokenClassification { .. } => TaskName::TokenClassification,
         Head::Span => TaskName::QuestionAnswering,
         Head::None | Head::Embedding { .. } => TaskName::SentenceEmbedding,
         Head::MaskedLm | Head::Pretraining => TaskName::FillMask,
         Head::CausalLm => TaskName::Generation,
-        Head::ReplacedToken => return None,
-    })
+        Head::ReplacedToken => TaskName::Replaced,
+    }
+}
+
+/// Whether the pair head of a folder learned sentence order: as `pretrain.json` says, or else by the family, of which
+/// ALBERT was trained on order and BERT on next sentences.
+fn learned_order(folder: &Path, config: &ModelConfig) -> Result<bool> {
+    let path = folder.join("pretrain.json");
+    if !path.is_file() {
+        return Ok(config.family == Family::Albert);
+    }
+    Ok(files::read_json::<Value>(&path)?.pointer("/objective/sentence").and_then(Value::as_str) == Some("sop"))
 }
 
 fn activation(problem: Problem) -> format::Activation {

@@ -139,7 +139,8 @@ fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
 
 /// The texts of each run: one, or two where the model reads two together.
 pub(super) fn inputs<'r>(model: &Model, rows: &'r Rows) -> Vec<Vec<&'r str>> {
-    let together = matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering);
+    let together =
+        matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering | Task::Order);
     let mut inputs = Vec::new();
     match rows {
         Rows::Texts(rows) => {

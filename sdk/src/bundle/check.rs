@@ -36,7 +36,12 @@ pub(super) fn sections_of(task: &Task) -> Vec<(SectionKind, &'static str, &'stat
             sections.push((SectionKind::Labels, LABELS, "labels"));
             sections
         }
-        Task::QuestionAnswering | Task::SentenceEmbedding | Task::FillMask | Task::Generation => sections,
+        Task::QuestionAnswering
+        | Task::SentenceEmbedding
+        | Task::FillMask
+        | Task::Order
+        | Task::Replaced
+        | Task::Generation => sections,
         // What a later task needs is for later versions to say.
         Task::Other(_) => Vec::new(),
     }
@@ -93,6 +98,8 @@ fn outputs_of(task: &Task) -> &'static [&'static [&'static [&'static str]]] {
         Task::QuestionAnswering => &[&[&["batch", "length"]], &[&["batch", "length"]]],
         Task::SentenceEmbedding => &[&[&["batch", "hidden"], &["batch", "length", "hidden"]]],
         Task::FillMask => &[&[&["batch", "length", "vocabulary"]]],
+        Task::Order => &[&[&["batch", "orders"]]],
+        Task::Replaced => &[&[&["batch", "length"]]],
         Task::Generation => &[&[&["batch", "wanted", "vocabulary"]]],
         Task::Other(_) => &[],
     }
@@ -137,10 +144,17 @@ fn task(m: &Manifest) -> Result<(), BundleError> {
             range("embedding.dimensions", dimensions, 1, MAX_DIMENSION)?;
         }
         Task::FillMask => missing("tokenizer.mask_id", m.tokenizer.mask_id.is_some())?,
+        Task::Order => activation(m, Activation::Softmax, "softmax")?,
+        Task::Replaced => activation(m, Activation::Sigmoid, "sigmoid")?,
         _ => {}
     }
     let mask_fits = m.tokenizer.mask_id.is_none_or(|id| (id as usize) < m.architecture.vocab_size);
     require(mask_fits, "tokenizer.mask_id", || "is no id of the vocabulary".into())
+}
+
+/// Requires the one activation that a task has.
+fn activation(m: &Manifest, only: Activation, name: &str) -> Result<(), BundleError> {
+    require(m.activation == only, "activation", || format!("must be `{name}` for {}", m.task.name()))
 }
 
 /// Checks what is fed from token to token: every tensor is written and read by its place in memory.
@@ -302,6 +316,37 @@ mod tests {
             }
         }
         m
+    }
+
+    #[test]
+    fn order_and_replaced_have_one_shape_and_one_activation() {
+        let good = |task: Task| {
+            let mut m = test_manifest();
+            let (activation, axis) = match task {
+                Task::Order => (Activation::Softmax, "orders"),
+                _ => (Activation::Sigmoid, "length"),
+            };
+            (m.task, m.activation) = (task, activation);
+            m.outputs[0].axes[1] = axis.to_owned();
+            m
+        };
+        type Change = fn(&mut Manifest);
+        let changes: [(Task, &str, Change); 6] = [
+            (Task::Order, "`softmax` for order", |m| m.activation = Activation::Sigmoid),
+            (Task::Order, "[batch, orders]", |m| m.outputs[0].axes[1] = "labels".to_owned()),
+            (Task::Replaced, "`sigmoid` for replaced", |m| m.activation = Activation::None),
+            (Task::Replaced, "[batch, length]", |m| m.outputs[0].axes.push("labels".to_owned())),
+            (Task::Replaced, "32-bit floats", |m| m.outputs[0].element = ElementType::Int32),
+            (Task::Replaced, "outputs", |m| m.outputs.clear()),
+        ];
+        for (task, expected, change) in changes {
+            let mut changed = good(task);
+            manifest(&changed).unwrap();
+            assert!(sections_of(&changed.task).iter().all(|(kind, ..)| *kind != SectionKind::Labels));
+            change(&mut changed);
+            let error = manifest(&changed).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
     }
 
     #[test]

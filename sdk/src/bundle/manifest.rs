@@ -82,6 +82,10 @@ pub enum Task {
     SentenceEmbedding,
     /// A text with masked tokens in, what could stand there out.
     FillMask,
+    /// Two texts in, how likely the first stands before the second out.
+    Order,
+    /// A text in, how likely each of its tokens was put there in place of another out.
+    Replaced,
     /// A text in, the tokens that may follow it out; the graph keeps keys and values of earlier tokens.
     Generation,
     /// A task this version of the library does not know.
@@ -99,6 +103,8 @@ impl Task {
             Task::QuestionAnswering => "question-answering",
             Task::SentenceEmbedding => "sentence-embedding",
             Task::FillMask => "fill-mask",
+            Task::Order => "order",
+            Task::Replaced => "replaced",
             Task::Generation => "generation",
             Task::Other(name) => name,
         }

@@ -103,7 +103,7 @@ pub(crate) fn decode<'a>(
 }
 
 /// The tokens of each word.
-fn word_ranges(words: &[usize]) -> impl Iterator<Item = Range<usize>> + '_ {
+pub(crate) fn word_ranges(words: &[usize]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut end = 0;
     words.chunk_by(|a, b| a == b).map(move |word| {
         let start = end;

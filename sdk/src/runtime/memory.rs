@@ -101,6 +101,7 @@ impl Size {
             Task::Generation => 0,
             Task::TokenClassification => labels,
             Task::QuestionAnswering => 2,
+            Task::Replaced => 1,
             _ if manifest.outputs.first().is_some_and(|output| output.axes.len() == 3) => hidden,
             _ => 0,
         };

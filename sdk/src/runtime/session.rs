@@ -271,6 +271,8 @@ fn size_of_axis(bundle: &Bundle, axis: &str) -> Option<usize> {
     let manifest = bundle.manifest();
     match axis {
         "labels" => Some(bundle.labels().len()),
+        // In order, swapped.
+        "orders" => Some(2),
         "hidden" => Some(manifest.embedding.as_ref().map_or(manifest.architecture.hidden_size, |e| e.dimensions)),
         "head_size" => manifest.generation.as_ref().map(|spec| spec.head_size),
         "vocabulary" => Some(manifest.architecture.vocab_size),

@@ -170,7 +170,7 @@ impl Model {
 }
 
 /// The window from which each token is read: for all tokens of a word one that holds them all, where there is one.
-fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
+pub(super) fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
     let mut best = best_window(windows, words.len());
     let mut end = 0;
     for word in words.chunk_by(|a, b| a == b) {

@@ -127,6 +127,8 @@ class CallOptions(Structure):
         ("max_answer_tokens", c_size_t),
         ("hypothesis", InStr),
         ("rank_label", InStr),
+        ("both_orders", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -305,6 +307,10 @@ FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nearest": (c_int32, (_FLOATS, c_size_t, _FLOATS, c_size_t, c_size_t, _SIZE, _FLOATS, _SIZE, _OUT)),
     "model_fill_mask": (c_int32, (c_void_p, c_char_p, c_size_t, *_CALL)),
     "model_fill_mask_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, *_CALL)),
+    "model_order": (c_int32, (c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, *_CALL)),
+    "model_order_batch": (c_int32, (c_void_p, _PAIRS, c_size_t, *_CALL)),
+    "model_replaced": (c_int32, (c_void_p, c_char_p, c_size_t, *_CALL)),
+    "model_replaced_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, *_CALL)),
     "model_generate": (c_int32, (c_void_p, c_char_p, c_size_t, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
     "model_generate_prompt": (c_int32, (c_void_p, _PROMPT, _GENERATE, TOKEN, c_void_p, _OUT, _OUT)),
     "model_generate_batch": (c_int32, (c_void_p, _TEXTS, c_size_t, _GENERATE, _OUT, _OUT)),

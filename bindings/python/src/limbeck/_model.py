@@ -14,7 +14,7 @@ from ._abi import library
 from ._bundle import Bundle, BundleOptions, Decrypt
 from ._errors import check
 from ._handles import made
-from ._options import Aggregation, Cancel, Options, Overflow
+from ._options import Aggregation, Cancel, Options, Overflow, of_words
 from ._runtime import environment
 from ._texts import Pair, Text
 from ._writing import Writing
@@ -433,6 +433,80 @@ class Model(Writing):
         """Guesses the masked words of texts; see :meth:`fill_mask`."""
         options = Options(overflow, window_stride, timeout, cancel, top_k=top_k)
         return self._call(library.model_fill_mask_batch, _results.filled_masks, options, *_texts.many(texts))
+
+    def order(
+        self,
+        first: Text,
+        second: Text,
+        *,
+        both_orders: bool = False,
+        overflow: Optional[Overflow] = None,
+        window_stride: Optional[int] = None,
+        timeout: Optional[float] = None,
+        cancel: Optional[Cancel] = None,
+    ) -> _results.Order:
+        """Tells which of two texts comes first. Of a pair that is too long the longer text is truncated by default.
+
+        both_orders: read the pair in both orders and combine them, so that the answer for a swapped pair is the
+        opposite; twice the work.
+        """
+        options = Options(overflow, window_stride, timeout, cancel, both_orders=both_orders)
+        found = self._call(
+            library.model_order, _results.order, options, *_texts.one(first, "first"), *_texts.one(second, "second")
+        )
+        return found[0]  # type: ignore[no-any-return]
+
+    def order_batch(
+        self,
+        pairs: Iterable[Pair],
+        *,
+        both_orders: bool = False,
+        overflow: Optional[Overflow] = None,
+        window_stride: Optional[int] = None,
+        timeout: Optional[float] = None,
+        cancel: Optional[Cancel] = None,
+    ) -> list[_results.Order]:
+        """Tells which comes first in each of several pairs; see :meth:`order`."""
+        options = Options(overflow, window_stride, timeout, cancel, both_orders=both_orders)
+        return self._call(library.model_order_batch, _results.order, options, *_texts.pairs(pairs))
+
+    def replaced(
+        self,
+        text: Text,
+        *,
+        aggregation: Aggregation = "max",
+        threshold: Optional[float] = None,
+        overflow: Optional[Overflow] = None,
+        window_stride: Optional[int] = None,
+        timeout: Optional[float] = None,
+        cancel: Optional[Cancel] = None,
+    ) -> _results.Replacements:
+        """Finds typing errors and corruption: how likely each token was put there in place of another. A text that is
+        too long is read in windows by default.
+
+        aggregation: "max", a word is as suspicious as the most suspicious of its tokens; "average"; "none", runs of
+        tokens in place of words. threshold: the lowest probability of a suspicious word, 0.5 by default.
+        """
+        aggregation = of_words(aggregation)
+        options = Options(overflow, window_stride, timeout, cancel, aggregation=aggregation, threshold=threshold)
+        found = self._call(library.model_replaced, _results.replacements, options, *_texts.one(text))
+        return found[0]  # type: ignore[no-any-return]
+
+    def replaced_batch(
+        self,
+        texts: Iterable[Text],
+        *,
+        aggregation: Aggregation = "max",
+        threshold: Optional[float] = None,
+        overflow: Optional[Overflow] = None,
+        window_stride: Optional[int] = None,
+        timeout: Optional[float] = None,
+        cancel: Optional[Cancel] = None,
+    ) -> list[_results.Replacements]:
+        """Looks for replaced tokens in texts; see :meth:`replaced`."""
+        aggregation = of_words(aggregation)
+        options = Options(overflow, window_stride, timeout, cancel, aggregation=aggregation, threshold=threshold)
+        return self._call(library.model_replaced_batch, _results.replacements, options, *_texts.many(texts))
 
     def embed(
         self,

@@ -123,6 +123,7 @@ class Options(_ForACall):
         max_answer_tokens: Optional[int] = None,
         hypothesis: Optional[_texts.Text] = None,
         rank_label: Optional[_texts.Text] = None,
+        both_orders: bool = False,
     ) -> None:
         c = _abi.initialised(_abi.CallOptions)
         c.overflow = one_of(_OVERFLOWS, overflow, "overflow")
@@ -135,6 +136,7 @@ class Options(_ForACall):
         c.out_of_scope = probability(out_of_scope, "out_of_scope")
         c.aggregation = one_of(_AGGREGATIONS, aggregation, "aggregation")
         c.multi_label = bool(multi_label)
+        c.both_orders = bool(both_orders)
         c.max_answer_tokens = _texts.number(max_answer_tokens, "max_answer_tokens", 1, _MOST)
         for name, text in (("hypothesis", hypothesis), ("rank_label", rank_label)):
             if text is not None:
@@ -144,6 +146,13 @@ class Options(_ForACall):
                 setattr(c, name, (data, length))
         self._c = c
         self._cancel = cancel
+
+
+def of_words(aggregation: Aggregation) -> Aggregation:
+    """How tokens become words where they have no labels; "first" and "strict" speak of labels."""
+    if aggregation == "first":
+        raise InvalidArgumentError('aggregation is "first" and must be one of "max", "average", "none"')
+    return aggregation
 
 
 def one_of(values: dict[Any, int], value: Any, name: str) -> int:

@@ -202,6 +202,36 @@ class FilledMasks(Several):
 
 
 @dataclass(frozen=True)
+class Order:
+    """Which of two texts comes first."""
+
+    probability: float  #: How likely the first text comes before the second; else it comes after it.
+    logit: float  #: The natural log of its odds, before the bundle's calibration.
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Replaced(_Placed):
+    """A piece of a text, with how likely it was put there in place of another."""
+
+    text: str  #: The piece itself.
+    probability: float  #: How likely something else stood here.
+    span: Span  #: Where it stands; a single token may cut through a character.
+
+
+@dataclass(frozen=True)
+class Replacements(_Several):
+    """The suspicious words of a text, in its order."""
+
+    spans: tuple[Replaced, ...]
+    tokens: tuple[Replaced, ...]  #: Every token that was read, suspicious or not.
+    usage: Usage
+
+    def _items(self) -> tuple[Replaced, ...]:
+        return self.spans
+
+
+@dataclass(frozen=True)
 class Embedding:
     """The vector of a text: a memoryview of floats, which NumPy takes without a copy: ``numpy.asarray(embedding)``."""
 
@@ -325,3 +355,14 @@ def filled_masks(fields: dict[str, Any]) -> FilledMasks:
 
     masks = tuple(Mask(guesses(mask), _span(mask["span"])) for mask in fields["masks"])
     return FilledMasks(masks, usage(fields))
+
+
+def order(fields: dict[str, Any]) -> Order:
+    return Order(fields["probability"], fields["logit"], usage(fields))
+
+
+def replacements(fields: dict[str, Any]) -> Replacements:
+    def pieces(name: str) -> tuple[Replaced, ...]:
+        return tuple(Replaced(p["text"], p["probability"], _span(p["span"])) for p in fields[name])
+
+    return Replacements(pieces("spans"), pieces("tokens"), usage(fields))

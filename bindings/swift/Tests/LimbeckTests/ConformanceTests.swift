@@ -7,7 +7,8 @@ final class ConformanceTests: XCTestCase {
     func testCases() throws {
         let files = try FileManager.default.contentsOfDirectory(atPath: Fixtures.cases).sorted()
         var passed = 0
-        for file in files where file.hasSuffix(".json") && file != "statuses.json" {
+        let other = ["statuses.json", "order.json", "replaced.json"]
+        for file in files where file.hasSuffix(".json") && !other.contains(file) {
             let json = try JSON.read(Fixtures.path(file))
             // Strings of Swift's are always text: bytes that are none cannot be given.
             for test in json["cases"].list where !test["needs"].list.contains(.string("bytes")) {
