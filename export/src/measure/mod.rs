@@ -7,7 +7,9 @@ mod latency;
 mod machine;
 mod memory;
 pub mod metrics;
+mod perplexity;
 mod quality;
+mod writing;
 
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
 pub use bootstrap::{Interval, Outcomes, difference, interval, ratio};
@@ -15,4 +17,6 @@ pub use calibration::{Calibrated, Observation, calibrate, calibration_error};
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};
+pub use perplexity::{TextQuality, text_quality};
 pub use quality::{Classes, TaskQuality, share_out_of_scope, task_quality};
+pub use writing::{ContextCase, PromptCase};
