@@ -75,13 +75,14 @@ fn main() {
 fn engine(name: &str, times: &[Times], own: &[Times]) -> String {
     let clocks = ["clock", "processor"].iter().enumerate().map(|(clock, clock_name)| {
         let [first, next] = [0, 2].map(|part| times.iter().map(|times| times[part + clock]).collect::<Vec<_>>());
+        let ratio = |(times, own): (f64, f64)| if own > 0.0 { times / own } else { 0.0 };
         let [first_ratio, next_ratio] = [0, 2].map(|part| {
-            median(times.iter().zip(own).map(|(times, own)| times[part + clock] / own[part + clock]).collect())
+            median(times.iter().zip(own).map(|(times, own)| ratio((times[part + clock], own[part + clock]))).collect())
         });
         format!(
             "\"{clock_name}\":{{\"first_token_ms\":{:.4},\"tokens_per_second\":{:.2},\"first_ratio\":{first_ratio:.4},\"next_ratio\":{next_ratio:.4}}}",
             median(first) * 1e3,
-            (TOKENS - 1) as f64 / median(next)
+            (TOKENS - 1) as f64 / median(next).max(1e-9)
         )
     });
     format!("{{\"name\":\"{name}\",{}}}", clocks.collect::<Vec<_>>().join(","))
@@ -113,10 +114,28 @@ fn prompt_of(model: &Model, tokens: usize) -> String {
     prompts.find(|prompt| model.tokenize(prompt).expect("tokens").ids.len() == tokens).expect("a word of one token")
 }
 
-/// Seconds that this thread, which does all the work, had a processor; 0 where the system does not say.
+/// Seconds that this process had a processor, as Python's `process_time` has it; 0 where the system is another.
+#[cfg(target_os = "linux")]
 fn processor_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map_or(0.0, |ns| ns / 1e9)
+    #[repr(C)]
+    #[derive(Default)]
+    struct Time {
+        seconds: std::ffi::c_long,
+        nanoseconds: std::ffi::c_long,
+    }
+    unsafe extern "C" {
+        fn clock_gettime(clock: std::ffi::c_int, time: *mut Time) -> std::ffi::c_int;
+    }
+    const PROCESS: std::ffi::c_int = 2;
+    let mut time = Time::default();
+    // SAFETY: the struct is that of this system, and is written before the function returns.
+    unsafe { clock_gettime(PROCESS, &raw mut time) };
+    time.seconds as f64 + time.nanoseconds as f64 / 1e9
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processor_seconds() -> f64 {
+    0.0
 }
 
 struct Peer {

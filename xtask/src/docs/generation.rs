@@ -1,12 +1,16 @@
 //! The table of text generation in `docs/benchmarks.md`, as Markdown.
 
+use std::path::Path;
+
+use anyhow::Result;
 use serde::Deserialize;
 
+use super::read;
 use super::tables::{Machine, Versions, circumstances};
 
 /// What `cargo xtask bench generation` writes.
 #[derive(Deserialize)]
-pub(super) struct Written {
+struct Written {
     date: String,
     commit: String,
     machine: Machine,
@@ -40,7 +44,15 @@ struct Clock {
     next_ratio: f64,
 }
 
-pub(super) fn table(written: &Written) -> String {
+/// The table, or that there is none yet.
+pub(super) fn section(results: &Path) -> Result<String> {
+    match results.is_file() {
+        true => Ok(table(&read(results)?)),
+        false => Ok("Not measured yet: `cargo xtask bench generation --save`.".to_owned()),
+    }
+}
+
+fn table(written: &Written) -> String {
     let mut text = String::from(
         "| model | weights | prompt | engine | first token | tokens a second | first token, times limbeck's | further tokens, \
          times limbeck's | by processor time |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -69,4 +81,37 @@ pub(super) fn table(written: &Written) -> String {
     text + &format!(
         "\nMedians of {rounds} rounds in which all took turns, {tokens} tokens each, greedy, one thread. {circumstances}.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_engine_has_a_row_and_limbeck_is_the_measure() {
+        let clock = |first: f64, next: f64| {
+            json!({"first_token_ms": 4.0 * first, "tokens_per_second": 100.0 / next, "first_ratio": first, "next_ratio": next})
+        };
+        let engine = |name: &str, first: f64, next: f64| {
+            json!({"name": name, "clock": clock(first, next), "processor": clock(first, 2.0 * next)})
+        };
+        let written = json!({
+            "schema": 1, "date": "2026-11-26", "commit": "abc", "machine": {"cpu": "x", "cores": 2, "os": "y"},
+            "versions": {"limbeck": "0.1.0", "onnxruntime": "1.24.4"},
+            "cases": [{"model": "4x256", "weights": "fp32", "bytes": 65_300_000, "prompt_tokens": 16, "tokens": 32, "rounds": 7,
+                "engines": [engine("limbeck", 1.0, 1.0), engine("python, buffers", 1.5, 1.25)]}],
+        });
+        let text = table(&serde_json::from_value(written.clone()).unwrap());
+        assert!(text.contains("| 4x256, 65 MB | fp32 | 16 | limbeck | 4.0 ms | 100.0 | 1 | 1 | 1, 1 |"), "{text}");
+        assert!(text.contains("| python, buffers | 6.0 ms | 80.0 | 1.50 | 1.25 | 1.50, 2.50 |"), "{text}");
+        assert!(text.contains("Medians of 7 rounds") && text.contains("ONNX Runtime 1.24.4"), "{text}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("generation.json");
+        assert!(section(&file).unwrap().contains("Not measured yet"));
+        std::fs::write(&file, written.to_string()).unwrap();
+        assert_eq!(section(&file).unwrap(), text);
+    }
 }

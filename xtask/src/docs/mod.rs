@@ -133,7 +133,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "peers" => peers::ratios_table(&peers()?),
         "peers-times" => peers::times_table(&peers()?),
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
-        "generation" => Ok(generation::table(&read(&root.join(crate::bench::generation::RESULTS))?)),
+        "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
