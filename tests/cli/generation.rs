@@ -38,7 +38,8 @@ fn a_causal_model_is_packed_and_writes() {
     });
     assert!((small / own - 1.0).abs() < 0.1, "{own} {small}");
     let lines = path("lines.jsonl");
-    std::fs::write(&lines, "{\"text\":\"Once upon a time\"}\n{\"text\":\"x\"}\n{\"text\":\"a small model\"}\n").unwrap();
+    std::fs::write(&lines, "{\"text\":\"Once upon a time\"}\n{\"text\":\"x\"}\n{\"text\":\"a small model\"}\n")
+        .unwrap();
     let found = world.json(&["eval", &lm, &lines, "--json"]);
     assert_eq!((found["texts"].as_u64(), found["too_short"].as_u64()), (Some(2), Some(1)), "{found}");
     let single = |text: &str| {
@@ -70,7 +71,8 @@ fn a_causal_model_is_quantized_within_a_budget_of_perplexity() {
     let perplexity = |bundle: &str| world.json(&["eval", bundle, &text, "--json"])["perplexity"].as_f64().unwrap();
     let own = perplexity(&lm);
     for (mode, most) in [("int8-weights", "2"), ("int8-dynamic", "30")] {
-        let quantize = ["quantize", folder, "-o", &small, "--mode", mode, "--data", &text, "--max-drop", most, "--json"];
+        let quantize =
+            ["quantize", folder, "-o", &small, "--mode", mode, "--data", &text, "--max-drop", most, "--json"];
         let made = world.json(&quantize);
         let drop = made["drop_percent"].as_f64().unwrap();
         assert!(drop <= most.parse().unwrap() && made["drop_points"].is_null(), "{made}");

@@ -36,7 +36,7 @@ Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
                                [--openings N] [--only X] [--shapes]
-       cargo xtask bench generation [--save] [--rounds N] [--lengths LIST] [--only X]
+       cargo xtask bench generation [--save] [--starts N] [--rounds N] [--lengths LIST] [--only X]
 
 Options:
   --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
@@ -60,7 +60,8 @@ Options of `peers`:
 
 Options of `generation`:
   --save        writes generation.json beside peers.json
-  --rounds N    turns (7)
+  --starts N    processes for each model, of whose numbers the medians are kept (5)
+  --rounds N    turns in each (3)
   --lengths LIST
                 tokens of the prompt, after which 32 are written (16,64,256,900)
   --only X      only models whose name contains X: 4x256, 12x768

@@ -155,13 +155,8 @@ impl<'a> Quantizer<'a> {
                 self.options.weights.element()
             ),
         });
-        let proof = Proof {
-            measure: name.replace('_', " "),
-            drop: loss,
-            unit,
-            rows: dev.len(),
-            sample: dev.len().min(SAMPLE),
-        };
+        let proof =
+            Proof { measure: name.replace('_', " "), drop: loss, unit, rows: dev.len(), sample: dev.len().min(SAMPLE) };
         let mut bundle = None;
         if inside {
             let mut draft = with_self_test(self.draft(self.keep(&keep))?)?;

@@ -106,9 +106,8 @@ pub(super) fn measure(
     let (sample, silent) = (dev.sample(SAMPLE), Reporter::new(crate::progress::Output::Silent));
     let bar = reporter.bar("one part alone", units.len() as u64 + 1, 0);
     bar.advance(0, "fp32");
-    let of = |model: &Model| -> Result<(Vec<f32>, f64)> {
-        Ok((outputs(model, &sample)?, sample.score(model, &silent)?.1))
-    };
+    let of =
+        |model: &Model| -> Result<(Vec<f32>, f64)> { Ok((outputs(model, &sample)?, sample.score(model, &silent)?.1)) };
     let (expected, before) = of(fp32)?;
     let mut found = Vec::new();
     for (done, unit) in units.iter().enumerate() {

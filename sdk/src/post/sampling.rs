@@ -215,9 +215,8 @@ mod tests {
         if sampling.top_k > 0 {
             order.truncate(sampling.top_k);
         }
-        let weight = |at: usize| {
-            ((f64::from(logits[at]) - f64::from(logits[order[0]])) / f64::from(sampling.temperature)).exp()
-        };
+        let weight =
+            |at: usize| ((f64::from(logits[at]) - f64::from(logits[order[0]])) / f64::from(sampling.temperature)).exp();
         let sum: f64 = order.iter().map(|&at| weight(at)).sum();
         let (mut kept, mut reached) = (Vec::new(), 0.0);
         for &at in &order {
@@ -250,12 +249,17 @@ mod tests {
         for tokens in [1, 2, 63, 64, 65, 600, 5000] {
             for spread in [0.0f64, 0.5, 6.0] {
                 for (top_k, top_p) in [(0, 1.0), (0, 0.3), (0, 0.9), (0, 0.999), (40, 1.0), (200, 0.7), (1000, 0.95)] {
-                    let logits: Vec<f32> = (0..tokens).map(|_| ((random() * 40.0).floor() * spread / 10.0) as f32).collect();
+                    let logits: Vec<f32> =
+                        (0..tokens).map(|_| ((random() * 40.0).floor() * spread / 10.0) as f32).collect();
                     let sampling = Sampling { temperature: 0.8, top_k, top_p, ..PLAIN };
                     for _ in 0..4 {
                         let drawn = random();
                         let found = sampling.choose(&mut logits.clone(), &[], &mut room, || drawn);
-                        assert_eq!(found, reference(sampling, &logits, drawn), "{tokens} {spread} {sampling:?} {drawn}");
+                        assert_eq!(
+                            found,
+                            reference(sampling, &logits, drawn),
+                            "{tokens} {spread} {sampling:?} {drawn}"
+                        );
                         let rank = logits.iter().filter(|&&logit| logit > logits[found as usize]).count();
                         beyond_first += usize::from(rank > FIRST_SORTED);
                         rounds += 1;

@@ -54,7 +54,9 @@ fn cached_decoding_equals_the_full_pass_at_every_length() {
                         "{name}, {profile:?}, mask {mask}: after {done} tokens (prompt {prompt}) {difference:e}"
                     );
                     past = names()
-                        .map(|(kind, layer)| (past_name(kind, layer), output[&present_name(kind, layer)].shallow_clone()))
+                        .map(|(kind, layer)| {
+                            (past_name(kind, layer), output[&present_name(kind, layer)].shallow_clone())
+                        })
                         .collect();
                 }
             }
@@ -90,9 +92,8 @@ fn rows_of_several_lengths_go_on_together() {
             rows.push(graph.run_with(&part, names().map(|(kind, layer)| (past_name(kind, layer), empty())).collect()));
         }
         let together = |name: &str| Tensor::cat(&rows.iter().map(|row| &row[name]).collect::<Vec<_>>(), 0);
-        let past = names()
-            .map(|(kind, layer)| (past_name(kind, layer), together(&present_name(kind, layer))))
-            .collect();
+        let past =
+            names().map(|(kind, layer)| (past_name(kind, layer), together(&present_name(kind, layer)))).collect();
         let next = |tensor: &Tensor| {
             let of = |(row, length)| tensor.get(row).narrow(0, length, 1);
             Tensor::stack(&(0..3).zip(lengths).map(of).collect::<Vec<_>>(), 0)

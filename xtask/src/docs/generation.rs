@@ -26,6 +26,7 @@ struct Case {
     prompt_tokens: usize,
     tokens: usize,
     rounds: usize,
+    processes: usize,
     engines: Vec<Engine>,
 }
 
@@ -75,11 +76,12 @@ fn table(written: &Written) -> String {
             );
         }
     }
-    let [tokens, rounds] = [|case: &Case| case.tokens, |case: &Case| case.rounds]
-        .map(|of| written.cases.iter().map(of).min().unwrap_or(0));
+    let [tokens, rounds, processes] =
+        [|case: &Case| case.tokens, |case: &Case| case.rounds, |case: &Case| case.processes]
+            .map(|of| written.cases.iter().map(of).min().unwrap_or(0));
     let circumstances = circumstances(&written.date, &written.commit, &written.machine, &written.versions);
     text + &format!(
-        "\nMedians of {rounds} rounds in which all took turns, {tokens} tokens each, greedy, one thread. {circumstances}.\n"
+        "\nMedians of {processes} processes of each, of {rounds} rounds in which all took turns, {tokens} tokens each, greedy, one thread. {circumstances}.\n"
     )
 }
 
@@ -91,22 +93,21 @@ mod tests {
 
     #[test]
     fn each_engine_has_a_row_and_limbeck_is_the_measure() {
-        let clock = |first: f64, next: f64| {
-            json!({"first_token_ms": 4.0 * first, "tokens_per_second": 100.0 / next, "first_ratio": first, "next_ratio": next})
-        };
-        let engine = |name: &str, first: f64, next: f64| {
-            json!({"name": name, "clock": clock(first, next), "processor": clock(first, 2.0 * next)})
-        };
+        let clock = |first: f64, next: f64| json!({"first_token_ms": 4.0 * first, "tokens_per_second": 100.0 / next, "first_ratio": first, "next_ratio": next});
+        let engine = |name: &str, first: f64, next: f64| json!({"name": name, "clock": clock(first, next), "processor": clock(first, 2.0 * next)});
         let written = json!({
             "schema": 1, "date": "2026-11-26", "commit": "abc", "machine": {"cpu": "x", "cores": 2, "os": "y"},
             "versions": {"limbeck": "0.1.0", "onnxruntime": "1.24.4"},
-            "cases": [{"model": "4x256", "weights": "fp32", "bytes": 65_300_000, "prompt_tokens": 16, "tokens": 32, "rounds": 7,
+            "cases": [{"model": "4x256", "weights": "fp32", "bytes": 65_300_000, "prompt_tokens": 16, "tokens": 32, "rounds": 3, "processes": 5,
                 "engines": [engine("limbeck", 1.0, 1.0), engine("python, buffers", 1.5, 1.25)]}],
         });
         let text = table(&serde_json::from_value(written.clone()).unwrap());
         assert!(text.contains("| 4x256, 65 MB | fp32 | 16 | limbeck | 4.0 ms | 100.0 | 1 | 1 | 1, 1 |"), "{text}");
         assert!(text.contains("| python, buffers | 6.0 ms | 80.0 | 1.50 | 1.25 | 1.50, 2.50 |"), "{text}");
-        assert!(text.contains("Medians of 7 rounds") && text.contains("ONNX Runtime 1.24.4"), "{text}");
+        assert!(
+            text.contains("Medians of 5 processes of each, of 3 rounds") && text.contains("ONNX Runtime 1.24.4"),
+            "{text}"
+        );
 
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("generation.json");

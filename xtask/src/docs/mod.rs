@@ -190,7 +190,9 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
         path.extension().is_some_and(|extension| extension == "json")
-            && !["library.json", "peers.json", "shapes.json", "generation.json"].iter().any(|other| path.ends_with(other))
+            && !["library.json", "peers.json", "shapes.json", "generation.json"]
+                .iter()
+                .any(|other| path.ends_with(other))
     });
     files.sort();
     if files.is_empty() {
