@@ -80,8 +80,9 @@ impl Sampling {
         self.penalize(logits, seen, room);
         let logits = &*logits;
         let greedy = || {
-            let best = |best: usize, at: usize| if logits[at] > logits[best] { at } else { best };
-            (1..logits.len()).fold(0, best)
+            let first = (0, f32::NEG_INFINITY);
+            let best = |best: (usize, f32), (at, &logit)| if logit > best.1 { (at, logit) } else { best };
+            logits.iter().enumerate().fold(first, best).0
         };
         if self.temperature <= 0.0 || self.top_k == 1 {
             return greedy() as u32;

@@ -90,7 +90,9 @@ impl ModelSession {
             limits.check()?;
             outcome.map_err(failed(ACTION))?;
         }
-        if logits.iter().any(|value| value.is_nan()) {
+        // In parts that the compiler looks at many values of at a time: there may be a vocabulary of them for each token.
+        let with_nan = |part: &[f32]| part.iter().fold(false, |found, value| found | value.is_nan());
+        if logits.chunks(1024).any(with_nan) {
             return Err(inference("the output `logits` holds a value that is not a number".to_owned()));
         }
         cache.advance(step.rows.clone(), length);
