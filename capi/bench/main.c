@@ -115,7 +115,8 @@ static limbeck_status measure_all(struct report *report, limbeck_env **env, limb
     name = limbeck_bundle_task(*bundle);
     snprintf(task, sizeof task, "%.*s", (int)name.length, name.data);
     if (!task_known(task)) {
-        fprintf(stderr, "limbeck-bench: the task `%s` is not one that this program can run\n", task);
+        const char *instead = strcmp(task, "generation") == 0 ? "; `limbeck bench` times text that is written" : "";
+        fprintf(stderr, "limbeck-bench: the task `%s` is not one that this program can run%s\n", task, instead);
         return LIMBECK_WRONG_TASK;
     }
     for (i = 0; i < options->length_count; i++)

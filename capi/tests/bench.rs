@@ -93,6 +93,16 @@ fn every_task_is_measured() {
     }
 }
 
+#[test]
+fn text_that_is_written_is_for_another_program() {
+    let mut command = bench();
+    let output = command.arg(beside("writer")).arg("--runtime").arg(support::onnxruntime()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("`generation`") && words.contains("`limbeck bench`"), "{words}");
+    assert!(output.stdout.is_empty());
+}
+
 /// Against the same figures worked out here.
 fn check_statistics(ms: &Value, samples: &[f64]) {
     let mut sorted = samples.to_vec();

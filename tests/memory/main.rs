@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod child;
+mod steps;
 
 use std::path::{Path, PathBuf};
 

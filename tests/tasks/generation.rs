@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use limbeck::{Cancel, ContextPolicy, Error, Finish, GenerateOptions, Generation};
-use limbeck_export::arch::Head;
+use limbeck_export::arch::{AttentionPattern, Head, ModelConfig};
 use limbeck_export::graph::WeightMode;
 use limbeck_tests::bundles::{Made, Recipe, difference, values};
 use limbeck_tests::seeded;
@@ -66,13 +66,49 @@ fn cached_decoding_writes_what_full_recomputation_writes() {
         assert_eq!((found.finish, found.tokens_dropped, found.cached_tokens), (Finish::Length, 0, 0));
         assert_eq!(found.text, String::from_utf8_lossy(&model.token_bytes(&found.ids).unwrap()));
     }
-    // Together they are padded on the left.
+    // Together each goes on at its own place.
     let batch = model.generate_batch(&PROMPTS, &options).unwrap();
     for (found, alone) in batch.iter().zip(&alone) {
         assert_eq!((&found.ids, &found.text, found.prompt_tokens), (&alone.ids, &alone.text, alone.prompt_tokens));
     }
-    assert!(model.metrics().padding > 0);
+    assert_eq!(model.metrics().padding, 0);
     assert!(model.generate_batch(&[], &options).unwrap().is_empty());
+}
+
+/// Heads that ONNX Runtime's operator does not take are made wider by zeros; bands look back from each text's own place.
+#[test]
+fn heads_of_any_width_and_bands_write_what_full_recomputation_writes() {
+    let changes: [fn(ModelConfig) -> ModelConfig; 3] = [
+        |config| ModelConfig { hidden_size: 20, embedding_size: 20, attention_heads: 4, ..config },
+        |config| ModelConfig { hidden_size: 27, embedding_size: 27, attention_heads: 3, ..config },
+        |config| {
+            let attention_pattern = AttentionPattern::Banded { width: 5, stride: Some(4), first: 1, every: 2 };
+            ModelConfig { attention_pattern, ..config }
+        },
+    ];
+    for (number, config) in changes.into_iter().enumerate() {
+        let made = {
+            let _turn = seeded(810 + number as i64);
+            Recipe { max_tokens: 80, config, ..Recipe::new(Head::CausalLm, &[]) }.make()
+        };
+        let model = made.open();
+        let head_size = made.config.hidden_size / made.config.attention_heads;
+        let kept = model.bundle().manifest().generation.as_ref().unwrap().head_size;
+        assert_eq!(kept, head_size.next_multiple_of(8));
+        let options = options(24).log_probabilities(true);
+        for (prompt, found) in PROMPTS.iter().zip(model.generate_batch(&PROMPTS, &options).unwrap()) {
+            let mut all = ids(&made, prompt);
+            let first = all.len();
+            assert_eq!(found.ids, greedy(&made, &all, 24), "{number} {prompt:?}");
+            all.extend(&found.ids);
+            let logits = made.logits(&all, &vec![0; all.len()]).squeeze_dim(0).log_softmax(-1, Kind::Float);
+            let rows = values(&logits);
+            for (at, own) in (first..).zip(&found.log_probabilities) {
+                let expected = rows[(at - 1) * made.config.vocab_size + all[at] as usize];
+                assert!((*own as f32 - expected).abs() < 1e-4, "{number} {prompt:?} {at}: {own} {expected}");
+            }
+        }
+    }
 }
 
 /// Random prompts of many lengths, drawn tokens, batches that end at different times: what the model thinks of each

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the library's own benchmarks, and their results as one file.
 
+pub mod generation;
 pub mod peers;
 pub mod train;
 
@@ -28,10 +29,14 @@ a Python environment in the cache (gigabytes; needs Python 3.11 or newer).
 With `peers`: the same model in ONNX Runtime (Python), tract and candle, text in to vector out, in turns with limbeck.
 Takes about half an hour, the Python environment of `train`, another with ONNX Runtime, and at first a long compilation.
 
+With `generation`: GPT-2's shape and a small one with new weights, in fp32, int8 and int4, write text in turns with ONNX Runtime
+(Python): time to the first token, tokens a second. Takes about half an hour and the Python environments of `peers`.
+
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
                                [--openings N] [--only X] [--shapes]
+       cargo xtask bench generation [--save] [--starts N] [--rounds N] [--lengths LIST] [--only X]
 
 Options:
   --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
@@ -52,6 +57,14 @@ Options of `peers`:
   --openings N  fresh processes a peer, for cold start and memory (3)
   --shapes      bundles of students' shapes against BERT-base in fp32, with new weights (shapes.json)
   --only LIST   only limbeck and the peers whose name contains one of these, with commas between
+
+Options of `generation`:
+  --save        writes generation.json beside peers.json
+  --starts N    processes for each model, of whose numbers the medians are kept (5)
+  --rounds N    turns in each (3)
+  --lengths LIST
+                tokens of the prompt, after which 32 are written (16,64,256,900)
+  --only X      only models whose name contains X: 4x256, 12x768
 ";
 
 /// Where the results stand.
@@ -64,6 +77,9 @@ pub const RESULTS: &str = "sdk/benches/results/library.json";
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     if arguments.flag("peers") {
         return peers::run(arguments);
+    }
+    if arguments.flag("generation") {
+        return generation::run(arguments);
     }
     if arguments.flag("train") {
         return train::run(arguments);

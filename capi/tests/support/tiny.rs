@@ -108,13 +108,13 @@ fn causal(id: &str, vocabulary: usize) -> Manifest {
         element,
         axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
     };
-    let cached = |name, axis| tensor(name, ElementType::Float32, &["batch", "heads", axis, "head_size"]);
+    let kept = |name| tensor(name, ElementType::Float32, &["batch", "heads", "room", "head_size"]);
     manifest.activation = Activation::None;
     manifest.generation = Some(GenerationSpec { head_size: 1, eos_ids: vec![END as u32], bos_id: Some(END as u32) });
-    manifest.inputs[1].axes[1] = "total".to_owned();
+    manifest.inputs[1].name = "position_ids".to_owned();
     manifest.inputs.push(tensor("logits_from", ElementType::Int64, &["one"]));
-    manifest.inputs.extend([cached("past_key.0", "past"), cached("past_value.0", "past")]);
-    manifest.outputs.extend([cached("present_key.0", "total"), cached("present_value.0", "total")]);
+    manifest.inputs.extend([kept("past_key.0"), kept("past_value.0")]);
+    manifest.outputs.extend([kept("present_key.0"), kept("present_value.0")]);
     manifest.architecture.vocab_size = vocabulary;
     manifest
 }
@@ -178,22 +178,15 @@ fn bytes_tokenizer(words: &[&[u8]]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// output0 = rows from `logits_from` on; keys and values are the ids themselves, and the mask is in the graph.
+/// output0 = rows from `logits_from` on; a token follows from the one before it, so that keys and values stay what they are.
 fn following() -> Nodes {
-    let to = bytes(5, &[text(1, "to"), int(3, FLOAT), int(20, 2)].concat());
-    let axis = bytes(5, &[text(1, "axis"), int(3, 2), int(20, 2)].concat());
     let bytes = [
-        bytes(1, &node("Slice", &["rows", "logits_from", "large", "second"], "wanted", &[])),
-        bytes(1, &node("Cast", &["attention_mask"], "mask", &to)),
-        bytes(1, &node("ReduceMax", &["mask"], "any", &[])),
-        bytes(1, &node("Mul", &["wanted", "any"], "output0", &[])),
-        bytes(1, &node("Cast", &["input_ids"], "ids", &to)),
-        bytes(1, &node("Unsqueeze", &["ids", "outer"], "kept", &[])),
-        bytes(1, &node("Concat", &["past_key.0", "kept"], "present_key.0", &axis)),
-        bytes(1, &node("Concat", &["past_value.0", "kept"], "present_value.0", &axis)),
+        bytes(1, &node("Slice", &["rows", "logits_from", "large", "second"], "output0", &[])),
+        bytes(1, &node("Identity", &["past_key.0"], "present_key.0", &[])),
+        bytes(1, &node("Identity", &["past_value.0"], "present_value.0", &[])),
     ]
     .concat();
-    Nodes { bytes, operators: vec!["Cast", "Concat", "Gather", "Mul", "ReduceMax", "Slice", "Unsqueeze"] }
+    Nodes { bytes, operators: vec!["Gather", "Identity", "Slice"] }
 }
 
 /// Writes the classifier.

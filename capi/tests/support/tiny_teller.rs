@@ -104,8 +104,8 @@ fn logits(ids: &[usize]) -> Vec<f32> {
     ids.iter().flat_map(after).collect()
 }
 
-/// output0 = (kinds of the rows from `logits_from` on, the sum of all moods so far) x following. Values are the moods of
-/// tokens, keys their ids.
+/// output0 = (kinds of the rows from `logits_from` on, the sum of all moods up to their places) x following. Values are the
+/// moods of tokens, keys their ids; both are put where the tokens stand.
 fn nodes() -> Nodes {
     let number = |name: &str, value: u64| bytes(5, &[text(1, name), int(3, value), int(20, 2)].concat());
     let to = number("to", FLOAT);
@@ -123,25 +123,32 @@ fn nodes() -> Nodes {
         constant("kinds", &[1], KINDS as i64),
         bytes(1, &node("Cast", &["input_ids"], "ids", &to)),
         bytes(1, &node("Unsqueeze", &["ids", "outer"], "new_key", &[])),
-        bytes(1, &node("Concat", &["past_key.0", "new_key"], "present_key.0", &axis)),
+        bytes(1, &node("Unsqueeze", &["position_ids", "outer"], "places", &[])),
+        bytes(1, &node("ScatterElements", &["past_key.0", "places", "new_key"], "present_key.0", &axis)),
         bytes(1, &node("Slice", &["rows", "kinds", "large", "third"], "new_moods", &[])),
         bytes(1, &node("Unsqueeze", &["new_moods", "second"], "new_value", &[])),
-        bytes(1, &node("Concat", &["past_value.0", "new_value"], "present_value.0", &axis)),
-        bytes(1, &node("Cast", &["attention_mask"], "mask", &to)),
-        bytes(1, &node("Unsqueeze", &["mask", "outer"], "seen", &[])),
-        bytes(1, &node("Mul", &["present_value.0", "seen"], "heard", &[])),
-        bytes(1, &node("CumSum", &["heard", "two"], "moods", &[])),
-        bytes(1, &node("Shape", &["past_value.0"], "past", &[number("start", 2), number("end", 3)].concat())),
-        bytes(1, &node("Add", &["past", "logits_from"], "from", &[])),
-        bytes(1, &node("Slice", &["moods", "from", "large", "third"], "late_moods", &[])),
-        bytes(1, &node("Squeeze", &["late_moods", "second"], "mood", &[])),
+        bytes(1, &node("ScatterElements", &["past_value.0", "places", "new_value"], "present_value.0", &axis)),
+        bytes(1, &node("CumSum", &["present_value.0", "two"], "moods", &[])),
+        bytes(1, &node("GatherElements", &["moods", "places"], "own_moods", &axis)),
+        bytes(1, &node("Squeeze", &["own_moods", "second"], "all_moods", &[])),
+        bytes(1, &node("Slice", &["all_moods", "logits_from", "large", "second"], "mood", &[])),
         bytes(1, &node("Slice", &["rows", "logits_from", "large", "second"], "late_rows", &[])),
         bytes(1, &node("Slice", &["late_rows", "start", "kinds", "third"], "kind", &[])),
         bytes(1, &node("Concat", &["kind", "mood"], "hidden", &axis)),
         bytes(1, &node("MatMul", &["hidden", "following"], "output0", &[])),
     ];
-    let operators =
-        vec!["Add", "Cast", "Concat", "CumSum", "Gather", "MatMul", "Mul", "Shape", "Slice", "Squeeze", "Unsqueeze"];
+    let operators = vec![
+        "Cast",
+        "Concat",
+        "CumSum",
+        "Gather",
+        "GatherElements",
+        "MatMul",
+        "ScatterElements",
+        "Slice",
+        "Squeeze",
+        "Unsqueeze",
+    ];
     Nodes { bytes: parts.concat(), operators }
 }
 

@@ -14,9 +14,12 @@ use super::engines::Engine;
     limbeck bench sentiment.limbeck\n  \
     limbeck bench sentiment.limbeck --lengths 16,32,64,128 --threads 2 --json > bench.json\n  \
     limbeck bench sentiment.limbeck --text \"crisp screen, awful battery\" --runs 1000\n  \
+    limbeck bench lm.limbeck --lengths 16,128 --contexts 64,512\n  \
     limbeck bench sentiment.limbeck --adb R5CT10 --program arm64/limbeck-bench \\\n      \
         --device-runtime arm64/libonnxruntime.so --cpus 4-7\n\n\
-    Texts are made up to the length in tokens; times are text in to label out. With --adb the\n\
+    Texts are made up to the length in tokens; times are text in to label out. Of a bundle that writes text\n\
+    two things are measured: the time to the first token by --lengths of the prompt, and tokens a second by\n\
+    --contexts, the tokens that are in the context by then. With --adb the\n\
     device measures with limbeck-bench, and --json is its result (docs/limbeck-bench.md); this\n\
     was tried with a stand-in for adb and not on a phone.")]
 pub(super) struct Bench {
@@ -25,6 +28,9 @@ pub(super) struct Bench {
     /// Lengths in tokens, special tokens included
     #[arg(long, value_delimiter = ',', default_value = "8,16,32,64,128")]
     lengths: Vec<usize>,
+    /// Tokens in the context, for bundles that write text
+    #[arg(long, value_delimiter = ',', default_value = "64,256,900")]
+    contexts: Vec<usize>,
     /// Texts a call
     #[arg(long, default_value_t = 1)]
     batch: usize,
@@ -34,7 +40,7 @@ pub(super) struct Bench {
     /// Calls before the clock starts, for each length
     #[arg(long, default_value_t = 30)]
     warm_up: usize,
-    /// Calls that count, for each length
+    /// Calls that count, for each length, and tokens for each context
     #[arg(long, default_value_t = 200)]
     runs: usize,
     /// Measure this text instead of made-up ones
@@ -74,6 +80,7 @@ impl Bench {
         }
         let options = BenchOptions {
             lengths: self.lengths,
+            contexts: self.contexts,
             batch: self.batch,
             threads: self.threads,
             warm_up: self.warm_up,
@@ -117,8 +124,7 @@ impl Bench {
 fn table(result: &BenchResult) -> String {
     let memory = |mb: Option<f64>| mb.map_or("unknown".to_owned(), |mb| format!("{mb:.1} MB"));
     let mut text = format!(
-        "{} ({:.1} MB), ONNX Runtime {}, {} thread(s), {}\nopen {:.1} ms, first call {:.2} ms; resident {} before, {} after opening, {} at most\n\n\
-         {:>7} {:>6} {:>9} {:>9} {:>9} {:>9} {:>12}\n",
+        "{} ({:.1} MB), ONNX Runtime {}, {} thread(s), {}\nopen {:.1} ms, first call {:.2} ms; resident {} before, {} after opening, {} at most\n",
         result.bundle,
         result.file_bytes as f64 / 1e6,
         result.versions.onnxruntime.as_deref().unwrap_or("?"),
@@ -129,13 +135,45 @@ fn table(result: &BenchResult) -> String {
         memory(result.resident_before_open_mb),
         memory(result.resident_after_open_mb),
         memory(result.peak_memory_mb),
-        "tokens",
-        "batch",
-        "min ms",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        "tokens/s"
+    );
+    if !result.prompts.is_empty() {
+        text += &format!(
+            "\nto the first token\n{:>7} {:>6} {:>9} {:>9} {:>9}\n",
+            "prompt", "batch", "min ms", "p50 ms", "p90 ms"
+        );
+    }
+    for case in &result.prompts {
+        text += &format!(
+            "{:>7} {:>6} {:>9.3} {:>9.3} {:>9.3}\n",
+            case.tokens, case.batch, case.min_ms, case.p50_ms, case.p90_ms
+        );
+    }
+    if !result.contexts.is_empty() {
+        text += &format!(
+            "\nfrom token to token\n{:>7} {:>6} {:>9} {:>9} {:>9} {:>12} {:>9} {:>11}\n",
+            "context", "batch", "min ms", "p50 ms", "p90 ms", "tokens/s", "cache MB", "resident MB"
+        );
+    }
+    for case in &result.contexts {
+        let resident = case.resident_mb.map_or("-".to_owned(), |mb| format!("{mb:.1}"));
+        text += &format!(
+            "{:>7} {:>6} {:>9.3} {:>9.3} {:>9.3} {:>12.1} {:>9.2} {:>11}\n",
+            case.context,
+            case.batch,
+            case.min_ms,
+            case.p50_ms,
+            case.p90_ms,
+            case.tokens_per_second,
+            case.cache_bytes as f64 / 1e6,
+            resident
+        );
+    }
+    if result.cases.is_empty() {
+        return text;
+    }
+    text += &format!(
+        "\n{:>7} {:>6} {:>9} {:>9} {:>9} {:>9} {:>12}\n",
+        "tokens", "batch", "min ms", "p50 ms", "p90 ms", "p99 ms", "tokens/s"
     );
     for case in &result.cases {
         let p99 = case.p99_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}"));

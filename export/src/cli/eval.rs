@@ -5,8 +5,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use limbeck::Model;
 use limbeck::bundle::Task;
-use limbeck_export::data::{Goal, Rows, read_examples};
-use limbeck_export::measure::{share_out_of_scope, task_quality};
+use limbeck_export::data::{Goal, Rows, read_examples, read_plain};
+use limbeck_export::measure::{share_out_of_scope, task_quality, text_quality};
 
 use super::Columns;
 use super::engines::Engine;
@@ -21,12 +21,12 @@ use super::engines::Engine;
     limbeck eval reader.limbeck squad.json\n  \
     limbeck eval order.limbeck pairs.tsv --pair-column second\n  \
     limbeck eval lm.limbeck test.txt\n\n\
-    Of a model that writes text the perplexity of a text file is measured. For all others the data are in the format that `limbeck finetune` reads for the bundle's task;\n\
+    Of a model that writes text the perplexity of a text file, or of .jsonl with a text a line, is measured. For all others the data are in the format that `limbeck finetune` reads for the bundle's task;\n\
     for order, pairs with the labels in-order and swapped.")]
 pub(super) struct Eval {
     /// Bundle
     bundle: PathBuf,
-    /// Labelled data
+    /// Labelled data, or text for a model that writes it
     data: PathBuf,
     /// Texts that are none of the bundle's business: how many does it say so of?
     #[arg(long, value_name = "FILE")]
@@ -86,8 +86,9 @@ impl Eval {
     fn perplexity(&self, model: &Model) -> Result<ExitCode> {
         ensure!(self.out_of_scope.is_none(), "--out-of-scope is for classifiers");
         let path = self.data.display();
-        let text = std::fs::read_to_string(&self.data).with_context(|| format!("cannot read {path} as UTF-8 text"))?;
-        let found = model.perplexity(&text).with_context(|| format!("cannot score {path}"))?;
+        let texts = read_plain(&self.data, &self.columns.text_column)?;
+        let reporter = super::reporter(false);
+        let found = text_quality(model, &texts, &reporter).with_context(|| format!("cannot score {path}"))?;
         if self.json {
             super::print_json(&found)?;
             return Ok(ExitCode::SUCCESS);

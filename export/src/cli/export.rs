@@ -24,7 +24,7 @@ enum ProfileName {
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  limbeck export out/student --out onnx\n  limbeck export all-minilm-l6-v2 --head embedding \
-    --mask --out onnx\n  limbeck export gpt2 --cache --mask --out onnx\n  limbeck export out/student --profile portable \
+    --mask --out onnx\n  limbeck export gpt2 --cache --out onnx\n  limbeck export out/student --profile portable \
     --int8 --out onnx\n  limbeck export out/student --tune --tune-lengths 16,32 --tune-threads 1,2 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
     graph takes and gives, as `limbeck inspect onnx/model.onnx` does."
 )]
@@ -42,7 +42,7 @@ pub(super) struct Export {
     /// Weights as int8, activations quantized at run time
     #[arg(long)]
     int8: bool,
-    /// Take an attention_mask, for padded batches
+    /// Take an attention_mask, for padded batches; not with --cache in the profile ort
     #[arg(long)]
     mask: bool,
     /// Take token_type_ids, for pairs of texts

@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::Manifest;
 use limbeck::bundle::Task;
-use limbeck_export::data::Rows;
+use limbeck_export::data::{Rows, read_plain};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, draft};
-use limbeck_export::quantize::{Bits, Blocks, CALIBRATION_SAMPLES, Line, Observer, Proof, Quantizer, calibrate};
+use limbeck_export::quantize::{Bits, Blocks, CALIBRATION_SAMPLES, Dev, Line, Observer, Proof, Quantizer, calibrate};
 use serde_json::json;
 
 use super::Columns;
@@ -29,6 +29,7 @@ const PERCENTILE: f64 = 99.99;
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --table int4\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int4-weights --block-size 64\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int8-static --calibration-data train.jsonl\n  \
+    limbeck quantize gpt2 -o lm.limbeck --data held-out.txt --mode int8-weights --max-drop 0.5\n  \
     limbeck quantize out/student -o student.limbeck --unproven\n\n\
     All layers and the token table are quantized if that is inside the budget; else the most sensitive of them are\n\
     stored in more bits (fp32, or int8 beside int4), as few as can be. The table that is printed says what each costs\n\
@@ -40,11 +41,12 @@ pub(super) struct Quantize {
     /// Bundle to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Labelled data on which the drop is measured (dev, not test)
+    /// Labelled data on which the drop is measured (dev, not test); for a model that writes text, held-out text: a file,
+    /// or .jsonl with a text a line
     #[arg(long, required_unless_present = "unproven")]
     data: Option<PathBuf>,
     /// Largest drop against fp32 of accuracy, or of what stands for it in other tasks (F1, Spearman correlation), in
-    /// points of 100
+    /// points of 100; for a model that writes text, percent by which perplexity may be higher
     #[arg(long, default_value_t = 1.0)]
     max_drop: f64,
     /// What weights become; see docs/quantization.md
@@ -201,6 +203,14 @@ impl Quantize {
         Ok(PackOptions { activations, ..options })
     }
 
+    /// What the drop of a model of that manifest is measured on.
+    fn dev(&self, data: &Path, manifest: &Manifest) -> Result<Dev> {
+        match manifest.task {
+            Task::Generation => Ok(Dev::Texts(read_plain(data, &self.columns.text_column)?)),
+            _ => self.rows(data, manifest).map(Dev::Labelled),
+        }
+    }
+
     pub(super) fn run(self) -> Result<ExitCode> {
         let layers = |part: &Part| if let Part::Layer(layer) = part { Some(*layer) } else { None };
         let keep_float = KeepFloat {
@@ -216,8 +226,8 @@ impl Quantize {
         let contract = match &self.data {
             None => quantizer.unproven()?,
             Some(data) => {
-                let rows = self.rows(data, quantizer.manifest())?;
-                quantizer.prove(&rows, self.max_drop, &super::reporter(false))?
+                let dev = self.dev(data, quantizer.manifest())?;
+                quantizer.prove(&dev, self.max_drop, &super::reporter(false))?
             }
         };
         let (stored, lines, proof) = (&contract.stored, &contract.lines, contract.proof.as_ref());
@@ -232,7 +242,8 @@ impl Quantize {
                 "bytes": written.map(|(bytes, _)| bytes),
                 "mode": contract.map(|contract| &contract.mode),
                 "measure": proof.map(|proof| &proof.measure),
-                "drop_points": proof.map(|proof| proof.drop_points),
+                "drop_points": proof.filter(|proof| proof.unit == "points").map(|proof| proof.drop),
+                "drop_percent": proof.filter(|proof| proof.unit == "percent").map(|proof| proof.drop),
                 "max_drop": proof.map(|_| self.max_drop),
                 "rows": proof.map(|proof| proof.rows),
                 "sample": proof.map(|proof| proof.sample),
@@ -244,9 +255,10 @@ impl Quantize {
         let Some((bytes, manifest)) = written else {
             if let (Some(proof), Some(data)) = (proof, &self.data) {
                 eprintln!(
-                    "limbeck: {stored} costs {:.2} points of {} on {}, more than --max-drop {}{}; nothing was written. \
+                    "limbeck: {stored} costs {:.2} {} of {} on {}, more than --max-drop {}{}; nothing was written. \
                      `limbeck pack` makes the fp32 bundle.",
-                    proof.drop_points,
+                    proof.drop,
+                    proof.unit,
                     proof.measure,
                     data.display(),
                     self.max_drop,
@@ -256,7 +268,7 @@ impl Quantize {
             return Ok(ExitCode::from(2));
         };
         if !self.json {
-            let lost = |proof: &Proof| format!("{:+.2} points of {} lost", proof.drop_points, proof.measure);
+            let lost = |proof: &Proof| format!("{:+.2} {} of {} lost", proof.drop, proof.unit, proof.measure);
             let output = self.output.display();
             let next = match manifest.task {
                 Task::Generation => format!("limbeck eval {output} test.txt"),
@@ -289,8 +301,11 @@ fn lines_of(lines: &[Line], proof: Option<&Proof>) -> String {
     if let Some(proof) = proof {
         let _ = writeln!(
             text,
-            "Output error (mean squared) and loss are those of the part alone, on {} of {} rows; the budget is for all.",
-            proof.sample, proof.rows
+            "Output error (mean squared) and loss ({}) are those of the part alone, on {} of {} {}; the budget is for all.",
+            proof.unit,
+            proof.sample,
+            proof.rows,
+            if proof.unit == "points" { "rows" } else { "texts" }
         );
     }
     text

@@ -21,6 +21,8 @@ pub(super) struct Surroundings<'a> {
     pub past: Option<[&'a str; 2]>,
     /// Names for those of all tokens, where they are outputs.
     pub present: Option<[String; 2]>,
+    /// Where past and present may be the same memory: the last place of each row and the tokens of the longest.
+    pub ends: Option<&'a [String; 2]>,
     /// Compute the first token's row only: the others would be thrown away.
     pub first_only: bool,
 }
@@ -85,6 +87,10 @@ impl<'a> Projections<'a> {
         around: &Surroundings,
         storage: Storage,
     ) -> String {
+        if let Some(ends) = around.ends {
+            let product = self.together().apply(graph, &format!("{name}.query_key_value"), x, storage);
+            return kept(graph, name, &product, around, ends);
+        }
         let (products, bias) = self.products(graph, name, x, first, around.config.attention_size(), storage);
         match storage.fuses(Part::Attention) {
             true => fused(graph, name, &products, bias.as_deref().unwrap_or(""), around),
@@ -129,7 +135,26 @@ fn fused(
     context
 }
 
-/// The same in standard operators.
+/// `GroupQueryAttention` of ONNX Runtime, every query with keys and values of its own. It is causal, and where past and
+/// present are the same memory it puts what is new behind what is there. `product` is `[batch, length, 3 hidden]`.
+fn kept(graph: &mut GraphBuilder, name: &str, product: &str, around: &Surroundings, ends: &[String; 2]) -> String {
+    let heads = around.config.attention_heads as i64;
+    let [past_key, past_value] = around.past.unwrap_or_default();
+    let mut inputs = vec![product, "", "", past_key, past_value, &ends[0], &ends[1]];
+    if let Some(bias) = around.distance_bias {
+        inputs.extend(["", "", "", bias]);
+    }
+    let scale = 1.0 / (around.config.head_size() as f32).sqrt();
+    let attributes =
+        [("num_heads", Value::Int(heads)), ("kv_num_heads", Value::Int(heads)), ("scale", Value::Float(scale))];
+    let context = format!("{name}.context");
+    let mut outputs = vec![context.clone()];
+    outputs.extend(around.present.iter().flatten().cloned());
+    graph.contrib_outputs(&context, "GroupQueryAttention", &inputs, &outputs, &attributes);
+    context
+}
+
+/// [`fused`] in standard operators.
 fn open(
     graph: &mut GraphBuilder,
     name: &str,

@@ -157,8 +157,8 @@ impl Writer<'_> {
     }
 
     fn decode(&mut self, x: &str, words: &Table, extent: &Extent, bias: Option<String>) {
-        let storage = self.storage();
-        let logits = words.decode(&mut self.graph, "head.decoder", x, &extent.shape, bias, storage);
+        let (storage, shape) = (self.storage(), extent.shape(&mut self.graph));
+        let logits = words.decode(&mut self.graph, "head.decoder", x, &shape, bias, storage);
         self.give(LOGITS, &logits, &["batch", "length", &self.config.vocab_size.to_string()]);
     }
 
@@ -212,7 +212,8 @@ impl Writer<'_> {
         let mask = self.mask.clone();
         let graph = &mut self.graph;
         let (one, first_axis) = (graph.int(1), graph.ints(&[0]));
-        let length = graph.node("last.length", "Squeeze", &[&extent.total, &first_axis], &[]);
+        let total = extent.total(graph);
+        let length = graph.node("last.length", "Squeeze", &[&total, &first_axis], &[]);
         let Some(mask) = mask else {
             let last = graph.node("last.index", "Sub", &[&length, &one], &[]);
             return graph.node("last", "Gather", &[x, &last], &[("axis", Value::Int(1))]);

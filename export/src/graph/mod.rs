@@ -11,6 +11,7 @@ mod builder;
 mod describe;
 mod encoder_layer;
 mod head;
+mod heads;
 mod linear;
 mod model;
 mod operators;
@@ -22,6 +23,7 @@ pub use builder::{BuiltGraph, OPSET, WEIGHTS_NAME};
 pub use describe::{Description, TensorDescription, describe};
 pub use encoder_layer::{fits_int8_layers, fits_static_int8};
 pub use head::{END_LOGITS, LAST_HIDDEN, LOGITS, POOLER_OUTPUT, SENTENCE_EMBEDDING, SENTENCE_LOGITS, START_LOGITS};
+pub use heads::kept_head_size;
 pub use linear::WeightMode;
 pub(crate) use linear::matrix;
 pub use model::{Parts, build, build_of_parts};
@@ -100,7 +102,7 @@ pub struct GraphOptions {
     /// Give the last hidden state too, for parity tests. The last layer is then computed for all tokens, also where
     /// the head reads the first one alone.
     pub hidden_output: bool,
-    /// Take the keys and values of earlier tokens, and give those of all tokens (causal models).
+    /// Take the keys and values of earlier tokens, and give those of all tokens (causal models): [`build`] says how.
     pub cache: bool,
     /// Take `logits_from`, and give the logits of this run's tokens from that one on (causal language models).
     pub logits_from: bool,

@@ -1,13 +1,14 @@
 //! A whole model as an ONNX graph.
 
 use anyhow::{Result, bail, ensure};
-use limbeck::bundle::{LOGITS_FROM, past_name, present_name};
+use limbeck::bundle::{LOGITS_FROM, POSITION_IDS, past_name, present_name};
 use ndarray::{Array2, Axis, s};
 
 use super::activation::activate_with_bias;
 use super::attention::{Projections, Surroundings};
 use super::builder::{BuiltGraph, GraphBuilder};
 use super::encoder_layer::{fits_int8_layers, fits_static_int8};
+use super::heads::{kept_head_size, widen};
 use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix, skip_layer_norm};
 use super::positions::{Extent, distance_table, mask_bias};
 use super::proto::DataType;
@@ -33,9 +34,13 @@ pub(super) struct Writer<'a> {
 /// Writes the graph of a model.
 ///
 /// Inputs are int32 `[batch, length]`: `input_ids`, then `attention_mask` (1 token, 0 pad, on either side) and
-/// `token_type_ids` when asked for. With a cache the mask is `[batch, past + length]`, and for each layer there are
-/// `past_key.N` and `past_value.N`, fp32 `[batch, heads, past, head_size]`, with outputs `present_key.N` and
-/// `present_value.N`; the past of a first run has length 0. [`LOGITS_FROM`] is int64 `[1]`.
+/// `token_type_ids` when asked for. [`LOGITS_FROM`] is int64 `[1]`.
+///
+/// With a cache there are for each layer `past_key.N` and `past_value.N`, fp32, with outputs `present_key.N` and
+/// `present_value.N`. In [`Profile::Portable`] they grow: `[batch, heads, past, head_size]`, of length 0 in a first run,
+/// and the mask is `[batch, past + length]`. In [`Profile::Ort`] they are buffers `[batch, heads, room, head_size]`, each
+/// input bound to the same memory as its output, and [`POSITION_IDS`] says what of them is filled; there is no mask,
+/// and a run has one token of each row, or several of one row. Their `head_size` is [`kept_head_size`].
 ///
 /// # Errors
 /// A weight that is missing or of another shape than `config` implies; an option that the model does not have.
@@ -79,6 +84,8 @@ pub fn build_of_parts(
     ensure!(!options.cache || config.causal, "{} has no key/value cache: it is not causal", config.family.name());
     let pools = matches!(head, Head::Classification { .. } | Head::Embedding { .. });
     ensure!(!options.cache || !pools, "a {} head reads all tokens at once: it has no use for a cache", head.name());
+    let kept = options.cache && options.profile == Profile::Ort;
+    ensure!(!(kept && options.mask), "a graph with a cache for ONNX Runtime takes no mask: its rows are never padded");
     ensure!(!options.logits_from || head == Head::CausalLm, "a {} head has no logits to choose from", head.name());
     ensure!(
         options.weights != WeightMode::Int8Layers
@@ -106,9 +113,10 @@ pub fn build_of_parts(
             spec.shape
         );
     }
+    let wider = (kept && kept_head_size(config) != config.head_size()).then(|| widen(arrays, config));
     let mut writer = Writer {
         graph: GraphBuilder::default(),
-        arrays,
+        arrays: wider.as_ref().unwrap_or(arrays),
         config,
         head,
         options,
@@ -144,6 +152,7 @@ impl Writer<'_> {
 
     fn write(&mut self) -> Result<()> {
         let ids = self.graph.input("input_ids", DataType::Int32, &["batch", "length"]);
+        let places = self.keeps().then(|| self.graph.input(POSITION_IDS, DataType::Int32, &["batch", "length"]));
         if self.options.mask {
             let length = if self.options.cache { "total" } else { "length" };
             self.mask = Some(self.graph.input("attention_mask", DataType::Int32, &["batch", length]));
@@ -153,7 +162,12 @@ impl Writer<'_> {
         self.logits_from = self.options.logits_from.then(|| self.graph.input(LOGITS_FROM, DataType::Int64, &["one"]));
         let blocks = self.config.blocks();
         let pasts = self.cache_inputs(blocks.len());
-        let extent = Extent::new(&mut self.graph, &ids, pasts.first().map(|[key, _]| key.as_str()));
+        let extent = match (&places, pasts.first()) {
+            (Some(places), _) => Extent::placed(&ids, places),
+            (None, Some([key, _])) => Extent::after(&ids, key),
+            (None, None) => Extent::whole(&ids),
+        };
+        let ends = extent.ends(&mut self.graph);
         let table = self.table_mode();
         let words =
             Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table);
@@ -183,6 +197,7 @@ impl Writer<'_> {
                 distance_bias: biases[layer].as_deref(),
                 past: pasts.get(layer).map(|[key, value]| [key.as_str(), value.as_str()]),
                 present: pasts.get(layer).map(|_| ["key", "value"].map(|kind| present_name(kind, layer))),
+                ends: ends.as_ref(),
                 first_only: last_first_only && layer + 1 == blocks.len(),
             };
             x = if own[layer] {
@@ -197,7 +212,7 @@ impl Writer<'_> {
         self.head(&x, &words, &extent)?;
         for layer in 0..pasts.len() {
             for kind in ["key", "value"] {
-                let axes = self.cache_axes("total");
+                let axes = self.cache_axes(if self.keeps() { "room" } else { "total" });
                 let axes: Vec<&str> = axes.iter().map(String::as_str).collect();
                 self.graph.output(&present_name(kind, layer), DataType::Float, &axes);
             }
@@ -206,15 +221,20 @@ impl Writer<'_> {
     }
 
     fn cache_axes(&self, length: &str) -> [String; 4] {
-        let (heads, size) = (self.config.attention_heads.to_string(), self.config.head_size().to_string());
-        ["batch".to_owned(), heads, length.to_owned(), size]
+        let size = if self.keeps() { kept_head_size(self.config) } else { self.config.head_size() };
+        ["batch".to_owned(), self.config.attention_heads.to_string(), length.to_owned(), size.to_string()]
+    }
+
+    /// Whether keys and values stay in buffers, and do not grow.
+    fn keeps(&self) -> bool {
+        self.options.cache && self.options.profile == Profile::Ort
     }
 
     fn cache_inputs(&mut self, layers: usize) -> Vec<[String; 2]> {
         if !self.options.cache {
             return vec![];
         }
-        let axes = self.cache_axes("past");
+        let axes = self.cache_axes(if self.keeps() { "room" } else { "past" });
         let axes: Vec<&str> = axes.iter().map(String::as_str).collect();
         let mut input = |kind: &str, layer| self.graph.input(&past_name(kind, layer), DataType::Float, &axes);
         (0..layers).map(|layer| ["key", "value"].map(|kind| input(kind, layer))).collect()
@@ -268,7 +288,7 @@ impl Writer<'_> {
         let relative = (self.config.relative_buckets > 0)
             .then(|| matrix(self.arrays, "encoder.relative_bias.weight"))
             .transpose()?;
-        let fused_causal = self.storage().fuses(Part::Attention);
+        let fused_causal = self.keeps() || self.storage().fuses(Part::Attention);
         let mut made: Vec<(Option<Array2<f32>>, Option<String>)> = Vec::new();
         let mut biases = Vec::new();
         for layer in 0..layers {

@@ -13,12 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::{Machine, Versions, machine, today, versions};
 use super::memory::{peak_memory_mb, resident_memory_mb};
+use super::writing::{self, ContextCase, PromptCase};
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
     /// Lengths in tokens, special tokens included; lengths beyond the bundle's maximum are left out.
     pub lengths: Vec<usize>,
+    /// Tokens in the context for which a model that writes text is timed from token to token; those that do not fit are
+    /// left out.
+    pub contexts: Vec<usize>,
     /// Texts a call.
     pub batch: usize,
     /// Threads inside an operator.
@@ -87,8 +91,14 @@ pub struct BenchResult {
     pub resident_after_open_mb: Option<f64>,
     /// Largest resident memory of the process at the end, in MB.
     pub peak_memory_mb: Option<f64>,
-    /// By length.
+    /// By length; none of a model that writes text.
     pub cases: Vec<BenchCase>,
+    /// Of a model that writes text: time to the first token, by length of the prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptCase>,
+    /// Of a model that writes text: from token to token, by what is in the context.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<ContextCase>,
 }
 
 impl BenchResult {
@@ -99,8 +109,13 @@ impl BenchResult {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+/// Of samples in ascending order, at least one.
+pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * q).round() as usize]
 }
 
 /// The first of two texts, where a model reads two.
@@ -176,21 +191,32 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
     let model = builder.open(path)?;
     let open_ms = milliseconds(started.elapsed());
     let resident_after_open_mb = resident_memory_mb();
+    let writes = model.bundle().manifest().task == Task::Generation;
     let started = Instant::now();
-    call(&model, &[if model.bundle().manifest().task == Task::FillMask { "[MASK]" } else { FIRST }])?;
+    match model.bundle().manifest().task {
+        Task::Generation => writing::first(&model)?,
+        Task::FillMask => drop(call(&model, &["[MASK]"])?),
+        _ => drop(call(&model, &[FIRST])?),
+    }
     let first_call_ms = milliseconds(started.elapsed());
     let manifest = model.bundle().manifest();
-    let texts = match &options.text {
-        Some(text) => vec![text.clone()],
-        None => {
-            let fitting = options.lengths.iter().filter(|&&l| l <= manifest.max_tokens);
-            fitting.map(|&l| text_of_tokens(&model, l)).collect::<Result<Vec<_>>>()?
-        }
-    };
-    if texts.is_empty() {
+    let (mut cases, mut prompts, mut contexts) = (Vec::new(), Vec::new(), Vec::new());
+    if writes {
+        prompts = writing::prompts(&model, options)?;
+        contexts = writing::contexts(&model, options)?;
+    } else {
+        let texts = match &options.text {
+            Some(text) => vec![text.clone()],
+            None => {
+                let fitting = options.lengths.iter().filter(|&&l| l <= manifest.max_tokens);
+                fitting.map(|&l| text_of_tokens(&model, l)).collect::<Result<Vec<_>>>()?
+            }
+        };
+        cases = texts.iter().map(|text| case(&model, text, options)).collect::<Result<Vec<_>>>()?;
+    }
+    if cases.is_empty() && prompts.is_empty() && contexts.is_empty() {
         bail!("no length to measure: the bundle takes at most {} tokens", manifest.max_tokens);
     }
-    let cases = texts.iter().map(|text| case(&model, text, options)).collect::<Result<Vec<_>>>()?;
     Ok(BenchResult {
         schema: 1,
         bundle: format!("{} {}", manifest.id, manifest.version),
@@ -207,6 +233,8 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
         resident_after_open_mb,
         peak_memory_mb: peak_memory_mb(),
         cases,
+        prompts,
+        contexts,
     })
 }
 
@@ -222,7 +250,7 @@ fn case(model: &Model, text: &str, options: &BenchOptions) -> Result<BenchCase> 
         }
     }
     samples.sort_by(f64::total_cmp);
-    let quantile = |q: f64| samples[((samples.len() - 1) as f64 * q).round() as usize];
+    let quantile = |q: f64| quantile(&samples, q);
     Ok(BenchCase {
         tokens,
         batch: options.batch,

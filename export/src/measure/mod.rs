@@ -7,7 +7,9 @@ mod latency;
 mod machine;
 mod memory;
 pub mod metrics;
+mod perplexity;
 mod quality;
+mod writing;
 
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
 pub use bootstrap::{Interval, Outcomes, difference, interval, ratio};
@@ -16,4 +18,6 @@ pub(crate) use latency::call;
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};
+pub use perplexity::{TextQuality, text_quality};
 pub use quality::{Classes, TaskQuality, share_out_of_scope, task_quality};
+pub use writing::{ContextCase, PromptCase};

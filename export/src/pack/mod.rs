@@ -128,7 +128,8 @@ pub struct Draft {
 /// Builds graph and manifest of a model from a Hugging Face folder. An fp32 model has a self-test whose outputs
 /// libtorch computes; [`Draft::record_self_test`] makes one for int8.
 ///
-/// Graphs take a mask, so texts can be padded into batches. Only dynamic int8 computes one activation scale over its
+/// Graphs take a mask, so texts can be padded into batches; those of causal models take rows of several lengths together
+/// without. Only dynamic int8 computes one activation scale over its
 /// whole input; such a bundle asks the sdk to run each text alone, which makes an answer independent of batch mates and
 /// padding, and needs no mask.
 ///
@@ -161,7 +162,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
         table,
         kept,
         operators: options.operators,
-        mask: !single,
+        mask: !single && !generates,
         token_types,
         cache: generates,
         logits_from: generates,
@@ -185,7 +186,7 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let output = |&(name, names): &(&str, &[&str])| tensor(name, format::ElementType::Float32, names);
     let mut outputs: Vec<_> = usage.outputs.iter().map(output).collect();
     if generates {
-        let (all, presents) = format::generation_tensors(config.blocks().len(), !single);
+        let (all, presents) = format::generation_tensors(config.blocks().len());
         inputs = all;
         outputs.extend(presents);
     }

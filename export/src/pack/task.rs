@@ -11,7 +11,7 @@ use tokenizers::Tokenizer;
 use crate::arch::{Family, Head, ModelConfig, Pooling};
 use crate::checkpoint::{HeadInfo, Problem, SentencePooling, read_pooling};
 use crate::files;
-use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS};
+use crate::graph::{END_LOGITS, LOGITS, SENTENCE_EMBEDDING, START_LOGITS, kept_head_size};
 
 /// A task that bundles are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -192,7 +192,7 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: O
                 activation: format::Activation::None,
                 outputs: vec![(LOGITS, &["batch", "wanted", "vocabulary"])],
                 generation: Some(format::GenerationSpec {
-                    head_size: config.head_size(),
+                    head_size: kept_head_size(config),
                     eos_ids: eos_id.into_iter().collect(),
                     bos_id,
                 }),

@@ -8,8 +8,9 @@ use anyhow::{Result, bail, ensure};
 use limbeck::Model;
 use tch::{Device, Tensor};
 
+use super::dev::inputs;
 use super::observer::{Histogram, Levels, Observer};
-use super::sensitivity::{inputs, run_cut};
+use super::sensitivity::run_cut;
 use crate::arch::{self, Capture, ModelConfig, Params};
 use crate::checkpoint::{load_encoder, tensor_of};
 use crate::data::Rows;

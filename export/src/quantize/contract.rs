@@ -7,12 +7,11 @@ use anyhow::{Context, Result, ensure};
 use limbeck::Manifest;
 use serde::Serialize;
 
+use super::dev::Dev;
 use super::search::{Assignment, Candidate, Found, saving, search};
 use super::sensitivity::{Noise, SAMPLE, Sensitivity, measure};
 use crate::checkpoint::load_encoder;
-use crate::data::Rows;
 use crate::graph::{KeepFloat, Unit, WeightMode};
-use crate::measure::task_quality;
 use crate::pack::{Draft, PackOptions, draft, units_of};
 use crate::progress::Reporter;
 
@@ -52,11 +51,13 @@ pub struct Contract {
 pub struct Proof {
     /// Name of the measure.
     pub measure: String,
-    /// Points of 100 that are lost; the least that was reached if there is no bundle.
-    pub drop_points: f64,
-    /// Rows of dev.
+    /// What is lost; the least that was reached if there is no bundle.
+    pub drop: f64,
+    /// What that is counted in: `points` of 100 of the measure, or `percent` by which perplexity is higher.
+    pub unit: &'static str,
+    /// Rows or texts of dev.
     pub rows: usize,
-    /// Rows of dev that units were measured on alone.
+    /// Rows or texts of dev that units were measured on alone.
     pub sample: usize,
 }
 
@@ -111,12 +112,13 @@ impl<'a> Quantizer<'a> {
         Ok(Contract { bundle: Some(with_self_test(self.first)?), stored, lines, proof: None })
     }
 
-    /// The bundle that loses at most `max_drop` points of the task's measure on `dev`, all of it through the sdk.
+    /// The bundle that loses at most `max_drop` on `dev`, in its [`unit`](Dev::unit), all of it through the sdk.
     ///
     /// # Errors
     /// A budget that is no number; those of running the models.
-    pub fn prove(self, dev: &Rows, max_drop: f64, reporter: &Reporter) -> Result<Contract> {
-        ensure!(max_drop.is_finite(), "a budget of {max_drop} points is none: give a number");
+    pub fn prove(self, dev: &Dev, max_drop: f64, reporter: &Reporter) -> Result<Contract> {
+        let unit = dev.unit();
+        ensure!(max_drop.is_finite(), "a budget of {max_drop} {unit} is none: give a number");
         let fp32 = self.plain()?.open()?;
         let alone = |unit: &Unit| {
             let others = KeepFloat::of(self.units.iter().filter(|other| *other != unit));
@@ -128,38 +130,33 @@ impl<'a> Quantizer<'a> {
             true => Vec::new(),
             false => measure(&self.units, &fp32, &alone, dev, reporter)?,
         };
-        let before = task_quality(&fp32, dev, reporter)?;
+        let (name, before) = dev.score(&fp32, reporter)?;
         drop(fp32);
-        let (name, before) = before.headline();
-        let points_lost = |keep: &Assignment| -> Result<f64> {
+        let lost = |keep: &Assignment| -> Result<f64> {
             let model = self.draft(self.keep(keep))?.open()?;
-            let lost = (before - task_quality(&model, dev, reporter)?.headline().1) * 100.0;
-            reporter.note(&format!("  {}: {lost:+.2} points lost", self.in_words(keep)));
+            let lost = dev.lost(before, dev.score(&model, reporter)?.1);
+            reporter.note(&format!("  {}: {lost:+.2} {unit} lost", self.in_words(keep)));
             Ok(lost)
         };
         let by_hand = self.by_hand();
         let Found { keep, loss, inside, without, .. } = if by_hand.is_empty() {
-            search(&self.candidates(&sensitivity), max_drop, points_lost)?
+            search(&self.candidates(&sensitivity), max_drop, lost)?
         } else {
-            let loss = points_lost(&by_hand)?;
+            let loss = lost(&by_hand)?;
             Found { keep: by_hand, loss, inside: loss <= max_drop, without: BTreeMap::new(), measured: 1 }
         };
         let lines = self.lines(&keep, &sensitivity, |unit| match (inside, without.get(&unit)) {
             (false, _) => "outside the budget".to_owned(),
             (true, None) => "inside the budget".to_owned(),
             (true, Some(without)) => format!(
-                "kept {}: alone it costs {:.2} points, beside the other {} parts {without:.2} in all",
+                "kept {}: alone it costs {:.2} {unit}, beside the other {} parts {without:.2} in all",
                 self.options.kept.element(),
                 sensitivity[unit].points_alone,
                 self.options.weights.element()
             ),
         });
-        let proof = Proof {
-            measure: name.replace('_', " "),
-            drop_points: loss,
-            rows: dev.len(),
-            sample: dev.len().min(SAMPLE),
-        };
+        let proof =
+            Proof { measure: name.replace('_', " "), drop: loss, unit, rows: dev.len(), sample: dev.len().min(SAMPLE) };
         let mut bundle = None;
         if inside {
             let mut draft = with_self_test(self.draft(self.keep(&keep))?)?;

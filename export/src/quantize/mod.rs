@@ -3,6 +3,7 @@
 mod blocks;
 mod calibrate;
 mod contract;
+mod dev;
 mod observer;
 mod search;
 mod sensitivity;
@@ -10,6 +11,7 @@ mod sensitivity;
 pub use blocks::{BLOCK_SIZES, Bits, BlockCodes, Blocks};
 pub use calibrate::{Activations, CALIBRATION_SAMPLES, calibrate, encoder_maps};
 pub use contract::{Contract, Line, Proof, Quantizer};
+pub use dev::Dev;
 pub use observer::{Histogram, Levels, Observer};
 pub use search::{Assignment, Candidate, Found, saving, search};
 pub use sensitivity::{Noise, SAMPLE, Sensitivity};

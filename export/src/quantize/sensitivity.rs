@@ -1,18 +1,17 @@
 //! What each unit of a model costs when it alone is quantized.
 
 use anyhow::{Context, Result};
-use limbeck::bundle::{SelfTestVector, Task};
+use limbeck::bundle::SelfTestVector;
 use limbeck::{Error, Model};
 use ndarray::ArrayView2;
 use serde::Serialize;
 
 use super::blocks::sqnr_of_blocks;
+use super::dev::Dev;
 use super::sqnr_of_map;
 use crate::arch::ModelConfig;
 use crate::checkpoint::Arrays;
-use crate::data::Rows;
 use crate::graph::{Unit, WeightMode, matrix};
-use crate::measure::task_quality;
 use crate::progress::Reporter;
 
 /// Rows of dev that units are measured on, one by one: these decide in which order the search goes, not what it accepts.
@@ -89,7 +88,7 @@ fn sqnr(weight: &ArrayView2<f32>, mode: WeightMode) -> f64 {
 pub struct Sensitivity {
     /// Mean squared difference of the model's outputs (logits, vectors) against fp32.
     pub output_error: f64,
-    /// Points of the task's measure that are lost on the sample.
+    /// What is lost on the sample: points of the task's measure, or percent of perplexity.
     pub points_alone: f64,
 }
 
@@ -101,22 +100,21 @@ pub(super) fn measure(
     units: &[Unit],
     fp32: &Model,
     alone: &dyn Fn(&Unit) -> Result<Model>,
-    dev: &Rows,
+    dev: &Dev,
     reporter: &Reporter,
 ) -> Result<Vec<Sensitivity>> {
     let (sample, silent) = (dev.sample(SAMPLE), Reporter::new(crate::progress::Output::Silent));
     let bar = reporter.bar("one part alone", units.len() as u64 + 1, 0);
     bar.advance(0, "fp32");
-    let of = |model: &Model| -> Result<(Vec<f32>, f64)> {
-        Ok((outputs(model, &sample)?, task_quality(model, &sample, &silent)?.headline().1))
-    };
+    let of =
+        |model: &Model| -> Result<(Vec<f32>, f64)> { Ok((outputs(model, &sample)?, sample.score(model, &silent)?.1)) };
     let (expected, before) = of(fp32)?;
     let mut found = Vec::new();
     for (done, unit) in units.iter().enumerate() {
         bar.advance(done as u64 + 1, &unit.to_string());
         let (outputs, score) = of(&alone(unit)?)?;
         let output_error = mean_squared_difference(&expected, &outputs);
-        found.push(Sensitivity { output_error, points_alone: (before - score) * 100.0 });
+        found.push(Sensitivity { output_error, points_alone: sample.lost(before, score) });
     }
     bar.finish();
     Ok(found)
@@ -129,35 +127,12 @@ fn mean_squared_difference(a: &[f32], b: &[f32]) -> f64 {
 
 /// What a model gives for each row: at most 64 values evenly spread over each output, as a self-test has them. Texts that
 /// are too long are cut; what is compared is the outputs for the same tokens.
-fn outputs(model: &Model, rows: &Rows) -> Result<Vec<f32>> {
+fn outputs(model: &Model, dev: &Dev) -> Result<Vec<f32>> {
     let mut all = Vec::new();
-    for texts in inputs(model, rows) {
+    for texts in dev.inputs(model) {
         all.extend(run_cut(model, texts)?.outputs.into_iter().flatten());
     }
     Ok(all)
-}
-
-/// The texts of each run: one, or two where the model reads two together.
-pub(super) fn inputs<'r>(model: &Model, rows: &'r Rows) -> Vec<Vec<&'r str>> {
-    let together =
-        matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering | Task::Order);
-    let mut inputs = Vec::new();
-    match rows {
-        Rows::Texts(rows) => {
-            for row in rows {
-                let both = std::iter::once(row.text.as_str()).chain(row.pair.as_deref());
-                match together {
-                    true => inputs.push(both.collect()),
-                    false => inputs.extend(both.map(|text| vec![text])),
-                }
-            }
-        }
-        Rows::Tagged(rows) => inputs.extend(rows.iter().map(|row| vec![row.text.as_str()])),
-        Rows::Questions(rows) => {
-            inputs.extend(rows.iter().map(|row| vec![row.question.as_str(), row.context.as_str()]))
-        }
-    }
-    inputs
 }
 
 /// Runs one text, or two together, cut where they are too long.

@@ -123,7 +123,9 @@ fn task(m: &Manifest) -> Result<(), BundleError> {
             format!("gives `{}` another type or other axes than integers of [batch, length]", input.name)
         })?;
     }
-    require(m.batching == Batching::Single || has_input(ATTENTION_MASK), "batching", || {
+    // What is generated from is never padded.
+    let takes_padding = m.task == Task::Generation || has_input(ATTENTION_MASK);
+    require(m.batching == Batching::Single || takes_padding, "batching", || {
         format!("is `padded`, but the graph has no input `{ATTENTION_MASK}` to tell padding from text")
     })?;
     for (number, allowed) in outputs_of(&m.task).iter().enumerate() {
@@ -175,7 +177,11 @@ fn generation(m: &Manifest) -> Result<(), BundleError> {
     require(ids.into_iter().all(|&id| (id as usize) < a.vocab_size), "generation", || {
         "names a token that is no id of the vocabulary".into()
     })?;
-    let (inputs, outputs) = generation_tensors(a.layers, m.batching == Batching::Padded);
+    let grows = |input: &TensorSpec| input.axes.iter().any(|axis| axis == "past");
+    require(!m.inputs.iter().any(grows), "inputs", || {
+        "are of a form that no release has: keys and values that grow from run to run; pack the model again".into()
+    })?;
+    let (inputs, outputs) = generation_tensors(a.layers);
     for (field, found, expected) in
         [("inputs", &m.inputs[..], &inputs), ("outputs", m.outputs.get(1..).unwrap_or_default(), &outputs)]
     {
@@ -282,7 +288,7 @@ fn text(field: &str, value: &str) -> Result<(), BundleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{ElementType, GenerationSpec, LOGITS_FROM, past_name, present_name, test_manifest};
+    use crate::bundle::{ElementType, GenerationSpec, test_manifest};
 
     /// A causal model of two layers.
     fn causal() -> Manifest {
@@ -290,31 +296,11 @@ mod tests {
         m.task = Task::Generation;
         (m.architecture.layers, m.batching) = (2, Batching::Padded);
         m.generation = Some(GenerationSpec { head_size: 4, eos_ids: vec![1], bos_id: Some(1) });
-        let tensor = |name: &str, element, axes: [&str; 2]| TensorSpec {
-            name: name.to_owned(),
-            element,
-            axes: axes.map(str::to_owned).to_vec(),
-        };
-        let cached = |name, axis: &str| TensorSpec {
-            name,
-            element: ElementType::Float32,
-            axes: ["batch", "heads", axis, "head_size"].map(str::to_owned).to_vec(),
-        };
-        let int = ElementType::Int32;
-        m.inputs = vec![tensor(INPUT_IDS, int, ["batch", "length"]), tensor(ATTENTION_MASK, int, ["batch", "total"])];
-        m.inputs.push(TensorSpec {
-            name: LOGITS_FROM.to_owned(),
-            element: ElementType::Int64,
-            axes: vec!["one".to_owned()],
-        });
         let logits = ["batch", "wanted", "vocabulary"].map(str::to_owned).to_vec();
+        let (inputs, presents) = generation_tensors(2);
+        m.inputs = inputs;
         m.outputs = vec![TensorSpec { name: "logits".to_owned(), element: ElementType::Float32, axes: logits }];
-        for layer in 0..2 {
-            for kind in ["key", "value"] {
-                m.inputs.push(cached(past_name(kind, layer), "past"));
-                m.outputs.push(cached(present_name(kind, layer), "total"));
-            }
-        }
+        m.outputs.extend(presents);
         m
     }
 
@@ -353,7 +339,7 @@ mod tests {
     fn causal_models_say_all_that_is_fed_back() {
         manifest(&causal()).unwrap();
         type Change = fn(&mut Manifest);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 13] = [
             ("generation", |m| m.generation = None),
             ("head_size", |m| m.generation.as_mut().unwrap().head_size = 0),
             ("head_size", |m| m.generation.as_mut().unwrap().head_size = MAX_KEPT + 1),
@@ -362,7 +348,8 @@ mod tests {
             ("inputs", |m| drop(m.inputs.pop())),
             ("inputs", |m| m.inputs.swap(3, 4)),
             ("inputs", |m| m.inputs[3].axes[3] = "hidden".to_owned()),
-            ("inputs", |m| m.batching = Batching::Single),
+            ("inputs", |m| m.inputs[1].name = ATTENTION_MASK.to_owned()),
+            ("pack the model again", |m| m.inputs[3].axes[2] = "past".to_owned()),
             ("outputs", |m| drop(m.outputs.pop())),
             ("outputs", |m| m.outputs[1].element = ElementType::Int32),
             ("outputs", |m| m.outputs[0].axes[1] = "length".to_owned()),

@@ -331,7 +331,8 @@ pub struct Quantization {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processors: Option<String>,
     /// Loss of quality against full precision, in the unit of
-    /// [`Quality::value`]; negative when it became better.
+    /// [`Quality::value`]; for a model that writes text, by what share of
+    /// it its perplexity is higher. Negative when it became better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_drop: Option<f64>,
 }

@@ -36,7 +36,7 @@ mod writer;
 
 pub use calibration::Calibration;
 pub use error::BundleError;
-pub use generation::{LOGITS_FROM, generation_tensors, past_name, present_name};
+pub use generation::{LOGITS_FROM, POSITION_IDS, generation_tensors, past_name, present_name};
 pub use key::{PublicKey, SigningKey};
 pub use kind::SectionKind;
 pub use manifest::{

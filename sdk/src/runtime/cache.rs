@@ -1,5 +1,7 @@
 //! Keys and values of the tokens that a causal model has read.
 
+use std::ops::Range;
+
 use crate::bundle::Manifest;
 use crate::{Error, Result};
 
@@ -18,24 +20,18 @@ impl CacheShape {
         let a = &manifest.architecture;
         Ok(CacheShape { layers: a.layers, heads: a.attention_heads, head_size: spec.head_size })
     }
-
-    /// Floats of one row of one tensor of `tokens` tokens.
-    fn row(self, tokens: usize) -> usize {
-        self.heads * self.head_size * tokens
-    }
 }
 
-/// The keys and values of some rows of one length, in two sets of buffers of a fixed size: a run reads one set and
-/// writes the other, and then they change places. Nothing is allocated from token to token.
+/// The keys and values of some rows, each of its own length, in buffers of a fixed size: a run reads what is there and
+/// writes what it adds beside it. Nothing is copied or allocated from token to token.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shape: CacheShape,
-    rows: usize,
-    length: usize,
+    /// Tokens of each row.
+    lengths: Vec<usize>,
     capacity: usize,
-    /// Keys and values layer by layer, each `[rows, heads, length, head_size]` at the start of its buffer.
-    pub(super) now: Vec<Vec<f32>>,
-    pub(super) next: Vec<Vec<f32>>,
+    /// Keys and values layer by layer, each `[rows, heads, capacity, head_size]`.
+    tensors: Vec<Vec<f32>>,
 }
 
 impl Cache {
@@ -50,41 +46,53 @@ impl Cache {
             .checked_mul(capacity)
             .and_then(|tokens| tokens.checked_mul(shape.heads)?.checked_mul(shape.head_size))
             .ok_or_else(too_large)?;
-        let all = size.checked_mul(4).and_then(|all| all.checked_mul(shape.layers)).ok_or_else(too_large)?;
+        let all = size.checked_mul(2).and_then(|all| all.checked_mul(shape.layers)).ok_or_else(too_large)?;
         // Asked for and given back at once: what the system refuses must not end the program.
         Vec::<f32>::new().try_reserve_exact(all).map_err(|_| too_large())?;
         // Zeros that nobody has touched yet take no memory.
-        let buffers = || (0..2 * shape.layers).map(|_| vec![0.0; size]).collect();
-        Ok(Cache { shape, rows, length: 0, capacity, now: buffers(), next: buffers() })
-    }
-
-    /// Forgets all tokens, and has `rows` rows that all begin with the same ones.
-    pub(crate) fn restart(&mut self, rows: usize, prefix: &Prefix) -> Result<()> {
-        let row = self.shape.row(prefix.ids.len());
-        if prefix.ids.len() > self.capacity || prefix.tensors.iter().any(|tensor| tensor.len() != row) {
-            return Err(Error::Internal("a prefix of another shape".to_owned()));
-        }
-        for (buffer, tensor) in self.now.iter_mut().zip(&prefix.tensors) {
-            for place in buffer.chunks_exact_mut(row.max(1)).take(rows) {
-                place.copy_from_slice(tensor);
-            }
-        }
-        (self.rows, self.length) = (rows, prefix.ids.len());
-        Ok(())
+        let tensors = (0..2 * shape.layers).map(|_| vec![0.0; size]).collect();
+        Ok(Cache { shape, lengths: vec![0; rows], capacity, tensors })
     }
 
     /// Forgets all tokens, and has `rows` rows, at most as many as it was made with.
     pub(crate) fn reset(&mut self, rows: usize) {
-        (self.rows, self.length) = (rows, 0);
+        self.lengths.clear();
+        self.lengths.resize(rows, 0);
+    }
+
+    /// Forgets all tokens, and has `rows` rows that all begin with the same ones.
+    pub(crate) fn restart(&mut self, rows: usize, prefix: &Prefix) -> Result<()> {
+        let length = prefix.ids.len();
+        let (part, room) = (length * self.shape.head_size, self.capacity * self.shape.head_size);
+        let other = |tensor: &Vec<f32>| tensor.len() != self.shape.heads * part;
+        if length > self.capacity || prefix.tensors.iter().any(other) {
+            return Err(Error::Internal("a prefix of another shape".to_owned()));
+        }
+        for (buffer, tensor) in self.tensors.iter_mut().zip(&prefix.tensors) {
+            let heads = tensor.chunks_exact(part.max(1)).cycle();
+            for (place, head) in buffer.chunks_exact_mut(room.max(1)).take(rows * self.shape.heads).zip(heads) {
+                place[..part].copy_from_slice(head);
+            }
+        }
+        self.lengths.clear();
+        self.lengths.resize(rows, length);
+        Ok(())
+    }
+
+    /// Forgets what a row holds.
+    pub(crate) fn forget(&mut self, row: usize) {
+        if let Some(length) = self.lengths.get_mut(row) {
+            *length = 0;
+        }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.rows
+        self.lengths.len()
     }
 
-    /// Tokens of each row, padding included.
-    pub(crate) fn length(&self) -> usize {
-        self.length
+    /// Tokens of a row.
+    pub(crate) fn length(&self, row: usize) -> usize {
+        self.lengths.get(row).copied().unwrap_or(0)
     }
 
     /// The most tokens of each row.
@@ -92,36 +100,52 @@ impl Cache {
         self.capacity
     }
 
-    /// Shape of a tensor of `tokens` tokens.
-    pub(super) fn dims(&self, tokens: usize) -> [usize; 4] {
-        [self.rows, self.shape.heads, tokens, self.shape.head_size]
+    /// Shape of the buffers of some rows.
+    pub(super) fn dims(&self, rows: usize) -> [usize; 4] {
+        [rows, self.shape.heads, self.capacity, self.shape.head_size]
     }
 
-    /// Takes what a run has written, `tokens` more than before.
-    pub(super) fn advance(&mut self, tokens: usize) {
-        std::mem::swap(&mut self.now, &mut self.next);
-        self.length += tokens;
+    /// The buffers of some rows, keys and values layer by layer.
+    pub(super) fn buffers(&mut self, rows: Range<usize>) -> impl Iterator<Item = Option<&mut [f32]>> {
+        let row = self.shape.heads * self.capacity * self.shape.head_size;
+        self.tensors.iter_mut().map(move |tensor| tensor.get_mut(rows.start * row..rows.end * row))
+    }
+
+    /// Takes what a run has written, `tokens` more in each of some rows.
+    pub(super) fn advance(&mut self, rows: Range<usize>, tokens: usize) {
+        for length in self.lengths.get_mut(rows).into_iter().flatten() {
+            *length += tokens;
+        }
     }
 
     /// Keeps only some rows, given in order.
     pub(crate) fn keep(&mut self, rows: &[usize]) {
-        let row = self.shape.row(self.length);
-        for buffer in &mut self.now {
-            for (to, &from) in rows.iter().enumerate() {
-                buffer.copy_within(from * row..(from + 1) * row, to * row);
+        let (heads, room) = (self.shape.heads, self.capacity * self.shape.head_size);
+        for (to, &from) in rows.iter().enumerate().filter(|(to, from)| to != *from) {
+            let part = self.length(from) * self.shape.head_size;
+            for buffer in &mut self.tensors {
+                for head in 0..heads {
+                    let start = (from * heads + head) * room;
+                    buffer.copy_within(start..start + part, (to * heads + head) * room);
+                }
             }
+            self.lengths[to] = self.lengths[from];
         }
-        self.rows = rows.len();
+        self.lengths.truncate(rows.len());
     }
 
     /// What the first row holds, which has read `ids` and nothing else.
     pub(crate) fn prefix(&self, ids: &[u32]) -> Result<Prefix> {
-        if ids.len() != self.length {
+        let length = self.length(0);
+        if ids.len() != length {
             return Err(Error::Internal("a prefix of another length".to_owned()));
         }
-        let row = self.shape.row(self.length);
-        let tensors = self.now.iter().map(|buffer| buffer.get(..row).unwrap_or_default().to_vec()).collect();
-        Ok(Prefix { ids: ids.to_vec(), tensors })
+        let (part, room) = (length * self.shape.head_size, self.capacity * self.shape.head_size);
+        let copied = |buffer: &Vec<f32>| {
+            let heads = buffer.chunks_exact(room.max(1)).take(self.shape.heads);
+            heads.flat_map(|head| head[..part].iter().copied()).collect()
+        };
+        Ok(Prefix { ids: ids.to_vec(), tensors: self.tensors.iter().map(copied).collect() })
     }
 }
 
@@ -147,24 +171,31 @@ mod tests {
 
     const SHAPE: CacheShape = CacheShape { layers: 1, heads: 2, head_size: 1 };
 
-    /// `now` as if a run had written rows of two tokens: row r holds 10 r + 0, 1, 2, 3.
+    /// Three rows of two tokens, with room for four: row r holds 10 r + 0, 1 in its first head and 10 r + 2, 3 in its second.
     fn filled() -> Cache {
         let mut cache = Cache::new(SHAPE, 3, 4).unwrap();
-        for buffer in &mut cache.next {
-            for (at, value) in buffer.iter_mut().take(12).enumerate() {
-                *value = (at / 4 * 10 + at % 4) as f32;
+        for buffer in cache.buffers(0..3) {
+            for (head, values) in buffer.unwrap().chunks_exact_mut(4).enumerate() {
+                for (at, value) in values.iter_mut().take(2).enumerate() {
+                    *value = (head / 2 * 10 + head % 2 * 2 + at) as f32;
+                }
             }
         }
-        cache.advance(2);
+        cache.advance(0..3, 2);
         cache
     }
 
     #[test]
     fn rows_are_kept_in_order() {
         let mut cache = filled();
+        cache.advance(2..3, 1);
         cache.keep(&[0, 2]);
-        assert_eq!((cache.rows(), cache.length(), cache.capacity()), (2, 2, 4));
-        assert_eq!(cache.now[0][..8], [0.0, 1.0, 2.0, 3.0, 20.0, 21.0, 22.0, 23.0]);
+        assert_eq!((cache.rows(), cache.length(0), cache.length(1), cache.capacity()), (2, 2, 3, 4));
+        let expected = [0.0, 1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 0.0, 20.0, 21.0, 0.0, 0.0, 22.0, 23.0, 0.0, 0.0];
+        assert_eq!(cache.tensors[0][..16], expected);
+        assert_eq!(cache.buffers(1..2).next().unwrap().unwrap()[..2], [20.0, 21.0]);
+        cache.forget(1);
+        assert_eq!((cache.length(0), cache.length(1)), (2, 0));
     }
 
     #[test]
@@ -175,8 +206,9 @@ mod tests {
         assert_eq!(prefix.bytes(), 4 * (2 * 4 + 2));
         let mut copied = Cache::new(SHAPE, 2, 3).unwrap();
         copied.restart(2, &prefix).unwrap();
-        assert_eq!((copied.rows(), copied.length()), (2, 2));
-        assert_eq!(copied.now[1][..8], [10.0, 11.0, 12.0, 13.0, 10.0, 11.0, 12.0, 13.0]);
+        assert_eq!((copied.rows(), copied.length(0), copied.length(1)), (2, 2, 2));
+        let row = [10.0, 11.0, 0.0, 12.0, 13.0, 0.0];
+        assert_eq!(copied.tensors[1], [row, row].concat());
         assert!(Cache::new(SHAPE, 2, 1).unwrap().restart(2, &prefix).is_err());
         assert!(cache.prefix(&[7]).is_err());
     }

@@ -1,6 +1,7 @@
 //! Runs of a causal model: some tokens more, with the keys and values of those before.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ort::AsPointer;
@@ -11,76 +12,73 @@ use super::cache::Cache;
 use super::cancel::Interrupt;
 use super::limits::Limits;
 use super::session::{ModelSession, Run, failed, inference};
-use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS};
-use crate::bundle::{LOGITS_FROM, past_name, present_name};
+use crate::bundle::check::INPUT_IDS;
+use crate::bundle::{LOGITS_FROM, POSITION_IDS, past_name, present_name};
 use crate::{Error, Result};
 
 const ACTION: &str = "run the model";
 
-/// Tokens that go on from a cache, all parts row by row.
+/// Tokens that go on from a cache.
 pub(crate) struct Step<'a> {
-    /// Token ids, `[rows, length]`.
+    /// The rows of the cache that read: some of them one token each, or one of them any number.
+    pub rows: Range<usize>,
+    /// Token ids, row by row.
     pub ids: &'a [i32],
-    /// 1 for a token and 0 for padding, `[rows, past + length]`; not read by a model without mask.
-    pub mask: &'a [i32],
-    /// From which of these tokens on logits are wanted; at most the last.
+    /// From which of a row's tokens on logits are wanted; at most the last.
     pub logits_from: usize,
 }
 
 impl ModelSession {
-    /// Reads some tokens after those in `cache`, whose keys and values are added to it, and leaves the logits
-    /// `[rows, length - logits_from, vocabulary]` in `logits`. On an error the cache is as before.
+    /// Reads some tokens after those in `cache`, whose keys and values are added to it, and puts the logits
+    /// `[rows, length - logits_from, vocabulary]` into `logits`, which is as large. On an error the cache is as before.
     ///
     /// Everything large is bound where it lies: caches are read and written in place, logits come in `logits`.
     pub(crate) fn step(
         &mut self,
         cache: &mut Cache,
         step: &Step<'_>,
-        logits: &mut Vec<f32>,
+        logits: &mut [f32],
         limits: &Limits,
     ) -> Result<()> {
         limits.check()?;
-        let (rows, past) = (cache.rows(), cache.length());
+        let rows = step.rows.len();
         let length = step.ids.len().checked_div(rows).unwrap_or(0);
-        let total = past + length;
-        let masked = self.bundle.manifest().inputs.iter().any(|input| input.name == ATTENTION_MASK);
-        let whole = length > 0 && step.ids.len() == rows * length && step.logits_from < length;
-        if !whole || total > cache.capacity() || (masked && step.mask.len() != rows * total) {
-            return Err(Error::Internal(format!("a step of {rows} rows, {past} and {length} tokens that do not fit")));
-        }
-        let wanted = length - step.logits_from;
+        let wanted = length.saturating_sub(step.logits_from);
         let vocabulary = self.bundle.manifest().architecture.vocab_size;
-        logits.clear();
-        logits.resize(rows * wanted * vocabulary, 0.0);
+        let fits = (length == 1 || (length > 1 && rows == 1))
+            && step.ids.len() == rows * length
+            && wanted > 0
+            && logits.len() == rows * wanted * vocabulary
+            && step.rows.end <= cache.rows()
+            && step.rows.clone().all(|row| cache.length(row) + length <= cache.capacity());
+        if !fits {
+            return Err(Error::Internal(format!("a step of {rows} rows and {length} tokens that do not fit")));
+        }
 
         let from = [step.logits_from as i64];
-        let (past_dims, present_dims) = (cache.dims(past), cache.dims(total));
-        let (past_size, present_size) = (past_dims.iter().product(), present_dims.iter().product());
+        let places = step.rows.clone().flat_map(|row| (cache.length(row)..).take(length).map(|place| place as i32));
+        let places: Vec<i32> = places.collect();
+        let dims = cache.dims(rows);
         let run = Arc::new(Run { options: RunOptions::new().map_err(failed(ACTION))? });
         {
             let mut bound = Bound::new(&self.session)?;
-            let ids = TensorRef::from_array_view(([rows, length], step.ids)).map_err(failed(ACTION))?;
-            bound.input(INPUT_IDS, &ids)?;
-            if masked {
-                let mask = TensorRef::from_array_view(([rows, total], step.mask)).map_err(failed(ACTION))?;
-                bound.input(ATTENTION_MASK, &mask)?;
+            for (name, values) in [(INPUT_IDS, step.ids), (POSITION_IDS, &places)] {
+                let tokens = TensorRef::from_array_view(([rows, length], values)).map_err(failed(ACTION))?;
+                bound.input(name, &tokens)?;
             }
             let from = TensorRef::from_array_view(([1], &from[..])).map_err(failed(ACTION))?;
             bound.input(LOGITS_FROM, &from)?;
-            let out = TensorRefMut::from_array_view_mut(([rows, wanted, vocabulary], &mut logits[..]))
+            let out = TensorRefMut::from_array_view_mut(([rows, wanted, vocabulary], &mut *logits))
                 .map_err(failed(ACTION))?;
             let name = self.bundle.manifest().outputs.first().map_or("", |output| output.name.as_str());
             bound.output(name, &out)?;
-            let Cache { now, next, .. } = &mut *cache;
-            for (number, (now, next)) in now.iter().zip(next).enumerate() {
+            for (number, buffer) in cache.buffers(step.rows.clone()).enumerate() {
                 let (layer, kind) = (number / 2, ["key", "value"][number % 2]);
-                let (Some(now), Some(next)) = (now.get(..past_size), next.get_mut(..present_size)) else {
-                    return Err(Error::Internal("a cache smaller than its shape".to_owned()));
-                };
-                let now = TensorRef::from_array_view((past_dims, now)).map_err(failed(ACTION))?;
-                bound.input(&past_name(kind, layer), &now)?;
-                let next = TensorRefMut::from_array_view_mut((present_dims, next)).map_err(failed(ACTION))?;
-                bound.output(&present_name(kind, layer), &next)?;
+                let buffer = buffer.ok_or_else(|| Error::Internal("a cache smaller than its shape".to_owned()))?;
+                let buffer = TensorRefMut::from_array_view_mut((dims, buffer)).map_err(failed(ACTION))?;
+                // Input and output are the same memory: by that the operator knows to add to it in place.
+                bound.input(&past_name(kind, layer), &buffer)?;
+                bound.output(&present_name(kind, layer), &buffer)?;
             }
             let watch = match limits.is_unlimited() {
                 true => None,
@@ -92,10 +90,12 @@ impl ModelSession {
             limits.check()?;
             outcome.map_err(failed(ACTION))?;
         }
-        if logits.iter().any(|value| value.is_nan()) {
+        // In parts that the compiler looks at many values of at a time: there may be a vocabulary of them for each token.
+        let with_nan = |part: &[f32]| part.iter().fold(false, |found, value| found | value.is_nan());
+        if logits.chunks(1024).any(with_nan) {
             return Err(inference("the output `logits` holds a value that is not a number".to_owned()));
         }
-        cache.advance(length);
+        cache.advance(step.rows.clone(), length);
         Ok(())
     }
 }

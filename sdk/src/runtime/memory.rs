@@ -13,7 +13,7 @@ const BATCH_TOKENS: usize = 2048;
 /// A batch that gives values for each token gives at most this many bytes of them, where it has several rows.
 const OUTPUT_BYTES: u64 = 64 << 20;
 
-/// Tokens that a causal model reads at a time, of all rows together.
+/// Tokens of a row that a causal model reads at a time.
 pub(crate) const CHUNK: usize = 256;
 /// Bytes of logits that a causal model gives at a time, unless one token has more.
 pub(crate) const LOGIT_BYTES: usize = 16 << 20;
@@ -132,10 +132,10 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
         (true, _) => (6 * hidden, 0),
         (false, _) => (8 * hidden + (3 + by_block) * intermediate, 6 * heads + 8),
     };
-    // A causal model reads some tokens of a row at a time, and keeps keys and values of all of them, twice.
+    // A causal model reads some tokens of a row at a time, and keeps keys and values of all of them.
     let (read, kept) = match &manifest.generation {
         Some(spec) => {
-            let token = (a.layers as u64).saturating_mul(heads).saturating_mul(spec.head_size as u64 * 16);
+            let token = (a.layers as u64).saturating_mul(heads).saturating_mul(spec.head_size as u64 * 8);
             (tokens.min(CHUNK as u64), tokens.saturating_mul(token).saturating_add(2 * LOGIT_BYTES as u64))
         }
         None => (tokens, 0),

@@ -58,7 +58,7 @@ mod tests {
     fn prefix(ids: &[u32]) -> Arc<Prefix> {
         let shape = CacheShape { layers: 1, heads: 1, head_size: 1 };
         let mut cache = Cache::new(shape, 1, ids.len()).unwrap();
-        cache.advance(ids.len());
+        cache.advance(0..1, ids.len());
         Arc::new(cache.prefix(ids).unwrap())
     }
 

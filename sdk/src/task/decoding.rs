@@ -1,5 +1,6 @@
 //! Writing text token by token: which rows go on, what they have read, and when each ends.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,21 +55,18 @@ pub(super) struct Decoding<'a> {
     limits: Limits,
     options: &'a GenerateOptions,
     sampling: Sampling,
-    prefix: Option<Arc<Prefix>>,
     /// Tokens of the prefix, if it was there before.
     cached: usize,
     rows: Vec<Row>,
-    /// The rows that go on, in order: those that the cache holds, once it holds any.
+    /// The rows that go on, in order: those that the cache holds.
     active: Vec<usize>,
     cache: Cache,
-    /// Mask of the cache, a list a row.
-    masks: Vec<Vec<i32>>,
-    /// Whether the cache holds all tokens of the rows but the last.
-    read: bool,
+    /// Of each row that goes on, after its last token.
     logits: Vec<f32>,
-    /// Room for what each step is given.
+    /// Room for what each step is given, and for choosing.
     ids: Vec<i32>,
-    mask: Vec<i32>,
+    order: Vec<u32>,
+    as_given: Vec<f32>,
     times: GenerationTimes,
 }
 
@@ -84,8 +82,10 @@ impl<'a> Decoding<'a> {
         let capacity = capacity(model, prompts.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0), options);
         let rows: Vec<Row> = prompts
             .into_iter()
-            .map(|(number, ids)| {
+            .map(|(number, mut ids)| {
                 let prompt = ids.len();
+                // Not from token to token.
+                ids.reserve(options.max_new_tokens.min(context));
                 let over = prompt.saturating_add(options.max_new_tokens).saturating_sub(context);
                 let from = match options.context {
                     ContextPolicy::Error if over > 0 => {
@@ -105,14 +105,22 @@ impl<'a> Decoding<'a> {
                     bytes: Utf8Stream::default(),
                     search: StopSearch::new(&options.stop),
                     text: String::new(),
-                    log_probabilities: Vec::new(),
+                    log_probabilities: Vec::with_capacity(match options.log_probabilities {
+                        true => options.max_new_tokens.min(context),
+                        false => 0,
+                    }),
                     finish: (options.max_new_tokens == 0).then_some(Finish::Length),
                     stop: None,
                 })
             })
             .collect::<Result<_>>()?;
         let active: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].finish.is_none()).collect();
-        let cache = Cache::new(CacheShape::of(model.bundle().manifest())?, rows.len(), capacity)?;
+        let mut cache = Cache::new(CacheShape::of(model.bundle().manifest())?, rows.len(), capacity)?;
+        match &prefix {
+            Some(found) if rows.iter().all(|row| row.from == 0) => cache.restart(active.len(), &found.prefix)?,
+            _ => cache.reset(active.len()),
+        }
+        let vocabulary = model.bundle().manifest().architecture.vocab_size;
         Ok(Decoding {
             model,
             limits: options.limits(),
@@ -123,14 +131,12 @@ impl<'a> Decoding<'a> {
                 prefill: prefix.as_ref().map_or(Duration::ZERO, |found| found.time),
                 ..GenerationTimes::default()
             },
-            prefix: prefix.map(|found| found.prefix),
-            masks: Vec::new(),
+            logits: vec![0.0; active.len() * vocabulary],
+            ids: Vec::with_capacity(rows.len().max(CHUNK)),
+            order: Vec::new(),
+            as_given: Vec::new(),
             active,
             cache,
-            read: false,
-            logits: Vec::new(),
-            ids: Vec::with_capacity(rows.len() * CHUNK),
-            mask: Vec::with_capacity(rows.len() * capacity),
             rows,
         })
     }
@@ -141,46 +147,48 @@ impl<'a> Decoding<'a> {
             return Ok(Vec::new());
         }
         let start = Instant::now();
-        if self.read && self.cache.length() < self.cache.capacity() {
-            self.read_last()?;
-            self.times.decode += start.elapsed();
-        } else {
-            self.read_all()?;
-            self.times.prefill += start.elapsed();
+        match self.read()? {
+            true => self.times.prefill += start.elapsed(),
+            false => self.times.decode += start.elapsed(),
         }
         let start = Instant::now();
         let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
         let mut written = Vec::with_capacity(self.active.len());
-        for (&row, logits) in self.active.iter().zip(self.logits.chunks_exact_mut(vocabulary)) {
+        for (at, (&row, logits)) in self.active.iter().zip(self.logits.chunks_exact_mut(vocabulary)).enumerate() {
             let Row { number, ids, prompt, from, log_probabilities, .. } = &mut self.rows[row];
             let draw = (ids.len() - *prompt) as u64;
             let seen = ids.get(*from..).unwrap_or_default();
-            // Choosing changes the logits.
-            let as_given = self.options.log_probabilities.then(|| logits.to_vec());
-            let id = self.sampling.choose(logits, seen, || uniform(self.options.seed, *number, draw));
-            log_probabilities.extend(as_given.and_then(|logits| log_probability(&logits, id as usize)));
-            written.push((row, id));
+            let report = self.options.log_probabilities;
+            if report {
+                // Choosing changes the logits.
+                self.as_given.clear();
+                self.as_given.extend_from_slice(logits);
+            }
+            let random = || uniform(self.options.seed, *number, draw);
+            let id = self.sampling.choose(logits, seen, &mut self.order, random);
+            log_probabilities.extend(report.then(|| log_probability(&self.as_given, id as usize)).flatten());
+            written.push((at, id));
         }
-        let written = written.into_iter().map(|(row, id)| self.write(row, id)).collect::<Result<Vec<_>>>()?;
+        let written = written.into_iter().map(|(at, id)| self.write(at, id)).collect::<Result<Vec<_>>>()?;
         let going: Vec<usize> =
             (0..self.active.len()).filter(|&at| self.rows[self.active[at]].finish.is_none()).collect();
         if going.len() < self.active.len() {
             self.cache.keep(&going);
-            self.masks = going.iter().map(|&at| std::mem::take(&mut self.masks[at])).collect();
             self.active = going.iter().map(|&at| self.active[at]).collect();
+            self.logits.truncate(self.active.len() * vocabulary);
         }
         self.times.sampling += start.elapsed();
         Ok(written)
     }
 
-    /// Adds a token to a text and finds out whether it ends there.
-    fn write(&mut self, row: usize, id: u32) -> Result<Written> {
+    /// Adds a token to the text at that place among those that go on, and finds out whether it ends there.
+    fn write(&mut self, at: usize, id: u32) -> Result<Written> {
         let manifest = self.model.bundle().manifest();
         let context = manifest.max_tokens;
         let eos = manifest.generation.as_ref().is_some_and(|spec| spec.eos_ids.contains(&id));
         let ends = eos && !self.options.ignore_eos;
         let token = self.model.causal()?.bytes.get(id);
-        let this = &mut self.rows[row];
+        let this = &mut self.rows[self.active[at]];
         this.ids.push(id);
         let mut text = String::new();
         if !ends {
@@ -199,7 +207,7 @@ impl<'a> Decoding<'a> {
             match self.options.context {
                 ContextPolicy::Slide { keep } => {
                     this.from = this.ids.len() - kept(keep, context);
-                    self.read = false;
+                    self.cache.forget(at);
                 }
                 _ => this.finish = Some(Finish::Context),
             }
@@ -219,61 +227,48 @@ impl<'a> Decoding<'a> {
         Ok(Written { id, text })
     }
 
-    /// Reads the last token of each row.
-    fn read_last(&mut self) -> Result<()> {
-        self.ids.clear();
-        for &row in &self.active {
-            self.ids.push(self.rows[row].ids.last().copied().unwrap_or_default() as i32);
-        }
-        self.masks.iter_mut().for_each(|mask| mask.push(1));
-        self.step(0)
-    }
-
-    /// Reads all that is in the context of each row, from the beginning: padded on the left, so that all end together.
-    fn read_all(&mut self) -> Result<()> {
-        let fresh = |row: &Row| row.from == 0;
-        let prefix = self.prefix.clone().filter(|_| self.active.iter().all(|&row| fresh(&self.rows[row])));
-        let shared = prefix.as_ref().map_or(0, |prefix| prefix.ids.len());
-        match &prefix {
-            Some(prefix) => self.cache.restart(self.active.len(), prefix)?,
-            None => self.cache.reset(self.active.len()),
-        }
-        self.masks = self.active.iter().map(|_| vec![1; shared]).collect();
-        let rest = |row: &Row| row.ids.len() - row.from - shared;
-        let longest = self.active.iter().map(|&row| rest(&self.rows[row])).max().unwrap_or(0);
-        let chunk = (CHUNK / self.active.len().max(1)).max(1);
-        let pad = self.model.bundle().manifest().tokenizer.pad_id as i32;
-        for start in (0..longest).step_by(chunk) {
-            let end = longest.min(start + chunk);
+    /// Reads what is in the context of each row and not yet in the cache, and whether that was more than the token that
+    /// was written last.
+    fn read(&mut self) -> Result<bool> {
+        let all = 0..self.active.len();
+        let rest = |this: &Self, at: usize| {
+            let row = &this.rows[this.active[at]];
+            row.ids.get(row.from + this.cache.length(at)..).unwrap_or_default().len()
+        };
+        if all.clone().all(|at| rest(self, at) == 1) {
             self.ids.clear();
-            for (&row, mask) in self.active.iter().zip(&mut self.masks) {
-                let row = &self.rows[row];
-                let padding = longest - rest(row);
-                for at in start..end {
-                    let id = at.checked_sub(padding).and_then(|at| row.ids.get(row.from + shared + at));
-                    self.ids.push(id.map_or(pad, |&id| id as i32));
-                    mask.push(i32::from(id.is_some()));
-                }
+            for &row in &self.active {
+                self.ids.extend(self.rows[row].ids.last().map(|&id| id as i32));
             }
-            // Of what was read only the end of the last part is wanted; a run gives one token at least.
-            self.step(end - start - 1)?;
+            self.step(all)?;
+            return Ok(false);
         }
-        self.read = true;
-        Ok(())
+        // Prompts one by one: they differ in length, and nothing is padded.
+        for at in all {
+            while rest(self, at) > 0 {
+                let row = &self.rows[self.active[at]];
+                let start = row.from + self.cache.length(at);
+                self.ids.clear();
+                self.ids.extend(row.ids.iter().skip(start).take(CHUNK).map(|&id| id as i32));
+                self.step(at..at + 1)?;
+            }
+        }
+        Ok(true)
     }
 
-    fn step(&mut self, logits_from: usize) -> Result<()> {
-        self.mask.clear();
-        self.mask.extend(self.masks.iter().flatten());
+    /// Reads `ids` in some rows, and leaves the logits after the last of each.
+    fn step(&mut self, rows: Range<usize>) -> Result<()> {
         let start = Instant::now();
-        let step = Step { ids: &self.ids, mask: &self.mask, logits_from };
+        let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
+        let lost = || Error::Internal("a row without logits".to_owned());
+        let logits = self.logits.get_mut(rows.start * vocabulary..rows.end * vocabulary).ok_or_else(lost)?;
+        let length = self.ids.len().checked_div(rows.len()).unwrap_or(0);
+        // Of a part of a prompt none are wanted; a run gives one token's at least.
+        let step = Step { rows: rows.clone(), ids: &self.ids, logits_from: length.saturating_sub(1) };
         // Lent for one step only: texts that are written at one time take turns, whoever waits between them.
         let mut session = self.model.pool().take(&self.limits)?;
-        session.session()?.step(&mut self.cache, &step, &mut self.logits, &self.limits)?;
-        let (rows, padded) = (self.active.len(), self.ids.len());
-        let length = padded.checked_div(rows).unwrap_or(0);
-        let tokens = self.masks.iter().flat_map(|mask| mask.iter().rev().take(length)).filter(|&&mask| mask != 0);
-        self.model.counters().run(rows, tokens.count(), padded, start.elapsed());
+        session.session()?.step(&mut self.cache, &step, logits, &self.limits)?;
+        self.model.counters().run(rows.len(), self.ids.len(), self.ids.len(), start.elapsed());
         Ok(())
     }
 

@@ -11,54 +11,45 @@ use crate::runtime::limits::Limits;
 use crate::runtime::memory::{CHUNK, LOGIT_BYTES, rows_together};
 use crate::{Error, Model, Result};
 
-/// Reads tokens after those in `cache`, padded on the right to one length, and gives logits from token `from` on, part
-/// by part, to `read`: row, token, logits.
+/// Reads tokens after those in a row of `cache`, and gives logits from token `from` on, part by part, to `read`: token,
+/// logits.
 fn run(
     model: &Model,
     cache: &mut Cache,
-    rows: &[&[u32]],
+    row: usize,
+    ids: &[u32],
     from: usize,
     limits: &Limits,
-    mut read: impl FnMut(usize, usize, &[f32]),
+    mut read: impl FnMut(usize, &[f32]),
 ) -> Result<()> {
-    let manifest = model.bundle().manifest();
-    let vocabulary = manifest.architecture.vocab_size;
-    let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let by_logits = LOGIT_BYTES / (4 * vocabulary * rows.len().max(1)).max(1);
-    let by_tokens = CHUNK / rows.len().max(1);
-    let pad = manifest.tokenizer.pad_id as i32;
-    let (mut ids, mut mask, mut logits) = (Vec::new(), Vec::new(), Vec::new());
-    let mut start = 0;
-    while start < longest {
+    let vocabulary = model.bundle().manifest().architecture.vocab_size;
+    let by_logits = (LOGIT_BYTES / (4 * vocabulary).max(1)).clamp(1, CHUNK);
+    let (mut logits, mut start) = (Vec::new(), 0);
+    while start < ids.len() {
         // Tokens before `from` give no logits but one a run.
-        let end = if start < from {
-            from.min(start + by_tokens.max(1))
-        } else {
-            longest.min(start + by_logits.min(by_tokens).max(1))
-        };
-        let length = end - start;
-        ids.clear();
-        for row in rows {
-            ids.extend((start..end).map(|at| row.get(at).map_or(pad, |&id| id as i32)));
-        }
-        // Padding stands behind all that is read, where a causal model does not look.
-        mask.clear();
-        mask.resize(rows.len() * (cache.length() + length), 1);
-        let first = if start < from { length - 1 } else { 0 };
-        let started = Instant::now();
-        let step = Step { ids: &ids, mask: &mask, logits_from: first };
-        model.pool().take(limits)?.session()?.step(cache, &step, &mut logits, limits)?;
-        let tokens = rows.iter().map(|row| row.len().min(end).saturating_sub(start)).sum();
-        model.counters().run(rows.len(), tokens, rows.len() * length, started.elapsed());
-        let wanted = length - first;
+        let end = if start < from { from.min(start + CHUNK) } else { start + by_logits }.min(ids.len());
+        let first = if start < from { end - start - 1 } else { 0 };
+        let part: Vec<i32> = ids[start..end].iter().map(|&id| id as i32).collect();
+        let step = Step { rows: row..row + 1, ids: &part, logits_from: first };
+        step_once(model, cache, &step, &mut logits, limits)?;
         for (place, logits) in logits.chunks_exact(vocabulary).enumerate() {
-            let (row, at) = (place / wanted, start + first + place % wanted);
+            let at = start + first + place;
             if at >= from {
-                read(row, at, logits);
+                read(at, logits);
             }
         }
         start = end;
     }
+    Ok(())
+}
+
+/// One step, counted; `logits` become as many as it gives.
+fn step_once(model: &Model, cache: &mut Cache, step: &Step<'_>, logits: &mut Vec<f32>, limits: &Limits) -> Result<()> {
+    let (rows, started) = (step.rows.len().max(1), Instant::now());
+    let wanted = rows * (step.ids.len() / rows).saturating_sub(step.logits_from);
+    logits.resize(wanted * model.bundle().manifest().architecture.vocab_size, 0.0);
+    model.pool().take(limits)?.session()?.step(cache, step, logits, limits)?;
+    model.counters().run(rows, step.ids.len(), step.ids.len(), started.elapsed());
     Ok(())
 }
 
@@ -70,7 +61,7 @@ fn fresh(model: &Model, rows: usize, tokens: usize) -> Result<Cache> {
 pub(crate) fn all_logits(model: &Model, ids: &[u32], limits: &Limits) -> Result<Vec<f32>> {
     let mut all = Vec::new();
     let mut cache = fresh(model, 1, ids.len())?;
-    run(model, &mut cache, &[ids], 0, limits, |_, _, logits| all.extend_from_slice(logits))?;
+    run(model, &mut cache, 0, ids, 0, limits, |_, logits| all.extend_from_slice(logits))?;
     Ok(all)
 }
 
@@ -80,7 +71,7 @@ pub(super) fn log_probabilities(model: &Model, ids: &[u32], first: usize, limits
     let mut found = Vec::with_capacity(ids.len().saturating_sub(first));
     let mut cache = fresh(model, 1, read.len())?;
     let mut failed = false;
-    run(model, &mut cache, &[read], first.saturating_sub(1), limits, |_, at, logits| {
+    run(model, &mut cache, 0, read, first.saturating_sub(1), limits, |at, logits| {
         match ids.get(at + 1).and_then(|&id| log_probability(logits, id as usize)) {
             Some(found_here) => found.push(found_here),
             None => failed = true,
@@ -99,7 +90,7 @@ pub(super) fn prefix(model: &Model, ids: &[u32], limits: &Limits) -> Result<(Arc
         return Ok((prefix, true));
     }
     let mut cache = fresh(model, 1, ids.len())?;
-    run(model, &mut cache, &[ids], ids.len(), limits, |_, _, _| {})?;
+    run(model, &mut cache, 0, ids, ids.len(), limits, |_, _| {})?;
     let prefix = Arc::new(cache.prefix(ids)?);
     prefixes.put(&prefix);
     Ok((prefix, false))
@@ -123,7 +114,7 @@ pub(super) fn continuations(
     let missing = || Error::Internal("a token without a logit".to_owned());
     let mut found: Vec<Vec<f64>> = vec![Vec::new(); continuations.len()];
     let mut failed = false;
-    run(model, &mut cache, &[rest], rest.len().saturating_sub(1), limits, |_, _, logits| {
+    run(model, &mut cache, 0, rest, rest.len().saturating_sub(1), limits, |_, logits| {
         for (found, ids) in found.iter_mut().zip(continuations) {
             match ids.first().map(|&id| log_probability(logits, id as usize)) {
                 Some(Some(value)) => found.push(value),
@@ -133,7 +124,7 @@ pub(super) fn continuations(
         }
     })?;
 
-    // All tokens but the last of each continuation are read, side by side.
+    // All tokens but the last of each continuation are read.
     let whole = cache.prefix(context)?;
     let mut longer: Vec<usize> = (0..continuations.len()).filter(|&at| continuations[at].len() > 1).collect();
     longer.sort_by_key(|&at| std::cmp::Reverse(continuations[at].len()));
@@ -151,15 +142,28 @@ pub(super) fn continuations(
             group.iter().filter_map(|&at| continuations[at].split_last().map(|(_, read)| read)).collect();
         let mut cache = fresh(model, rows.len(), tokens)?;
         cache.restart(rows.len(), &whole)?;
-        run(model, &mut cache, &rows, 0, limits, |row, at, logits| {
-            let Some(&number) = group.get(row) else { return };
+        let mut take = |row: usize, at: usize, logits: &[f32]| {
+            let number = group[row];
             match continuations[number].get(at + 1).map(|&id| log_probability(logits, id as usize)) {
                 Some(Some(value)) => found[number].push(value),
-                Some(None) => failed = true,
-                // Padding.
-                None => {}
+                _ => failed = true,
             }
-        })?;
+        };
+        let longest = continuations[first].len() - 1;
+        if rows.len() < longest {
+            for (row, ids) in rows.iter().enumerate() {
+                run(model, &mut cache, row, ids, 0, limits, |at, logits| take(row, at, logits))?;
+            }
+            continue;
+        }
+        // Token by token takes fewer runs; the longest rows come first.
+        let mut logits = Vec::new();
+        for at in 0..longest {
+            let ids: Vec<i32> = rows.iter().map_while(|row| row.get(at)).map(|&id| id as i32).collect();
+            let step = Step { rows: 0..ids.len(), ids: &ids, logits_from: 0 };
+            step_once(model, &mut cache, &step, &mut logits, limits)?;
+            logits.chunks_exact(vocabulary).enumerate().for_each(|(row, logits)| take(row, at, logits));
+        }
     }
     if failed { Err(missing()) } else { Ok(found) }
 }

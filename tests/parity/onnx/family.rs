@@ -196,10 +196,9 @@ fn quantized_graphs_of_every_architecture_stay_close() {
             if config.causal {
                 let options = GraphOptions { profile, weights, cache: true, ..GraphOptions::default() };
                 let mut decoder = Graph::new(&arrays(&params), &config, head, options);
-                let size = config.head_size();
-                let empty = || {
-                    Tensor::zeros([1, config.attention_heads as i64, 0, size as i64], (Kind::Float, tch::Device::Cpu))
-                };
+                let room = if profile == Profile::Ort { 40 } else { 0 };
+                let size = [1, config.attention_heads, room, config.head_size()];
+                let empty = || Tensor::zeros(size.map(|size| size as i64), (Kind::Float, tch::Device::Cpu));
                 let pasts = (0..config.layers)
                     .flat_map(|layer| ["key", "value"].map(|kind| (limbeck::bundle::past_name(kind, layer), empty())));
                 let stepped = decoder.run_with(&input, pasts.collect());
@@ -244,8 +243,9 @@ fn shared_weights_are_stored_once() {
 fn graphs_say_what_they_take_and_give() {
     let config = tiny("gpt2");
     let _turn = seeded(34);
-    let options = GraphOptions { mask: true, cache: true, ..GraphOptions::default() };
-    let graph = build(&arrays(&draw(&config, Head::CausalLm)), &config, Head::CausalLm, options).unwrap();
+    let arrays = arrays(&draw(&config, Head::CausalLm));
+    let options = GraphOptions { profile: Profile::Portable, mask: true, cache: true, ..GraphOptions::default() };
+    let graph = build(&arrays, &config, Head::CausalLm, options).unwrap();
     let description = describe(&graph.model).unwrap();
     let text = |list: &[limbeck_export::graph::TensorDescription]| {
         list.iter().map(|t| format!("{} {} {}", t.name, t.element, t.axes.join("x"))).collect::<Vec<_>>()
@@ -260,6 +260,12 @@ fn graphs_say_what_they_take_and_give() {
     assert_eq!(description.operators.values().sum::<usize>(), graph_nodes(&graph.model));
     assert!(description.markdown().contains("| `past_value.2` | float32 | batch x 4 x past x 8 |"));
     assert!(describe(b"not a graph").is_err());
+
+    let options = GraphOptions { cache: true, ..GraphOptions::default() };
+    let description = describe(&build(&arrays, &config, Head::CausalLm, options).unwrap().model).unwrap();
+    let inputs = text(&description.inputs);
+    assert_eq!(inputs[1..3], ["position_ids int32 batchxlength", "past_key.0 float32 batchx4xroomx8"]);
+    assert_eq!(text(&description.outputs)[1], "present_key.0 float32 batchx4xroomx8");
 }
 
 fn graph_nodes(model: &[u8]) -> usize {
@@ -281,4 +287,8 @@ fn impossible_graphs_are_refused() {
     let options = GraphOptions { token_types: true, ..GraphOptions::default() };
     let refused = build(&arrays(&draw(&gpt2, Head::None)), &gpt2, Head::None, options).err().unwrap();
     assert!(refused.to_string().contains("no token types"));
+    let head = Head::CausalLm;
+    let options = GraphOptions { cache: true, mask: true, ..GraphOptions::default() };
+    let refused = build(&arrays(&draw(&gpt2, head)), &gpt2, head, options).err().unwrap();
+    assert!(refused.to_string().contains("takes no mask"));
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use limbeck::bundle::POSITION_IDS;
 use limbeck_export::arch::{Head, ModelConfig};
 use limbeck_export::checkpoint::Arrays;
-use limbeck_export::graph::{BuiltGraph, GraphOptions, WEIGHTS_NAME, build};
+use limbeck_export::graph::{BuiltGraph, GraphOptions, Profile, WEIGHTS_NAME, build};
 use ort::session::Session;
 use ort::value::{DynValue, Tensor as OrtTensor};
 use tch::{Device, Kind, Tensor};
@@ -39,6 +40,31 @@ impl Graph {
         if self.options.token_types {
             feeds.push(("token_type_ids".to_owned(), int32(&input.types)));
         }
+        if self.options.cache && self.options.profile == Profile::Ort {
+            // The mask says how many tokens there are with those before.
+            let (rows, length, total) = (input.ids.size()[0], input.ids.size()[1], input.mask.size()[1]);
+            let places = Tensor::arange_start(total - length, total, (Kind::Int64, Device::Cpu));
+            feeds.push((POSITION_IDS.to_owned(), int32(&places.unsqueeze(0).repeat([rows, 1]))));
+        }
+        self.run_feeds(feeds, more)
+    }
+
+    /// Tokens at these places, with more fp32 inputs.
+    pub fn run_placed(
+        &mut self,
+        ids: &Tensor,
+        places: &Tensor,
+        more: Vec<(String, Tensor)>,
+    ) -> BTreeMap<String, Tensor> {
+        let feeds = vec![("input_ids".to_owned(), int32(ids)), (POSITION_IDS.to_owned(), int32(places))];
+        self.run_feeds(feeds, more)
+    }
+
+    fn run_feeds(
+        &mut self,
+        mut feeds: Vec<(String, DynValue)>,
+        more: Vec<(String, Tensor)>,
+    ) -> BTreeMap<String, Tensor> {
         feeds.extend(more.into_iter().map(|(name, tensor)| (name, float32(&tensor))));
         let outputs = self.session.run(feeds).unwrap();
         let read = |value: ort::value::ValueRef| {

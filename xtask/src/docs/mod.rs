@@ -1,5 +1,6 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
+mod generation;
 mod peers;
 mod recipes;
 mod report;
@@ -32,13 +33,14 @@ NAME is
               out/quickstart
   recipes, ablations
               from every report.json below examples/recipes
-  speed       from sdk/benches/results/*.json but library.json, peers.json and shapes.json
+  speed       from sdk/benches/results/*.json but library.json, peers.json, shapes.json and generation.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
   peers, peers-times, peers-opening
               from sdk/benches/results/peers.json, which `cargo xtask bench peers --save` writes
   shapes, shapes-times, shapes-opening
               from shapes.json beside it, which `cargo xtask bench peers --shapes --save` writes
+  generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
@@ -131,6 +133,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "peers" => peers::ratios_table(&peers()?),
         "peers-times" => peers::times_table(&peers()?),
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
+        "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
@@ -187,7 +190,9 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
         path.extension().is_some_and(|extension| extension == "json")
-            && !["library.json", "peers.json", "shapes.json"].iter().any(|other| path.ends_with(other))
+            && !["library.json", "peers.json", "shapes.json", "generation.json"]
+                .iter()
+                .any(|other| path.ends_with(other))
     });
     files.sort();
     if files.is_empty() {

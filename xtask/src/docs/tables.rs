@@ -40,7 +40,7 @@ struct Case {
 }
 
 /// Where and with what: the words under every table.
-fn circumstances(date: &str, commit: &str, machine: &Machine, versions: &Versions) -> String {
+pub(super) fn circumstances(date: &str, commit: &str, machine: &Machine, versions: &Versions) -> String {
     let runtime = versions.onnxruntime.as_ref().map_or(String::new(), |version| format!(", ONNX Runtime {version}"));
     format!(
         "{date}, {} ({} cores), {}, limbeck {} at {commit}{runtime}",
