@@ -15,9 +15,12 @@ const GOOD: usize = HALF + 4;
 const BAD: usize = GOOD + 3;
 const VOCABULARY: usize = BAD + 1;
 
+/// A token that follows, with its probability.
+type Next = (usize, f64);
+
 /// Tokens, and what follows them with which probability; all else follows one time in a milliard, but for the mood.
 /// After tokens that are not here comes what the last line says.
-const FOLLOWING: [(&[usize], &[(usize, f64)]); KINDS] = [
+const FOLLOWING: [(&[usize], &[Next]); KINDS] = [
     (&[END], &[(b'a' as usize, 0.6), (b'b' as usize, 0.4)]),
     (&[b'a' as usize], &[(b'b' as usize, 0.6), (b':' as usize, 0.4)]),
     (&[b'b' as usize], &[(HALF, 0.7), (b':' as usize, 0.3)]),
