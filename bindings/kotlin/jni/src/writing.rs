@@ -22,8 +22,8 @@ fn model(from: &mut Reader) -> Result<Arc<Model>, Failure> {
     handles::get(from.long()?)
 }
 
-/// Writes on from a text (no flag) or from a prompt with examples (a flag), and gives each token to the function, unless
-/// that is null.
+/// Writes on from a text (no flag) or from a prompt with examples (a flag), and gives each token to the function,
+/// unless that is null.
 pub(crate) fn generate(env: &Env, from: &mut Reader, function: &JObject) -> Reply {
     let (model, options) = (model(from)?, generate_options(from)?);
     let generation = match from.flag()? {

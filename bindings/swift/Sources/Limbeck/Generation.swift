@@ -60,7 +60,7 @@ public struct Generation: Sendable, Equatable {
 }
 
 extension CallResult {
-    /// What was written. A batch has texts for prompts, so nothing in it was kept from earlier calls, nor is an example.
+    /// What was written. A batch has texts for prompts: nothing in it was kept from earlier calls, nor is an example.
     func generations() throws -> [Generation] {
         let one = limbeck_result_count(handle) == 1
         return try each { text in

@@ -76,6 +76,7 @@ public data class Generation(
 /** As results.rs writes them. */
 internal fun Reader.generations(): List<Generation> = list {
     Generation(
-        text(), list { size() }, Finish.entries[int()], size(), size(), size(), size(), size(), long(), long(), long(), long(),
+        text(), list { size() }, Finish.entries[int()], size(), size(), size(), size(), size(),
+        long(), long(), long(), long(),
     )
 }

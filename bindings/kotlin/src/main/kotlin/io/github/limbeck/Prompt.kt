@@ -6,7 +6,8 @@ package io.github.limbeck
  * as long as there is room for it.
  *
  * ```
- * val prompt = Prompt("Review: a dull film\nSentiment:", listOf(TextPair("Review: warm and clever\nSentiment:", " good")))
+ * val examples = listOf(TextPair("Review: warm and clever\nSentiment:", " good"))
+ * val prompt = Prompt("Review: a dull film\nSentiment:", examples)
  * model.choose(prompt, listOf(" good", " bad")).best.text
  * model.choose(prompt.copy(query = "Review: two hours of nothing\nSentiment:"), listOf(" good", " bad"))
  * ```
