@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::sync::{Arc, OnceLock};
 
 use limbeck_sdk::runtime::Provider;
-use limbeck_sdk::{Bundle, Model, ModelBuilder};
+use limbeck_sdk::{Model, ModelBuilder};
 
 use crate::bundle::limbeck_bundle;
 use crate::env::limbeck_env;
@@ -188,10 +188,9 @@ pub unsafe extern "C" fn limbeck_model_open(
             let env = ffi::handle(env, "env")?;
             let path = ffi::path(path, path_length, "path")?;
             let options: limbeck_model_options = ffi::read(options, "options")?;
-            let bundle = bundle_options(options.bundle, "options->bundle")?.open(path)?;
-            // Keys and build were checked just now.
-            let options = limbeck_model_options { bundle: std::ptr::null(), ..options };
-            open(env, bundle, &options, out)
+            let model = builder(env, &options)?.open(path)?;
+            ffi::give(out, limbeck_model::new(Arc::new(model)));
+            Ok(())
         }
     };
     // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
@@ -214,7 +213,9 @@ pub unsafe extern "C" fn limbeck_model_open_bundle(
         unsafe {
             let out = ffi::out(out, "out")?;
             let (env, bundle) = (ffi::handle(env, "env")?, ffi::handle(bundle, "bundle")?);
-            open(env, bundle.bundle.clone(), &ffi::read(options, "options")?, out)
+            let model = builder(env, &ffi::read(options, "options")?)?.open_bundle(bundle.bundle.clone())?;
+            ffi::give(out, limbeck_model::new(Arc::new(model)));
+            Ok(())
         }
     };
     // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
@@ -223,12 +224,7 @@ pub unsafe extern "C" fn limbeck_model_open_bundle(
 
 /// # Safety
 /// The pointers of `options` are NULL or as the header says.
-unsafe fn open(
-    env: &limbeck_env,
-    bundle: Bundle,
-    options: &limbeck_model_options,
-    out: &mut *mut limbeck_model,
-) -> Result<(), Failure> {
+unsafe fn builder(env: &limbeck_env, options: &limbeck_model_options) -> Result<ModelBuilder, Failure> {
     ffi::reserved("options->reserved", options.reserved)?;
     // SAFETY: by this function's contract.
     let (names, options_of_bundle) = unsafe {
@@ -249,8 +245,7 @@ unsafe fn open(
     if options.memory_budget != 0 {
         builder = builder.memory_budget(options.memory_budget);
     }
-    ffi::give(out, limbeck_model::new(Arc::new(builder.open_bundle(bundle)?)));
-    Ok(())
+    Ok(builder)
 }
 
 /// The bundle of a model, as a handle of your own that may outlive the model.

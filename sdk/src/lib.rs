@@ -35,8 +35,9 @@
 //! connection, writes no file but those it is told to write, and reads no
 //! environment variable but the one named at [`runtime::load`]. It starts
 //! threads only on request: those of [`ModelBuilder::threads`] and, for
-//! batches, of [`ModelBuilder::sessions`]; and one thread that keeps deadlines,
-//! from the first call that has one.
+//! batches, of [`ModelBuilder::sessions`]; one thread that keeps deadlines,
+//! from the first call that has one; and two that help to open a model and end
+//! with that.
 
 pub mod bundle;
 mod error;

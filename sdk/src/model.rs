@@ -155,7 +155,7 @@ impl Default for ModelBuilder {
 impl ModelBuilder {
     /// Threads that one run may use inside an operator, from 1 to 256. Default
     /// 1: no thread is started and calls run on the caller's thread. Opening starts two for as long as it takes, whatever
-    /// this is.
+    /// this is; one, where the bundle is open already.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -173,7 +173,8 @@ impl ModelBuilder {
     /// Each session beyond the first is made when it is first needed. Sessions
     /// share the weights and need memory of their own only for what they
     /// compute. Batch calls spread over all sessions, on threads that end with
-    /// the call.
+    /// the call; those of models that write text take one group of texts after
+    /// the other.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = sessions;
         self
@@ -368,7 +369,7 @@ impl ModelBuilder {
     }
 }
 
-/// Runs one t/// Runs one thing on a thread of its own, which ends with it, while the caller's thread runs another; one after the other
+/// Runs one thing on a thread of its own, which ends with it, while the caller's thread runs another; one after the other
 /// where there can be no thread.
 fn beside<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
     thread::scope(|scope| {

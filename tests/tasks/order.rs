@@ -98,6 +98,22 @@ fn long_pairs_are_cut_or_read_in_windows() {
     let found = model.order_with(&first, &second, &options.both_orders(true)).unwrap();
     assert!((found.logit - (given - swapped) / weights / 2.0).abs() < 2e-5, "{found:?}");
 
+    // Of two texts of one length, both are cut, or the second is read in windows: the answer is the opposite all the same.
+    let (one, other) = (long(30), long(30).replace("the ", "a "));
+    for overflow in [Overflow::Truncate, Overflow::AutoWindow] {
+        let both = OrderOptions::new().overflow(overflow).both_orders(true);
+        for pair in [(&one, &other), (&first, &second)] {
+            let given = model.order_with(pair.0, pair.1, &both);
+            let opposite = model.order_with(pair.1, pair.0, &both);
+            match (given, opposite) {
+                (Ok(given), Ok(opposite)) => {
+                    assert!((given.logit + opposite.logit).abs() < 1e-6, "{given:?} {opposite:?}")
+                }
+                (given, opposite) => assert!(given.is_err() && opposite.is_err(), "{given:?} {opposite:?}"),
+            }
+        }
+    }
+
     let cut = model.order(&first, &second).unwrap();
     assert_eq!((cut.usage.tokens_used, cut.usage.tokens_dropped), (40, b.len() - room));
     assert!((cut.logit - row(&a, &b[..room])).abs() < 2e-5);

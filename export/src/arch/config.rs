@@ -194,7 +194,8 @@ impl ModelConfig {
 
     /// Width of queries, keys and values: all heads side by side.
     pub fn attention_size(&self) -> usize {
-        self.attention_heads * self.head_size()
+        // Two of GPT-3's published shapes are counted whose heads do not divide their width.
+        self.own_head_size.map_or(self.hidden_size, |size| self.attention_heads * size)
     }
 
     /// The longest sequence in tokens, special tokens included.

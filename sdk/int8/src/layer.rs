@@ -14,6 +14,8 @@ use crate::isa::Isa;
 const FEED_FORWARD_ROWS: usize = 128;
 /// Products of attention that are worth waking a thread for: about 30 microseconds of work.
 const WORTH_A_THREAD: usize = 1 << 20;
+/// No layer's heads are as wide together: sums of sizes stay in range.
+const LARGEST: usize = 1 << 24;
 /// Rows that are worth a thread of their own where each takes little work.
 const ROWS_A_THREAD: usize = 32;
 
@@ -104,7 +106,9 @@ impl<'a> Layer<'a> {
     /// Parts that do not fit each other.
     pub fn check(self) -> Result<Self, Mismatch> {
         let Self { hidden, heads, head_size, .. } = self;
-        let Some(attended) = heads.checked_mul(head_size).filter(|&attended| attended > 0 && hidden > 0) else {
+        let Some(attended) =
+            heads.checked_mul(head_size).filter(|attended| (1..LARGEST).contains(attended) && hidden > 0)
+        else {
             return Err(Mismatch(format!("{heads} heads of {head_size} in a hidden size of {hidden}")));
         };
         // The three maps into heads and the one out of them are as wide as all heads together.

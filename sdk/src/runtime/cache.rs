@@ -142,8 +142,11 @@ impl Cache {
         }
         let (part, room) = (length * self.shape.head_size, self.capacity * self.shape.head_size);
         let copied = |buffer: &Vec<f32>| {
+            // As much as is kept is what is counted, so no more is taken.
+            let mut copied = Vec::with_capacity(self.shape.heads * part);
             let heads = buffer.chunks_exact(room.max(1)).take(self.shape.heads);
-            heads.flat_map(|head| head[..part].iter().copied()).collect()
+            heads.for_each(|head| copied.extend_from_slice(&head[..part]));
+            copied
         };
         Ok(Prefix { ids: ids.to_vec(), tensors: self.tensors.iter().map(copied).collect() })
     }

@@ -134,10 +134,7 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     };
     // A causal model reads some tokens of a row at a time, and keeps keys and values of all of them.
     let (read, kept) = match &manifest.generation {
-        Some(spec) => {
-            let token = (a.layers as u64).saturating_mul(heads).saturating_mul(spec.head_size as u64 * 8);
-            (tokens.min(CHUNK as u64), tokens.saturating_mul(token).saturating_add(2 * LOGIT_BYTES as u64))
-        }
+        Some(_) => (tokens.min(CHUNK as u64), keys_and_values(manifest, tokens).saturating_add(2 * LOGIT_BYTES as u64)),
         None => (tokens, 0),
     };
     let states = read.saturating_mul(states * 4);
@@ -147,8 +144,15 @@ fn row(manifest: &Manifest, size: &Size, tokens: u64) -> u64 {
     sum.saturating_add(sum / 8)
 }
 
+/// Bytes of what a causal model keeps of a row; none for others.
+fn keys_and_values(manifest: &Manifest, tokens: u64) -> u64 {
+    let (a, Some(spec)) = (&manifest.architecture, &manifest.generation) else { return 0 };
+    let token = (a.layers as u64).saturating_mul(a.attention_heads as u64).saturating_mul(spec.head_size as u64 * 8);
+    tokens.saturating_mul(token)
+}
+
 /// What a session of such layers keeps to compute in, however large a batch is: some rows of queries, keys, values,
-/// context and sums, and of the feed-forward part.
+/// context and sums, and of the feed-forward part. Heads together are taken to be no wider than the hidden states.
 fn layer_scratch(manifest: &Manifest) -> u64 {
     let a = &manifest.architecture;
     let [hidden, intermediate, tokens] = [a.hidden_size, a.intermediate_size, manifest.max_tokens].map(|v| v as u64);
@@ -172,6 +176,8 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         Batching::Single => one_row,
     };
     let session = (SESSION + GRAPH * size.graph + size.widened).saturating_add(layer_scratch(manifest));
+    // A beginning that several texts go on from is held beside the one that goes on.
+    let session = session.saturating_add(keys_and_values(manifest, longest));
     let fixed = (TOKENIZER * size.tokenizer).saturating_add(size.kept);
     let expected = |sessions: u64, tokens: u64, prepacked: bool| {
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.

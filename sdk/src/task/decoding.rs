@@ -227,10 +227,14 @@ impl<'a> Decoding<'a> {
         Ok(Written { id, text })
     }
 
-    /// Reads what is in the context of each row and not yet in the cache, and whether that was more than the token that
+    /// Reads what is in the context of each row and not yet in the cache, and whether any of it was more than the token that
     /// was written last.
     fn read(&mut self) -> Result<bool> {
         let all = 0..self.active.len();
+        let anew = all.clone().any(|at| {
+            let row = &self.rows[self.active[at]];
+            row.ids.len() == row.prompt || self.cache.length(at) == 0
+        });
         let rest = |this: &Self, at: usize| {
             let row = &this.rows[this.active[at]];
             row.ids.get(row.from + this.cache.length(at)..).unwrap_or_default().len()
@@ -241,7 +245,7 @@ impl<'a> Decoding<'a> {
                 self.ids.extend(self.rows[row].ids.last().map(|&id| id as i32));
             }
             self.step(all)?;
-            return Ok(false);
+            return Ok(anew);
         }
         // Prompts one by one: they differ in length, and nothing is padded.
         for at in all {

@@ -1,13 +1,12 @@
 //! Which of two texts comes first.
 
-use std::ops::Range;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_pair, require};
-use super::rows::{self, Outcome, Row};
+use super::rows::{self, Outcome};
 use crate::bundle::{Activation, Task};
 use crate::post::aggregate::weighted_mean;
 use crate::post::softmax::calibrated;
@@ -83,23 +82,17 @@ impl Model {
         require(self, &[Task::Order], "order")?;
         let limits = options.limits();
         limits.check()?;
-        let template = self.tokenizer().two()?;
         let mut rows = Vec::new();
         let mut readings = Vec::with_capacity(pairs.len());
         for &(first, second) in pairs {
-            let details = [Detail::Ids; 2];
-            let reading =
-                read_pair(self, [first, second], details, Keep::Shorter, options.overflow, &limits, &mut rows)?;
-            let from = rows.len();
-            if options.both_orders {
-                // The same tokens in the same windows, in the other order.
-                rows.extend(reading.windows.iter().map(|window| {
-                    let [first, second] =
-                        [0, 1].map(|i| reading.texts[i].ids.get(window[i].clone()).unwrap_or_default());
-                    Row::new(template, second, first)
-                }));
-            }
-            readings.push((reading, from..rows.len()));
+            let mut read = |texts| {
+                let details = [Detail::Ids; 2];
+                read_pair(self, texts, details, Keep::Shorter, options.overflow, &limits, &mut rows)
+            };
+            let given = read([first, second])?;
+            // Read as that pair would be by itself: of two texts of one length, the first is cut otherwise than the second.
+            let swapped = if options.both_orders { Some(read([second, first])?) } else { None };
+            readings.push((given, swapped));
         }
         let outcomes = rows::run(self, &rows, &limits, |_, output| match output.values(0) {
             [in_order, swapped] => Ok(in_order - swapped),
@@ -110,11 +103,15 @@ impl Model {
             let start = Instant::now();
             let mut usage = reading.usage;
             // Rows in the other order follow the ones as given.
-            usage.timings.inference = rows::time_of(outcomes.get(reading.rows.start..swapped.end).unwrap_or_default());
-            let as_given = log_odds(&reading, &outcomes, reading.rows.clone());
-            let logit = match swapped.is_empty() {
-                true => as_given,
-                false => (as_given - log_odds(&reading, &outcomes, swapped)) / 2.0,
+            let end = swapped.as_ref().map_or(reading.rows.end, |swapped| swapped.rows.end);
+            usage.timings.inference = rows::time_of(outcomes.get(reading.rows.start..end).unwrap_or_default());
+            let as_given = log_odds(&reading, &outcomes);
+            let logit = match &swapped {
+                None => as_given,
+                Some(swapped) => {
+                    usage.timings.tokenize += swapped.usage.timings.tokenize;
+                    (as_given - log_odds(swapped, &outcomes)) / 2.0
+                }
             };
             // A softmax over two logits is the sigmoid of their difference.
             let probability = calibrated(Activation::Sigmoid, &[logit], temperature).first().copied().unwrap_or(0.5);
@@ -125,9 +122,13 @@ impl Model {
     }
 }
 
-/// The log odds of "in order" over the windows of a reading, whose outcomes are `rows`.
-fn log_odds(reading: &Reading, outcomes: &[Outcome<f32>], rows: Range<usize>) -> f32 {
-    let windows: Vec<&[f32]> =
-        outcomes.get(rows).unwrap_or_default().iter().map(|outcome| std::slice::from_ref(&outcome.value)).collect();
+/// The log odds of "in order" over the windows of a reading.
+fn log_odds(reading: &Reading, outcomes: &[Outcome<f32>]) -> f32 {
+    let windows: Vec<&[f32]> = outcomes
+        .get(reading.rows.clone())
+        .unwrap_or_default()
+        .iter()
+        .map(|outcome| std::slice::from_ref(&outcome.value))
+        .collect();
     weighted_mean(&windows, &reading.weights()).first().copied().unwrap_or(0.0)
 }

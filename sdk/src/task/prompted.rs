@@ -135,6 +135,11 @@ impl Prompted<'_> {
     /// # Errors
     /// Those of [`Model::generate`].
     pub fn generate<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
+        // What is written counts once it ends; what does not begin counts here.
+        self.begin(options).inspect_err(|_| self.model.counters().call(true))
+    }
+
+    fn begin<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
         options.check()?;
         let (start, limits) = (Instant::now(), options.limits());
         // The other policies say themselves what happens when the context is full.

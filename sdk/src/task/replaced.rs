@@ -181,16 +181,26 @@ fn spans(text: &str, tokens: &Encoded, probabilities: &[f32], options: &Replaced
     };
     let passes = |value: f32| value >= options.threshold;
     let mut found: Vec<(Range<usize>, f32)> = Vec::new();
+    // What the tokenizer takes for two words, or cuts into tokens, may be one character to a reader.
+    let add = |found: &mut Vec<(Range<usize>, f32)>, bytes: Range<usize>, probability: f32| match found.last_mut() {
+        Some((before, most)) if bytes.start < before.end => {
+            before.end = before.end.max(bytes.end);
+            *most = most.max(probability);
+        }
+        _ => found.push((bytes, probability)),
+    };
     if options.aggregation == Aggregation::None {
         let mut end = 0;
         for run in probabilities.chunk_by(|&a, &b| passes(a) == passes(b)) {
             let start = end;
             end += run.len();
             if run.first().is_some_and(|&value| passes(value)) {
-                found.push((tokens.bytes_of(start..end), mean(run)));
+                let bytes = tokens.bytes_of(start..end);
+                if !bytes.is_empty() {
+                    add(&mut found, bytes, mean(run));
+                }
             }
         }
-        found.retain(|(bytes, _)| !bytes.is_empty());
         return found;
     }
     for word in word_ranges(tokens.words.get(..probabilities.len()).unwrap_or_default()) {
@@ -203,14 +213,7 @@ fn spans(text: &str, tokens: &Encoded, probabilities: &[f32], options: &Replaced
         if !passes(probability) || bytes.is_empty() {
             continue;
         }
-        match found.last_mut() {
-            // What the tokenizer takes for two words may be one character to a reader.
-            Some((before, most)) if bytes.start < before.end => {
-                before.end = before.end.max(bytes.end);
-                *most = most.max(probability);
-            }
-            _ => found.push((bytes, probability)),
-        }
+        add(&mut found, bytes, probability);
     }
     found
 }
@@ -271,6 +274,9 @@ mod tests {
         let tokenwise = ReplacedOptions::new().aggregation(Aggregation::None);
         assert_eq!(spans(text, &tokens, &[0.9], &tokenwise), []);
         assert_eq!(spans("", &Encoded::default(), &[], &options), []);
+        // Bytes of one character, each with the place of all of it.
+        let tokens = encoded(&[(0..4, 0), (0..4, 0), (0..4, 0), (4..5, 1)]);
+        assert_eq!(spans("🙂a", &tokens, &[0.9, 0.1, 0.7, 0.1], &tokenwise), [(0..4, 0.9)]);
     }
 
     #[test]

@@ -125,9 +125,13 @@ pub(super) fn continuations(
     })?;
 
     // All tokens but the last of each continuation are read.
-    let whole = cache.prefix(context)?;
     let mut longer: Vec<usize> = (0..continuations.len()).filter(|&at| continuations[at].len() > 1).collect();
     longer.sort_by_key(|&at| std::cmp::Reverse(continuations[at].len()));
+    if longer.is_empty() {
+        return if failed { Err(missing()) } else { Ok(found) };
+    }
+    let whole = cache.prefix(context)?;
+    drop(cache);
     let mut rest = &longer[..];
     let vocabulary = model.bundle().manifest().architecture.vocab_size;
     while let Some(&first) = rest.first() {
