@@ -30,8 +30,8 @@ public enum class Aggregation {
     AVERAGE,
 
     /**
-     * A word has the label of the token that is most certain. Replaced tokens: it is as suspicious as the most suspicious
-     * of its tokens.
+     * A word has the label of the token that is most certain. Replaced tokens: it is as suspicious as the most
+     * suspicious of its tokens.
      */
     MAX,
 

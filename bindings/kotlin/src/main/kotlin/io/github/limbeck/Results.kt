@@ -5,7 +5,7 @@ public data class TextPair(val first: String, val second: String)
 
 /**
  * A piece of a text, from [start] up to but without [end], in UTF-16 units as `String` counts. It never cuts through
- * what a reader sees as one character.
+ * what a reader sees as one character, but for single tokens of [Replacements].
  */
 public data class Span(val start: Int, val end: Int) {
     /** The piece of the text that was given to the call. */
