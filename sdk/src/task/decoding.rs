@@ -241,7 +241,8 @@ impl<'a> Decoding<'a> {
                 self.ids.extend(self.rows[row].ids.last().map(|&id| id as i32));
             }
             self.step(all)?;
-            return Ok(false);
+            // A prompt of one token, or one of which all the rest was kept, is a prompt still.
+            return Ok(self.active.iter().any(|&row| self.rows[row].ids.len() == self.rows[row].prompt));
         }
         // Prompts one by one: they differ in length, and nothing is padded.
         for at in all {
