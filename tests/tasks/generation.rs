@@ -65,6 +65,8 @@ fn cached_decoding_writes_what_full_recomputation_writes() {
         assert_eq!((found.prompt_tokens, found.generated_tokens), (prompt.len(), 30));
         assert_eq!((found.finish, found.tokens_dropped, found.cached_tokens), (Finish::Length, 0, 0));
         assert_eq!(found.text, String::from_utf8_lossy(&model.token_bytes(&found.ids).unwrap()));
+        // A prompt of one token has a time, too.
+        assert!(found.times.prefill > Duration::ZERO && found.times.decode > Duration::ZERO, "{:?}", found.times);
     }
     // Together each goes on at its own place.
     let batch = model.generate_batch(&PROMPTS, &options).unwrap();

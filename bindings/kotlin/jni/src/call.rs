@@ -22,6 +22,7 @@ pub(crate) struct Call<'a> {
     pub(crate) max_answer_tokens: Option<usize>,
     pub(crate) hypothesis: Option<&'a str>,
     pub(crate) rank_label: Option<&'a str>,
+    pub(crate) both_orders: bool,
 }
 
 impl<'a> Call<'a> {
@@ -47,6 +48,7 @@ impl<'a> Call<'a> {
             max_answer_tokens: from.size("maxAnswerTokens")?,
             hypothesis: text(from.text()?),
             rank_label: text(from.text()?),
+            both_orders: from.flag()?,
         };
         let set = [
             ("topK", call.top_k.is_some()),
@@ -57,6 +59,7 @@ impl<'a> Call<'a> {
             ("maxAnswerTokens", call.max_answer_tokens.is_some()),
             ("hypothesis", call.hypothesis.is_some()),
             ("rankLabel", call.rank_label.is_some()),
+            ("bothOrders", call.both_orders),
         ];
         match set.iter().find(|(name, set)| *set && !known.contains(name)) {
             Some((name, _)) => {
@@ -94,10 +97,12 @@ fn overflow_of(overflow: i32, stride: Option<usize>) -> Result<Option<Overflow>,
     }
 }
 
-/// By the numbers of `LIMBECK_AGGREGATION_`.
+/// By the numbers of `LIMBECK_AGGREGATION_`, and -1: not set. C has one number for that and for `First`; tasks whose
+/// default is another one refuse `First` where it is set.
 fn aggregation_of(aggregation: i32) -> Result<Option<Aggregation>, Failure> {
     match aggregation {
-        0 => Ok(None),
+        -1 => Ok(None),
+        0 => Ok(Some(Aggregation::First)),
         1 => Ok(Some(Aggregation::Average)),
         2 => Ok(Some(Aggregation::Max)),
         3 => Ok(Some(Aggregation::Strict)),

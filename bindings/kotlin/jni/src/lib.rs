@@ -32,7 +32,7 @@ use failure::{Failure, guard};
 use wire::Reader;
 
 /// What this library and the classes `io.github.limbeck` agree on; `Native.CONTRACT` in Kotlin.
-pub const CONTRACT: i32 = 2;
+pub const CONTRACT: i32 = 3;
 
 /// Native methods that take a request and give a reply.
 macro_rules! calls {
@@ -78,6 +78,8 @@ calls! {
     Java_io_github_limbeck_Native_answer => tasks::answer;
     Java_io_github_limbeck_Native_embed => tasks::embed;
     Java_io_github_limbeck_Native_fillMask => tasks::fill_mask;
+    Java_io_github_limbeck_Native_order => tasks::order;
+    Java_io_github_limbeck_Native_replaced => tasks::replaced;
     Java_io_github_limbeck_Native_generateBatch => writing::generate_batch;
     Java_io_github_limbeck_Native_choose => writing::choose;
     Java_io_github_limbeck_Native_score => writing::score;

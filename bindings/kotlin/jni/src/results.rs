@@ -56,6 +56,21 @@ pub(crate) fn masks(answers: &[sdk::FilledMasks]) -> Result<Vec<u8>, Failure> {
     })
 }
 
+pub(crate) fn orders(answers: &[sdk::Order]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| usage(out.float(answer.probability).float(answer.logit), &answer.usage))
+}
+
+pub(crate) fn replacements(answers: &[sdk::Replacements]) -> Result<Vec<u8>, Failure> {
+    batch(answers, |out, answer| {
+        for pieces in [&answer.spans, &answer.tokens] {
+            out.list(pieces, |out, piece| {
+                span(out.text(&piece.text), &piece.span).float(piece.probability);
+            });
+        }
+        usage(out, &answer.usage);
+    })
+}
+
 pub(crate) fn embeddings(answers: &[sdk::Embedding]) -> Result<Vec<u8>, Failure> {
     batch(answers, |out, answer| usage(out.floats(&answer.vector), &answer.usage))
 }

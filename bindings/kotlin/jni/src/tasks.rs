@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use limbeck_sdk::{
-    AnswerOptions, ClassifyOptions, EmbedOptions, FewShotHead, FewShotOptions, FillMaskOptions, Model, RerankOptions,
-    TagOptions, ZeroShotOptions,
+    AnswerOptions, ClassifyOptions, EmbedOptions, FewShotHead, FewShotOptions, FillMaskOptions, Model, OrderOptions,
+    ReplacedOptions, RerankOptions, TagOptions, ZeroShotOptions,
 };
 
 use crate::call::{Call, task_options};
@@ -86,6 +86,20 @@ pub(crate) fn fill_mask(from: &mut Reader) -> Reply {
         options.top_k = k;
     }
     results::masks(&model.fill_mask_batch(&from.texts()?, &options)?)
+}
+
+pub(crate) fn order(from: &mut Reader) -> Reply {
+    let (model, call) = (model(from)?, Call::read(from, &["bothOrders"])?);
+    let options = task_options!(call, OrderOptions).both_orders(call.both_orders);
+    results::orders(&model.order_batch(&from.pairs()?, &options)?)
+}
+
+pub(crate) fn replaced(from: &mut Reader) -> Reply {
+    let (model, call) = (model(from)?, Call::read(from, &["threshold", "aggregation"])?);
+    let mut options = task_options!(call, ReplacedOptions);
+    options.threshold = call.threshold.unwrap_or(options.threshold);
+    options.aggregation = call.aggregation.unwrap_or(options.aggregation);
+    results::replacements(&model.replaced_batch(&from.texts()?, &options)?)
 }
 
 pub(crate) fn similarity(from: &mut Reader) -> Reply {

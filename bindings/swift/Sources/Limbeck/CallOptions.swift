@@ -12,18 +12,35 @@ public enum Overflow: UInt32, Sendable {
     case window = 3
 }
 
-/// How tokens become words, for entities.
-public enum Aggregation: UInt32, Sendable {
+/// How tokens become words, for entities and replaced tokens. The latter have no labels for `first` and `strict` to speak
+/// of: they are refused.
+public enum Aggregation: Sendable {
+    /// What the task does by itself: `first` for entities, `max` for replaced tokens.
+    case `default`
     /// A word is of the entity that its first token says, as models are usually trained.
-    case first = 0
-    /// A word has the label with the highest mean probability over its tokens.
-    case average = 1
-    /// A word has the label of the token that is most certain.
-    case max = 2
+    case first
+    /// A word has the label with the highest mean probability over its tokens. Replaced tokens: it has their mean
+    /// probability.
+    case average
+    /// A word has the label of the token that is most certain. Replaced tokens: it is as suspicious as the most suspicious
+    /// of its tokens.
+    case max
     /// As `first`, and only entities whose labels follow the rules of their scheme count.
-    case strict = 3
-    /// Each token that is not outside is an answer with its full label (`B-PER`).
-    case none = 4
+    case strict
+    /// Each token that is not outside is an answer with its full label (`B-PER`). Replaced tokens: runs of neighbouring
+    /// tokens in place of words.
+    case none
+
+    /// Its number in `limbeck.h`, which has one for `default` and `first`.
+    var number: UInt32 {
+        switch self {
+        case .default, .first: 0
+        case .average: 1
+        case .max: 2
+        case .strict: 3
+        case .none: 4
+        }
+    }
 }
 
 /// Options of the calls of all tasks. 0, nil and the empty text mean the default. An option that is set and that the
@@ -41,12 +58,13 @@ public struct CallOptions: Sendable {
     /// answer, 5 guesses.
     public var topK = 0
     /// Classification with independent labels: the lowest probability at which a label holds. Entities: leave out those
-    /// with a lower score. 0: the bundle's thresholds; all entities.
+    /// with a lower score. Replaced tokens: the lowest probability of a suspicious word. 0: the bundle's thresholds; all
+    /// entities; 0.5.
     public var threshold: Float = 0
     /// Classification: out of scope if the best label has less. 0: as the bundle says.
     public var outOfScope: Float = 0
-    /// Entities: how tokens become words.
-    public var aggregation = Aggregation.first
+    /// Entities and replaced tokens: how tokens become words.
+    public var aggregation = Aggregation.default
     /// Zero-shot: whether each label has a probability of its own.
     public var multiLabel = false
     /// Answers: the most tokens of an answer. 0: 15.
@@ -55,6 +73,9 @@ public struct CallOptions: Sendable {
     public var hypothesis = ""
     /// Ranking: the label whose score counts. Empty: the only one, or the one for entailment.
     public var rankLabel = ""
+    /// Order: read each pair in both orders and combine them, so that the answer for a swapped pair is the opposite; twice
+    /// the work.
+    public var bothOrders = false
 
     public init() {}
 
@@ -77,9 +98,10 @@ public struct CallOptions: Sendable {
         options.top_k = topK
         options.threshold = threshold
         options.out_of_scope = outOfScope
-        options.aggregation = aggregation.rawValue
+        options.aggregation = aggregation.number
         options.multi_label = multiLabel ? 1 : 0
         options.max_answer_tokens = maxAnswerTokens
+        options.both_orders = bothOrders ? 1 : 0
         return try withExtendedLifetime(cancel) {
             try hypothesis.withView { hypothesis in
                 try rankLabel.withView { label in

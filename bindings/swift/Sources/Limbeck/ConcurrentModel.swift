@@ -107,6 +107,28 @@ public struct ConcurrentModel: Sendable {
         try await run(options) { [model] in try model.fillMask(batch: texts, options: $0) }
     }
 
+    /// See `Model.order(_:_:options:)`.
+    public func order(
+        _ first: String, _ second: String, options: CallOptions = CallOptions()
+    ) async throws -> Order {
+        try await run(options) { [model] in try model.order(first, second, options: $0) }
+    }
+
+    /// See `Model.order(batch:options:)`.
+    public func order(batch pairs: [(String, String)], options: CallOptions = CallOptions()) async throws -> [Order] {
+        try await run(options) { [model] in try model.order(batch: pairs, options: $0) }
+    }
+
+    /// See `Model.replaced(_:options:)`.
+    public func replaced(_ text: String, options: CallOptions = CallOptions()) async throws -> Replacements {
+        try await run(options) { [model] in try model.replaced(text, options: $0) }
+    }
+
+    /// See `Model.replaced(batch:options:)`.
+    public func replaced(batch texts: [String], options: CallOptions = CallOptions()) async throws -> [Replacements] {
+        try await run(options) { [model] in try model.replaced(batch: texts, options: $0) }
+    }
+
     /// See `Model.generate(_:options:function:)`. The function is called on the queue.
     public func generate(
         _ prompt: String, options: GenerateOptions = GenerateOptions(),

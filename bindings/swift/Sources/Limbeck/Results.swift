@@ -238,7 +238,7 @@ struct CallResult {
         return try (0..<count).map(read)
     }
 
-    private func usage(_ text: Int) throws -> Usage {
+    func usage(_ text: Int) throws -> Usage {
         var usage = limbeck_usage()
         limbeck_usage_init(&usage, MemoryLayout<limbeck_usage>.size)
         try check { limbeck_result_usage(handle, text, &usage, $0) }

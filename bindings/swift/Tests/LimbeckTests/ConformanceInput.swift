@@ -27,6 +27,7 @@ func options(_ from: JSON) throws -> CallOptions {
         case "max_answer_tokens": options.maxAnswerTokens = Int(value.number)
         case "hypothesis": options.hypothesis = value.string
         case "rank_label": options.rankLabel = value.string
+        case "both_orders": options.bothOrders = value == .bool(true)
         default: try limits(name, value, &options.timeoutMilliseconds, &options.cancel)
         }
     }

@@ -121,6 +121,33 @@ final class ModelTests: XCTestCase {
         let masks = try Fixtures.model("bundles/masks.limbeck").concurrent
         let (mask, filled) = (try await masks.fillMask("[MASK]").masks, try await masks.fillMask(batch: ["[MASK]"])[0].masks)
         XCTAssertEqual(mask, filled)
+        let (order, both) = (try Fixtures.model("bundles/order.limbeck"), CallOptions.with { $0.bothOrders = true })
+        let (logit, swapped) = (
+            try await order.concurrent.order("who", "London", options: both).logit,
+            try await order.concurrent.order(batch: [("London", "who")], options: both)[0].logit
+        )
+        XCTAssertEqual(logit, try order.order("who", "London", options: both).logit)
+        XCTAssertEqual(swapped, -logit)
+        let replaced = try Fixtures.model("bundles/replaced.limbeck")
+        let (found, each) = (
+            try await replaced.concurrent.replaced("🙂 the flim"),
+            try await replaced.concurrent.replaced(batch: ["🙂 the flim"])[0]
+        )
+        let blocking = try replaced.replaced("🙂 the flim")
+        XCTAssertEqual([found.spans, each.spans, found.tokens], [blocking.spans, blocking.spans, each.tokens])
+        XCTAssertEqual(found.spans.map(\.text), ["flim"])
+    }
+
+    /// C has one number for `first` and for what was not set; here each is what it says.
+    func testReplacedTokensHaveNoLabels() throws {
+        let (model, entities) = (try Fixtures.model("bundles/replaced.limbeck"), try Fixtures.model("bundles/entities.limbeck"))
+        for aggregation in [Aggregation.first, .strict] {
+            let options = CallOptions.with { $0.aggregation = aggregation }
+            assertFails(.invalidArgument, "aggregation") { try model.replaced("the flim", options: options) }
+            assertFails(.invalidArgument, "aggregation") { try model.replaced(batch: [], options: options) }
+            XCTAssertEqual(try entities.tag("Ada", options: options).entities.count, 1)
+        }
+        XCTAssertEqual(try model.replaced("the flim", options: .with { $0.aggregation = .max }).spans, try model.replaced("the flim").spans)
     }
 
     func testManyTasksRunAtOneTime() async throws {
@@ -139,6 +166,7 @@ final class ModelTests: XCTestCase {
         assertFails(.invalidArgument, "topK is -1") { try tiny.classify("good", options: .with { $0.topK = -1 }) }
         assertFails(.invalidArgument, "threshold") { try tiny.classify("good", options: .with { $0.threshold = .nan }) }
         assertFails(.invalidArgument, "hypothesis") { try tiny.classify("a", options: .with { $0.hypothesis = "{}" }) }
+        assertFails(.invalidArgument, "both_orders") { try tiny.classify("a", options: .with { $0.bothOrders = true }) }
         assertFails(.wrongTask) { try tiny.embed("good") }
         assertFails(.notFound, "no-such") { try ModelBundle(path: "no-such.limbeck") }
         assertFails(.invalidArgument) { try ModelBundle(path: "a\0b") }

@@ -15,21 +15,33 @@ public enum class Overflow {
     WINDOW,
 }
 
-/** How tokens become words, for entities. The order is that of `limbeck.h`. */
+/**
+ * How tokens become words, for entities and replaced tokens. The latter have no labels for [FIRST] and [STRICT] to speak
+ * of: they are refused. The order is that of `limbeck.h`.
+ */
 public enum class Aggregation {
     /** A word is of the entity that its first token says, as models are usually trained. */
     FIRST,
 
-    /** A word has the label with the highest mean probability over its tokens. */
+    /**
+     * A word has the label with the highest mean probability over its tokens. Replaced tokens: it has their mean
+     * probability.
+     */
     AVERAGE,
 
-    /** A word has the label of the token that is most certain. */
+    /**
+     * A word has the label of the token that is most certain. Replaced tokens: it is as suspicious as the most
+     * suspicious of its tokens.
+     */
     MAX,
 
     /** As [FIRST], and only entities whose labels follow the rules of their scheme count. */
     STRICT,
 
-    /** Each token that is not outside is an answer with its full label (`B-PER`). */
+    /**
+     * Each token that is not outside is an answer with its full label (`B-PER`). Replaced tokens: runs of neighbouring
+     * tokens in place of words.
+     */
     NONE,
 }
 
@@ -66,11 +78,12 @@ public class CallOptions private constructor(private val set: Builder) {
         private var topK = 0
         private var threshold = 0f
         private var outOfScope = 0f
-        private var aggregation = Aggregation.FIRST
+        private var aggregation: Aggregation? = null
         private var multiLabel = false
         private var maxAnswerTokens = 0
         private var hypothesis = ""
         private var rankLabel = ""
+        private var bothOrders = false
 
         /** What to do with a text that is too long. */
         public fun overflow(overflow: Overflow): Builder = apply { this.overflow = overflow }
@@ -92,14 +105,15 @@ public class CallOptions private constructor(private val set: Builder) {
 
         /**
          * Classification with independent labels: the lowest probability at which a label holds. Entities: leave out
-         * those with a lower score. Default: the bundle's thresholds; all entities.
+         * those with a lower score. Replaced tokens: the lowest probability of a suspicious word. Default: the bundle's
+         * thresholds; all entities; 0.5.
          */
         public fun threshold(probability: Float): Builder = apply { threshold = probability }
 
         /** Classification: out of scope if the best label has less. Default: as the bundle says. */
         public fun outOfScope(probability: Float): Builder = apply { outOfScope = probability }
 
-        /** Entities: how tokens become words. */
+        /** How tokens become words. Default: [Aggregation.FIRST] for entities, [Aggregation.MAX] for replaced tokens. */
         public fun aggregation(aggregation: Aggregation): Builder = apply { this.aggregation = aggregation }
 
         /** Zero-shot: whether each label has a probability of its own. Default: exactly one holds. */
@@ -114,19 +128,25 @@ public class CallOptions private constructor(private val set: Builder) {
         /** Ranking: the label whose score counts. Default: the only one, or the one for entailment. */
         public fun rankLabel(label: String): Builder = apply { rankLabel = label }
 
+        /**
+         * Order: read each pair in both orders and combine them, so that the answer for a swapped pair is the opposite;
+         * twice the work.
+         */
+        public fun bothOrders(bothOrders: Boolean): Builder = apply { this.bothOrders = bothOrders }
+
         /** The options as they are now. */
         public fun build(): CallOptions = CallOptions(copy())
 
         internal fun copy(): Builder = Builder()
             .overflow(overflow).windowStride(windowStride).timeoutMillis(timeoutMillis).cancel(cancel).topK(topK)
-            .threshold(threshold).outOfScope(outOfScope).aggregation(aggregation).multiLabel(multiLabel)
-            .maxAnswerTokens(maxAnswerTokens).hypothesis(hypothesis).rankLabel(rankLabel)
+            .threshold(threshold).outOfScope(outOfScope).multiLabel(multiLabel).maxAnswerTokens(maxAnswerTokens)
+            .hypothesis(hypothesis).rankLabel(rankLabel).bothOrders(bothOrders).also { it.aggregation = aggregation }
 
         /** As call.rs reads them. */
         internal fun write(to: Writer, cancel: Long) {
             to.int(overflow.ordinal).long(windowStride.toLong()).long(timeoutMillis).long(cancel).long(topK.toLong())
-            to.float(threshold).float(outOfScope).int(aggregation.ordinal).flag(multiLabel)
-            to.long(maxAnswerTokens.toLong()).text(hypothesis, "hypothesis").text(rankLabel, "rankLabel")
+            to.float(threshold).float(outOfScope).int(aggregation?.ordinal ?: -1).flag(multiLabel)
+            to.long(maxAnswerTokens.toLong()).text(hypothesis, "hypothesis").text(rankLabel, "rankLabel").flag(bothOrders)
         }
     }
 

@@ -3,31 +3,6 @@ package io.github.limbeck
 import java.io.File
 
 /**
- * How a model is to run.
- *
- * @property threads threads that one call may use inside an operator, up to 256. 1: the call runs on the thread that
- *   makes it, and no other is started. 0: as the [Environment] says, or else 1
- * @property sessions calls that can run at one time, up to 256, each with working memory of its own; made when first
- *   needed. 0: one. A batch call spreads over all, on threads that end with the call
- * @property spinning whether idle threads of a call spin, which is faster on an idle machine, slower on a busy one, and
- *   costs power
- * @property memoryBudget the most private memory, in bytes, that the model may use with all sessions at work on the
- *   longest texts: kept by smaller batches, fewer sessions and slower weights, or else
- *   [LimbeckException.MemoryBudget]. 0: no limit
- * @property providers backends to use, the best first: "cpu", "xnnpack", "nnapi", "coreml", "qnn", "cuda". What cannot
- *   be had is no error: see [Model.providers]. Empty: the CPU, which is always the last resort
- * @property bundle what must hold for the bundle, where the model is opened from a file
- */
-public class ModelOptions @JvmOverloads constructor(
-    public val threads: Int = 0,
-    public val sessions: Int = 0,
-    public val spinning: Boolean = false,
-    public val memoryBudget: Long = 0,
-    public val providers: List<String> = emptyList(),
-    public val bundle: BundleOptions = BundleOptions(),
-)
-
-/**
  * A model ready to run. Calls may come from many threads: as many run at one time as the model has sessions, others
  * wait their turn. A call blocks its thread; [suspending] gives the same calls for coroutines.
  *
@@ -189,6 +164,33 @@ public class Model private constructor(
     @JvmOverloads
     public fun fillMaskBatch(texts: List<String>, options: CallOptions = CallOptions.DEFAULT): List<FilledMasks> =
         options.call(this, Native::fillMask) { texts(texts, "texts") }.filledMasks()
+
+    /**
+     * Tells which of two texts comes first. A model of the task "order". Of a pair that is too long the longer text is
+     * truncated by default; windows are put together by the mean of their logits, each weighted by its tokens.
+     */
+    @JvmOverloads
+    public fun order(first: String, second: String, options: CallOptions = CallOptions.DEFAULT): Order =
+        options.call(this, Native::order) { one { text(first, "first").text(second, "second") } }.orders().single()
+
+    /** Tells which comes first in each of some pairs of texts. */
+    @JvmOverloads
+    public fun orderBatch(pairs: List<TextPair>, options: CallOptions = CallOptions.DEFAULT): List<Order> =
+        options.call(this, Native::order) { pairs(pairs, "pairs") }.orders()
+
+    /**
+     * Finds typing errors and corruption: says of each token of a text how likely it was put there in place of another,
+     * and which words that makes suspicious. A model of the task "replaced". A text that is too long is read in windows
+     * by default.
+     */
+    @JvmOverloads
+    public fun replaced(text: String, options: CallOptions = CallOptions.DEFAULT): Replacements =
+        options.call(this, Native::replaced) { one { text(text, "text") } }.replacements().single()
+
+    /** Looks for replaced tokens in texts. */
+    @JvmOverloads
+    public fun replacedBatch(texts: List<String>, options: CallOptions = CallOptions.DEFAULT): List<Replacements> =
+        options.call(this, Native::replaced) { texts(texts, "texts") }.replacements()
 
     /**
      * Writes on from a text. A model of the task "generation". [function], if there is one, is given each token as it

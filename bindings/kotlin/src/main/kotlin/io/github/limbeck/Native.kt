@@ -8,7 +8,7 @@ import java.io.File
  */
 internal object Native {
     /** What these classes and the library agree on; `CONTRACT` in bindings/kotlin/jni/src/lib.rs. */
-    const val CONTRACT: Int = 2
+    const val CONTRACT: Int = 3
 
     /** The version of these classes, which must be the library's. */
     const val VERSION: String = "0.1.0"
@@ -90,6 +90,8 @@ internal object Native {
     @JvmStatic external fun answer(request: ByteArray): ByteArray
     @JvmStatic external fun embed(request: ByteArray): ByteArray
     @JvmStatic external fun fillMask(request: ByteArray): ByteArray
+    @JvmStatic external fun order(request: ByteArray): ByteArray
+    @JvmStatic external fun replaced(request: ByteArray): ByteArray
     @JvmStatic external fun generateBatch(request: ByteArray): ByteArray
     @JvmStatic external fun choose(request: ByteArray): ByteArray
     @JvmStatic external fun score(request: ByteArray): ByteArray

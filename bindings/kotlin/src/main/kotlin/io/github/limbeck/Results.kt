@@ -5,7 +5,7 @@ public data class TextPair(val first: String, val second: String)
 
 /**
  * A piece of a text, from [start] up to but without [end], in UTF-16 units as `String` counts. It never cuts through
- * what a reader sees as one character.
+ * what a reader sees as one character, but for single tokens of [Replacements].
  */
 public data class Span(val start: Int, val end: Int) {
     /** The piece of the text that was given to the call. */
@@ -131,6 +131,31 @@ public data class FilledMask(val span: Span, val guesses: List<Guess>)
 /** The masks of a text, in its order. */
 public data class FilledMasks(val masks: List<FilledMask>, val usage: Usage)
 
+/**
+ * Which of two texts comes first.
+ *
+ * @property probability how likely the first text comes before the second; else it comes after it
+ * @property logit the natural log of its odds, before the bundle's calibration
+ */
+public data class Order(val probability: Float, val logit: Float, val usage: Usage)
+
+/**
+ * A piece of a text, with how likely it was put there in place of another.
+ *
+ * @property text the piece itself
+ * @property span where it stands; unlike other spans, that of a single token may cut through a character
+ * @property probability how likely something else stood here
+ */
+public data class Replaced(val text: String, val span: Span, val probability: Float)
+
+/**
+ * What was likely replaced in a text.
+ *
+ * @property spans the suspicious words, in the order of the text; with [Aggregation.NONE] the runs of tokens
+ * @property tokens every token that was read, suspicious or not
+ */
+public data class Replacements(val spans: List<Replaced>, val tokens: List<Replaced>, val usage: Usage)
+
 /** The vector of a text. */
 public class Embedding(public val vector: FloatArray, public val usage: Usage)
 
@@ -220,6 +245,13 @@ internal fun Reader.answers(): List<Answers> = list {
 
 internal fun Reader.filledMasks(): List<FilledMasks> = list {
     FilledMasks(list { FilledMask(span(), list { Guess(text(), text(), size(), float()) }) }, usage())
+}
+
+internal fun Reader.orders(): List<Order> = list { Order(float(), float(), usage()) }
+
+internal fun Reader.replacements(): List<Replacements> = list {
+    fun pieces() = list { Replaced(text(), span(), float()) }
+    Replacements(pieces(), pieces(), usage())
 }
 
 internal fun Reader.embeddings(): List<Embedding> = list { Embedding(floats(), usage()) }

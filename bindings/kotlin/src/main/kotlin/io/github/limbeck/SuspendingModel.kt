@@ -111,6 +111,24 @@ public class SuspendingModel internal constructor(
         options: CallOptions = CallOptions.DEFAULT,
     ): List<FilledMasks> = run(options) { model.fillMaskBatch(texts, it) }
 
+    /** See [Model.order]. */
+    public suspend fun order(first: String, second: String, options: CallOptions = CallOptions.DEFAULT): Order =
+        run(options) { model.order(first, second, it) }
+
+    /** See [Model.orderBatch]. */
+    public suspend fun orderBatch(pairs: List<TextPair>, options: CallOptions = CallOptions.DEFAULT): List<Order> =
+        run(options) { model.orderBatch(pairs, it) }
+
+    /** See [Model.replaced]. */
+    public suspend fun replaced(text: String, options: CallOptions = CallOptions.DEFAULT): Replacements =
+        run(options) { model.replaced(text, it) }
+
+    /** See [Model.replacedBatch]. */
+    public suspend fun replacedBatch(
+        texts: List<String>,
+        options: CallOptions = CallOptions.DEFAULT,
+    ): List<Replacements> = run(options) { model.replacedBatch(texts, it) }
+
     /** See [Head.classify]. */
     public suspend fun classify(
         head: Head,

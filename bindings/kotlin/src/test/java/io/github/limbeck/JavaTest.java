@@ -45,6 +45,20 @@ class JavaTest {
         try (Model model = open("masks")) {
             assertEquals(5, model.fillMask(model.getMaskToken()).getMasks().get(0).getGuesses().size());
         }
+        try (Model model = open("order")) {
+            assertTrue(model.order("who", "London").getProbability() > 0.5f);
+            CallOptions options = new CallOptions.Builder().bothOrders(true).build();
+            Order order = model.order("who", "London", options);
+            assertEquals(-order.getLogit(), model.orderBatch(List.of(new TextPair("London", "who")), options).get(0).getLogit());
+        }
+        try (Model model = open("replaced")) {
+            String text = "🙂 the flim";
+            Replaced found = model.replaced(text).getSpans().get(0);
+            assertEquals("flim", text.substring(found.getSpan().getStart(), found.getSpan().getEnd()));
+            CallOptions options = new CallOptions.Builder().aggregation(Aggregation.AVERAGE).threshold(0.99f).build();
+            Replacements nothing = model.replacedBatch(List.of(text), options).get(0);
+            assertTrue(nothing.getSpans().isEmpty() && nothing.getTokens().contains(found));
+        }
     }
 
     @Test

@@ -24,6 +24,7 @@ internal class Options(private val from: JsonObject?) : AutoCloseable {
                     "max_answer_tokens" -> maxAnswerTokens(value.asInt)
                     "hypothesis" -> hypothesis(value.asString)
                     "rank_label" -> rankLabel(value.asString)
+                    "both_orders" -> bothOrders(value.asBoolean)
                     else -> error("unknown option $name")
                 }
             }

@@ -51,6 +51,12 @@ internal class CoroutineTest {
         val masks = Fixtures.model("masks")
         assertEquals(masks.fillMask("[MASK]").masks, masks.suspending().fillMask("[MASK]").masks)
         assertEquals(masks.fillMask("[MASK]").masks, masks.suspending().fillMaskBatch(listOf("[MASK]")).single().masks)
+        val (order, swapped) = Fixtures.model("order") to listOf(TextPair("London", "who"))
+        assertEquals(order.order("who", "London").logit, order.suspending().order("who", "London").logit)
+        assertEquals(order.orderBatch(swapped).map { it.logit }, order.suspending().orderBatch(swapped).map { it.logit })
+        val replaced = Fixtures.model("replaced")
+        assertEquals(replaced.replaced("the flim").spans, replaced.suspending().replaced("the flim").spans)
+        assertEquals(replaced.replaced("the flim").tokens, replaced.suspending().replacedBatch(listOf("the flim")).single().tokens)
         val examples = listOf("good" to "praise", "good film" to "praise", "bad" to "blame", "bad film" to "blame")
         Head.fit(embedder, examples.map { TextPair(it.first, it.second) }).use { head ->
             assertEquals("praise", embedder.suspending().classify(head, listOf("good")).single().best.label)

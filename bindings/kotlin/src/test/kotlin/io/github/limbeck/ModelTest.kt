@@ -218,6 +218,8 @@ internal class ModelTest {
             "windowStride is 9 and overflow" to { windowStride(9) },
             "maxAnswerTokens is set" to { maxAnswerTokens(3) },
             "hypothesis is set" to { hypothesis("{}") },
+            "bothOrders is set" to { bothOrders(true) },
+            "aggregation is set" to { aggregation(Aggregation.FIRST) },
         )
         for ((message, set) in wrong) {
             val failure = assertThrows<LimbeckException.InvalidArgument> { model.classify("good", CallOptions.of(set)) }
@@ -229,6 +231,22 @@ internal class ModelTest {
         assertThrows<LimbeckException.MemoryBudget> { open(options = ModelOptions(memoryBudget = 1)) }
         assertThrows<LimbeckException.InvalidArgument> { Environment(threads = 1000) }
         assertThrows<LimbeckException.Runtime> { Environment("/no/such/libonnxruntime.so") }
+    }
+
+    /** C has one number for FIRST and for what was not set; here each is what it says. */
+    @Test
+    fun replacedTokensHaveNoLabels() {
+        val model = Fixtures.model("replaced")
+        for (aggregation in listOf(Aggregation.FIRST, Aggregation.STRICT)) {
+            val options = CallOptions.of { aggregation(aggregation) }
+            val failure = assertThrows<LimbeckException.InvalidArgument> { model.replacedBatch(listOf("the flim"), options) }
+            assertTrue("must be max, average or none" in failure.message!!, failure.message)
+            assertEquals(1, Fixtures.model("entities").tag("Ada", options).entities.size)
+        }
+        val found = model.replaced("the flim")
+        assertEquals(listOf("flim"), found.spans.map { it.text })
+        assertEquals(found.spans, model.replaced("the flim", CallOptions.of { aggregation(Aggregation.MAX).threshold(0.5f) }).spans)
+        assertEquals(found.tokens, model.replaced("the flim", CallOptions.of { threshold(1f) }).tokens)
     }
 
     @Test
