@@ -174,8 +174,13 @@ fn graphs(cases: &mut Cases) {
     }
 
     let nested = (0..200).fold(Vec::new(), |inner, _| bytes(1, bytes(5, bytes(6, inner))));
-    let changes: [(&str, Code, &str, Change<GraphSpec>); 14] = [
+    let attention = |ends: &str| bytes(1, onnx::attention(ends));
+    let inside = bytes(1, bytes(5, bytes(6, attention("elsewhere"))));
+    let changes: [(&str, Code, &str, Change<GraphSpec>); 17] = [
         ("subgraphs nested too deeply", Code::Malformed, "graph", &|g| g.more = nested.clone()),
+        ("places of keys from elsewhere", Code::Malformed, "position_ids", &|g| g.more = attention("elsewhere")),
+        ("places of keys from an input", Code::Malformed, "position_ids", &|g| g.more = attention("input_ids")),
+        ("places of keys in a subgraph", Code::Malformed, "position_ids", &|g| g.more = inside.clone()),
         ("an input of another name", Code::Malformed, "token_ids", &|g| g.ids_name = "token_ids"),
         ("an input of another type", Code::Malformed, "input_ids", &|g| g.ids_type = onnx::INT64_TYPE),
         ("an output of another name", Code::Malformed, "logits", &|g| g.output_name = "answers"),

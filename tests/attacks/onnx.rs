@@ -54,6 +54,12 @@ fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)
     out
 }
 
+/// A node that writes keys and values to where `ends` says.
+pub fn attention(ends: &str) -> Vec<u8> {
+    let inputs = ["q", "k", "v", "past_key", "past_value", ends, "total"];
+    node("GroupQueryAttention", &inputs, "context", &[("num_heads", 1), ("kv_num_heads", 1)])
+}
+
 /// Where a tensor says its data are.
 #[derive(Clone)]
 pub struct External {

@@ -17,6 +17,7 @@ use std::ops::Range;
 use super::protobuf::{self, Field, Fields, Value};
 use crate::BundleError;
 
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +53,7 @@ pub(super) struct Graph {
 pub(super) fn read(graph: &[u8], file: &str, length: usize) -> Result<Graph, BundleError> {
     let mut walk = Walk { whole: graph, file, length, found: Vec::new(), places: Vec::new() };
     walk.message(Message::Model, graph, 0, true)?;
+    places::check(graph)?;
     let Walk { found: mut tensors, places, .. } = walk;
 
     let (folded, multiplied) = (folded(graph)?, multiplied(graph)?);
@@ -203,6 +205,11 @@ impl Walk<'_> {
             let Field { number, value } = field?;
             if let (Value::Bytes(bytes), Some(child)) = (value, message.field(number)) {
                 use Message::*;
+                // Of nodes of the main graph `places` sees where they write to.
+                let of_main = main && (message, child) == (Graph, Node);
+                if child == Node && !of_main && places::writes(bytes)? {
+                    return Err(places::elsewhere());
+                }
                 let main = main && matches!((message, child), (Model, Graph) | (Graph, Tensor));
                 self.message(child, bytes, depth + 1, main)?;
             }
