@@ -135,7 +135,9 @@ fn padding_is_masked_beside_int8() {
             let uses = |operator: &str| classifier.bundle().manifest().operators.contains(&operator.to_owned());
             assert!(uses("ai.limbeck:EncoderLayer"));
             assert_eq!(uses("com.microsoft:MultiHeadAttention"), part.is_none());
-            for (text, together) in texts.iter().zip(classifier.classify_batch(&texts, &ClassifyOptions::new()).unwrap()) {
+            for (text, together) in
+                texts.iter().zip(classifier.classify_batch(&texts, &ClassifyOptions::new()).unwrap())
+            {
                 let largest = difference(&logits(&classifier.classify(text).unwrap()), &logits(&together));
                 assert!(largest <= 1e-5, "{layers:?}, {operators}: {largest} at {text:?}");
             }
