@@ -192,9 +192,10 @@ impl ModelConfig {
         self.own_head_size.unwrap_or(self.hidden_size / self.attention_heads)
     }
 
-    /// Width of queries, keys and values: all heads side by side.
+    /// Width of queries, keys and values: all heads side by side. That of the hidden states unless heads have a size of
+    /// their own, also in shapes that are only counted, as GPT-3 XL's 2048 of 24 heads.
     pub fn attention_size(&self) -> usize {
-        self.attention_heads * self.head_size()
+        self.own_head_size.map_or(self.hidden_size, |size| self.attention_heads * size)
     }
 
     /// The longest sequence in tokens, special tokens included.

@@ -51,7 +51,7 @@ pub(super) fn candidates(recipe: &Recipe, origin: &ModelConfig, teacher: Option<
     shapes
 }
 
-/// Widths that the heads divide, in steps of 8 a head where that is possible.
+/// The origin's width, and narrower ones that the heads divide, in steps of 8 a head where that is possible.
 fn widths(origin: &ModelConfig) -> Vec<usize> {
     let (whole, heads) = (origin.hidden_size, origin.attention_heads.max(1));
     let step = [8 * heads, 4 * heads, 2 * heads, heads].into_iter().find(|step| whole / 16 >= *step).unwrap_or(heads);
@@ -83,6 +83,6 @@ mod tests {
         assert_eq!(widths(&tiny), [32, 24, 20, 16, 12]);
         let trimmed =
             ModelConfig { attention_heads: 7, own_head_size: Some(32), ..preset("all-minilm-l6-v2").unwrap().config };
-        assert_eq!(widths(&trimmed), [384, 294, 238, 182, 140]);
+        assert_eq!(widths(&trimmed), [384, 308, 238, 182, 140]);
     }
 }
