@@ -24,7 +24,8 @@ def main(arguments: list[str]) -> int:
                 print(piece.text, end="", flush=True)
             found = stream.result
             speed = 1000 * len(found.ids) / (found.prefill_ms + found.decode_ms + found.sampling_ms)
-            print(f"\n{len(found.ids)} tokens, {found.finish}, {speed:.1f} tokens a second")
+            finish = found.finish.replace("_", "-")
+            print(f"\n{len(found.ids)} tokens, {finish}, {speed:.1f} tokens a second")
     except limbeck.Error as error:
         print(f"{error.status_name}: {error}", file=sys.stderr)
         return 1

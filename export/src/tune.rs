@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{Form, Operators, Part};
 use crate::measure::{Machine, Versions, call, machine, text_of_tokens, versions};
-use crate::pack::{PackOptions, draft};
+use crate::pack::{PackOptions, draft, graph_of};
 use crate::progress::Reporter;
 
 /// A form is taken if the time falls below this share of what it was; less is taken for noise.
@@ -101,11 +101,15 @@ impl Tuning {
 /// and keeps what is faster over all lengths and numbers of threads.
 ///
 /// # Errors
-/// A folder that cannot be packed; a model that reads no made-up texts (one that writes text); no length that fits.
+/// A folder that cannot be packed; a model that writes text; no length that fits, or of which no text can be made.
 pub fn tune(folder: &Path, pack: &PackOptions, options: &TuneOptions, reporter: &Reporter) -> Result<Tuning> {
     ensure!(
         options.rounds > 0 && !options.threads.is_empty() && !options.threads.contains(&0),
         "tuning needs a turn and a number of threads of at least 1"
+    );
+    ensure!(
+        !graph_of(folder, pack)?.1.cache,
+        "--tune times models that read texts, and this one writes text: leave --tune out"
     );
     let mut operators = pack.operators;
     let mut so_far = bundle(folder, pack, operators)?;
@@ -176,7 +180,7 @@ fn compare(before: &[u8], tried: &[u8], options: &TuneOptions) -> Result<Vec<Tri
         let lengths: Vec<usize> = options.lengths.iter().copied().filter(|&length| length <= longest).collect();
         ensure!(!lengths.is_empty(), "no length to measure: the model takes at most {longest} tokens");
         for tokens in lengths {
-            let text = text_of_tokens(&models[0], tokens)?;
+            let text = text_of_tokens(&models[0], tokens, "leave it out of --tune-lengths")?;
             let mut times = [Vec::new(), Vec::new()];
             for round in 0..=options.rounds {
                 let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };

@@ -82,6 +82,8 @@ fn a_causal_model_is_quantized_within_a_budget_of_perplexity() {
         let inspected = world.json(&["inspect", &small, "--json"]);
         let stamped = inspected["manifest"]["quantization"]["measured_drop"].as_f64().unwrap();
         assert!((stamped * 100.0 - drop).abs() < 1e-9);
+        let words = stdout(&world.limbeck(&["inspect", &small]).output().unwrap());
+        assert!(words.contains(&format!("(perplexity {drop:+.2}% on dev)")), "{words}");
     }
     // Random weights bear int4 badly: what bears it least stays int8, or there is nothing that keeps to it.
     let four = ["quantize", folder, "-o", &path("four.limbeck"), "--mode", "int4-weights", "--data", &text];
@@ -126,6 +128,30 @@ fn a_causal_model_is_timed_by_prompt_and_context() {
     let case = &together["contexts"][0];
     let rate = case["tokens_per_second"].as_f64().unwrap() * case["p50_ms"].as_f64().unwrap() / 1e3;
     assert!((rate - 3.0).abs() < 1e-9, "{case}");
+    // As many as the memory plan lets be written at one time, and the others after them: all of that is counted.
+    let many =
+        world.json(&["bench", &lm, "--lengths", "4", "--contexts", "60", "--runs", "31", "--batch", "96", "--json"]);
+    let (many, one) = (&many["contexts"][0], &found["contexts"][1]);
+    let [bytes, of_one] = [many, one].map(|case| case["cache_bytes"].as_u64().unwrap());
+    assert!(bytes % of_one == 0 && bytes < 48 * of_one, "{many}");
+    let together = world.json(
+        &[
+            &["bench", &lm, "--lengths", "4", "--contexts", "60", "--runs", "31", "--json", "--batch"][..],
+            &[(bytes / of_one).to_string().as_str()],
+        ]
+        .concat(),
+    );
+    let [all, group] = [many, &together["contexts"][0]].map(|case| case["p50_ms"].as_f64().unwrap());
+    assert!(all > 1.5 * group, "{many} {together}");
+
+    let given = ["bench", &lm, "--text", "Once upon", "--runs", "5", "--warm-up", "1", "--json"];
+    let timed = world.json(&given);
+    assert_eq!((timed["prompts"].as_array().unwrap().len(), &timed["contexts"]), (1, &serde_json::Value::Null));
+    let timed = world.json(&[&given[..], &["--contexts", "8"]].concat());
+    assert_eq!(timed["contexts"][0]["context"], 8);
+    let refused = ["pack", folder.to_str().unwrap(), "-o", &lm, "--task", "generation", "--tune"];
+    let refused = world.limbeck(&refused).output().unwrap();
+    assert!(!refused.status.success() && stderr(&refused).contains("leave --tune out"), "{}", stderr(&refused));
     let table = stdout(&world.limbeck(&few).output().unwrap());
     assert!(table.contains("to the first token") && table.contains("from token to token"), "{table}");
 }

@@ -85,7 +85,7 @@ fn a_layer_that_int8_ruins_stays_fp32() {
     assert_eq!(modes, ["int8", "fp32", "int8"], "{json}");
     assert_eq!((&units[1]["unit"], &units[1]["layers"][0]), (&"layer 1".into(), &1.into()));
     assert!(units[1]["why"].as_str().unwrap().starts_with("kept fp32: alone it costs"), "{json}");
-    assert!(units[1]["points_alone"].as_f64().unwrap() > 20.0, "{json}");
+    assert!(json["unit"] == "points" && units[1]["lost_alone"].as_f64().unwrap() > 20.0, "{json}");
     let error = |unit: usize| units[unit]["output_error"].as_f64().unwrap();
     assert!(error(1) > 100.0 * error(0).max(error(2)) && error(2) > 0.0, "{json}");
     assert!(units[2]["sqnr_db"].as_f64().unwrap() > 30.0 && units[2]["matrix"] == "embeddings.words", "{json}");
@@ -96,6 +96,8 @@ fn a_layer_that_int8_ruins_stays_fp32() {
     let inspected = world.json(&["inspect", found, "--json"]);
     let stamped = inspected["manifest"]["quantization"]["measured_drop"].as_f64().unwrap();
     assert!((stamped - drop / 100.0).abs() < 1e-12);
+    let words = crate::world::stdout(&world.limbeck(&["inspect", found]).output().unwrap());
+    assert!(words.contains(&format!("({drop:+.2} points lost on dev)")), "{words}");
     assert_eq!(world.json(&["verify", found, "--json"])["ok"], true);
 
     // By hand: another choice is refused, the same one is written.

@@ -34,16 +34,22 @@ fn every_part_is_tried_and_the_choice_is_what_was_taken() {
     }
     assert_eq!(accuracy(&bundle), accuracy(&path("plain.limbeck")));
 
-    let written =
-        world.json(&[&["export", &model, "--out", &path("onnx"), "--tune-threads", "1,2"], &tune[..]].concat());
+    let written = world
+        .json(&[&["export", &model, "--mask", "--out", &path("onnx"), "--tune-threads", "1,2"], &tune[..]].concat());
     assert_eq!(written["tuning"]["trials"][0]["cases"].as_array().unwrap().len(), 2, "{written}");
     let words = std::fs::read_to_string(world.data("onnx").join("model.onnx.md")).unwrap();
     assert!(words.contains("Fastest on ") && words.contains("residual norm "), "{words}");
 
     for (arguments, expected) in [
         (&["--profile", "portable", "--tune"][..], "the portable profile has none of them"),
-        (&["--tune", "--tune-lengths", "512"], "no length to measure"),
-        (&["--tune", "--tune-threads", "0"], "at least 1"),
+        (&["--tune", "--mask", "--tune-lengths", "9999"], "no length to measure"),
+        (&["--tune", "--mask", "--tune-threads", "0"], "at least 1"),
+        (&["--tune"], "give --mask"),
+        (&["--tune", "--mask", "--token-types"], "leave out --token-types"),
+        (&["--tune", "--int8", "--mask"], "leave out --mask"),
+        (&["--tune", "--mask", "--hidden"], "--hidden"),
+        (&["--tune", "--mask", "--head", "none"], "embedding head"),
+        (&["--tune", "--mask", "--head", "embedding", "--pooling", "max"], "not with that embedding head"),
         (&["--tune-lengths", "8"], "--tune"),
     ] {
         let output =

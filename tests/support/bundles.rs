@@ -5,7 +5,7 @@ use std::path::Path;
 use limbeck::bundle::Calibration;
 use limbeck_export::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Params};
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
-use limbeck_export::graph::{KeepFloat, WeightMode};
+use limbeck_export::graph::{KeepFloat, Operators, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use limbeck_export::quantize::Activations;
 use serde_json::json;
@@ -135,6 +135,8 @@ pub struct Recipe {
     pub weights: WeightMode,
     /// Storage of the token table, if another.
     pub table: Option<WeightMode>,
+    /// What the nodes of the graph are.
+    pub operators: Operators,
     /// What is stored as `kept`.
     pub keep_float: KeepFloat,
     /// fp32 by default.
@@ -156,6 +158,7 @@ impl Recipe {
             max_tokens: 40,
             weights: WeightMode::Float,
             table: None,
+            operators: Operators::default(),
             keep_float: KeepFloat::default(),
             kept: WeightMode::Float,
             calibration: None,
@@ -210,6 +213,7 @@ impl Recipe {
             max_tokens: Some(self.max_tokens),
             weights: self.weights,
             table: self.table,
+            operators: self.operators,
             keep_float: self.keep_float.clone(),
             kept: self.kept,
             activations,

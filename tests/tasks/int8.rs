@@ -4,7 +4,7 @@
 use limbeck::bundle::Batching;
 use limbeck::{ClassifyOptions, EmbedOptions, Overflow, TagOptions};
 use limbeck_export::arch::{Activation, Head, ModelConfig, Sharing};
-use limbeck_export::graph::{KeepFloat, WeightMode};
+use limbeck_export::graph::{KeepFloat, Operators, Part, WeightMode};
 use limbeck_tests::bundles::{Made, Recipe, difference, logits};
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
@@ -114,6 +114,37 @@ fn parts_in_fp32_beside_int8_are_exact() {
         for (text, together) in texts.iter().zip(together) {
             let largest = difference(&logits(&model.classify(text).unwrap()), &logits(&together));
             assert!(largest <= 1e-5, "{name}: {largest} at {text:?}");
+        }
+    }
+}
+
+/// Whichever layers are kept fp32, and whether their attention is one operator or its parts.
+#[test]
+fn padding_is_masked_beside_int8() {
+    let texts: Vec<String> = (0..40).map(|i| long(i * 7 % 37)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for part in [None, Some(Part::Attention)] {
+        let operators = part.map_or_else(Operators::default, |part| Operators::default().with_other(part));
+        for layers in [&[0][..], &[2], &[0, 2]] {
+            let make = |recipe| {
+                let _turn = seeded(136);
+                let keep_float = KeepFloat { layers: layers.iter().copied().collect(), table: false };
+                Recipe { weights: WeightMode::Int8Layers, keep_float, operators, ..recipe }.make().open()
+            };
+            let (classifier, embedder) = (make(Recipe::classifier(&["a", "b"])), make(Recipe::new(Head::None, &[])));
+            let uses = |operator: &str| classifier.bundle().manifest().operators.contains(&operator.to_owned());
+            assert!(uses("ai.limbeck:EncoderLayer"));
+            assert_eq!(uses("com.microsoft:MultiHeadAttention"), part.is_none());
+            for (text, together) in
+                texts.iter().zip(classifier.classify_batch(&texts, &ClassifyOptions::new()).unwrap())
+            {
+                let largest = difference(&logits(&classifier.classify(text).unwrap()), &logits(&together));
+                assert!(largest <= 1e-5, "{layers:?}, {operators}: {largest} at {text:?}");
+            }
+            for (text, together) in texts.iter().zip(embedder.embed_batch(&texts, &EmbedOptions::new()).unwrap()) {
+                let largest = difference(&embedder.embed(text).unwrap().vector, &together.vector);
+                assert!(largest <= 1e-5, "{layers:?}, {operators}: {largest} at {text:?}");
+            }
         }
     }
 }

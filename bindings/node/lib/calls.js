@@ -1,5 +1,6 @@
 // Calls on the library's own threads, so that Node's goes on.
 
+import { begun, ended } from "./exit.js";
 import { native, taken } from "./native.js";
 
 // koffi throws when 256 calls are under way, and each has a stack of its own; so those above this number wait here.
@@ -10,6 +11,7 @@ const waiting = [];
 
 function next() {
   running -= 1;
+  ended();
   waiting.shift()?.();
 }
 
@@ -18,6 +20,7 @@ function next() {
 export async function checkAsync(name, args, cause = () => undefined) {
   if (running >= MOST) await new Promise((resolve) => waiting.push(resolve));
   running += 1;
+  begun();
   const error = [null];
   try {
     const status = await new Promise((resolve, reject) => {

@@ -368,6 +368,32 @@ test("a process ends when its text is written, or left", () => {
   assert.deepEqual([done.status, done.stdout, done.stderr], [0, "b🙂.", ""]);
 });
 
+test("a process can be left while text is written", () => {
+  const left = (code) => {
+    const done = run(`
+      const model = await limbeck.Model.open(file);
+      const endless = { maxNewTokens: 1e9, context: "slide" };
+      ${code}
+    `);
+    return [done.status, done.signal, done.stdout, done.stderr];
+  };
+  const stream = "for await (const _ of model.stream('a', endless))";
+  assert.deepEqual(left(`${stream} process.exit(3);`), [3, null, "", ""]);
+  assert.deepEqual(left("await model.generate('a', { ...endless, onToken: () => process.exit(3) });"), [3, null, "", ""]);
+  const later = "setTimeout(() => process.exit(3), 20);";
+  assert.deepEqual(left(`${later} await model.generateBatch(["a", "b"], endless);`), [3, null, "", ""]);
+  // Listeners of before the call and of after it are heard, and may change the code.
+  const first = "process.on('exit', (code) => console.log(code));";
+  const second = "process.once('exit', (code) => { console.log(code); process.exitCode = 4; });";
+  assert.deepEqual(left(`${first} ${stream} { ${second} process.exit(3); }`), [4, null, "3\n3\n", ""]);
+  const [status, signal, , stderr] = left(`setTimeout(() => { throw new Error("mine"); }, 20); ${stream};`);
+  assert.deepEqual([status, signal], [1, null]);
+  assert.match(stderr, /Uncaught Error: mine\n {4}at /);
+  // One that is caught leaves nothing behind.
+  const caught = "process.on('uncaughtException', () => process.exit(3)); setTimeout(() => { throw 1; }, 20);";
+  assert.deepEqual(left(`${caught} ${stream};`), [3, null, "", ""]);
+});
+
 test("memory stays flat", () => {
   const done = run(`
     async function everything() {

@@ -408,7 +408,7 @@ class CommandLine(unittest.TestCase):
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     def test_bench(self) -> None:
-        for name in ("tiny", "pairs", "entities", "reader", "embedder", "masks", "writer"):
+        for name in ("tiny", "pairs", "entities", "reader", "embedder", "masks", "order", "replaced", "writer"):
             options = ("--seconds", "0.02", "--runtime", runtime())
             done = self.run_it("bench", str(bundle(name)), "--json", *options)
             self.assertEqual(done.returncode, 0, done.stderr)

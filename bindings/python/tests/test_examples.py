@@ -39,7 +39,7 @@ class Examples(unittest.TestCase):
         self.assertEqual(lines[1][:3] + lines[1][4:], "27 tokens, context, tokens a second".split())
         self.assertGreater(float(lines[1][3]), 0)
         lines = self.words("generate", "teller", "c")
-        self.assertEqual((lines[0], lines[1][:3]), (["é"], ["3", "tokens,", "end_of_text,"]))
+        self.assertEqual((lines[0], lines[1][:3]), (["é"], ["3", "tokens,", "end-of-text,"]))
 
     def test_hot_swap(self) -> None:
         lines = self.words("hot_swap", "tiny", str(bundle("later")), input="good\nbad\n")

@@ -142,7 +142,7 @@ impl Narrowing<'_> {
         out.insert("value.weight".into(), all("value"));
         // Attention weights add up to 1, so the values' bias is a constant of the output.
         let constant = part("output.weight")?.matmul(&part("value.bias")?) + part("output.bias")?;
-        out.insert("value.bias".into(), Tensor::zeros([width], (Kind::Float, tch::Device::Cpu)));
+        out.insert("value.bias".into(), Tensor::zeros([heads as i64 * narrow], (Kind::Float, tch::Device::Cpu)));
         out.insert("output.weight".into(), all("output").tr().contiguous());
         out.insert("output.bias".into(), p.tr().matmul(&constant));
         self.norm(&prefix, &mut out)?;

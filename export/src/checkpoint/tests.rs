@@ -238,6 +238,25 @@ fn narrower_students_compute_the_teachers_products() {
     assert!(forward(&student, &narrower).isfinite().all().int64_value(&[]) == 1);
 }
 
+/// Heads that were trimmed are together less wide than the hidden states; a student may still have other sizes beside.
+#[test]
+fn students_of_teachers_with_fewer_heads_start() {
+    let _turn = crate::seeded(10);
+    let teacher_config = ModelConfig { own_head_size: Some(3), ..tiny() };
+    let layout = parameter_layout(&teacher_config, TWO);
+    let noisy = |spec: &Spec| (spec.name.clone(), Tensor::randn(&spec.shape[..], (Kind::Float, Device::Cpu)));
+    let teacher = Params::new(layout.iter().map(noisy).collect(), Device::Cpu);
+    // The units that come first hardly count, and may go.
+    let _ = tch::no_grad(|| teacher.get("encoder.ffn.1.down.weight").unwrap().narrow(1, 0, 2).fill_(1e-9));
+    let _ = tch::no_grad(|| teacher.get("encoder.ffn.0.down.weight").unwrap().narrow(1, 0, 2).fill_(1e-9));
+    let fewer = ModelConfig { intermediate_size: 14, ..teacher_config.clone() };
+    let all = Directions::all(8);
+    let student = student_from_teacher(&teacher, &teacher_config, &fewer, &[0, 1], TWO, &all).unwrap();
+    assert_eq!(student.get("encoder.attention.0.value.bias").unwrap().size(), [6]);
+    let difference = forward(&student, &fewer) - forward(&teacher, &teacher_config);
+    assert!(difference.abs().max().double_value(&[]) < 1e-4, "{difference}");
+}
+
 /// BERT names the heads of texts and of tokens alike.
 #[test]
 fn a_head_of_another_task_is_not_taken_for_the_one_asked_for() {

@@ -28,9 +28,9 @@ pub(super) struct Bench {
     /// Lengths in tokens, special tokens included
     #[arg(long, value_delimiter = ',', default_value = "8,16,32,64,128")]
     lengths: Vec<usize>,
-    /// Tokens in the context, for bundles that write text
-    #[arg(long, value_delimiter = ',', default_value = "64,256,900")]
-    contexts: Vec<usize>,
+    /// Tokens in the context, for bundles that write text [default: 64,256,900, and none with --text]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", conflicts_with = "adb")]
+    contexts: Option<Vec<usize>>,
     /// Texts a call
     #[arg(long, default_value_t = 1)]
     batch: usize,

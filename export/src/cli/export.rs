@@ -3,10 +3,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use limbeck_export::checkpoint::load_arrays;
+use limbeck_export::arch::Head;
+use limbeck_export::checkpoint::{load_arrays, read_shape};
 use limbeck_export::files;
 use limbeck_export::graph::{GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build, describe};
-use limbeck_export::pack::PackOptions;
+use limbeck_export::pack::{PackOptions, TaskName, graph_of};
 use serde_json::json;
 
 use super::head::HeadChoice;
@@ -25,8 +26,9 @@ enum ProfileName {
 #[command(
     after_help = "Examples:\n  limbeck export out/student --out onnx\n  limbeck export all-minilm-l6-v2 --head embedding \
     --mask --out onnx\n  limbeck export gpt2 --cache --out onnx\n  limbeck export out/student --profile portable \
-    --int8 --out onnx\n  limbeck export out/student --tune --tune-lengths 16,32 --tune-threads 1,2 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
-    graph takes and gives, as `limbeck inspect onnx/model.onnx` does."
+    --int8 --out onnx\n  limbeck export out/student --mask --tune --tune-lengths 16,32 --tune-threads 1,2 --out onnx\n\nWrites model.onnx, its weights in model.onnx.data, and model.onnx.md, which says what the \
+    graph takes and gives, as `limbeck inspect onnx/model.onnx` does.\n\n--tune measures the graph that a bundle has, and \
+    the options must ask for that one: with --mask unless --int8, with --token-types for pairs, without --hidden and --cache."
 )]
 pub(super) struct Export {
     /// Hugging Face model folder: BERT, RoBERTa, MPNet, DistilBERT, ALBERT, ELECTRA or GPT-2
@@ -62,14 +64,56 @@ pub(super) struct Export {
 }
 
 impl Export {
+    /// Refuses what would not be the graph that is measured, which is that of the bundle.
+    fn check_measured(&self, head: Head, packed: &PackOptions) -> Result<()> {
+        if matches!(self.profile, ProfileName::Portable) {
+            bail!("--tune chooses between operators of ONNX Runtime; the portable profile has none of them");
+        }
+        if self.cache || head == Head::CausalLm {
+            bail!("--tune times models that read texts, and this one writes text: leave --tune out");
+        }
+        if self.hidden {
+            bail!("--tune does not measure graphs that give the last hidden state: leave --hidden or --tune out");
+        }
+        let (measured, graph) = graph_of(&self.model, packed).context("--tune measures the model as a bundle")?;
+        let same = match (head, measured) {
+            // Of length 1 or not, the nodes to choose are the same.
+            (Head::Embedding { pooling, .. }, Head::Embedding { pooling: other, .. }) => pooling == other,
+            (head, measured) => head == measured,
+        };
+        if !same {
+            bail!(
+                "--tune measures this folder with a {} head as `limbeck pack` would, and not with that {} head: give \
+                 another --head, or leave --tune out",
+                measured.name(),
+                head.name()
+            );
+        }
+        for (name, asked, measured) in
+            [("--mask", self.mask, graph.mask), ("--token-types", self.token_types, graph.token_types)]
+        {
+            if asked != measured {
+                let change = if measured { "give" } else { "leave out" };
+                bail!(
+                    "--tune measures the graph of a bundle: {change} {name} to write that graph, or leave --tune out"
+                );
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn run(self) -> Result<ExitCode> {
         let (_, own) = self.head.own(&self.model)?;
         let head = self.head.choose(&own, Some(&self.model))?;
         let weights = if self.int8 { WeightMode::DynamicInt8 } else { WeightMode::Float };
-        if self.tune.tune && matches!(self.profile, ProfileName::Portable) {
-            bail!("--tune chooses between operators of ONNX Runtime; the portable profile has none of them");
+        let (config, _) = read_shape(&self.model)?;
+        // As the graph that is written has them: all positions.
+        let max_tokens = Some(config.max_positions());
+        let task = Some(TaskName::of_head(head));
+        let mut packed = PackOptions { weights, max_tokens, task, ..PackOptions::default() };
+        if self.tune.tune {
+            self.check_measured(head, &packed)?;
         }
-        let mut packed = PackOptions { weights, ..PackOptions::default() };
         let tuning = self.tune.run(&self.model, &mut packed)?;
         let model = load_arrays(&self.model, Some(head))?;
         let options = GraphOptions {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use limbeck::Bundle;
+use limbeck::bundle::Task;
 use limbeck_export::files::hex;
 use limbeck_export::graph::describe;
 use serde_json::json;
@@ -86,7 +87,11 @@ impl Inspect {
             );
         }
         if let Some(q) = &manifest.quantization {
-            let drop = q.measured_drop.map_or("not measured".to_owned(), |d| format!("{d:+.4} lost on dev"));
+            let lost = |share: f64| match manifest.task {
+                Task::Generation => format!("perplexity {:+.2}% on dev", share * 100.0),
+                _ => format!("{:+.2} points lost on dev", share * 100.0),
+            };
+            let drop = q.measured_drop.map_or("not measured".to_owned(), lost);
             let table = q.table.as_ref().map(|table| format!(", token table {table}")).unwrap_or_default();
             let block = q.block_size.map(|size| format!(", blocks of {size}")).unwrap_or_default();
             text += &format!("quantization: {}{table}{block} ({drop})\n", q.mode);

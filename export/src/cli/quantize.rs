@@ -242,6 +242,7 @@ impl Quantize {
                 "bytes": written.map(|(bytes, _)| bytes),
                 "mode": contract.map(|contract| &contract.mode),
                 "measure": proof.map(|proof| &proof.measure),
+                "unit": proof.map(|proof| proof.unit),
                 "drop_points": proof.filter(|proof| proof.unit == "points").map(|proof| proof.drop),
                 "drop_percent": proof.filter(|proof| proof.unit == "percent").map(|proof| proof.drop),
                 "max_drop": proof.map(|_| self.max_drop),
@@ -293,7 +294,7 @@ fn lines_of(lines: &[Line], proof: Option<&Proof>) -> String {
     let mut text = format!("{:width$}  mode  lowest SQNR  output error   alone  why\n", "part");
     for Line { unit, mode, noise, sensitivity, why, .. } in lines {
         let [error, alone] = match sensitivity {
-            Some(found) => [format!("{:.2e}", found.output_error), format!("{:+.2}", found.points_alone)],
+            Some(found) => [format!("{:.2e}", found.output_error), format!("{:+.2}", found.lost_alone)],
             None => ["-".to_owned(), "-".to_owned()],
         };
         let _ = writeln!(text, "{unit:width$}  {mode}  {:>8.1} dB  {error:>12}  {alone:>6}  {why}", noise.sqnr_db);

@@ -126,6 +126,11 @@ impl Run {
             task.name()
         );
         ensure!(
+            self.aggregation.is_none() || matches!(task, Task::TokenClassification | Task::Replaced),
+            "--aggregation needs a model for entities or replaced tokens; this one is for {}",
+            task.name()
+        );
+        ensure!(
             self.threshold.is_none() || matches!(task, Task::TokenClassification | Task::Replaced),
             "--threshold needs a model for entities or replaced tokens; this one is for {}",
             task.name()

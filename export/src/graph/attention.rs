@@ -15,7 +15,7 @@ pub(super) struct Surroundings<'a> {
     pub mask: Option<&'a str>,
     /// Its additive form, for attention in its parts and where only the first token is computed.
     pub mask_bias: Option<&'a str>,
-    /// `[1, heads or 1, query, key]`, added to scores.
+    /// `[1, heads or 1, query, key]`, with places of tokens `[batch, ...]`; added to scores.
     pub distance_bias: Option<&'a str>,
     /// Keys and values of earlier tokens.
     pub past: Option<[&'a str; 2]>,
@@ -136,7 +136,8 @@ fn fused(
 }
 
 /// `GroupQueryAttention` of ONNX Runtime, every query with keys and values of its own. It is causal, and where past and
-/// present are the same memory it puts what is new behind what is there. `product` is `[batch, length, 3 hidden]`.
+/// present are the same memory it puts what is new behind what is there. `product` is
+/// `[batch, length, 3 x heads x kept head size]`.
 fn kept(graph: &mut GraphBuilder, name: &str, product: &str, around: &Surroundings, ends: &[String; 2]) -> String {
     let heads = around.config.attention_heads as i64;
     let [past_key, past_value] = around.past.unwrap_or_default();

@@ -182,13 +182,10 @@ impl Writer<'_> {
         let last_is_own = own.last() == Some(&true);
         let last_first_only = self.reads_first_token_only() && (last_is_own || !last_is_shared);
         let mask = self.mask.clone();
-        let mask_bias = match &mask {
-            Some(_) if last_is_own => None,
-            Some(mask) if !self.storage().fuses(Part::Attention) || last_first_only => {
-                Some(mask_bias(&mut self.graph, mask))
-            }
-            _ => None,
-        };
+        // limbeck's own layers read the mask as it is.
+        let in_parts = !self.storage().fuses(Part::Attention) && own.contains(&false);
+        let adds_mask = in_parts || (last_first_only && !last_is_own);
+        let mask_bias = mask.as_ref().filter(|_| adds_mask).map(|mask| mask_bias(&mut self.graph, mask));
         for (layer, &block) in blocks.iter().enumerate() {
             let around = Surroundings {
                 config: self.config,

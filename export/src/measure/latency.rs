@@ -21,8 +21,8 @@ pub struct BenchOptions {
     /// Lengths in tokens, special tokens included; lengths beyond the bundle's maximum are left out.
     pub lengths: Vec<usize>,
     /// Tokens in the context for which a model that writes text is timed from token to token; those that do not fit are
-    /// left out.
-    pub contexts: Vec<usize>,
+    /// left out. Some usual ones when `None`, unless there is a `text`.
+    pub contexts: Option<Vec<usize>>,
     /// Texts a call.
     pub batch: usize,
     /// Threads inside an operator.
@@ -156,13 +156,19 @@ pub(crate) fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
     Ok(usage.unwrap_or_default())
 }
 
+/// What to do where no text of a length can be made.
+pub(super) const GIVE_TEXT: &str = "give one with --text";
+
 /// A text that the model reads as exactly `tokens` tokens, special tokens and a first text included.
-pub fn text_of_tokens(model: &Model, tokens: usize) -> Result<String> {
-    let masked = model.bundle().manifest().task == Task::FillMask;
+///
+/// # Errors
+/// No such text can be made; `otherwise` is the way out that the message names.
+pub fn text_of_tokens(model: &Model, tokens: usize, otherwise: &str) -> Result<String> {
+    let mask = model.mask_token();
     let text = |words: usize| {
-        let mut words = vec!["good"; words];
-        if let (true, Some(last)) = (masked, words.last_mut()) {
-            *last = "[MASK]";
+        let mut words = vec![FIRST; words];
+        if let (Some(mask), Some(last)) = (&mask, words.last_mut()) {
+            *last = mask;
         }
         words.join(" ")
     };
@@ -171,7 +177,7 @@ pub fn text_of_tokens(model: &Model, tokens: usize) -> Result<String> {
     let candidate = text(tokens.saturating_sub(extra).max(1));
     let used = used(&candidate)?;
     if used != tokens {
-        bail!("cannot make a text of {tokens} tokens for this tokenizer (got {used}); give one with --text");
+        bail!("cannot make a text of {tokens} tokens for this tokenizer (got {used}); {otherwise}");
     }
     Ok(candidate)
 }
@@ -192,11 +198,13 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
     let open_ms = milliseconds(started.elapsed());
     let resident_after_open_mb = resident_memory_mb();
     let writes = model.bundle().manifest().task == Task::Generation;
+    if options.contexts.is_some() && !writes {
+        bail!("--contexts is for bundles that write text; this one is for {}", model.bundle().manifest().task.name());
+    }
     let started = Instant::now();
-    match model.bundle().manifest().task {
-        Task::Generation => writing::first(&model)?,
-        Task::FillMask => drop(call(&model, &["[MASK]"])?),
-        _ => drop(call(&model, &[FIRST])?),
+    match writes {
+        true => writing::first(&model)?,
+        false => drop(call(&model, &[model.mask_token().as_deref().unwrap_or(FIRST)])?),
     }
     let first_call_ms = milliseconds(started.elapsed());
     let manifest = model.bundle().manifest();
@@ -209,7 +217,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
             Some(text) => vec![text.clone()],
             None => {
                 let fitting = options.lengths.iter().filter(|&&l| l <= manifest.max_tokens);
-                fitting.map(|&l| text_of_tokens(&model, l)).collect::<Result<Vec<_>>>()?
+                fitting.map(|&l| text_of_tokens(&model, l, GIVE_TEXT)).collect::<Result<Vec<_>>>()?
             }
         };
         cases = texts.iter().map(|text| case(&model, text, options)).collect::<Result<Vec<_>>>()?;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use limbeck::{GenerateOptions, Model};
 use serde::{Deserialize, Serialize};
 
-use super::latency::{BenchOptions, milliseconds, quantile};
+use super::latency::{BenchOptions, GIVE_TEXT, milliseconds, quantile};
 use super::memory::resident_memory_mb;
 
 /// Tokens that are written after each prompt: enough that a prompt is read seldom, few enough that the context stays
@@ -41,13 +41,13 @@ pub struct ContextCase {
     pub steps: usize,
     /// Milliseconds a step, the shortest.
     pub min_ms: f64,
-    /// The median; of several texts together that of the means of [`steps`](Self::steps) a call.
+    /// The median; of several texts that of the means of a call of so many tokens, less one that writes the first only.
     pub p50_ms: f64,
     /// Nine of ten are shorter.
     pub p90_ms: f64,
     /// Tokens a second of all texts together, at the median.
     pub tokens_per_second: f64,
-    /// Bytes of keys and values of so many tokens, of all texts.
+    /// Bytes of keys and values of so many tokens, of the texts that the memory plan lets be written at one time.
     pub cache_bytes: u64,
     /// Resident memory of the process afterwards, in MB.
     pub resident_mb: Option<f64>,
@@ -62,8 +62,11 @@ fn tokens_of(model: &Model, prompt: &str) -> Result<usize> {
     Ok(model.generate(prompt, &options(0))?.finish()?.prompt_tokens)
 }
 
+/// Contexts that are measured unless others are asked for.
+const CONTEXTS: [usize; 3] = [64, 256, 900];
+
 /// A prompt that the model reads as exactly `tokens` tokens.
-fn prompt_of_tokens(model: &Model, tokens: usize) -> Result<String> {
+fn prompt_of_tokens(model: &Model, tokens: usize, otherwise: &str) -> Result<String> {
     let special = tokens_of(model, "0")?.saturating_sub(1);
     for word in [" good", " the", "0", "?", "a "] {
         let prompt = word.repeat(tokens.saturating_sub(special).max(1));
@@ -71,7 +74,7 @@ fn prompt_of_tokens(model: &Model, tokens: usize) -> Result<String> {
             return Ok(prompt);
         }
     }
-    bail!("cannot make a prompt of {tokens} tokens for this tokenizer; give one with --text")
+    bail!("cannot make a prompt of {tokens} tokens for this tokenizer; {otherwise}")
 }
 
 /// The first call of a model: one token.
@@ -88,7 +91,7 @@ pub(super) fn prompts(model: &Model, asked: &BenchOptions) -> Result<Vec<PromptC
         None => {
             // One more token is written.
             let fitting = asked.lengths.iter().filter(|&&length| length < most);
-            fitting.map(|&length| prompt_of_tokens(model, length)).collect::<Result<Vec<_>>>()?
+            fitting.map(|&length| prompt_of_tokens(model, length, GIVE_TEXT)).collect::<Result<Vec<_>>>()?
         }
     };
     prompts.iter().map(|prompt| prompt_case(model, prompt, asked)).collect()
@@ -115,23 +118,33 @@ fn prompt_case(model: &Model, prompt: &str, asked: &BenchOptions) -> Result<Prom
     })
 }
 
-/// Speed from token to token for each of the contexts asked for that leave room to write.
+/// Speed from token to token for each of the contexts asked for that leave room to write; for none beside a text that was
+/// given, unless some are asked for.
 pub(super) fn contexts(model: &Model, asked: &BenchOptions) -> Result<Vec<ContextCase>> {
     let most = model.bundle().manifest().max_tokens;
-    let fitting = asked.contexts.iter().filter(|&&context| context > 0 && context + WRITTEN <= most);
+    let usual = if asked.text.is_some() { &[][..] } else { &CONTEXTS };
+    let contexts = asked.contexts.as_deref().unwrap_or(usual);
+    let fitting = contexts.iter().filter(|&&context| context > 0 && context + WRITTEN <= most);
     fitting.map(|&context| context_case(model, context, asked)).collect()
 }
 
 fn context_case(model: &Model, context: usize, asked: &BenchOptions) -> Result<ContextCase> {
-    let prompt = prompt_of_tokens(model, context)?;
+    let prompt = prompt_of_tokens(model, context, "leave it out of --contexts")?;
+    let prompts = vec![prompt.as_str(); asked.batch];
     // The token that reading the prompt gives is written before the clock starts.
     let writing = options(WRITTEN);
-    let round = || -> Result<Vec<f64>> {
+    let mut together = 1;
+    let mut round = || -> Result<Vec<f64>> {
         if asked.batch > 1 {
-            let written = model.generate_batch(&vec![prompt.as_str(); asked.batch], &writing)?;
-            // Texts that were written together each have the time of all of them.
-            let times = written.first().map(|text| text.times.decode + text.times.sampling).unwrap_or_default();
-            return Ok(vec![milliseconds(times) / (WRITTEN - 1) as f64]);
+            let started = Instant::now();
+            model.generate_batch(&prompts, &options(1))?;
+            let first = started.elapsed();
+            let started = Instant::now();
+            let written = model.generate_batch(&prompts, &writing)?;
+            let rest = started.elapsed().saturating_sub(first);
+            // Those that were written at one time each have the time of all of them.
+            together = written.iter().filter(|text| text.times == written[0].times).count();
+            return Ok(vec![milliseconds(rest) / (WRITTEN - 1) as f64]);
         }
         let mut stream = model.generate(&prompt, &writing)?;
         let mut samples = Vec::with_capacity(WRITTEN);
@@ -171,7 +184,7 @@ fn context_case(model: &Model, context: usize, asked: &BenchOptions) -> Result<C
         p90_ms: quantile(&samples, 0.9),
         tokens_per_second: asked.batch as f64 / p50_ms * 1e3,
         // Keys and values, 4 bytes each.
-        cache_bytes: (8 * manifest.architecture.layers * values * context * asked.batch) as u64,
+        cache_bytes: (8 * manifest.architecture.layers * values * context * together) as u64,
         resident_mb: resident_memory_mb(),
     })
 }

@@ -112,6 +112,40 @@ pub fn units_of(folder: &Path, task: Option<TaskName>, weights: WeightMode) -> R
     Ok(if has_units { units(&config) } else { Vec::new() })
 }
 
+/// The head and the options of the graph that [`draft`] makes of a folder.
+///
+/// # Errors
+/// Those of [`draft`].
+pub fn graph_of(folder: &Path, options: &PackOptions) -> Result<(Head, GraphOptions)> {
+    let (config, info) = read_model_config(folder)?;
+    let usage = task::find(folder, &info, &config, options.task)?;
+    Ok((usage.head, graph_options(&config, &usage, options)?))
+}
+
+fn graph_options(config: &ModelConfig, usage: &Use, options: &PackOptions) -> Result<GraphOptions> {
+    let weights = match options.weights {
+        WeightMode::Int8Layers if !fits_int8_layers(config, usage.head) => {
+            if !options.keep_float.is_empty() {
+                bail!("no part of a {} with this head can stay fp32 beside int8", config.family.name());
+            }
+            WeightMode::DynamicInt8
+        }
+        weights => weights,
+    };
+    let generates = usage.generation.is_some();
+    Ok(GraphOptions {
+        weights,
+        table: options.table,
+        kept: options.kept,
+        operators: options.operators,
+        mask: weights != WeightMode::DynamicInt8 && !generates,
+        token_types: usage.pairs && config.token_types > 1,
+        cache: generates,
+        logits_from: generates,
+        ..GraphOptions::default()
+    })
+}
+
 /// A bundle that is complete but for what measuring adds to its manifest.
 pub struct Draft {
     /// Quality, latency and the measured drop may be filled in before writing.
@@ -145,29 +179,9 @@ pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let asked = options.max_tokens.or(generates.then_some(config.max_positions()));
     let max_tokens = fitting_tokens(asked, &config)?;
     let config = keep_positions(&mut arrays, config, max_tokens);
-    let weights = match options.weights {
-        WeightMode::Int8Layers if !fits_int8_layers(&config, usage.head) => {
-            if !options.keep_float.is_empty() {
-                bail!("no part of a {} with this head can stay fp32 beside int8", config.family.name());
-            }
-            WeightMode::DynamicInt8
-        }
-        weights => weights,
-    };
+    let graph_options = graph_options(&config, &usage, options)?;
+    let GraphOptions { weights, table, token_types, .. } = graph_options;
     let single = weights == WeightMode::DynamicInt8;
-    let token_types = usage.pairs && config.token_types > 1;
-    let (table, kept) = (options.table, options.kept);
-    let graph_options = GraphOptions {
-        weights,
-        table,
-        kept,
-        operators: options.operators,
-        mask: !single && !generates,
-        token_types,
-        cache: generates,
-        logits_from: generates,
-        ..GraphOptions::default()
-    };
     let graph = build_of_parts(&arrays, &config, usage.head, graph_options, &options.parts())?;
     let tokenizer_file = tokenizer_path(folder)?;
     let self_test = match weights {

@@ -52,6 +52,19 @@ impl TaskName {
             Self::Generation => format::Task::Generation,
         }
     }
+
+    /// What a model with a head is for, unless something else is asked for.
+    pub fn of_head(head: Head) -> Self {
+        match head {
+            Head::Classification { .. } => Self::TextClassification,
+            Head::TokenClassification { .. } => Self::TokenClassification,
+            Head::Span => Self::QuestionAnswering,
+            Head::None | Head::Embedding { .. } => Self::SentenceEmbedding,
+            Head::MaskedLm | Head::Pretraining => Self::FillMask,
+            Head::CausalLm => Self::Generation,
+            Head::ReplacedToken => Self::Replaced,
+        }
+    }
 }
 
 /// How a model folder is used.
@@ -77,13 +90,13 @@ pub(super) struct Use {
 
 /// Finds out how a folder is used: as `task`, or as its head says.
 pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: Option<TaskName>) -> Result<Use> {
-    let task = task.unwrap_or_else(|| of_head(info.head));
+    let task = task.unwrap_or_else(|| TaskName::of_head(info.head));
     let fits = |head: Head| match task {
         TaskName::TextClassification | TaskName::PairClassification => matches!(head, Head::Classification { .. }),
         // An embedding needs nothing on the encoder, whatever else the file holds.
         TaskName::SentenceEmbedding => true,
         TaskName::Order => head == Head::Pretraining,
-        other => of_head(head) == other,
+        other => TaskName::of_head(head) == other,
     };
     ensure!(
         fits(info.head),
@@ -200,18 +213,6 @@ pub(super) fn find(folder: &Path, info: &HeadInfo, config: &ModelConfig, task: O
             }
         }
     })
-}
-
-fn of_head(head: Head) -> TaskName {
-    match head {
-        Head::Classification { .. } => TaskName::TextClassification,
-        Head::TokenClassification { .. } => TaskName::TokenClassification,
-        Head::Span => TaskName::QuestionAnswering,
-        Head::None | Head::Embedding { .. } => TaskName::SentenceEmbedding,
-        Head::MaskedLm | Head::Pretraining => TaskName::FillMask,
-        Head::CausalLm => TaskName::Generation,
-        Head::ReplacedToken => TaskName::Replaced,
-    }
 }
 
 /// Whether the pair head of a folder learned sentence order: as `pretrain.json` says, or else by the family, of which

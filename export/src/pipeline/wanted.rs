@@ -79,7 +79,8 @@ impl Wanted {
         let heads = config.attention_heads;
         fields.extend(self.scores.iter().map(|layer| Field::new(format!("scores.{layer}"), Extent::Pair(heads))));
         let relations = self.relations.iter();
-        fields.extend(relations.map(|&(of, layer)| Field::new(relation_field(of, layer), Extent::Token(width))));
+        let attended = config.attention_size();
+        fields.extend(relations.map(|&(of, layer)| Field::new(relation_field(of, layer), Extent::Token(attended))));
         fields
     }
 
@@ -114,3 +115,42 @@ impl Wanted {
 
 /// The field of what the head gives; of embeddings, the vectors.
 pub(super) const LOGITS: &str = "logits";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::{Head, Model, Params, parameter_layout, preset};
+
+    /// The cache has room for what a teacher gives, also where heads are fewer than its width has room for.
+    #[test]
+    fn fields_are_as_wide_as_what_is_gathered() {
+        let _turn = crate::seeded(61);
+        let config = ModelConfig {
+            vocab_size: 20,
+            hidden_size: 8,
+            embedding_size: 8,
+            attention_heads: 2,
+            own_head_size: Some(2),
+            intermediate_size: 16,
+            layers: 2,
+            ..preset("bert-base-uncased").unwrap().config
+        };
+        let head = Head::Classification { labels: 3 };
+        let params = Params::initialise(&parameter_layout(&config, head), tch::Device::Cpu);
+        let all = [Relation::Query, Relation::Key, Relation::Value].map(|of| (of, 1));
+        let wanted = Wanted { logits: true, hidden: vec![0, 2], scores: vec![1], relations: all.to_vec() };
+        let ids = Tensor::from_slice(&[2i64, 5, 3, 2, 7, 3]).view([2, 3]);
+        let output = Model::new(&params, &config, head).forward(&ids, &ids.ones_like(), None, &wanted.capture(), false);
+        let gathered = wanted.gather(&output).unwrap();
+        let fields = wanted.fields(&config, Goal::Class, 3);
+        assert_eq!(fields.len(), gathered.len());
+        for Field { name, extent } in fields {
+            let size = match extent {
+                Extent::Text(width) => vec![2, width as i64],
+                Extent::Token(width) => vec![2, 3, width as i64],
+                Extent::Pair(heads) => vec![2, heads as i64, 3, 3],
+            };
+            assert_eq!(gathered[&name].size(), size, "{name}");
+        }
+    }
+}

@@ -151,12 +151,17 @@ impl<'a> Quantizer<'a> {
             (true, Some(without)) => format!(
                 "kept {}: alone it costs {:.2} {unit}, beside the other {} parts {without:.2} in all",
                 self.options.kept.element(),
-                sensitivity[unit].points_alone,
+                sensitivity[unit].lost_alone,
                 self.options.weights.element()
             ),
         });
-        let proof =
-            Proof { measure: name.replace('_', " "), drop: loss, unit, rows: dev.len(), sample: dev.len().min(SAMPLE) };
+        let proof = Proof {
+            measure: name.replace('_', " "),
+            drop: loss,
+            unit,
+            rows: dev.len(),
+            sample: dev.sample(SAMPLE).len(),
+        };
         let mut bundle = None;
         if inside {
             let mut draft = with_self_test(self.draft(self.keep(&keep))?)?;

@@ -8,7 +8,7 @@ use crate::data::Rows;
 use crate::measure::{task_quality, text_quality};
 use crate::progress::Reporter;
 
-/// Characters of the texts that units are measured on alone.
+/// Bytes of the texts that units are measured on alone.
 const SAMPLE_BYTES: usize = 32 << 10;
 
 /// Held-out data.

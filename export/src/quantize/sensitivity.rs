@@ -88,8 +88,8 @@ fn sqnr(weight: &ArrayView2<f32>, mode: WeightMode) -> f64 {
 pub struct Sensitivity {
     /// Mean squared difference of the model's outputs (logits, vectors) against fp32.
     pub output_error: f64,
-    /// What is lost on the sample: points of the task's measure, or percent of perplexity.
-    pub points_alone: f64,
+    /// What is lost on the sample, in the unit of the proof: points of the task's measure, or percent of perplexity.
+    pub lost_alone: f64,
 }
 
 /// Measures each of `units` against `fp32`; `alone` opens the model with that unit alone quantized, through the sdk.
@@ -114,7 +114,7 @@ pub(super) fn measure(
         bar.advance(done as u64 + 1, &unit.to_string());
         let (outputs, score) = of(&alone(unit)?)?;
         let output_error = mean_squared_difference(&expected, &outputs);
-        found.push(Sensitivity { output_error, points_alone: sample.lost(before, score) });
+        found.push(Sensitivity { output_error, lost_alone: sample.lost(before, score) });
     }
     bar.finish();
     Ok(found)

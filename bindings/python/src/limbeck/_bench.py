@@ -32,6 +32,8 @@ def call_of(model: Model, text: str) -> Callable[[], Any]:
         # All tokens that are asked for, however long the text and the context.
         "generation": lambda: model.generate(text, max_new_tokens=NEW_TOKENS, ignore_eos=True, context="slide"),
         "fill-mask": lambda: model.fill_mask(masked(text, model.mask_token)),
+        "order": lambda: model.order(text, text),
+        "replaced": lambda: model.replaced(text),
     }
     if model.task not in calls:
         raise InvalidArgumentError(f"bench knows no call for the task {model.task!r}; it knows {', '.join(calls)}")

@@ -59,6 +59,7 @@ class GenerateOptions(EndedOptions):
 
     def __init__(
         self,
+        *,
         max_new_tokens: Optional[int],
         temperature: float,
         top_p: Optional[float],

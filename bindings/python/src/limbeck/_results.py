@@ -220,7 +220,7 @@ class Replaced(_Placed):
 
 
 @dataclass(frozen=True)
-class Replacements(_Several):
+class Replacements(Several):
     """The suspicious words of a text, in its order."""
 
     spans: tuple[Replaced, ...]

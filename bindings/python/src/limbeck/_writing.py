@@ -65,18 +65,18 @@ class Writing(Owner):
         context_keep: how many of them stay then, half by default.
         """
         options = GenerateOptions(
-            max_new_tokens,
-            temperature,
-            top_p,
-            top_k,
-            seed,
-            repetition_penalty,
-            ignore_eos,
-            stops,
-            context,
-            context_keep,
-            timeout,
-            cancel,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            repetition_penalty=repetition_penalty,
+            ignore_eos=ignore_eos,
+            stops=stops,
+            context=context,
+            context_keep=context_keep,
+            timeout=timeout,
+            cancel=cancel,
         )
         write = self._write(prompt, options)
         return interruptible(lambda: write(_NONE), options.ending)
@@ -106,18 +106,18 @@ class Writing(Owner):
         `timeout` counts from when the first piece is asked for.
         """
         options = GenerateOptions(
-            max_new_tokens,
-            temperature,
-            top_p,
-            top_k,
-            seed,
-            repetition_penalty,
-            ignore_eos,
-            stops,
-            context,
-            context_keep,
-            timeout,
-            cancel,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            repetition_penalty=repetition_penalty,
+            ignore_eos=ignore_eos,
+            stops=stops,
+            context=context,
+            context_keep=context_keep,
+            timeout=timeout,
+            cancel=cancel,
         )
         return Stream(self._write(prompt, options), options.ending)
 
@@ -142,18 +142,18 @@ class Writing(Owner):
         would get alone, but for rounding and its place among the draws. If one fails, the call fails."""
         texts = _texts.many(prompts, "prompts")
         options = GenerateOptions(
-            max_new_tokens,
-            temperature,
-            top_p,
-            top_k,
-            seed,
-            repetition_penalty,
-            ignore_eos,
-            stops,
-            context,
-            context_keep,
-            timeout,
-            cancel,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            repetition_penalty=repetition_penalty,
+            ignore_eos=ignore_eos,
+            stops=stops,
+            context=context,
+            context_keep=context_keep,
+            timeout=timeout,
+            cancel=cancel,
         )
 
         def work() -> list[Generation]:

@@ -21,8 +21,8 @@ impl Shape {
     }
 }
 
-/// Shares of the origin's hidden size, in 32nds; TinyBERT's 312 is 26 of 384's 32.
-const WIDTHS: [usize; 5] = [32, 26, 20, 16, 12];
+/// Shares of the origin's hidden size, in 32nds, beside all of it; TinyBERT's 312 is 26 of 384's 32.
+const WIDTHS: [usize; 4] = [26, 20, 16, 12];
 /// Depths beyond the first six.
 const DEEP: [usize; 5] = [8, 10, 12, 18, 24];
 
@@ -51,12 +51,14 @@ pub(super) fn candidates(recipe: &Recipe, origin: &ModelConfig, teacher: Option<
     shapes
 }
 
-/// Widths that the heads divide, in steps of 8 a head where that is possible.
+/// The origin's width, and narrower ones that the heads divide, in steps of 8 a head where that is possible.
 fn widths(origin: &ModelConfig) -> Vec<usize> {
     let (whole, heads) = (origin.hidden_size, origin.attention_heads.max(1));
     let step = [8 * heads, 4 * heads, 2 * heads, heads].into_iter().find(|step| whole / 16 >= *step).unwrap_or(heads);
-    let mut widths: Vec<usize> =
-        WIDTHS.iter().map(|share| whole * share / 32 / step * step).filter(|&width| width > 0).collect();
+    let narrower =
+        WIDTHS.iter().map(|share| whole * share / 32 / step * step).filter(|&width| width > 0 && width < whole);
+    // The origin's own stays, also where its heads were trimmed and no longer divide it.
+    let mut widths: Vec<usize> = std::iter::once(whole).chain(narrower).collect();
     widths.dedup();
     widths
 }
@@ -79,5 +81,8 @@ mod tests {
         assert_eq!(of("bert-base-uncased"), [768, 624, 480, 384, 288]);
         let tiny = ModelConfig { hidden_size: 32, attention_heads: 4, ..preset("bert-base-uncased").unwrap().config };
         assert_eq!(widths(&tiny), [32, 24, 20, 16, 12]);
+        let trimmed =
+            ModelConfig { attention_heads: 7, own_head_size: Some(32), ..preset("all-minilm-l6-v2").unwrap().config };
+        assert_eq!(widths(&trimmed), [384, 308, 238, 182, 140]);
     }
 }
