@@ -48,8 +48,8 @@ fn every_part_is_tried_and_the_choice_is_what_was_taken() {
         (&["--tune", "--mask", "--token-types"], "leave out --token-types"),
         (&["--tune", "--int8", "--mask"], "leave out --mask"),
         (&["--tune", "--mask", "--hidden"], "--hidden"),
-        (&["--tune", "--mask", "--head", "none"], "embedding head"),
-        (&["--tune", "--mask", "--head", "embedding", "--pooling", "max"], "not with that embedding head"),
+        (&["--tune", "--mask", "--head", "none"], "with --head embedding"),
+        (&["--tune", "--mask", "--head", "embedding", "--pooling", "max"], "its own pooling"),
         (&["--tune-lengths", "8"], "--tune"),
     ] {
         let output =

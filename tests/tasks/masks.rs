@@ -2,8 +2,10 @@
 
 use limbeck::{Error, FillMaskOptions, Overflow};
 use limbeck_export::arch::Head;
+use limbeck_export::measure::text_of_tokens;
+use limbeck_export::pack::{PackOptions, draft};
 use limbeck_tests::bundles::{Recipe, values};
-use limbeck_tests::seeded;
+use limbeck_tests::{cache, seeded};
 use tch::Kind;
 
 use crate::texts::{long, pieces};
@@ -52,4 +54,24 @@ fn masks_of_long_texts_are_guessed_where_most_is_seen() {
     }
     let cut = model.fill_mask_with(&text, &FillMaskOptions::new().overflow(Overflow::Truncate)).unwrap();
     assert!(cut.masks.len() < 3 && cut.usage.tokens_dropped > 0);
+}
+
+/// Texts that are timed hold the model's own mask, which is not `[MASK]` in RoBERTa and MPNet.
+#[test]
+fn made_up_texts_hold_the_tokenizers_mask() {
+    let _turn = seeded(100);
+    Recipe::new(Head::MaskedLm, &[]).look(|folder, _| {
+        let file = folder.join("tokenizer.json");
+        let other = std::fs::read_to_string(&file).unwrap().replace("[MASK]", "<mask>");
+        std::fs::write(&file, other).unwrap();
+        let options = PackOptions { max_tokens: Some(40), ..PackOptions::default() };
+        let bundle = draft(folder, &options).unwrap().to_bytes().unwrap();
+        let model = limbeck::Model::builder().runtime_path(cache::onnxruntime()).open_bytes(bundle).unwrap();
+        let text = text_of_tokens(&model, 8, "no way out").unwrap();
+        assert!(text.ends_with(" <mask>"), "{text}");
+        assert_eq!(model.fill_mask(&text).unwrap().usage.tokens_used, 8);
+        // No word of this tokenizer is less than a token, nor are there fewer tokens than special ones.
+        let error = text_of_tokens(&model, 1, "no way out").unwrap_err().to_string();
+        assert!(error.contains("cannot make a text of 1 tokens") && error.ends_with("; no way out"), "{error}");
+    });
 }

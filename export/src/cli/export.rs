@@ -83,10 +83,9 @@ impl Export {
         };
         if !same {
             bail!(
-                "--tune measures this folder with a {} head as `limbeck pack` would, and not with that {} head: give \
-                 another --head, or leave --tune out",
-                measured.name(),
-                head.name()
+                "--tune measures this folder as `limbeck pack` would, with --head {} and its own pooling: write that \
+                 graph, or leave --tune out",
+                measured.name()
             );
         }
         for (name, asked, measured) in
