@@ -26,7 +26,7 @@ pub struct TuneOptions {
     pub lengths: Vec<usize>,
     /// Numbers of threads inside an operator.
     pub threads: Vec<usize>,
-    /// Turns of each graph for each length and number of threads.
+    /// Turns of each graph for each length, number of threads and order of opening.
     pub rounds: usize,
     /// How long a turn is.
     pub turn: Duration,
@@ -41,11 +41,11 @@ pub struct TrialCase {
     pub threads: usize,
     /// Tokens of the text.
     pub tokens: usize,
-    /// Milliseconds a call of the graph so far, median of the turns' medians.
+    /// Milliseconds a call of the graph so far, median of the turns' medians, mean of both orders of opening.
     pub before_ms: f64,
     /// Of the graph that was tried.
     pub tried_ms: f64,
-    /// Tried over before: the median of the turns' ratios.
+    /// Tried over before: the median of the turns' ratios, geometric mean of both orders of opening.
     pub ratio: f64,
 }
 
@@ -163,8 +163,10 @@ fn median(mut of: Vec<f64>) -> f64 {
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Each pair of models is measured as opened in either order: where a model's memory lies, by what was opened before it, moves
+/// its times by some percent.
 fn compare(before: &[u8], tried: &[u8], options: &TuneOptions) -> Result<Vec<TrialCase>> {
-    let mut cases = Vec::new();
+    let mut cases: Vec<TrialCase> = Vec::new();
     for &threads in &options.threads {
         let open = |bytes: &[u8]| {
             let mut builder = Model::builder().threads(threads).sessions(1);
@@ -175,27 +177,52 @@ fn compare(before: &[u8], tried: &[u8], options: &TuneOptions) -> Result<Vec<Tri
             model.self_test().context("a graph that was tried does not give the model's outputs")?;
             Ok::<_, anyhow::Error>(model)
         };
-        let models = [open(before)?, open(tried)?];
-        let longest = models[0].bundle().manifest().max_tokens;
-        let lengths: Vec<usize> = options.lengths.iter().copied().filter(|&length| length <= longest).collect();
-        ensure!(!lengths.is_empty(), "no length to measure: the model takes at most {longest} tokens");
-        for tokens in lengths {
-            let text = text_of_tokens(&models[0], tokens, "leave it out of --tune-lengths")?;
-            let mut times = [Vec::new(), Vec::new()];
-            for round in 0..=options.rounds {
-                let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-                for which in order {
-                    let ms = turn(&models[which], &text, options.turn)?;
-                    // The first round warms up.
-                    if round > 0 {
-                        times[which].push(ms);
-                    }
-                }
-            }
-            let ratio = median(times[1].iter().zip(&times[0]).map(|(tried, before)| tried / before).collect());
-            let [before_ms, tried_ms] = times.map(median);
-            cases.push(TrialCase { threads, tokens, before_ms, tried_ms, ratio });
+        let [one, other] = [[before, tried], [tried, before]].map(|[first, second]| {
+            let models = (open(first)?, open(second)?);
+            in_turns(&models.0, &models.1, options)
+        });
+        for (one, other) in one?.into_iter().zip(other?) {
+            cases.push(TrialCase {
+                threads,
+                tokens: one.tokens,
+                before_ms: (one.first_ms + other.second_ms) / 2.0,
+                tried_ms: (one.second_ms + other.first_ms) / 2.0,
+                ratio: (one.ratio / other.ratio).sqrt(),
+            });
         }
     }
     Ok(cases)
+}
+
+/// Two models at one length.
+struct Turns {
+    tokens: usize,
+    first_ms: f64,
+    second_ms: f64,
+    /// Second over first.
+    ratio: f64,
+}
+
+fn in_turns(first: &Model, second: &Model, options: &TuneOptions) -> Result<Vec<Turns>> {
+    let longest = first.bundle().manifest().max_tokens;
+    let lengths: Vec<usize> = options.lengths.iter().copied().filter(|&length| length <= longest).collect();
+    ensure!(!lengths.is_empty(), "no length to measure: the model takes at most {longest} tokens");
+    let at = |tokens: usize| {
+        let text = text_of_tokens(first, tokens, "leave it out of --tune-lengths")?;
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..=options.rounds {
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            for which in order {
+                let ms = turn([first, second][which], &text, options.turn)?;
+                // The first round warms up.
+                if round > 0 {
+                    times[which].push(ms);
+                }
+            }
+        }
+        let ratio = median(times[1].iter().zip(&times[0]).map(|(second, first)| second / first).collect());
+        let [first_ms, second_ms] = times.map(median);
+        Ok(Turns { tokens, first_ms, second_ms, ratio })
+    };
+    lengths.into_iter().map(at).collect()
 }

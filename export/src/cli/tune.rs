@@ -21,7 +21,7 @@ pub(super) struct Tune {
     /// Numbers of threads to measure with
     #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "1", requires = "tune")]
     tune_threads: Vec<usize>,
-    /// Milliseconds of a turn; each graph has seven, for each length and number of threads
+    /// Milliseconds of a turn; each graph has eight, for each length and number of threads
     #[arg(long, value_name = "N", default_value_t = 150, requires = "tune")]
     tune_turn: u64,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(super) struct Tune {
 }
 
 /// Turns of each graph.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 4;
 
 impl Tune {
     /// Chooses the operators of what is to be packed, if asked to.
