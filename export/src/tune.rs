@@ -8,7 +8,7 @@ use limbeck::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Form, Operators, Part};
-use crate::measure::{Machine, Versions, call, machine, text_of_tokens, versions};
+use crate::measure::{Machine, Versions, call, machine, milliseconds, one_session, quantile, text_of_tokens, versions};
 use crate::pack::{PackOptions, draft, graph_of};
 use crate::progress::Reporter;
 
@@ -114,15 +114,14 @@ pub fn tune(folder: &Path, pack: &PackOptions, options: &TuneOptions, reporter: 
     let mut operators = pack.operators;
     let mut so_far = bundle(folder, pack, operators)?;
     let mut trials: Vec<Trial> = Vec::new();
+    // Graphs that were compared with the one that differs in this part.
+    let mut compared: Vec<(Operators, Part)> = Vec::new();
     let bar = reporter.bar("tuning", (PASSES * Part::ALL.len()) as u64, 0);
     for pass in 0..PASSES {
         for (number, part) in Part::ALL.into_iter().enumerate() {
-            // What was tried with this very graph before would give the same.
-            let changed = trials.iter().rposition(|trial| trial.taken);
-            let known = trials.iter().rposition(|trial| trial.part == part);
-            let stale = pass == 0 || changed.zip(known).is_some_and(|(changed, known)| changed > known);
-            if stale {
-                let candidate = operators.with_other(part);
+            let candidate = operators.with_other(part);
+            if !compared.contains(&(operators, part)) {
+                compared.extend([(operators, part), (candidate, part)]);
                 let bytes = bundle(folder, pack, candidate)?;
                 // The same graph: the model has no such part.
                 if bytes != so_far {
@@ -153,14 +152,15 @@ fn turn(model: &Model, text: &str, length: Duration) -> Result<f64> {
     while samples.len() < LEAST_CALLS || started.elapsed() < length {
         let call_started = Instant::now();
         call(model, &[text])?;
-        samples.push(call_started.elapsed().as_secs_f64() * 1e3);
+        samples.push(milliseconds(call_started.elapsed()));
     }
     Ok(median(samples))
 }
 
+/// Of at least one.
 fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
-    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+    quantile(&of, 0.5)
 }
 
 /// Each pair of models is measured as opened in either order: where a model's memory lies, by what was opened before it, moves
@@ -169,11 +169,7 @@ fn compare(before: &[u8], tried: &[u8], options: &TuneOptions) -> Result<Vec<Tri
     let mut cases: Vec<TrialCase> = Vec::new();
     for &threads in &options.threads {
         let open = |bytes: &[u8]| {
-            let mut builder = Model::builder().threads(threads).sessions(1);
-            if let Some(runtime) = &options.runtime {
-                builder = builder.runtime_path(runtime);
-            }
-            let model = builder.open_bytes(bytes.to_vec())?;
+            let model = one_session(threads, options.runtime.as_deref()).open_bytes(bytes.to_vec())?;
             model.self_test().context("a graph that was tried does not give the model's outputs")?;
             Ok::<_, anyhow::Error>(model)
         };

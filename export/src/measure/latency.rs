@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use limbeck::bundle::Task;
 use limbeck::{
-    AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, OrderOptions, Overflow, ReplacedOptions,
-    TagOptions, Usage,
+    AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, ModelBuilder, OrderOptions, Overflow,
+    ReplacedOptions, TagOptions, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,12 +109,12 @@ impl BenchResult {
     }
 }
 
-pub(super) fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
 /// Of samples in ascending order, at least one.
-pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q).round() as usize]
 }
 
@@ -182,6 +182,15 @@ pub fn text_of_tokens(model: &Model, tokens: usize, otherwise: &str) -> Result<S
     Ok(candidate)
 }
 
+/// How models are opened to be timed.
+pub(crate) fn one_session(threads: usize, runtime: Option<&Path>) -> ModelBuilder {
+    let builder = Model::builder().threads(threads).sessions(1);
+    match runtime {
+        Some(runtime) => builder.runtime_path(runtime),
+        None => builder,
+    }
+}
+
 /// Opens a bundle in this process and times it. For honest cold-start and memory figures run it in a fresh
 /// process, as `limbeck bench` does.
 ///
@@ -190,11 +199,7 @@ pub fn text_of_tokens(model: &Model, tokens: usize, otherwise: &str) -> Result<S
 pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
     let resident_before_open_mb = resident_memory_mb();
     let started = Instant::now();
-    let mut builder = Model::builder().threads(options.threads).sessions(1);
-    if let Some(runtime) = &options.runtime {
-        builder = builder.runtime_path(runtime);
-    }
-    let model = builder.open(path)?;
+    let model = one_session(options.threads, options.runtime.as_deref()).open(path)?;
     let open_ms = milliseconds(started.elapsed());
     let resident_after_open_mb = resident_memory_mb();
     let writes = model.bundle().manifest().task == Task::Generation;

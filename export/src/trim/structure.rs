@@ -60,7 +60,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn read(folder: &Path, rows: &Rows, goal: Goal) -> Result<Self> {
+    fn read(folder: &Path, rows: &Rows, goal: Goal, out: &Path) -> Result<Self> {
+        super::other_folder(folder, out)?;
         let (config, own) = read_shape(folder)?;
         let own = own.ok();
         let of_data = labels_for(rows, goal, own.as_ref())?;
@@ -140,12 +141,6 @@ impl Subject {
     }
 }
 
-fn other_folder(folder: &Path, out: &Path) -> Result<()> {
-    let same = folder.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    ensure!(!same, "{} is the model itself: give another folder with --out", out.display());
-    Ok(())
-}
-
 /// The sum of |dL/dm| over batches of a few texts, for each input of each of the maps `names`, where `m` (1 for each input)
 /// scales the input: `w dL/dw` summed over the input's column and, before it is made absolute, over `together` inputs side by
 /// side (Michel 2019, section 4.1; Molchanov 2019's first-order Taylor expansion).
@@ -214,8 +209,7 @@ pub fn trim_ffn(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    other_folder(folder, out)?;
-    let subject = Subject::read(folder, rows, goal)?;
+    let subject = Subject::read(folder, rows, goal, out)?;
     let before = subject.config.intermediate_size;
     ensure!((1..before).contains(&size), "--size {size}: the model's blocks have {before} units; give fewer");
     let blocks: Vec<String> = (0..subject.config.block_counts().1).map(|i| format!("encoder.ffn.{i}")).collect();
@@ -242,8 +236,7 @@ pub fn trim_heads(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    other_folder(folder, out)?;
-    let subject = Subject::read(folder, rows, goal)?;
+    let subject = Subject::read(folder, rows, goal, out)?;
     let before = subject.config.attention_heads;
     ensure!((1..before).contains(&count), "--count {count}: the model's blocks have {before} heads; give fewer");
     let size = subject.config.head_size();
@@ -283,8 +276,7 @@ pub fn trim_layers(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    other_folder(folder, out)?;
-    let subject = Subject::read(folder, rows, goal)?;
+    let subject = Subject::read(folder, rows, goal, out)?;
     let before = subject.config.layers;
     ensure!((1..before).contains(&count), "--count {count}: the model has {before} layers; give fewer");
     if subject.config.sharing != Sharing::None || subject.config.attention_pattern != AttentionPattern::Dense {

@@ -49,8 +49,7 @@ const BY_TOKEN: [&str; 2] = ["embeddings.words.weight", "head.decoder.bias"];
 /// folder that cannot be written, or that is `folder` itself.
 pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Path) -> Result<VocabularyReport> {
     ensure!(!texts.is_empty(), "the corpus has no texts");
-    let same = folder.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    ensure!(!same, "{} is the model itself: give another folder with --out", out.display());
+    super::other_folder(folder, out)?;
     let file = tokenizer_path(folder)?;
     let json: Value = files::read_json(&file)?;
     let mut tokenizer = Tokenizer::from_file(&file).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;

@@ -85,13 +85,12 @@ impl Model {
         let mut rows = Vec::new();
         let mut readings = Vec::with_capacity(pairs.len());
         for &(first, second) in pairs {
-            let mut read = |texts| {
-                let details = [Detail::Ids; 2];
-                read_pair(self, texts, details, Keep::Shorter, options.overflow, &limits, &mut rows)
+            let (details, keep) = ([Detail::Ids; 2], Keep::Shorter);
+            let given = read_pair(self, [first, second], details, keep, options.overflow, &limits, &mut rows)?;
+            let swapped = match options.both_orders {
+                true => Some(given.swapped(self, keep, options.overflow, &mut rows)?),
+                false => None,
             };
-            let given = read([first, second])?;
-            // Read as that pair would be by itself: of two texts of one length, the first is cut otherwise than the second.
-            let swapped = if options.both_orders { Some(read([second, first])?) } else { None };
             readings.push((given, swapped));
         }
         let outcomes = rows::run(self, &rows, &limits, |_, output| match output.values(0) {

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::options::{Overflow, Timings, Usage};
-use super::rows::Row;
+use super::rows::{Outcome, Row};
 use crate::bundle::Task;
 use crate::runtime::limits::Limits;
-use crate::text::window::{self, Keep};
+use crate::text::window::{self, Keep, best_window};
 use crate::text::{Encoded, Template};
 use crate::{Error, Model, Result};
 
@@ -36,6 +36,38 @@ impl Reading {
     /// How many tokens each window holds, special ones not counted: its weight where windows are averaged.
     pub(crate) fn weights(&self) -> Vec<usize> {
         self.windows.iter().map(|[first, second]| first.len() + second.len()).collect()
+    }
+
+    /// The `columns` values of each token of the one text that some window holds; the others were dropped. `outcomes` are
+    /// those of this reading's rows, each `[length, columns]`.
+    pub(crate) fn by_token<'o>(
+        &self,
+        model: &Model,
+        outcomes: &'o [Outcome<Vec<f32>>],
+        columns: usize,
+    ) -> Result<Vec<&'o [f32]>> {
+        let windows: Vec<Range<usize>> = self.windows.iter().map(|[first, _]| first.clone()).collect();
+        let read = windows.last().map_or(0, |window| window.end);
+        let offset = model.tokenizer().one().first_at();
+        let words = self.texts[0].words.get(..read).unwrap_or_default();
+        let of_token = |(at, window): (usize, usize)| {
+            let column = (offset + at - windows[window].start) * columns;
+            let values = outcomes.get(window).and_then(|outcome| outcome.value.get(column..column + columns));
+            values.ok_or_else(|| Error::Internal("a token without logits".to_owned()))
+        };
+        word_windows(&windows, words).into_iter().enumerate().map(of_token).collect()
+    }
+
+    /// The same two texts in the other order, laid out as that pair would be by itself.
+    pub(crate) fn swapped(
+        &self,
+        model: &Model,
+        keep: Keep,
+        overflow: Overflow,
+        rows: &mut Vec<Row>,
+    ) -> Result<Reading> {
+        let [first, second] = self.texts.clone();
+        pair(model, [second, first], keep, overflow, Instant::now(), rows)
     }
 }
 
@@ -78,9 +110,21 @@ pub(crate) fn read_pair(
     rows: &mut Vec<Row>,
 ) -> Result<Reading> {
     let start = Instant::now();
-    let template = model.tokenizer().two()?;
     let first = encode(model, texts[0], details[0], limits)?;
     let second = encode(model, texts[1], details[1], limits)?;
+    pair(model, [first, second], keep, overflow, start, rows)
+}
+
+/// Cuts two texts into windows and adds their rows.
+fn pair(
+    model: &Model,
+    [first, second]: [Encoded; 2],
+    keep: Keep,
+    overflow: Overflow,
+    start: Instant,
+    rows: &mut Vec<Row>,
+) -> Result<Reading> {
+    let template = model.tokenizer().two()?;
     let room = model.bundle().manifest().max_tokens.saturating_sub(template.len());
     let plan = window::plan_pair([first.ids.len(), second.ids.len()], room, template.len(), overflow, keep)?;
     reading([first, second], plan.windows, plan.dropped, template, start, rows)
@@ -120,4 +164,46 @@ fn reading(
         timings: Timings { tokenize: start.elapsed(), ..Timings::default() },
     };
     Ok(Reading { texts, windows, rows: from..rows.len(), usage })
+}
+
+/// The window from which each token is read: for all tokens of a word one that holds them all, where there is one.
+fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
+    let mut best = best_window(windows, words.len());
+    let mut end = 0;
+    for word in words.chunk_by(|a, b| a == b) {
+        let tokens = end..end + word.len();
+        end = tokens.end;
+        let holds = |window: &Range<usize>| window.start <= tokens.start && tokens.end <= window.end;
+        let chosen = best.get(tokens.start).copied().unwrap_or(0);
+        let whole = match windows.get(chosen).is_some_and(holds) {
+            true => Some(chosen),
+            false => {
+                // Windows are in order: the one that holds the end may hold the start too.
+                let near = chosen.saturating_sub(1)..(chosen + 2).min(windows.len());
+                near.into_iter().find(|&window| holds(&windows[window]))
+            }
+        };
+        if let (Some(window), Some(best)) = (whole, best.get_mut(tokens)) {
+            best.fill(window);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_whole_from_one_window() {
+        let windows = [0..10, 6..16, 12..20];
+        // A word of tokens 7 to 10, which crosses the border where the best window changes.
+        let words = [0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let chosen = word_windows(&windows, &words);
+        assert_eq!(chosen[7..11], [1; 4]);
+        assert_eq!((chosen[0], chosen[6], chosen[11], chosen[19]), (0, 0, 1, 2));
+        // A word longer than any window is read where each token is seen best.
+        let long = word_windows(&windows, &[0; 20]);
+        assert_eq!(long, best_window(&windows, 20));
+    }
 }

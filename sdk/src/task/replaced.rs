@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::options::{Usage, call_options};
 use super::reading::{Detail, Reading, read_one, require};
 use super::rows::{self, Outcome};
-use super::tag::word_windows;
 use crate::bundle::{Activation, Task};
 use crate::post::entities::word_ranges;
 use crate::post::softmax::calibrated;
@@ -150,19 +149,8 @@ impl Model {
         let start = Instant::now();
 
         let tokens = &reading.texts[0];
-        let windows: Vec<Range<usize>> = reading.windows.iter().map(|[first, _]| first.clone()).collect();
-        // The tokens that some window holds; the others were dropped.
-        let read = windows.last().map_or(0, |window| window.end);
-        let offset = self.tokenizer().one().first_at();
-        let logits = word_windows(&windows, tokens.words.get(..read).unwrap_or_default())
-            .into_iter()
-            .enumerate()
-            .map(|(at, window)| {
-                let logits = outcomes.get(window).map(|outcome| &outcome.value);
-                let logit = logits.and_then(|logits| logits.get(offset + at - windows[window].start));
-                logit.copied().ok_or_else(|| Error::Internal("a token without a logit".to_owned()))
-            })
-            .collect::<Result<Vec<f32>>>()?;
+        let by_token = reading.by_token(self, outcomes, 1)?;
+        let logits: Vec<f32> = by_token.into_iter().flatten().copied().collect();
         let probabilities = calibrated(Activation::Sigmoid, &logits, self.bundle().calibration().temperature);
         let each = probabilities.iter().enumerate().map(|(at, &value)| (tokens.bytes_of(at..at + 1), value)).collect();
         let found = spans(text, tokens, &probabilities, options);

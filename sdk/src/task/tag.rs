@@ -11,9 +11,8 @@ use super::rows::{self, Outcome};
 use crate::bundle::{TagScheme, Task};
 use crate::post::entities;
 use crate::post::softmax::softmax;
-use crate::text::window::best_window;
 use crate::text::{TextSpan, locate, whole_clusters};
-use crate::{Aggregation, Cancel, Error, Model, Overflow, Result};
+use crate::{Aggregation, Cancel, Model, Overflow, Result};
 
 /// Options of a tagging call.
 #[derive(Clone, Debug)]
@@ -133,19 +132,10 @@ impl Model {
         let start = Instant::now();
 
         let tokens = &reading.texts[0];
-        let windows: Vec<Range<usize>> = reading.windows.iter().map(|[first, _]| first.clone()).collect();
-        // The tokens that some window holds; the others were dropped.
-        let read = windows.last().map_or(0, |window| window.end);
-        let offset = self.tokenizer().one().first_at();
-        let mut probabilities = Vec::with_capacity(read * labels.len());
-        for (at, window) in word_windows(&windows, tokens.words.get(..read).unwrap_or_default()).into_iter().enumerate()
-        {
-            let column = (offset + at - windows[window].start) * labels.len();
-            let logits = outcomes.get(window).and_then(|outcome| outcome.value.get(column..column + labels.len()));
-            let logits = logits.ok_or_else(|| Error::Internal("a token without logits".to_owned()))?;
-            probabilities.extend(softmax(logits));
-        }
-        let words = tokens.words.get(..read).unwrap_or_default();
+        let by_token = reading.by_token(self, outcomes, labels.len())?;
+        let mut probabilities = Vec::with_capacity(by_token.len() * labels.len());
+        by_token.iter().for_each(|logits| probabilities.extend(softmax(logits)));
+        let words = tokens.words.get(..by_token.len()).unwrap_or_default();
         let found = entities::decode(&probabilities, words, labels, scheme, options.aggregation);
         let found: Vec<_> = found.into_iter().filter(|found| found.score >= options.threshold).collect();
         let alone = options.aggregation == Aggregation::None;
@@ -166,47 +156,5 @@ impl Model {
             .collect();
         usage.timings.post = start.elapsed();
         Ok(Tagging { entities, usage })
-    }
-}
-
-/// The window from which each token is read: for all tokens of a word one that holds them all, where there is one.
-pub(super) fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
-    let mut best = best_window(windows, words.len());
-    let mut end = 0;
-    for word in words.chunk_by(|a, b| a == b) {
-        let tokens = end..end + word.len();
-        end = tokens.end;
-        let holds = |window: &Range<usize>| window.start <= tokens.start && tokens.end <= window.end;
-        let chosen = best.get(tokens.start).copied().unwrap_or(0);
-        let whole = match windows.get(chosen).is_some_and(holds) {
-            true => Some(chosen),
-            false => {
-                // Windows are in order: the one that holds the end may hold the start too.
-                let near = chosen.saturating_sub(1)..(chosen + 2).min(windows.len());
-                near.into_iter().find(|&window| holds(&windows[window]))
-            }
-        };
-        if let (Some(window), Some(best)) = (whole, best.get_mut(tokens)) {
-            best.fill(window);
-        }
-    }
-    best
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_read_whole_from_one_window() {
-        let windows = [0..10, 6..16, 12..20];
-        // A word of tokens 7 to 10, which crosses the border where the best window changes.
-        let words = [0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-        let chosen = word_windows(&windows, &words);
-        assert_eq!(chosen[7..11], [1; 4]);
-        assert_eq!((chosen[0], chosen[6], chosen[11], chosen[19]), (0, 0, 1, 2));
-        // A word longer than any window is read where each token is seen best.
-        let long = word_windows(&windows, &[0; 20]);
-        assert_eq!(long, best_window(&windows, 20));
     }
 }
