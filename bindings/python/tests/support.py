@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import limbeck
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONFORMANCE = REPOSITORY / "tests/conformance"
 BUNDLES = CONFORMANCE / "bundles"
+
+#: A text that does not end by itself.
+ENDLESS: dict[str, Any] = {"max_new_tokens": 1_000_000_000, "context": "slide"}
+ROUND = "ab🙂."
 
 
 def runtime() -> str:
@@ -35,3 +42,13 @@ def resident() -> int:
     """Bytes of memory that are in use."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
+
+
+def package_threads() -> int:
+    """Threads of this package that are still there; one that is ending gets some time for it."""
+    for _ in range(200):
+        count = sum(thread.name.startswith("limbeck") for thread in threading.enumerate())
+        if count == 0:
+            return 0
+        time.sleep(0.01)
+    return count

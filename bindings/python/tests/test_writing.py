@@ -1,43 +1,22 @@
-"""Models that write text: what the API takes and refuses, streams, calls that are ended, and what is left of them."""
+"""Models that write text: what the API takes and refuses, and streams."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import gc
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import threading
 import time
 import unittest
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import limbeck
-from support import bundle, model_of, resident, runtime
+from support import ENDLESS, ROUND, bundle, model_of, package_threads, runtime
 
 try:
     import numpy
 except ImportError:
     numpy = None
-
-#: A text that does not end by itself.
-ENDLESS: dict[str, Any] = {"max_new_tokens": 1_000_000_000, "context": "slide"}
-ROUND = "ab🙂."
-
-
-def threads() -> int:
-    """Threads of this package that are still there; one that is ending gets some time for it."""
-    for _ in range(200):
-        count = sum(thread.name.startswith("limbeck") for thread in threading.enumerate())
-        if count == 0:
-            return 0
-        time.sleep(0.01)
-    return count
 
 
 class Written(unittest.TestCase):
@@ -183,7 +162,7 @@ class Written(unittest.TestCase):
 class Streams(unittest.TestCase):
     def setUp(self) -> None:
         self.model = model_of("bundles/writer.limbeck")
-        self.addCleanup(lambda: self.assertEqual(threads(), 0))
+        self.addCleanup(lambda: self.assertEqual(package_threads(), 0))
 
     def test_leaving_the_loop_ends_the_call(self) -> None:
         before = self.model.metrics.calls
@@ -191,19 +170,19 @@ class Streams(unittest.TestCase):
             if piece.text == "🙂":
                 break
         del piece
-        self.assertEqual(threads(), 0)
+        self.assertEqual(package_threads(), 0)
         self.assertEqual(self.model.metrics.calls, before + 1)
         with self.assertRaisesRegex(RuntimeError, "mine"):
             for _ in self.model.stream("a", **ENDLESS):
                 raise RuntimeError("mine")
-        self.assertEqual(threads(), 0)
+        self.assertEqual(package_threads(), 0)
 
     def test_closing_gives_what_was_read(self) -> None:
         with self.model.stream("a", **ENDLESS) as stream:
             with self.assertRaisesRegex(ValueError, "has not ended"):
                 stream.result
             pieces = [next(stream) for _ in range(6)]
-        self.assertEqual(threads(), 0)
+        self.assertEqual(package_threads(), 0)
         found = stream.result
         self.assertEqual((found.text, found.finish, len(found.ids)), ("b🙂.", "unfinished", 6))
         self.assertEqual([piece.id for piece in pieces], list(found.ids))
@@ -249,7 +228,7 @@ class Streams(unittest.TestCase):
     def test_the_call_begins_when_it_is_read(self) -> None:
         stream = self.model.stream("a", max_new_tokens=3, timeout=0.05)
         time.sleep(0.1)
-        self.assertEqual(threads(), 0)
+        self.assertEqual(package_threads(), 0)
         self.assertEqual(len(list(stream)), 3)
 
     def test_closed_models(self) -> None:
@@ -292,122 +271,6 @@ class Streams(unittest.TestCase):
         # Two of one thread, in turns.
         both = zip(self.model.stream("a", max_new_tokens=9), self.model.stream("a", max_new_tokens=9))
         self.assertTrue(all(first == second for first, second in both))
-
-
-class Ended(unittest.TestCase):
-    def setUp(self) -> None:
-        self.model = model_of("bundles/writer.limbeck")
-        self.addCleanup(lambda: self.assertEqual(threads(), 0))
-
-    def endless(self, **options: Any) -> tuple[Any, ...]:
-        return (
-            lambda: self.model.generate("a", **ENDLESS, **options),
-            lambda: self.model.generate_batch(["a", "b"], **ENDLESS, **options),
-            lambda: [None for _ in self.model.stream("a", **ENDLESS, **options)],
-            lambda: self.model.perplexity(ROUND * 20_000, stride=1, **options),
-        )
-
-    def test_a_call_is_cancelled_from_another_thread(self) -> None:
-        cancel = limbeck.Cancel()
-        with ThreadPoolExecutor(4) as pool:
-            # Of the main thread and of others.
-            calls = [pool.submit(call) for call in self.endless(cancel=cancel)]
-            timer = threading.Timer(0.1, cancel.trigger)
-            timer.start()
-            started = time.monotonic()
-            with self.assertRaises(limbeck.CancelledError):
-                self.model.generate("a", cancel=cancel, **ENDLESS)
-            for call in calls:
-                with self.assertRaises(limbeck.CancelledError):
-                    call.result(timeout=60)
-            self.assertLess(time.monotonic() - started, 20)
-        timer.join()
-        for call in self.endless(cancel=cancel):
-            with self.assertRaises(limbeck.CancelledError):
-                call()
-        self.assertEqual(len(cancel._followers), 0)
-
-    def test_a_timeout_is_a_time_out(self) -> None:
-        for timeout in (0.05, 0, -1):
-            for call in self.endless(timeout=timeout):
-                with self.assertRaises(TimeoutError):
-                    call()
-        long = "good " * 200_000
-        for call in (
-            lambda prompt, timeout: self.model.choose(prompt, ["b"], timeout=timeout),
-            lambda prompt, timeout: self.model.score(prompt, "b", timeout=timeout),
-        ):
-            with self.assertRaises(limbeck.DeadlineExceededError):
-                call(long, -1)
-            call("a", 60)
-
-    def test_ctrl_c(self) -> None:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.addCleanup(signal.signal, signal.SIGINT, before)
-        for call in self.endless():
-            timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-            timer.start()
-            with self.assertRaises(KeyboardInterrupt):
-                call()
-            timer.join()
-        self.assertEqual(threads(), 0)
-        self.assertEqual(self.model.generate("a", max_new_tokens=1).text, "b")
-        # A handler of the program's may end a call by its token.
-        cancel = limbeck.Cancel()
-        signal.signal(signal.SIGINT, lambda *_: cancel.trigger())
-        timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
-        with self.assertRaises(limbeck.CancelledError):
-            self.model.generate("a", cancel=cancel, **ENDLESS)
-        timer.join()
-
-    def test_a_program_ends_with_a_stream_half_read(self) -> None:
-        code = (
-            f"import limbeck\nmodel = limbeck.Model({str(bundle('writer'))!r}, runtime={runtime()!r})\n"
-            "stream = model.stream('a', max_new_tokens=10**9, context='slide')\n"
-            "print(next(stream).text)\n"
-        )
-        at_exit = "import atexit; atexit.register(lambda: print(model.generate('b', max_new_tokens=6).text))"
-        # A thread goes on reading when the main one is at its end.
-        late = "lambda: (time.sleep(0.5), print(next(stream).id))"
-        thread = f"import threading, time; threading.Thread(target={late}).start()"
-        for end, status, more in (
-            ("", 0, ""),
-            ("import sys; sys.exit(3)", 3, ""),
-            ("raise SystemError", 1, ""),
-            (at_exit, 0, "🙂.a\n"),
-            (thread, 0, "240\n"),
-        ):
-            command = [sys.executable, "-X", "utf8", "-c", code + end]
-            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
-            self.assertEqual((done.returncode, done.stdout), (status, f"b\n{more}"), done.stderr)
-            self.assertNotIn("Exception ignored", done.stderr)
-
-    def test_memory_stays_flat(self) -> None:
-        def everything() -> None:
-            with limbeck.Model(bundle("writer"), runtime=runtime()) as model:
-                for _ in range(5):
-                    model.generate(limbeck.Prompt("a", [("b", "🙂")] * 3), max_new_tokens=20)
-                    model.generate_batch(["a", "b"], max_new_tokens=20)
-                    for _ in model.stream("a", **ENDLESS):
-                        break
-                    model.stream("a")  # never read
-                    try:
-                        list(model.stream("a" * 100))
-                    except limbeck.TooLongError:
-                        pass
-                    model.choose("a", ["b", "🙂"], content_free=["x"])
-                    model.perplexity(ROUND)
-
-        for _ in range(5):
-            everything()
-        gc.collect()
-        before = resident()
-        for _ in range(20):
-            everything()
-        gc.collect()
-        # A single model that is not freed would be 20 of 500 kB.
-        self.assertLess(resident() - before, 4 << 20)
 
 
 if __name__ == "__main__":

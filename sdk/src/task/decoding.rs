@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::generate::{ContextPolicy, Finish, GenerateOptions, Generation, GenerationTimes};
+use super::scoring::counted_step;
 use crate::bundle::Batching;
 use crate::post::random::uniform;
 use crate::post::sampling::{Sampling, log_probability};
@@ -262,18 +263,13 @@ impl<'a> Decoding<'a> {
 
     /// Reads `ids` in some rows, and leaves the logits after the last of each.
     fn step(&mut self, rows: Range<usize>) -> Result<()> {
-        let start = Instant::now();
         let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
         let lost = || Error::Internal("a row without logits".to_owned());
         let logits = self.logits.get_mut(rows.start * vocabulary..rows.end * vocabulary).ok_or_else(lost)?;
         let length = self.ids.len().checked_div(rows.len()).unwrap_or(0);
         // Of a part of a prompt none are wanted; a run gives one token's at least.
-        let step = Step { rows: rows.clone(), ids: &self.ids, logits_from: length.saturating_sub(1) };
-        // Lent for one step only: texts that are written at one time take turns, whoever waits between them.
-        let mut session = self.model.pool().take(&self.limits)?;
-        session.session()?.step(&mut self.cache, &step, logits, &self.limits)?;
-        self.model.counters().run(rows.len(), self.ids.len(), self.ids.len(), start.elapsed());
-        Ok(())
+        let step = Step { rows, ids: &self.ids, logits_from: length.saturating_sub(1) };
+        counted_step(self.model, &mut self.cache, &step, logits, &self.limits)
     }
 
     /// Counts the call, once.

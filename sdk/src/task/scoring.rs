@@ -43,13 +43,26 @@ fn run(
     Ok(())
 }
 
-/// One step, counted; `logits` become as many as it gives.
+/// One step; `logits` become as many as it gives.
 fn step_once(model: &Model, cache: &mut Cache, step: &Step<'_>, logits: &mut Vec<f32>, limits: &Limits) -> Result<()> {
-    let (rows, started) = (step.rows.len().max(1), Instant::now());
+    let rows = step.rows.len().max(1);
     let wanted = rows * (step.ids.len() / rows).saturating_sub(step.logits_from);
     logits.resize(wanted * model.bundle().manifest().architecture.vocab_size, 0.0);
+    counted_step(model, cache, step, logits, limits)
+}
+
+/// One step, counted. The session is lent for it only: texts that are read or written at one time take turns, whoever waits
+/// between their steps.
+pub(super) fn counted_step(
+    model: &Model,
+    cache: &mut Cache,
+    step: &Step<'_>,
+    logits: &mut [f32],
+    limits: &Limits,
+) -> Result<()> {
+    let started = Instant::now();
     model.pool().take(limits)?.session()?.step(cache, step, logits, limits)?;
-    model.counters().run(rows, step.ids.len(), step.ids.len(), started.elapsed());
+    model.counters().run(step.rows.len(), step.ids.len(), step.ids.len(), started.elapsed());
     Ok(())
 }
 

@@ -95,7 +95,7 @@ impl Model {
     /// Finds the entities of one text.
     ///
     /// # Errors
-    /// [`Error::WrongTask`] if the model is no token classifier; else those of
+    /// [`Error::WrongTask`](crate::Error::WrongTask) if the model is no token classifier; else those of
     /// [`classify_with`](Model::classify_with).
     pub fn tag_with(&self, text: &str, options: &TagOptions) -> Result<Tagging> {
         super::only(self.tag_batch(&[text], options)?)
