@@ -115,7 +115,7 @@ fn described(folder: &Path, name: &str, header: &str) -> PathBuf {
     std::fs::write(at("c"), code).unwrap();
     let mut gcc = Command::new("gcc");
     // Paths and lines are not part of the ABI.
-    gcc.args(["-g", "-shared", "-fPIC", "-w", "-o"]).arg(at("so")).arg(at("c")).current_dir(folder);
+    gcc.args(["-g", "-shared", "-fPIC", "-w", "-o"]).arg(at("so")).arg(format!("{name}.c")).current_dir(folder);
     support::run(gcc.arg("-Wl,-soname,liblimbeck.so.0"));
     let mut abidw = Command::new("abidw");
     abidw.args(["--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--out-file"]).arg(at("abi"));
