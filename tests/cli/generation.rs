@@ -155,3 +155,50 @@ fn a_causal_model_is_timed_by_prompt_and_context() {
     let table = stdout(&world.limbeck(&few).output().unwrap());
     assert!(table.contains("to the first token") && table.contains("from token to token"), "{table}");
 }
+
+/// Prompts with none, one and some examples: by writing and by choosing, by task, with what does not fit told.
+#[test]
+fn prompts_are_completed_with_examples() {
+    let world = World::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/parity/references/generation");
+    let path = |name: &str| world.data(name).to_str().unwrap().to_owned();
+    let (lm, test, train) = (path("lm.limbeck"), path("test.jsonl"), path("train.jsonl"));
+    world.json(&["pack", folder.to_str().unwrap(), "-o", &lm, "--task", "generation", "--json"]);
+    let row = |task: &str, context: &str, completion: &str, choices: &[&str]| {
+        serde_json::json!({"task": task, "context": context, "completion": completion, "choices": choices}).to_string()
+    };
+    let scored = world.json(&["run", &lm, "--labels", " good, bad", "Sentiment:", "--json"]);
+    let best = scored["choices"][0]["text"].as_str().unwrap();
+    let worst = if best == " good" { " bad" } else { " good" };
+    let rows = [
+        row("write", "Once upon", "certainly nothing that it writes", &[]),
+        row("choose", "Sentiment:", best, &[" good", " bad"]),
+        row("choose", "Sentiment:", worst, &[" good", " bad"]),
+    ];
+    std::fs::write(&test, rows.join("\n")).unwrap();
+    let examples: Vec<String> = ["choose", "write"]
+        .iter()
+        .flat_map(|task| (0..30).map(move |n| row(task, &format!("Text {n}:"), &format!(" {n}"), &[])))
+        .collect();
+    std::fs::write(&train, examples.join("\n")).unwrap();
+    let eval = ["eval", &lm, &test, "--shots", "0,1,20", "--examples", &train, "--newlines", "1"];
+    let found = world.json(&[&eval[..], &["--json"]].concat());
+    let right = |task: &str, at: usize| found["tasks"][task][at]["right"].as_u64().unwrap();
+    assert_eq!((right("write", 0), right("choose", 0)), (0, 1), "{found}");
+    assert_eq!(found["all"][2]["shots"], 20);
+    assert_eq!((found["all"][0]["prompts"].as_u64(), found["all"][0]["accuracy"].as_f64()), (Some(3), Some(1.0 / 3.0)));
+    // The context holds 96 tokens.
+    assert_eq!(found["all"][1]["examples_dropped"], 0);
+    assert!(found["all"][2]["examples_dropped"].as_u64().unwrap() > 0, "{found}");
+    assert_eq!(found, world.json(&[&eval[..], &["--json"]].concat()));
+    let words = stdout(&world.limbeck(&eval).output().unwrap());
+    assert!(words.contains("choose") && words.contains("did not fit"), "{words}");
+    let refused = |arguments: &[&str], named: &str| {
+        let output = world.limbeck(arguments).output().unwrap();
+        assert!(!output.status.success() && stderr(&output).contains(named), "{}", stderr(&output));
+    };
+    refused(&["eval", &lm, &test, "--shots", "1"], "--examples");
+    refused(&["eval", &lm, &test, "--examples", &train], "--shots");
+    std::fs::write(&train, examples[0].as_str()).unwrap();
+    refused(&["eval", &lm, &test, "--shots", "1", "--examples", &train], "1 examples are to be drawn");
+}

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 pub mod augment;
 mod batch;
+mod completions;
 mod corpus;
 mod encode;
 mod goal;
@@ -19,6 +20,7 @@ mod target;
 
 pub use augment::AugmentOptions;
 pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};
+pub use completions::{Completion, read_completions};
 pub use corpus::{CorpusCount, CorpusFilter};
 pub use encode::{EncodedExample, Encoder, Encoding};
 pub use goal::{Goal, LabelKind};

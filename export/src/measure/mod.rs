@@ -9,6 +9,7 @@ mod memory;
 pub mod metrics;
 mod perplexity;
 mod quality;
+mod shots;
 mod writing;
 
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
@@ -20,4 +21,5 @@ pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};
 pub use perplexity::{TextQuality, text_quality};
 pub use quality::{Classes, TaskQuality, share_out_of_scope, task_quality};
+pub use shots::{ShotOptions, ShotQuality, ShotScore, shot_quality};
 pub use writing::{ContextCase, PromptCase};
