@@ -119,11 +119,33 @@ pub fn lock_folder(out: &Path) -> Result<File> {
     }
 }
 
-/// [`write_atomic`] for indented JSON.
+/// [`write_atomic`] for indented JSON, in which a list of numbers is one line.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    write_bytes(path, &text)
+    let text = numbers_on_a_line(&serde_json::to_string_pretty(value)?);
+    write_bytes(path, text.as_bytes())
+}
+
+/// Indented JSON with lists of numbers on a line each: a confusion matrix is as many lines as it has rows. No string has
+/// a line end in it.
+fn numbers_on_a_line(pretty: &str) -> String {
+    let is_number = |line: &str| line.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let mut text = String::with_capacity(pretty.len());
+    // Whether the line before began a list of which only numbers came so far.
+    let mut within = false;
+    for line in pretty.lines() {
+        let item = line.trim_start();
+        let joined = within && (is_number(item) || item.starts_with(']'));
+        if !joined && !text.is_empty() {
+            text.push('\n');
+        }
+        match (joined, item.starts_with(']'), text.ends_with('[')) {
+            (false, ..) => text += line,
+            (true, false, false) => text = text + " " + item,
+            (true, ..) => text += item,
+        }
+        within = item.ends_with('[') || joined && is_number(item);
+    }
+    text + "\n"
 }
 
 /// Reads a JSON file.
@@ -160,6 +182,21 @@ pub fn sha256_file(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_numbers_are_a_line_each() {
+        let value = serde_json::json!({
+            "a": [1, -2.5, 3e300], "b": [[1, 2], [3]], "c": [], "d": ["1", 2], "e": [2, "[", 3, {"f": [4]}], "g": [null, 1],
+            "h": [[], [[5]]], "i": "[\n1"
+        });
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        let text = numbers_on_a_line(&pretty);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value, "{text}");
+        for line in ["  \"a\": [1, -2.5, 3e+300],", "    [1, 2],", "    [3]", "  \"c\": [],"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+        assert!(text.ends_with("}\n"));
+    }
 
     #[test]
     fn a_failed_write_keeps_the_old_file_and_leaves_nothing() {
