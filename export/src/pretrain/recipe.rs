@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::teacher::TeacherRecipe;
 use crate::arch::{Family, Head, Sharing};
 use crate::data::pretrain::{Documents, SentenceTask};
 use crate::data::{Draw, Masking, MaskingChoice};
@@ -14,7 +15,7 @@ use crate::train::{Keep, OptimizerOptions, Schedule, TrainOptions};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainRecipe {
-    /// Tokenizer: a folder with `tokenizer.json`, or the file. That of `model.start` when absent.
+    /// Tokenizer: a folder with `tokenizer.json`, or the file. That of `model.start` or of the teacher when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
     /// Seed of every random choice.
@@ -27,7 +28,11 @@ pub struct PretrainRecipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flops: Option<f64>,
     /// The model.
+    #[serde(default)]
     pub model: ModelRecipe,
+    /// The causal language model that it learns from, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecipe>,
     /// Text.
     pub data: PretrainData,
     /// What is learned.
@@ -36,7 +41,8 @@ pub struct PretrainRecipe {
     pub train: TrainOptions,
 }
 
-/// The model: a published shape with other sizes, or a folder to go on from.
+/// The model: a published shape with other sizes, or a folder to go on from; with a teacher and neither of them, some of its
+/// layers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRecipe {
@@ -318,18 +324,29 @@ impl PretrainRecipe {
         ensure!(!self.data.train.is_empty(), "data.train names no files");
         let share = self.data.held_out_share;
         ensure!(share > 0.0 && share < 1.0, "data.held_out_share must be above 0 and below 1");
-        if self.model.preset.is_some() == self.model.start.is_some() {
+        let (preset, start) = (self.model.preset.is_some(), self.model.start.is_some());
+        if preset && start || !preset && !start && self.teacher.is_none() {
             bail!("model: give either `preset` (a shape with new weights) or `start` (a folder with weights)");
         }
-        if self.model.start.is_some()
-            && self.model != (ModelRecipe { start: self.model.start.clone(), ..Default::default() })
-        {
+        if start && self.model != (ModelRecipe { start: self.model.start.clone(), ..Default::default() }) {
             bail!("model: the shape is that of `start`; leave the sizes out");
         }
         ensure!(
-            self.model.start.is_some() || self.tokenizer.is_some(),
+            start || self.tokenizer.is_some() || self.teacher.is_some(),
             "name the tokenizer (`limbeck tokenizer train` makes one)"
         );
+        if let Some(teacher) = &self.teacher {
+            ensure!(
+                self.objective.kind == ObjectiveKind::Clm,
+                "teacher: it teaches next tokens, the objective clm; masked tokens are taught by `limbeck distill` \
+                 (method = \"distilbert-general\")"
+            );
+            ensure!(
+                self.flops.is_none(),
+                "flops: a student and its control train for the same steps; give train.steps in its place"
+            );
+            teacher.check(&self.model)?;
+        }
         if let Some(flops) = self.flops {
             ensure!(flops > 0.0 && flops.is_finite(), "flops must be above 0, as 1e13 is");
             ensure!(
