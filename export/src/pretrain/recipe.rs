@@ -462,6 +462,34 @@ mod tests {
     }
 
     #[test]
+    fn teachers_have_distilberts_weights_and_mistakes_are_named() {
+        const TAUGHT: &str = "[teacher]\nmodel = \"x\"\n[data]\ntrain = [\"a.txt\"]\n[objective]\nkind = \"clm\"\n";
+        let recipe = PretrainRecipe::parse(TAUGHT).unwrap();
+        let teacher = recipe.teacher.clone().unwrap();
+        assert_eq!(teacher, TeacherRecipe::new("x"));
+        let weights = [teacher.soft_targets, teacher.temperature, teacher.next_token, teacher.hidden_cosine];
+        assert_eq!((weights, teacher.control), ([5.0, 2.0, 2.0, 1.0], true));
+        assert_eq!(PretrainRecipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        for (more, expected) in [
+            ("soft_target = 1.0", "soft_target"),
+            ("soft_targets = -1.0", "soft_targets must be at least 0"),
+            ("hidden_cosine = nan", "hidden_cosine must be at least 0"),
+            ("temperature = 0.0", "temperature must be above 0"),
+            ("soft_targets = 0.0\nhidden_cosine = 0.0", "control = false"),
+            ("soft_targets = 0.0\nhidden_cosine = 0.0\nnext_token = 0.0", "all weights are 0"),
+            ("[model]\npreset = \"gpt2\"\nstart = \"y\"", "either `preset`"),
+            ("[model]\nhidden_size = 32", "has its sizes"),
+            ("layer_map = [0]\n[model]\npreset = \"gpt2\"", "layer_map is for"),
+        ] {
+            let text = TAUGHT.replace("model = \"x\"\n", &format!("model = \"x\"\n{more}\n"));
+            let error = format!("{:#}", PretrainRecipe::parse(&text).unwrap_err());
+            assert!(error.contains(expected), "{more}: {error}");
+        }
+        let error = PretrainRecipe::parse(&format!("flops = 1e12\n{TAUGHT}")).unwrap_err().to_string();
+        assert!(error.contains("give train.steps"), "{error}");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (change, expected) in [
             (("kind = \"mlm\"", "kind = \"mml\""), "mml"),
@@ -481,6 +509,7 @@ mod tests {
             (("preset = \"bert-base-uncased\"", "start = \"x\"\nlayers = 2"), "leave the sizes out"),
             (("tokenizer = \"t\"", ""), "limbeck tokenizer train"),
             (("tokenizer = \"t\"", "tokenizer = \"t\"\nflops = -1.0"), "flops"),
+            (("[data]", "[teacher]\nmodel = \"x\"\n[data]"), "distilbert-general"),
         ] {
             let error = format!("{:#}", PretrainRecipe::parse(&MINIMAL.replace(change.0, change.1)).unwrap_err());
             assert!(error.contains(expected), "{expected}: {error}");

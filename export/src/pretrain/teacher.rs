@@ -120,9 +120,9 @@ impl TeacherRecipe {
     /// The shape of a student that starts from the teacher's layers: the teacher's, with half of them where nothing is said.
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// A folder that cannot be read or that is no causal language model.
     pub(super) fn student_shape(&self, model: &ModelRecipe, folder: &Path) -> Result<ModelConfig> {
-        let teacher = checkpoint::read_shape(&folder.join(&self.model))?.0;
+        let teacher = read_causal(&folder.join(&self.model))?;
         let rate = |rate: f64| model.dropout.unwrap_or(rate);
         Ok(ModelConfig {
             layers: model.layers.unwrap_or(teacher.layers.div_ceil(2)),
@@ -132,6 +132,19 @@ impl TeacherRecipe {
             ..teacher
         })
     }
+}
+
+/// The shape of a causal language model.
+fn read_causal(folder: &Path) -> Result<ModelConfig> {
+    let (config, info) = checkpoint::read_shape(folder)?;
+    let head = info.map_or(Head::None, |info| info.head);
+    ensure!(
+        head == Head::CausalLm,
+        "teacher: {} has a {} head; next tokens are taught by a causal language model, such as GPT-2",
+        folder.display(),
+        head.name()
+    );
+    Ok(config)
 }
 
 /// The teacher's weights, with which of its answers are learned.
@@ -158,13 +171,7 @@ impl Teacher {
         let Some(own) = &recipe.teacher else { return Ok(None) };
         let folder = folder.join(&own.model);
         let name = folder.display();
-        let (config, info) = checkpoint::read_shape(&folder)?;
-        let head = info.map_or(Head::None, |info| info.head);
-        ensure!(
-            head == Head::CausalLm,
-            "teacher: {name} has a {} head; next tokens are taught by a causal language model, such as GPT-2",
-            head.name()
-        );
+        let config = read_causal(&folder)?;
         let tokenizer = checkpoint::tokenizer_path(&folder)?;
         ensure!(
             Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?.same_vocabulary(encoder),

@@ -1,5 +1,7 @@
 //! Whole runs, so small that each takes seconds.
 
+mod distilled;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
