@@ -334,7 +334,10 @@ fn mistakes_are_told() {
         (vec!["--evaluate-on", "sop", "--model", teacher, "--held-out", text], "none head"),
         (vec!["--evaluate-on", "sop", "--model", teacher], "--held-out"),
         (vec!["--out", "x", "--train", text, "--teacher", teacher], "has a none head; next tokens are taught by"),
-        (vec!["--out", "x", "--train", text, "--teacher", causal, "--tokenizer", teacher], "leave `tokenizer` out"),
+        (
+            vec!["--out", "x", "--train", text, "--teacher", causal, "--tokenizer", teacher, "--max-tokens", "32"],
+            "leave `tokenizer` out",
+        ),
         (vec!["--out", "x", "--train", text, "--teacher", causal, "--objective", "mlm"], "teaches next tokens"),
         (vec!["--out", "x", "--train", text, "--teacher", causal, "--layers", "9", "--max-tokens", "32"], "9 layers"),
         (vec!["--out", "x", "--recipe", "electra.toml", "--max-ratio", "1.2"], "name their teacher with --teacher"),

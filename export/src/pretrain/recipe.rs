@@ -446,9 +446,13 @@ mod tests {
     #[test]
     fn the_recipes_of_documentation_and_examples_are_some() {
         let page = include_str!("../../../docs/pretraining.md");
-        let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        let recipe = PretrainRecipe::parse(text).unwrap();
-        assert_eq!((recipe.train.steps, recipe.objective.kind), (Some(20_000), ObjectiveKind::Rtd));
+        let recipes: Vec<(Option<u64>, ObjectiveKind, bool)> = page
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| PretrainRecipe::parse(rest.split("```").next().unwrap()).unwrap())
+            .map(|recipe| (recipe.train.steps, recipe.objective.kind, recipe.teacher.is_some()))
+            .collect();
+        assert_eq!(recipes, [(Some(20_000), ObjectiveKind::Rtd, false), (Some(1_500), ObjectiveKind::Clm, true)]);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/recipes/pretrain");
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {

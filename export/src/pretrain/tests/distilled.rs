@@ -255,8 +255,12 @@ fn mistakes_are_named_with_what_to_do() {
     .unwrap();
     write_tokenizer(&world.path().join("other"), true);
     let file = world.path().join("other/tokenizer.json");
-    let swapped = std::fs::read_to_string(&file).unwrap().replace(WORDS[0], "swap").replace(WORDS[1], WORDS[0]);
-    std::fs::write(&file, swapped.replace("swap", WORDS[1])).unwrap();
+    let quoted = |word: &str| format!("\"{word}\"");
+    let [one, two] = [0, 1].map(|index| quoted(WORDS[index]));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let swapped = text.replace(&one, "*").replace(&two, &one).replace('*', &two);
+    assert_ne!(swapped, text);
+    std::fs::write(&file, swapped).unwrap();
     let _turn = crate::seeded(8);
     let preset = |change: ModelRecipe| PretrainRecipe { model: change, teacher: Some(teacher()), ..plain.clone() };
     let wide = ModelRecipe { hidden_size: Some(64), ..plain.model.clone() };
