@@ -106,22 +106,16 @@ fn order_and_replaced_tokens_are_packed_and_run() {
     assert!(stderr(&wrong).contains("replaced"), "{}", stderr(&wrong));
 }
 
-#[test]
-fn killed_pretraining_ends_with_the_same_weights() {
-    const KILLS: usize = 6;
-    let world = world();
-    let start = |out: &str| {
-        let mut command = pretrain(&world, "electra.toml", out, &["--checkpoint-seconds", "0", "--json"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let weights = |out: &str| {
-        let file = |name: &str| std::fs::read(world.data(out).join(name)).expect("a folder without a model");
-        (file("model.safetensors"), file("generator/model.safetensors"))
+/// Runs `start` to its end in the folder `whole`, and in others where it is killed again and again; the files are the same.
+fn is_killed(world: &World, kills: usize, start: impl Fn(&str) -> Command, files: &[&str]) {
+    let start = |out: &str| start(out).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let weights = |out: &str| -> Vec<Vec<u8>> {
+        files.iter().map(|name| std::fs::read(world.data(out).join(name)).expect("a folder without a model")).collect()
     };
     assert!(start("whole").wait_with_output().unwrap().status.success());
     let expected = weights("whole");
     let (mut killed, mut broken, mut resumed) = (0, 0, 0);
-    for moment in 0..5 * KILLS as u64 {
+    for moment in 0..5 * kills as u64 {
         let out = format!("broken-{broken}");
         let mut child = start(&out);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -137,16 +131,92 @@ fn killed_pretraining_ends_with_the_same_weights() {
         child.kill().unwrap();
         child.wait().unwrap();
         killed += 1;
-        resumed += usize::from(world.data(&out).join("resume.safetensors").exists());
-        if killed == KILLS {
+        let checkpoints = ["resume.safetensors", "control/resume.safetensors"].map(|name| world.data(&out).join(name));
+        resumed += usize::from(checkpoints.iter().any(|path| path.exists()));
+        if killed == kills {
             break;
         }
     }
-    assert!(killed == KILLS && resumed >= KILLS / 3, "{resumed} of {killed} kills met a run under way");
+    assert!(killed == kills && resumed >= kills / 3, "{resumed} of {killed} kills met a run under way");
     let out = format!("broken-{broken}");
     assert!(start(&out).wait_with_output().unwrap().status.success());
     assert!(weights(&out) == expected, "other weights after {killed} kills");
     assert!(!world.data(&out).join("resume.safetensors").exists());
+}
+
+#[test]
+fn killed_pretraining_ends_with_the_same_weights() {
+    let world = world();
+    let start = |out: &str| pretrain(&world, "electra.toml", out, &["--checkpoint-seconds", "0", "--json"]);
+    is_killed(&world, 6, start, &["model.safetensors", "generator/model.safetensors"]);
+}
+
+/// A tiny causal model with a byte-level tokenizer.
+fn causal() -> String {
+    format!("{}/../tests/parity/references/generation", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn student(world: &World, out: &str, more: &[&str]) -> Command {
+    let mut command = world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--teacher", &causal()]);
+    command.args(["--layers", "2", "--max-tokens", "32", "--train", "text.txt", "--documents", "empty-lines"]);
+    command.args(["--batch-size", "8", "--learning-rate", "5e-3"]).args(more);
+    command.arg("--data").arg(world.data(".")).arg("--out").arg(world.data(out));
+    command
+}
+
+#[test]
+fn killed_distillation_of_a_causal_model_ends_with_the_same_weights() {
+    let world = world();
+    let more = ["--steps", "40", "--checkpoint-seconds", "0", "--json"];
+    let start = |out: &str| student(&world, out, &more);
+    is_killed(&world, 6, start, &["model.safetensors", "control/model.safetensors"]);
+}
+
+/// Half of a causal model, and its control, become bundles that write.
+#[test]
+fn a_distilled_causal_model_is_told_packed_and_run() {
+    let world = world();
+    let made = student(&world, "student", &["--steps", "30", "--json"]).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let events: Vec<Value> = stdout(&made).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let done = events.last().unwrap();
+    let found = &done["distilled"];
+    let perplexity = |scored: &Value| scored["perplexity"].as_f64().unwrap();
+    let teacher = perplexity(&found["teacher"]);
+    assert_eq!(found["ratio"].as_f64().unwrap(), perplexity(&done["held_out"]) / teacher);
+    assert_eq!(found["control_ratio"].as_f64().unwrap(), perplexity(&found["control"]) / teacher);
+    assert_eq!(found["layer_map"], serde_json::json!([0, 2]));
+    assert!(done["held_out"]["bits_per_byte"].as_f64().unwrap() > 0.0);
+    let step = |stage: &str| events.iter().find(|event| event["event"] == "step" && event["stage"] == stage).unwrap();
+    let parts = |stage: &str| step(stage)["parts"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(parts("control"), ["next"]);
+    assert_eq!(parts("pretrain"), ["hidden-cosine", "next", "soft-targets"]);
+
+    // Done is done: only the limit is looked at again.
+    let within = student(&world, "student", &["--steps", "30", "--max-ratio", "1e9"]).output().unwrap();
+    assert!(within.status.success() && stdout(&within).contains("Control: "), "{}", stdout(&within));
+    let beyond = student(&world, "student", &["--steps", "30", "--max-ratio", "0.001"]).output().unwrap();
+    assert_eq!(beyond.status.code(), Some(2));
+    assert!(stderr(&beyond).contains("more than --max-ratio 0.001"), "{}", stderr(&beyond));
+    let alone = student(&world, "alone", &["--steps", "1", "--no-control"]).output().unwrap();
+    assert!(alone.status.success() && !stdout(&alone).contains("Control: "), "{}", stdout(&alone));
+    assert!(!world.data("alone/control").exists());
+
+    let path = |name: &str| world.data(name).to_str().unwrap().to_owned();
+    for folder in ["student", "student/control"] {
+        let (bundle, int8, graph) = (path("lm.limbeck"), path("int8.limbeck"), path("graph"));
+        world.json(&["pack", &path(folder), "-o", &bundle, "--json"]);
+        world.json(&["quantize", &path(folder), "-o", &int8, "--unproven", "--json"]);
+        let exported = world.limbeck(&["export", &path(folder), "--out", &graph]).output().unwrap();
+        assert!(exported.status.success(), "{}", stderr(&exported));
+        for bundle in [&bundle, &int8] {
+            assert!(world.json(&["verify", bundle, "--json"])["self_test"]["vectors"].as_u64().unwrap() > 0);
+            let written = world.json(&["run", bundle, "the film was", "--max-new-tokens", "6", "--json"]);
+            assert_eq!(written["ids"].as_array().unwrap().len(), 6, "{written}");
+            let scored = world.json(&["eval", bundle, &path("text.txt"), "--json"]);
+            assert!(scored["perplexity"].as_f64().unwrap() > 1.0, "{scored}");
+        }
+    }
 }
 
 #[test]
@@ -226,7 +296,8 @@ fn mistakes_are_told() {
     let world = world();
     let text = world.data("text.txt");
     let teacher = world.teacher();
-    let (text, teacher) = (text.to_str().unwrap(), teacher.to_str().unwrap());
+    let (text, teacher, causal) = (text.to_str().unwrap(), teacher.to_str().unwrap(), causal());
+    let causal = causal.as_str();
     for (arguments, expected) in [
         (vec!["--out", "x"], "no text to train on"),
         (vec!["--out", "x", "--train", text], "either --preset NAME"),
@@ -262,6 +333,14 @@ fn mistakes_are_told() {
         ),
         (vec!["--evaluate-on", "sop", "--model", teacher, "--held-out", text], "none head"),
         (vec!["--evaluate-on", "sop", "--model", teacher], "--held-out"),
+        (vec!["--out", "x", "--train", text, "--teacher", teacher], "has a none head; next tokens are taught by"),
+        (
+            vec!["--out", "x", "--train", text, "--teacher", causal, "--tokenizer", teacher, "--max-tokens", "32"],
+            "leave `tokenizer` out",
+        ),
+        (vec!["--out", "x", "--train", text, "--teacher", causal, "--objective", "mlm"], "teaches next tokens"),
+        (vec!["--out", "x", "--train", text, "--teacher", causal, "--layers", "9", "--max-tokens", "32"], "9 layers"),
+        (vec!["--out", "x", "--recipe", "electra.toml", "--max-ratio", "1.2"], "name their teacher with --teacher"),
     ] {
         let mut all = vec!["pretrain", "--device", "cpu"];
         all.extend(arguments);

@@ -40,15 +40,18 @@ def main():
         if not (prepared / "tokenizer" / name / "tokenizer.json").exists():
             limbeck("tokenizer", "train", "--max-tokens", 128, "--out", f"tokenizer/{name}", *arguments)
     rows, table = {}, {}
-    for recipe in sorted(HERE.glob("*.toml")):
+    # `gpt2` before `gpt2-distilled`, whose teacher it is.
+    for recipe in sorted(HERE.glob("*.toml"), key=lambda recipe: recipe.stem):
         name = recipe.stem
         if name.split("-")[0] not in groups:
             continue
         more = ["--steps", options.steps] if options.steps else []
+        if name == "gpt2-distilled":
+            more += ["--teacher", out / "gpt2"]
         common = ["--device", "cpu", "--threads", 1]
         limbeck("pretrain", "--recipe", recipe.resolve(), "--data", ".", "--out", out / name, *common, *more)
         done = json.loads((out / name / "pretrain.json").read_text())
-        keys = ["parameters", "generator_parameters", "tokens_seen", "flops", "held_out", "wall_seconds"]
+        keys = ["parameters", "generator_parameters", "tokens_seen", "flops", "held_out", "distilled", "wall_seconds"]
         rows[name] = {key: done[key] for key in keys if key in done} | {"steps": done["outcome"]["steps"]}
         print(f"{name}: {rows[name]['held_out']}", flush=True)
         if name.startswith("sentence-"):

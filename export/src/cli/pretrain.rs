@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use limbeck_export::data::pretrain::{Documents, SentenceTask};
 use limbeck_export::pretrain::{
-    EvaluateOn, EvaluateOptions, Objective, ObjectiveKind, PretrainOptions, PretrainRecipe, Pretrained, evaluate,
-    pretrain_together,
+    Distilled, EvaluateOn, EvaluateOptions, ModelRecipe, Objective, ObjectiveKind, PretrainOptions, PretrainRecipe,
+    Pretrained, TeacherRecipe, evaluate, pretrain_together,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -22,11 +22,15 @@ use super::parallel::Parallel;
     --max-tokens 128 --out tiny-gpt2\n  \
     limbeck pretrain --preset albert-base --layers 6 --hidden-size 256 --tokenizer tokenizer --train corpus.jsonl \
     --sentence sop --out albert\n  \
+    limbeck pretrain --teacher tiny-gpt2 --layers 2 --train books.txt --max-tokens 128 --out tiny-distilgpt2\n  \
     limbeck pretrain --evaluate-on sop --model albert --held-out held-out.txt\n\n\
     Text is plain (an empty line between documents; for clm a file is one) or JSON Lines with a key `text`. Options stand in\n\
     place of what the recipe says. The result is a Hugging Face folder for finetune, distill, export and transformers; a\n\
     generator lies in its folder `generator`, and pretrain.json says what was done and what it cost. A run that was stopped goes\n\
-    on where it was when started again with the same options.")]
+    on where it was when started again with the same options.\n\n\
+    With --teacher a causal model learns a larger one's distributions of next tokens and its last hidden states beside the text,\n\
+    from half of its layers or from --preset. The same student without the teacher is trained first, in OUT/control; \
+    pretrain.json\nhas the perplexities of all three on held-out text.")]
 pub(super) struct Pretrain {
     /// Recipe (TOML); options do without
     #[arg(long)]
@@ -46,7 +50,16 @@ pub(super) struct Pretrain {
     /// Hugging Face folder to go on from; with --evaluate-on, to score
     #[arg(long)]
     model: Option<String>,
-    /// Layers
+    /// Hugging Face folder of a causal model to learn from: the student is some of its layers, or --preset
+    #[arg(long)]
+    teacher: Option<String>,
+    /// Do not train the same student without the teacher
+    #[arg(long)]
+    no_control: bool,
+    /// With a teacher: exit with 2 where the student's perplexity is more than this many times the teacher's
+    #[arg(long)]
+    max_ratio: Option<f64>,
+    /// Layers; with --teacher and no --preset: so many of the teacher's, half of them if not given
     #[arg(long)]
     layers: Option<usize>,
     /// Hidden size
@@ -100,7 +113,7 @@ pub(super) struct Pretrain {
     /// Train nothing: score --model on this
     #[arg(long, value_enum, requires = "model", conflicts_with_all = [
         "recipe", "out", "train", "tokenizer", "preset", "layers", "hidden_size", "attention_heads", "embedding_size",
-        "objective", "sentence", "epochs", "steps", "flops", "batch_size", "learning_rate", "warmup",
+        "objective", "sentence", "teacher", "no_control", "max_ratio", "epochs", "steps", "flops", "batch_size", "learning_rate", "warmup",
     ])]
     evaluate_on: Option<EvaluateOn>,
     #[command(flatten)]
@@ -131,6 +144,8 @@ impl Pretrain {
                 );
                 recipe
             }
+            // A teacher is one of next tokens.
+            None if self.teacher.is_some() => self.without_recipe(kind.unwrap_or(ObjectiveKind::Clm))?,
             None => self.without_recipe(kind.unwrap_or_default())?,
         };
         ensure!(
@@ -142,7 +157,18 @@ impl Pretrain {
             recipe.model.start = None;
         }
         if let Some(model) = &self.model {
-            recipe.model = limbeck_export::pretrain::ModelRecipe { start: Some(model.clone()), ..Default::default() };
+            recipe.model = ModelRecipe { start: Some(model.clone()), ..Default::default() };
+        }
+        if let Some(teacher) = &self.teacher {
+            let known = recipe.teacher.take().unwrap_or_else(|| TeacherRecipe::new(teacher));
+            recipe.teacher = Some(TeacherRecipe { model: teacher.clone(), ..known });
+        }
+        match &mut recipe.teacher {
+            Some(teacher) => teacher.control &= !self.no_control,
+            None => ensure!(
+                self.max_ratio.is_none() && !self.no_control,
+                "--max-ratio and --no-control are for students; name their teacher with --teacher"
+            ),
         }
         let model = &mut recipe.model;
         let replaced = |own: &mut Option<usize>, given: Option<usize>| *own = given.or(*own);
@@ -186,8 +212,9 @@ impl Pretrain {
     fn without_recipe(&self, kind: ObjectiveKind) -> Result<PretrainRecipe> {
         ensure!(!self.train.is_empty(), "no text to train on; give --recipe FILE, or --train FILE");
         ensure!(
-            self.preset.is_some() != self.model.is_some(),
-            "give --recipe FILE, or either --preset NAME (new weights) or --model FOLDER (to go on from)"
+            self.preset.is_some() != self.model.is_some() || self.teacher.is_some(),
+            "give --recipe FILE, or either --preset NAME (new weights) or --model FOLDER (to go on from), or --teacher FOLDER \
+             (to learn from)"
         );
         let text = format!(
             "[model]\npreset = \"bert-base-uncased\"\n[data]\ntrain = [\"-\"]\n[objective]\nkind = {}\n",
@@ -195,6 +222,7 @@ impl Pretrain {
         );
         PretrainRecipe::parse(&format!("tokenizer = \"-\"\n{text}")).map(|mut recipe| {
             recipe.tokenizer = None;
+            recipe.model = ModelRecipe::default();
             recipe.objective = Objective::new(kind);
             recipe
         })
@@ -249,19 +277,25 @@ impl Pretrain {
             reporter.event("pretrained", &done);
         } else {
             let out = options.out.display();
-            let Pretrained { held_out, outcome, flops, parameters, .. } = &done;
+            let Pretrained { held_out, outcome, flops, parameters, distilled, .. } = &done;
+            let beside = distilled.as_ref().map_or(String::new(), Distilled::told);
             let next = match options.recipe.objective.kind {
                 ObjectiveKind::Clm => format!("limbeck pack {out} -o lm.limbeck"),
                 _ => format!("limbeck finetune --model {out} --task text-classification --train FILE --out FOLDER"),
             };
             super::print(&format!(
-                "{out}: {}\n{parameters} parameters, {} steps, {:.3e} FLOPs by ELECTRA's counter, {:.0} tokens/s\n\
+                "{out}: {}\n{beside}{parameters} parameters, {} steps, {:.3e} FLOPs by ELECTRA's counter, {:.0} tokens/s\n\
                  Next: {next}\n",
                 held_out.told(),
                 outcome.steps,
                 flops.electra,
                 outcome.tokens_per_second
             ))?;
+        }
+        let ratio = done.distilled.as_ref().map(|distilled| distilled.ratio);
+        if let Some((ratio, most)) = ratio.zip(self.max_ratio).filter(|(ratio, most)| ratio > most) {
+            eprintln!("The student's perplexity is {ratio:.3} times the teacher's, more than --max-ratio {most}");
+            return Ok(ExitCode::from(2));
         }
         Ok(ExitCode::SUCCESS)
     }

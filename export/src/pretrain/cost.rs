@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::recipe::ObjectiveKind;
 use crate::arch::{ElectraCost, ModelConfig, flops};
 
-/// Floating-point operations of a whole run, generator included.
+/// Floating-point operations of a whole run, with those of a generator, and of a teacher's forward passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// By ELECTRA's counter ([`ElectraCost`]): every operation, token lookups as dense products, backward as costly as forward.
@@ -21,6 +21,7 @@ pub(super) fn cost(
     kind: ObjectiveKind,
     config: &ModelConfig,
     generator: Option<&ModelConfig>,
+    teacher: Option<&ModelConfig>,
     share: f64,
     seen: &BTreeMap<usize, u64>,
 ) -> Cost {
@@ -39,6 +40,11 @@ pub(super) fn cost(
             total.electra += of(generator, masked).training(count.into(), false) as f64;
             total.layers += (3 * flops(generator, length) * u128::from(count)) as f64;
         }
+        if let Some(teacher) = teacher {
+            // Forward alone.
+            total.electra += (of(teacher, decoded).training(count.into(), false) / 2) as f64;
+            total.layers += (flops(teacher, length) * u128::from(count)) as f64;
+        }
     }
     total
 }
@@ -54,9 +60,16 @@ mod tests {
         let small = config("electra-small");
         let generator = super::super::model::generator_of(&small, 0.25).unwrap();
         let seen = BTreeMap::from([(128, 128_000_000)]);
-        let electra = cost(ObjectiveKind::Rtd, &small, Some(&generator), 0.15, &seen);
+        let electra = cost(ObjectiveKind::Rtd, &small, Some(&generator), None, 0.15, &seen);
         assert_eq!(electra.electra, 1.293743798272e18);
         let seen = BTreeMap::from([(128, 128 * 1_450_000)]);
-        assert_eq!(cost(ObjectiveKind::Mlm, &small, None, 0.15, &seen).electra, 1.4187399146496e18);
+        assert_eq!(cost(ObjectiveKind::Mlm, &small, None, None, 0.15, &seen).electra, 1.4187399146496e18);
+
+        // A teacher's forward pass is half of its training by ELECTRA's counter, and a third by the layers'.
+        let (own, teacher) = (config("distilgpt2"), config("gpt2"));
+        let of = |config, teacher| cost(ObjectiveKind::Clm, config, None, teacher, 0.15, &BTreeMap::from([(128, 6)]));
+        let (alone, taught, whole) = (of(&own, None), of(&own, Some(&teacher)), of(&teacher, None));
+        assert_eq!(taught.electra - alone.electra, whole.electra / 2.0);
+        assert_eq!(taught.layers - alone.layers, whole.layers / 3.0);
     }
 }

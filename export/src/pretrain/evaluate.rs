@@ -99,6 +99,7 @@ pub fn evaluate(options: &EvaluateOptions) -> Result<HeldOut> {
         end_of_text: options.end_of_text.as_deref(),
         seed: options.seed,
     };
+    let bytes = documents.iter().map(String::len).sum();
     let examples = shape.examples(documents, &encoder)?;
     let loaded = checkpoint::load(&options.model, info.head, options.device)?;
     let start = Start { config, head: info.head, generator: None, params: loaded.params };
@@ -107,7 +108,7 @@ pub fn evaluate(options: &EvaluateOptions) -> Result<HeldOut> {
         ObjectiveKind::Clm => None,
         _ => Some(masker_for(masking, &examples, &start.config, &encoder, folder_of(&tokenizer)?)?),
     };
-    Learner::new(&start, (kind, sentence), 1.0, masker.as_ref(), Precision::Fp32)?.held_out(&examples)
+    Learner::new(&start, (kind, sentence), 1.0, masker.as_ref(), Precision::Fp32)?.held_out(&examples, bytes)
 }
 
 pub(super) fn folder_of(tokenizer: &Path) -> Result<&Path> {

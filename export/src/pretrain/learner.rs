@@ -10,6 +10,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use super::model::{COPY, Start};
 use super::recipe::ObjectiveKind;
+use super::teacher::Teacher;
 use crate::arch::{Capture, Head, Model, ModelOutput};
 use crate::data::pretrain::SentenceTask;
 use crate::data::{Batch, EncodedExample, Masked, Masker, in_order_batches};
@@ -27,7 +28,7 @@ const EVALUATION_BATCH: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HeldOut {
-    /// The objective as it is minimised: mean over examples.
+    /// The objective as it is minimised, but for what a teacher adds to it: mean over examples.
     pub loss: f64,
     /// Cross-entropy at masked tokens, of the model itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +69,9 @@ pub struct HeldOut {
     /// `exp` of the mean cross-entropy of a next token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
+    /// The same cross-entropies summed, in bits, by the bytes of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_byte: Option<f64>,
     /// Examples.
     pub examples: usize,
 }
@@ -84,11 +88,13 @@ pub(super) struct Learner<'a> {
     generator: Option<Model>,
     copy: Option<(Tensor, Tensor)>,
     masker: Option<&'a Masker>,
+    teacher: Option<&'a Teacher>,
     pad_id: usize,
     device: Device,
 }
 
 /// What a batch gave: logits with what is right.
+#[derive(Default)]
 struct Given {
     /// Of the model at masked places: `[n, vocabulary]`, `[n]`.
     masked: Option<(Tensor, Tensor)>,
@@ -100,8 +106,10 @@ struct Given {
     replaced: Option<(Tensor, Tensor)>,
     /// The loss over all tokens with the mechanism to copy.
     all: Option<Tensor>,
-    /// `[batch, length, vocabulary]`, `[batch, length]`.
-    next: Option<(Tensor, Tensor)>,
+    /// `[batch, length, vocabulary]`, `[batch, length]`, and the weight of this loss.
+    next: Option<(Tensor, Tensor, f64)>,
+    /// Losses on what a teacher gives, with their weights; in training only.
+    taught: Vec<(&'static str, Tensor, f64)>,
 }
 
 impl<'a> Learner<'a> {
@@ -127,9 +135,15 @@ impl<'a> Learner<'a> {
                 .map(|(config, params)| Model::new(&params, config, Head::MaskedLm).in_precision(precision)),
             copy: copy("weight").zip(copy("bias")),
             masker,
+            teacher: None,
             pad_id: start.config.pad_id,
             device: start.params.device(),
         })
+    }
+
+    /// The same, learning from a teacher too, if there is one.
+    pub(super) fn taught_by(self, teacher: Option<&'a Teacher>) -> Self {
+        Self { teacher, ..self }
     }
 
     /// The loss of a batch of `examples`, with all random choices by libtorch's generator.
@@ -141,11 +155,16 @@ impl<'a> Learner<'a> {
     fn read(&self, examples: &[EncodedExample], batch: &Batch, seed: u64, train: bool) -> Result<Given> {
         let types = batch.types.as_ref().filter(|_| self.types);
         let capture = Capture::default();
-        let mut given = Given { masked: None, generator: None, sentence: None, replaced: None, all: None, next: None };
+        let mut given = Given::default();
         let Some(masker) = self.masker else {
             let output = self.model.forward(&batch.ids, &batch.mask, None, &capture, train);
+            let mut weight = 1.0;
+            if let Some(teacher) = self.teacher.filter(|_| train) {
+                given.taught = teacher.losses(&output, batch)?;
+                weight = teacher.next_token_weight();
+            }
             let padding = batch.mask.eq(0);
-            given.next = Some((output.logits, batch.ids.masked_fill(&padding, IGNORED)));
+            given.next = Some((output.logits, batch.ids.masked_fill(&padding, IGNORED), weight));
             return Ok(given);
         };
         let rows: Vec<&[i64]> = batch.indices.iter().map(|&index| examples[index].ids.as_slice()).collect();
@@ -226,14 +245,18 @@ impl<'a> Learner<'a> {
                 if replaced.numel() == 0 { logits.sum(Kind::Float) } else { replaced_token(logits, &ones, replaced) };
             add("replaced", loss, weight);
         }
-        if let Some((logits, ids)) = &given.next {
-            add("next", next_token(logits, ids), 1.0);
+        if let Some((logits, ids, weight)) = &given.next {
+            add("next", next_token(logits, ids), *weight);
+        }
+        for (name, loss, weight) in &given.taught {
+            add(*name, loss.shallow_clone(), *weight);
         }
         Loss { total, parts }
     }
 
-    /// How well the model does on examples; their masks are the same each time. Draws from libtorch's generator.
-    pub(super) fn held_out(&self, examples: &[EncodedExample]) -> Result<HeldOut> {
+    /// How well the model does on the examples of a text of so many bytes; their masks are the same each time. Draws from
+    /// libtorch's generator.
+    pub(super) fn held_out(&self, examples: &[EncodedExample], bytes: usize) -> Result<HeldOut> {
         let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
         let mut sums: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
         let mut add = |name, sum: f64, count: f64| {
@@ -259,7 +282,7 @@ impl<'a> Learner<'a> {
                     add(names[1], right(logits, wanted), count);
                 }
             }
-            if let Some((logits, ids)) = &given.next {
+            if let Some((logits, ids, _)) = &given.next {
                 let length = ids.size()[1] - 1;
                 let (logits, wanted) = (logits.narrow(1, 0, length), ids.narrow(1, 1, length));
                 let count = wanted.ne(IGNORED).sum(Kind::Int64).int64_value(&[]) as f64;
@@ -299,6 +322,7 @@ impl<'a> Learner<'a> {
             replaced_recall: mean("replaced_recall"),
             next_accuracy: mean("next_accuracy"),
             perplexity: mean("next_loss").map(f64::exp),
+            bits_per_byte: sums.get("next_loss").map(|(sum, _)| sum / std::f64::consts::LN_2 / bytes.max(1) as f64),
             examples: examples.len(),
         })
     }
@@ -331,6 +355,7 @@ impl HeldOut {
             ("generator guesses", percent(self.generator_accuracy)),
             ("next tokens guessed", percent(self.next_accuracy)),
             ("perplexity", self.perplexity.map(|x| format!("{x:.2}"))),
+            ("bits per byte", self.bits_per_byte.map(|x| format!("{x:.3}"))),
         ] {
             if let Some(value) = value {
                 text += &format!(", {name} {value}");

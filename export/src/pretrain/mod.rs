@@ -4,33 +4,38 @@ mod cost;
 mod evaluate;
 mod learner;
 mod model;
+mod pretrained;
 mod recipe;
+mod teacher;
 mod text;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tch::Device;
 
 use crate::arch::{Head, ModelConfig, count_parameters};
 use crate::checkpoint::{self, HeadInfo};
-use crate::data::pretrain::continues_word;
+use crate::data::pretrain::{SentenceTask, continues_word};
 use crate::data::{EncodedExample, Encoder, Masker, Masking};
 use crate::files;
-use crate::measure::{Machine, machine, today};
+use crate::measure::{machine, today};
 use crate::pack::mask_id;
 use crate::progress::Reporter;
-use crate::train::{Alone, Group, Outcome, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
+use crate::train::{Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
 
 pub use cost::Cost;
 pub use evaluate::{EvaluateOn, EvaluateOptions, evaluate};
 pub use learner::HeldOut;
+pub use pretrained::{Distilled, Pretrained};
 pub use recipe::{ModelRecipe, Objective, ObjectiveKind, PretrainData, PretrainRecipe};
+pub use teacher::TeacherRecipe;
 
 use learner::Learner;
 use model::{GENERATOR_FOLDER, Start};
+use teacher::Teacher;
 use text::{Shape, Text};
 
 /// What `limbeck pretrain` is told.
@@ -48,53 +53,9 @@ pub struct PretrainOptions {
     pub checkpoint_every: Duration,
 }
 
-/// `pretrain.json`: what was done. Written last, so that its presence means that the folder is complete.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pretrained {
-    /// Version of this schema.
-    pub schema: u32,
-    /// Hash of everything that decides the result.
-    pub identity: String,
-    /// What is learned.
-    pub objective: Objective,
-    /// Parameters of the model with its head.
-    pub parameters: u64,
-    /// Those of the generator, the tables that it shares with the model included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generator_parameters: Option<u64>,
-    /// Documents trained on.
-    pub documents: usize,
-    /// Documents held out.
-    pub held_out_documents: usize,
-    /// Documents that were left out of training because they are held out too.
-    pub dropped: usize,
-    /// Examples an epoch.
-    pub examples: usize,
-    /// Tokens an epoch, special tokens included.
-    pub tokens: u64,
-    /// Tokens of all steps.
-    pub tokens_seen: u64,
-    /// Arithmetic of all steps.
-    pub flops: Cost,
-    /// The weights that were kept, on held-out text.
-    pub held_out: HeldOut,
-    /// Length of the examples in tokens.
-    pub max_tokens: usize,
-    /// Seed.
-    pub seed: u64,
-    /// Training settings.
-    pub train: TrainOptions,
-    /// How training went; its dev scores are losses on held-out text with their sign turned.
-    pub outcome: Outcome,
-    /// Day.
-    pub date: String,
-    /// Where.
-    pub machine: Machine,
-    /// How long it took.
-    pub wall_seconds: f64,
-}
-
 const RESULT: &str = "pretrain.json";
+/// Folder of a student's control, a model of its own.
+const CONTROL_FOLDER: &str = "control";
 /// Files of a tokenizer's folder that transformers reads.
 const TOKENIZER_FILES: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 
@@ -111,6 +72,20 @@ pub fn pretrain(options: &PretrainOptions, reporter: &Reporter) -> Result<Pretra
 /// # Errors
 /// As [`pretrain`]. A process that fails must end, so that those who wait for it are ended.
 pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter: &Reporter) -> Result<Pretrained> {
+    run(options, "pretrain", group, reporter)
+}
+
+/// The control of a student, by a run of its own: what it decides is a recipe, and done is done.
+fn control(options: &PretrainOptions, group: &dyn Group, reporter: &Reporter) -> Result<Option<Pretrained>> {
+    let Some(teacher) = options.recipe.teacher.as_ref().filter(|teacher| teacher.control) else { return Ok(None) };
+    reporter.note("Control: the same student without the teacher");
+    let recipe = PretrainRecipe { teacher: Some(teacher.of_control()), ..options.recipe.clone() };
+    let own = PretrainOptions { recipe, out: options.out.join(CONTROL_FOLDER), ..options.clone() };
+    run(&own, CONTROL_FOLDER, group, reporter).context("the control").map(Some)
+}
+
+/// `name` is the stage's, in messages.
+fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporter: &Reporter) -> Result<Pretrained> {
     let started = Instant::now();
     let leads = group.rank() == 0;
     let PretrainOptions { recipe, folder, out, device, .. } = options;
@@ -140,6 +115,7 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         reporter.log_to(&out.join("train.log"))?;
         files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     }
+    let control = control(options, group, reporter)?;
     let shape = Shape {
         kind: objective.kind,
         sentence: objective.sentence,
@@ -150,6 +126,7 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         seed: recipe.seed,
     };
     let (documents, held_out_documents, dropped) = (text.train.len(), text.held_out.len(), text.dropped);
+    let held_out_bytes = text.held_out.iter().map(String::len).sum();
     // Texts go as soon as they are tokens.
     let held_out = Shape { duplicates: 1, ..shape }.examples(text.held_out, &encoder).context("held-out text")?;
     let examples = shape.examples(text.train, &encoder)?;
@@ -161,11 +138,22 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         held_out.len(),
     ));
 
+    let teacher = Teacher::load(recipe, folder, &config, &encoder, *device)?;
+    let scored_teacher = teacher.as_ref().map(|teacher| {
+        let scored = (ObjectiveKind::Clm, SentenceTask::None);
+        Learner::new(&teacher.as_start(), scored, 1.0, None, Precision::Fp32)?.held_out(&held_out, held_out_bytes)
+    });
+    let scored_teacher = scored_teacher.transpose()?;
+    if let Some(scored) = &scored_teacher {
+        reporter.note(&format!("Teacher: held out: {}", scored.told()));
+    }
+
     tch::manual_seed(recipe.seed as i64);
-    let start = Start::new(recipe, folder, config, *device)?;
+    let start = Start::new(recipe, folder, config, teacher.as_ref(), *device)?;
     let train_options = with_budget(recipe, &start, &examples, group.size(), masking.share)?;
     let seen = seen_lengths("pretrain", &examples, &train_options, recipe.seed, group.size())?;
-    let flops = cost::cost(objective.kind, &start.config, start.generator.as_ref(), masking.share, &seen);
+    let asked = teacher.as_ref().filter(|teacher| teacher.teaches()).map(|teacher| &teacher.config);
+    let flops = cost::cost(objective.kind, &start.config, start.generator.as_ref(), asked, masking.share, &seen);
     let count = |config: &ModelConfig, head| count_parameters(config, head).total;
     let parameters = count(&start.config, start.head);
     let generator_parameters = start.generator.as_ref().map(|config| count(config, Head::MaskedLm));
@@ -179,15 +167,18 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         }
     };
     let scored = (objective.kind, objective.sentence);
-    let learner = Learner::new(&start, scored, objective.weight(), masker.as_ref(), train_options.precision)?;
+    let learner = Learner::new(&start, scored, objective.weight(), masker.as_ref(), train_options.precision)?
+        .taught_by(teacher.as_ref());
     let score = || {
-        let scored = learner.held_out(&held_out)?;
-        reporter.event("held-out", &scored);
+        let scored = learner.held_out(&held_out, held_out_bytes)?;
+        let mut event = json!(scored);
+        event["stage"] = json!(name);
+        reporter.event("held-out", &event);
         reporter.note(&format!("  held out: {}", scored.told()));
         Ok(-scored.loss)
     };
     let stage = Stage {
-        name: "pretrain",
+        name,
         folder: out,
         params: &start.params,
         examples: &examples,
@@ -203,6 +194,11 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
     if leads {
         save(&start, &tokenizer, out)?;
     }
+    let scored = learner.held_out(&held_out, held_out_bytes)?;
+    let distilled = match (&teacher, scored_teacher) {
+        (Some(teacher), Some(by)) => Some(Distilled::new(recipe, teacher, &start.config, (by, &scored, control))?),
+        _ => None,
+    };
     let done = Pretrained {
         schema: 1,
         identity,
@@ -216,7 +212,8 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
         tokens,
         tokens_seen: seen.iter().map(|(&length, &count)| length as u64 * count).sum(),
         flops,
-        held_out: learner.held_out(&held_out)?,
+        held_out: scored,
+        distilled,
         max_tokens: recipe.max_tokens,
         seed: recipe.seed,
         train: train_options,
@@ -244,7 +241,7 @@ fn with_budget(
     let Some(budget) = recipe.flops else { return Ok(recipe.train.clone()) };
     let once = TrainOptions { epochs: 1, steps: None, ..recipe.train.clone() };
     let seen = seen_lengths("pretrain", examples, &once, recipe.seed, processes)?;
-    let epoch = cost::cost(recipe.objective.kind, &start.config, start.generator.as_ref(), share, &seen).electra;
+    let epoch = cost::cost(recipe.objective.kind, &start.config, start.generator.as_ref(), None, share, &seen).electra;
     let rows = once.batch_size.saturating_mul(once.accumulate).saturating_mul(processes);
     let steps = budget / epoch * examples.len().div_ceil(rows) as f64;
     ensure!(
@@ -287,10 +284,14 @@ fn save(start: &Start, tokenizer: &Path, out: &Path) -> Result<()> {
 }
 
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
-    let weights =
-        recipe.model.start.as_ref().map(|start| checkpoint::weights_sha256(&folder.join(start))).transpose()?;
-    let parts = (recipe, text, files::sha256_file(tokenizer)?, weights);
-    Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
+    let weights = |named: Option<&String>| named.map(|name| checkpoint::weights_sha256(&folder.join(name))).transpose();
+    let start = weights(recipe.model.start.as_ref())?;
+    let parts = (recipe, text, files::sha256_file(tokenizer)?, start);
+    let parts = match weights(recipe.teacher.as_ref().map(|teacher| &teacher.model))? {
+        Some(teacher) => serde_json::to_vec(&(parts, teacher))?,
+        None => serde_json::to_vec(&parts)?,
+    };
+    Ok(files::sha256_hex(&parts))
 }
 
 #[cfg(test)]

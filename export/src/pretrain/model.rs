@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tch::Device;
 
 use super::recipe::{ModelRecipe, PretrainRecipe};
+use super::teacher::Teacher;
 use crate::arch::{Family, Head, ModelConfig, Params, Spec, initial_value, parameter_layout, preset};
 use crate::checkpoint;
 use crate::data::Encoder;
@@ -33,7 +34,9 @@ pub(super) struct Start {
 /// # Errors
 /// A folder without one.
 pub(super) fn tokenizer_path(recipe: &PretrainRecipe, folder: &Path) -> Result<PathBuf> {
-    let named = recipe.tokenizer.as_ref().or(recipe.model.start.as_ref()).context("no tokenizer is named")?;
+    let teacher = recipe.teacher.as_ref().map(|teacher| &teacher.model);
+    let named =
+        recipe.tokenizer.as_ref().or(recipe.model.start.as_ref()).or(teacher).context("no tokenizer is named")?;
     let path = folder.join(named);
     if path.is_dir() { checkpoint::tokenizer_path(&path) } else { Ok(path) }
 }
@@ -43,10 +46,11 @@ pub(super) fn tokenizer_path(recipe: &PretrainRecipe, folder: &Path) -> Result<P
 /// # Errors
 /// An unknown preset; sizes that make no model, or none that the objective can train.
 pub(super) fn shape(recipe: &PretrainRecipe, folder: &Path, encoder: &Encoder) -> Result<ModelConfig> {
-    let config = match (&recipe.model.preset, &recipe.model.start) {
-        (Some(name), _) => resized(&recipe.model, name, recipe.max_tokens, encoder)?,
-        (None, Some(start)) => checkpoint::read_shape(&folder.join(start))?.0,
-        (None, None) => bail!("model: give `preset` or `start`"),
+    let config = match (&recipe.model.preset, &recipe.model.start, &recipe.teacher) {
+        (Some(name), ..) => resized(&recipe.model, name, recipe.max_tokens, encoder)?,
+        (None, Some(start), _) => checkpoint::read_shape(&folder.join(start))?.0,
+        (None, None, Some(teacher)) => teacher.student_shape(&recipe.model, folder)?,
+        (None, None, None) => bail!("model: give `preset` or `start`"),
     };
     config.check()?;
     recipe.objective.head().check(&config)?;
@@ -140,16 +144,23 @@ fn generator_layout(generator: &ModelConfig) -> Vec<Spec> {
 }
 
 impl Start {
-    /// New weights, or those of the recipe's folder, from libtorch's random state.
+    /// New weights, from libtorch's random state, or those of the recipe's folder or of the teacher's layers.
     ///
     /// # Errors
-    /// A folder that cannot be read; a generator beside it of another shape.
-    pub(super) fn new(recipe: &PretrainRecipe, folder: &Path, config: ModelConfig, device: Device) -> Result<Self> {
+    /// A folder that cannot be read; a generator beside it of another shape; layers that the teacher does not have.
+    pub(super) fn new(
+        recipe: &PretrainRecipe,
+        folder: &Path,
+        config: ModelConfig,
+        teacher: Option<&Teacher>,
+        device: Device,
+    ) -> Result<Self> {
         let head = recipe.objective.head();
         let start = recipe.model.start.as_ref().map(|start| folder.join(start));
-        let own = match &start {
-            Some(start) => checkpoint::load(start, head, device)?.params,
-            None => Params::initialise(&parameter_layout(&config, head), device),
+        let own = match (&start, teacher) {
+            (Some(start), _) => checkpoint::load(start, head, device)?.params,
+            (None, Some(teacher)) if recipe.model.preset.is_none() => teacher.first_weights(&config)?,
+            (None, _) => Params::initialise(&parameter_layout(&config, head), device),
         };
         if !recipe.objective.kind.has_generator() {
             return Ok(Self { config, head, generator: None, params: own });

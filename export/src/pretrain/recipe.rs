@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::teacher::TeacherRecipe;
 use crate::arch::{Family, Head, Sharing};
 use crate::data::pretrain::{Documents, SentenceTask};
 use crate::data::{Draw, Masking, MaskingChoice};
@@ -14,7 +15,7 @@ use crate::train::{Keep, OptimizerOptions, Schedule, TrainOptions};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainRecipe {
-    /// Tokenizer: a folder with `tokenizer.json`, or the file. That of `model.start` when absent.
+    /// Tokenizer: a folder with `tokenizer.json`, or the file. That of `model.start` or of the teacher when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
     /// Seed of every random choice.
@@ -27,7 +28,11 @@ pub struct PretrainRecipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flops: Option<f64>,
     /// The model.
+    #[serde(default)]
     pub model: ModelRecipe,
+    /// The causal language model that it learns from, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecipe>,
     /// Text.
     pub data: PretrainData,
     /// What is learned.
@@ -36,7 +41,8 @@ pub struct PretrainRecipe {
     pub train: TrainOptions,
 }
 
-/// The model: a published shape with other sizes, or a folder to go on from.
+/// The model: a published shape with other sizes, or a folder to go on from; with a teacher and neither of them, some of its
+/// layers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRecipe {
@@ -318,18 +324,29 @@ impl PretrainRecipe {
         ensure!(!self.data.train.is_empty(), "data.train names no files");
         let share = self.data.held_out_share;
         ensure!(share > 0.0 && share < 1.0, "data.held_out_share must be above 0 and below 1");
-        if self.model.preset.is_some() == self.model.start.is_some() {
+        let (preset, start) = (self.model.preset.is_some(), self.model.start.is_some());
+        if preset && start || !preset && !start && self.teacher.is_none() {
             bail!("model: give either `preset` (a shape with new weights) or `start` (a folder with weights)");
         }
-        if self.model.start.is_some()
-            && self.model != (ModelRecipe { start: self.model.start.clone(), ..Default::default() })
-        {
+        if start && self.model != (ModelRecipe { start: self.model.start.clone(), ..Default::default() }) {
             bail!("model: the shape is that of `start`; leave the sizes out");
         }
         ensure!(
-            self.model.start.is_some() || self.tokenizer.is_some(),
+            start || self.tokenizer.is_some() || self.teacher.is_some(),
             "name the tokenizer (`limbeck tokenizer train` makes one)"
         );
+        if let Some(teacher) = &self.teacher {
+            ensure!(
+                self.objective.kind == ObjectiveKind::Clm,
+                "teacher: it teaches next tokens, the objective clm; masked tokens are taught by `limbeck distill` \
+                 (method = \"distilbert-general\")"
+            );
+            ensure!(
+                self.flops.is_none(),
+                "flops: a student and its control train for the same steps; give train.steps in its place"
+            );
+            teacher.check(&self.model)?;
+        }
         if let Some(flops) = self.flops {
             ensure!(flops > 0.0 && flops.is_finite(), "flops must be above 0, as 1e13 is");
             ensure!(
@@ -429,9 +446,13 @@ mod tests {
     #[test]
     fn the_recipes_of_documentation_and_examples_are_some() {
         let page = include_str!("../../../docs/pretraining.md");
-        let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        let recipe = PretrainRecipe::parse(text).unwrap();
-        assert_eq!((recipe.train.steps, recipe.objective.kind), (Some(20_000), ObjectiveKind::Rtd));
+        let recipes: Vec<(Option<u64>, ObjectiveKind, bool)> = page
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| PretrainRecipe::parse(rest.split("```").next().unwrap()).unwrap())
+            .map(|recipe| (recipe.train.steps, recipe.objective.kind, recipe.teacher.is_some()))
+            .collect();
+        assert_eq!(recipes, [(Some(20_000), ObjectiveKind::Rtd, false), (Some(1_500), ObjectiveKind::Clm, true)]);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/recipes/pretrain");
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -441,7 +462,35 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 13);
+        assert_eq!(count, 14);
+    }
+
+    #[test]
+    fn teachers_have_distilberts_weights_and_mistakes_are_named() {
+        const TAUGHT: &str = "[teacher]\nmodel = \"x\"\n[data]\ntrain = [\"a.txt\"]\n[objective]\nkind = \"clm\"\n";
+        let recipe = PretrainRecipe::parse(TAUGHT).unwrap();
+        let teacher = recipe.teacher.clone().unwrap();
+        assert_eq!(teacher, TeacherRecipe::new("x"));
+        let weights = [teacher.soft_targets, teacher.temperature, teacher.next_token, teacher.hidden_cosine];
+        assert_eq!((weights, teacher.control), ([5.0, 2.0, 2.0, 1.0], true));
+        assert_eq!(PretrainRecipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        for (more, expected) in [
+            ("soft_target = 1.0", "soft_target"),
+            ("soft_targets = -1.0", "soft_targets must be at least 0"),
+            ("hidden_cosine = nan", "hidden_cosine must be at least 0"),
+            ("temperature = 0.0", "temperature must be above 0"),
+            ("soft_targets = 0.0\nhidden_cosine = 0.0", "control = false"),
+            ("soft_targets = 0.0\nhidden_cosine = 0.0\nnext_token = 0.0", "all weights are 0"),
+            ("[model]\npreset = \"gpt2\"\nstart = \"y\"", "either `preset`"),
+            ("[model]\nhidden_size = 32", "has its sizes"),
+            ("layer_map = [0]\n[model]\npreset = \"gpt2\"", "layer_map is for"),
+        ] {
+            let text = TAUGHT.replace("model = \"x\"\n", &format!("model = \"x\"\n{more}\n"));
+            let error = format!("{:#}", PretrainRecipe::parse(&text).unwrap_err());
+            assert!(error.contains(expected), "{more}: {error}");
+        }
+        let error = PretrainRecipe::parse(&format!("flops = 1e12\n{TAUGHT}")).unwrap_err().to_string();
+        assert!(error.contains("give train.steps"), "{error}");
     }
 
     #[test]
@@ -464,6 +513,7 @@ mod tests {
             (("preset = \"bert-base-uncased\"", "start = \"x\"\nlayers = 2"), "leave the sizes out"),
             (("tokenizer = \"t\"", ""), "limbeck tokenizer train"),
             (("tokenizer = \"t\"", "tokenizer = \"t\"\nflops = -1.0"), "flops"),
+            (("[data]", "[teacher]\nmodel = \"x\"\n[data]"), "distilbert-general"),
         ] {
             let error = format!("{:#}", PretrainRecipe::parse(&MINIMAL.replace(change.0, change.1)).unwrap_err());
             assert!(error.contains(expected), "{expected}: {error}");

@@ -1,5 +1,7 @@
 //! Whole runs, so small that each takes seconds.
 
+mod distilled;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -211,7 +213,7 @@ fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
     let masking = own.objective.masking(config.family).unwrap();
     let masker = masker_for(masking, &examples, &config, &encoder, &world.path().join("t")).unwrap();
     let _turn = crate::seeded(4);
-    let start = Start::new(&own, world.path(), config, Device::Cpu).unwrap();
+    let start = Start::new(&own, world.path(), config, None, Device::Cpu).unwrap();
     start.params.set_requires_grad(true);
     let names: Vec<String> = start.params.iter().map(|(name, _)| name.to_owned()).collect();
     let weights: Vec<Tensor> = start.params.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
@@ -273,14 +275,14 @@ fn losses_are_those_of_whole_passes() {
     let path = world.path().join("t/tokenizer.json");
     let encoder = Encoder::new(&path, 24, usize::MAX).unwrap();
     let config = model::shape(&own, world.path(), &encoder).unwrap();
-    let start = Start::new(&own, world.path(), config, Device::Cpu).unwrap();
+    let start = Start::new(&own, world.path(), config, None, Device::Cpu).unwrap();
     let examples: Vec<_> = [vec![3i64, 4, 5], vec![6, 7, 8, 9, 3, 4, 2], vec![5, 6]]
         .into_iter()
         .map(|ids| EncodedExample::new(ids, crate::data::Target::Class(0)))
         .collect();
     let scored = (own.objective.kind, own.objective.sentence);
     let learner = Learner::new(&start, scored, 1.0, None, crate::train::Precision::Fp32).unwrap();
-    let scored = learner.held_out(&examples).unwrap();
+    let scored = learner.held_out(&examples, 10).unwrap();
     let model = Model::new(&start.own(), &start.config, start.head);
     let mut sum = 0.0;
     for example in &examples {
