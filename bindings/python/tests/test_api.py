@@ -20,12 +20,14 @@ from typing import Any
 
 import limbeck
 from limbeck import _abi
-from support import BUNDLES, REPOSITORY, bundle, model_of, runtime
+from support import BUNDLES, REPOSITORY, bundle, model_of, nothing_left, runtime
 
 try:
     import numpy
 except ImportError:
     numpy = None
+
+tearDownModule = nothing_left
 
 
 def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
