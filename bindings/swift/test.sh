@@ -26,6 +26,15 @@ trap 'rm -rf "$libraries"' EXIT
 # The name that programs are linked to.
 cp "${CARGO_TARGET_DIR:-target}/debug/liblimbeck.so" "$libraries/liblimbeck.so"
 ln -s liblimbeck.so "$libraries/liblimbeck.so.0"
+# Put before the library, it makes of it one of another ABI, as far as limbeck_abi_check sees.
+cc -shared -fPIC -o "$libraries/libother.so" -x c - <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+int32_t limbeck_abi_check(uint32_t ours, void **error) {
+    return ((int32_t (*)(uint32_t, void **))dlsym(RTLD_NEXT, "limbeck_abi_check"))(ours + 65536, error);
+}
+END
 cp -L "$ORT_DYLIB_PATH" "$libraries/libonnxruntime.so"
 
 # Run with the repository at $1 and the libraries at $2.
@@ -61,6 +70,9 @@ run Similarity embedder "good film" bad good
 run Generate teller $'x: bad\nx:'
 printf 'good\nbad\n' | run HotSwap tiny "$bundles/later.limbeck"
 printf 'good\nbad\n' | run HotSwap tiny "$bundles/failing.limbeck"
+echo "-- another ABI"
+! LD_PRELOAD=$LD_LIBRARY_PATH/libother.so "$programs/Sentiment" "$bundles/tiny.limbeck" "$LIMBECK_RUNTIME" good >"$work/other" 2>&1
+grep -o 'the program was built for ABI 1.1 of limbeck and this library .* has ABI 0.1: update the library' "$work/other"
 END
 )
 
@@ -90,7 +102,7 @@ if [ -n "$save" ]; then
         echo "What bindings/swift/test.sh --save found on $(date -u +%Y-%m-%d), limbeck at $(git rev-parse --short=12 HEAD)."
         echo "x86-64 Linux only: no Apple system has run it."
         echo
-        grep -E "Swift version|\"binary\"|conformance cases|^Test Case .*(passed|failed)|Executed" "$log" | sed -E 's/ \([0-9.]+ seconds\)//; s/ in [0-9.]+ \([0-9.]+\) seconds//'
+        grep -E "Swift version|\"binary\"|conformance cases|left no handle|^Test Case .*(passed|failed)|Executed" "$log" | sed -E 's/ \([0-9.]+ seconds\)//; s/ in [0-9.]+ \([0-9.]+\) seconds//'
         echo
         sed -n '/^-- Sentiment/,$p' "$log" | sed -E 's/ [0-9.]+ ms / N ms /; s/, [0-9.]+ tokens a second/, N tokens a second/'
     } >bindings/swift/results.txt

@@ -164,6 +164,10 @@ uint32_t limbeck_abi_version(void);
  *  LIMBECK_CHECK_ABI(&error), first of all. Safe from any thread. */
 limbeck_status limbeck_abi_check(uint32_t header_abi, limbeck_error **error);
 
+/** How many handles of all kinds this process has and must still free, errors and results among
+ *  them: to look for leaks. Safe from any thread. */
+size_t limbeck_open_handles(void);
+
 #define LIMBECK_VERSION "0.1.0" /**< Version of this header, for people. */
 
 /** limbeck_abi_check for the header that the program was built with. */

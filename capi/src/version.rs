@@ -7,7 +7,7 @@
 use std::ffi::{CStr, c_char};
 
 use crate::error::limbeck_error;
-use crate::ffi::{Failure, guard};
+use crate::ffi::{self, Failure, guard};
 use crate::status::{limbeck_status, limbeck_status_code};
 
 /// Major version of this header.
@@ -58,6 +58,13 @@ pub extern "C" fn limbeck_abi_version() -> u32 {
 pub unsafe extern "C" fn limbeck_abi_check(header_abi: u32, error: *mut *mut limbeck_error) -> limbeck_status {
     // SAFETY: `error` is NULL or points to a pointer (rule 2 of the header).
     unsafe { guard(error, || check(header_abi)) }
+}
+
+/// How many handles of all kinds this process has and must still free, errors and
+/// results among them: to look for leaks. Safe from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn limbeck_open_handles() -> usize {
+    ffi::open_handles()
 }
 
 fn check(header: u32) -> Result<(), Failure> {

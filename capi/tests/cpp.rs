@@ -73,6 +73,36 @@ fn works_without_exceptions() {
     );
 }
 
+/// Whatever a program makes first, the library of another ABI is refused with both versions.
+#[test]
+fn a_library_of_another_abi_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = std::fs::read_to_string(include().join("limbeck.h")).unwrap();
+    let (ours, other) = ("LIMBECK_ABI_VERSION 1 ", "LIMBECK_ABI_VERSION 65538 ");
+    assert!(header.contains(ours));
+    std::fs::write(folder.path().join("limbeck.h"), header.replace(ours, other)).unwrap();
+    let source = folder.path().join("other.cpp");
+    std::fs::write(
+        &source,
+        "#include <limbeck.hpp>\n#include <cstdio>\nint main() {\n\
+         std::puts(limbeck::Bundle::try_open(\"a\").error().what());\n\
+         std::puts(limbeck::Env::try_open().error().what());\n}\n",
+    )
+    .unwrap();
+    let program = folder.path().join("other");
+    let mut compiler = Command::new("g++");
+    compiler.arg("-std=c++17").arg("-I").arg(folder.path()).arg("-I").arg(cpp().join("include")).arg(&source);
+    support::run(compiler.arg("-L").arg(library::folder()).args(["-llimbeck", "-o"]).arg(&program));
+    let output = support::run(Command::new(&program).env("LD_LIBRARY_PATH", library::folder()));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = format!(
+        "LIMBECK_INCOMPATIBLE: the program was built for ABI 1.2 of limbeck and this library {} has ABI 0.1: update the \
+         library\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(text, said.repeat(2));
+}
+
 /// With other compilers and standards than the suite is built with.
 #[test]
 fn the_header_compiles_alone() {

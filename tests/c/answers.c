@@ -59,5 +59,5 @@ int main(int argc, char **argv) {
     options.threshold = 0.5f;
     FAILS(LIMBECK_INVALID_ARGUMENT, "threshold", limbeck_model_answer(model, "x", 1, "y", 1, &options, &result, &error));
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

@@ -60,5 +60,5 @@ int main(int argc, char **argv) {
         limbeck_model_free(model);
     }
     for (i = 0; i < COUNT; i++) free(owned[i]);
-    return 0;
+    return done();
 }

@@ -104,5 +104,5 @@ int main(int argc, char **argv) {
     free(texts);
     free(text);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

@@ -51,6 +51,12 @@
  * is used. */
 static char not_an_error;
 
+/* What main ends with: every handle was freed, errors and results too. */
+static inline int done(void) {
+    CHECK(limbeck_open_handles() == 0);
+    return 0;
+}
+
 /* Whether a view has a text in it. */
 static inline int holds(limbeck_str view, const char *text) {
     size_t length = strlen(text), i;

@@ -74,5 +74,5 @@ int main(int argc, char **argv) {
 
     limbeck_bundle_free(bundle);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

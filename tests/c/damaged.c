@@ -68,5 +68,5 @@ int main(int argc, char **argv) {
         CHECK(limbeck_bundle_open(argv[0], strlen(argv[0]), NULL, &bundle, NULL) == LIMBECK_NOT_A_BUNDLE);
     }
     free(bytes);
-    return 0;
+    return done();
 }

@@ -66,5 +66,5 @@ int main(int argc, char **argv) {
     CHECK(limbeck_result_count(result) == 0);
     limbeck_result_free(result);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

@@ -248,5 +248,5 @@ int main(int argc, char **argv) {
     classifying(model);
     limbeck_model_free(model);
     limbeck_env_free(env);
-    return 0;
+    return done();
 }

@@ -66,5 +66,5 @@ int main(int argc, char **argv) {
     limbeck_model_free(other);
     limbeck_model_free(model);
     limbeck_head_free(head);
-    return 0;
+    return done();
 }

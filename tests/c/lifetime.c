@@ -72,5 +72,5 @@ int main(int argc, char **argv) {
         }
     }
     limbeck_bundle_free(other);
-    return 0;
+    return done();
 }

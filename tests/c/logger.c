@@ -73,5 +73,5 @@ int main(int argc, char **argv) {
     open_some(argv);
     FAILS(LIMBECK_INVALID_ARGUMENT, "lowest is 5", limbeck_set_logger(5, take, NULL, &error));
     limbeck_env_free(env);
-    return 0;
+    return done();
 }

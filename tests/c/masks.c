@@ -46,5 +46,5 @@ int main(int argc, char **argv) {
     CHECK(limbeck_model_mask_token(model).length == 0);
     FAILS(LIMBECK_WRONG_TASK, "fill-mask", limbeck_model_fill_mask(model, "[MASK]", 6, NULL, &result, &error));
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

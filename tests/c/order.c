@@ -80,5 +80,5 @@ int main(int argc, char **argv) {
     FAILS(LIMBECK_INVALID_ARGUMENT, "both_orders",
           limbeck_model_classify_pair(model, "a", 1, "b", 1, &options, &result, &error));
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

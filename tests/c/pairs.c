@@ -66,5 +66,5 @@ int main(int argc, char **argv) {
     options.rank_label = str("perhaps");
     FAILS(LIMBECK_INVALID_ARGUMENT, "perhaps", limbeck_model_rerank(model, "x", 1, texts, 3, &options, &result, &error));
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

@@ -97,5 +97,5 @@ int main(int argc, char **argv) {
     FAILS(LIMBECK_INVALID_ARGUMENT, "no tokens", limbeck_result_token_count(result, 0, &count, &error));
     limbeck_result_free(result);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

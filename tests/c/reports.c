@@ -70,5 +70,5 @@ int main(int argc, char **argv) {
     limbeck_env_free(env);
     limbeck_bundle_free(bundle);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

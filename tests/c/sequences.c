@@ -286,6 +286,6 @@ int main(int argc, char **argv) {
     }
     for (i = 0; i < 8; i++) free(paths[i]);
     limbeck_env_free(env);
-    return 0;
+    return done();
 }
 #endif

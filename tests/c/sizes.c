@@ -116,5 +116,5 @@ int main(int argc, char **argv) {
     WRITTEN(limbeck_replaced, limbeck_result_token(result, 0, 0, &object.known, &error));
     limbeck_result_free(result);
     limbeck_env_free(env);
-    return 0;
+    return done();
 }

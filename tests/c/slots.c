@@ -97,5 +97,5 @@ int main(int argc, char **argv) {
     limbeck_model_free(held);
     limbeck_model_free(entities);
     limbeck_model_free(failing);
-    return 0;
+    return done();
 }

@@ -108,5 +108,5 @@ int main(int argc, char **argv) {
 
     free(bytes);
     limbeck_env_free(env);
-    return 0;
+    return done();
 }

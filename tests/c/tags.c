@@ -70,5 +70,5 @@ int main(int argc, char **argv) {
     FAILS(LIMBECK_WRONG_TASK, "token-classification", limbeck_model_classify(model, "x", 1, NULL, &result, &error));
     CHECK(result == NULL);
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

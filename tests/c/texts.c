@@ -102,5 +102,5 @@ int main(int argc, char **argv) {
     /* 5 bytes a word: 209715 words are 1 MiB. */
     too_long(argc > 3 ? 2000 : 209715);
     limbeck_model_free(opened);
-    return 0;
+    return done();
 }

@@ -53,5 +53,5 @@ int main(int argc, char **argv) {
         for (i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
         limbeck_model_free(model);
     }
-    return 0;
+    return done();
 }

@@ -106,5 +106,5 @@ int main(int argc, char **argv) {
     free(is_signed);
     free(hidden);
     limbeck_env_free(env);
-    return 0;
+    return done();
 }

@@ -344,5 +344,5 @@ int main(int argc, char **argv) {
     FAILS(LIMBECK_WRONG_TASK, "generation", limbeck_model_generate(model, "a", 1, NULL, NULL, NULL, &result, &error));
     FAILS(LIMBECK_WRONG_TASK, "generation", limbeck_model_perplexity(model, "ab", 2, NULL, &perplexity, &error));
     limbeck_model_free(model);
-    return 0;
+    return done();
 }

@@ -117,11 +117,13 @@ template <class T, void (*Free)(T *)> struct Freer {
 };
 template <class T, void (*Free)(T *)> using Handle = std::unique_ptr<T, Freer<T, Free>>;
 
-/** Runs a call whose last parameters are `T **out, limbeck_error **error`, and owns what it makes. */
+/** Runs a call whose last parameters are `T **out, limbeck_error **error`, and owns what it makes. Nothing is made
+ *  by a library of another ABI. */
 template <class Owner, class T, class Call> Expected<Owner> made(Call &&call) {
     T *out = nullptr;
     limbeck_error *error = nullptr;
-    const limbeck_status status = call(&out, &error);
+    limbeck_status status = LIMBECK_CHECK_ABI(&error);
+    if (status == LIMBECK_OK) status = call(&out, &error);
     if (status != LIMBECK_OK) return take(status, error);
     return Owner(out);
 }
@@ -219,6 +221,9 @@ private:
 /** The library's version: "0.1.0". */
 inline std::string_view version() noexcept { return limbeck_version(); }
 
+/** How many handles are open in the process, errors and results among them: to look for leaks. */
+inline std::size_t open_handles() noexcept { return limbeck_open_handles(); }
+
 enum class LogLevel : std::uint32_t {
     verbose = LIMBECK_LOG_VERBOSE,
     info = LIMBECK_LOG_INFO,
@@ -259,8 +264,6 @@ class Env {
 public:
     /** `threads`: what models use whose options do not say. An empty path: it is looked for. */
     static Expected<Env> try_open(std::string_view runtime_path = {}, std::uint32_t threads = 0) {
-        auto abi = detail::done([](limbeck_error **error) { return LIMBECK_CHECK_ABI(error); });
-        if (!abi) return abi.error();
         limbeck_env_options options;
         limbeck_env_options_init(&options, sizeof options);
         options.runtime_path = detail::str(runtime_path);

@@ -286,8 +286,9 @@ json error(const limbeck::Error &error) { return {{"status", error.name()}, {"me
 
 // ---- the calls
 
+std::map<std::string, limbeck::Model> models;
+
 const limbeck::Model &model(const json &bundle) {
-    static std::map<std::string, limbeck::Model> models;
     const std::string name = bundle;
     auto found = models.find(name);
     if (found == models.end())
@@ -559,6 +560,10 @@ int main(int argc, char **argv) {
                             differs.c_str());
         }
     }
+    // What is still open: the models, and ONNX Runtime.
+    const auto left = limbeck::open_handles() - models.size() - 1;
+    failed += left;
+    if (left > 0) std::printf("%zu handles were not freed\n", left);
     std::printf("%zu passed, %zu failed\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }

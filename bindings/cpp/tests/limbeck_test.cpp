@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -26,10 +27,21 @@ std::string setting(const char *name) {
 
 std::string at(const std::string &name) { return setting("LIMBECK_TEST_BUNDLES") + "/" + name + ".limbeck"; }
 
+std::optional<limbeck::Env> opened;
+
 const limbeck::Env &env() {
-    static const limbeck::Env env(setting("LIMBECK_TEST_RUNTIME"));
-    return env;
+    if (!opened) opened.emplace(setting("LIMBECK_TEST_RUNTIME"));
+    return *opened;
 }
+
+// After all tests: every handle was freed.
+class NothingLeft : public testing::Environment {
+    void TearDown() override {
+        opened.reset();
+        EXPECT_EQ(limbeck::open_handles(), 0u);
+    }
+};
+const auto *const nothing_left = testing::AddGlobalTestEnvironment(new NothingLeft);
 
 limbeck::Model open(const std::string &name) { return limbeck::Model::open(env(), at(name)); }
 

@@ -1,6 +1,7 @@
-// The end of the process while calls run. Node's own waits for its pool's threads and runs no more JavaScript: a call would
-// hold it up, and one that waits for a callback (a token function, a logger) would do so for ever. So while calls run,
-// what Node does is done here, but for the waiting.
+// The end of the process, or of a worker thread, while calls run. Node's own waits for its pool's threads and runs no more
+// JavaScript: a call would hold it up, and in the main thread one that waits for a callback (a token function, a logger)
+// would do so for ever. So while calls run, what Node does at the end of the process is done here, but for the waiting. A
+// worker's end is not the process's: there Node is let wait, and the calls are cancelled, so that it does so briefly.
 
 import { writeSync } from "node:fs";
 import { inspect } from "node:util";
@@ -10,6 +11,7 @@ import koffi from "koffi";
 
 let running = 0;
 let uncaught;
+const cancels = new Set();
 
 // Node prints an exception only after the listeners of "exit".
 function remember(error) {
@@ -28,10 +30,22 @@ function leave(code) {
   }
 }
 
-/** A call begins on another thread. In a worker, whose end is not the process's, nothing is done. */
+function cancelAll() {
+  for (const cancel of cancels) cancel();
+}
+
+/** Whether calls that nobody else can cancel need a token for the end of their thread. */
+export const needsCancel = !isMainThread;
+
+/** Has `cancel` called if this worker thread ends before `uncancelledAtExit`. */
+export const cancelledAtExit = (cancel) => cancels.add(cancel);
+export const uncancelledAtExit = (cancel) => cancels.delete(cancel);
+
+/** A call begins on another thread. */
 export function begun() {
   running += 1;
-  if (running > 1 || !isMainThread) return;
+  if (running > 1) return;
+  if (!isMainThread) return void process.on("exit", cancelAll);
   process.on("uncaughtExceptionMonitor", remember);
   process.on("exit", leave);
 }
@@ -39,7 +53,7 @@ export function begun() {
 /** A call has ended. */
 export function ended() {
   running -= 1;
-  if (running > 0 || !isMainThread) return;
+  if (running > 0) return;
+  process.off("exit", isMainThread ? leave : cancelAll);
   process.off("uncaughtExceptionMonitor", remember);
-  process.off("exit", leave);
 }

@@ -10,6 +10,10 @@ export type Vector = Float32Array | Float64Array | readonly number[];
 /** The library's version: "0.1.0". */
 export const version: string;
 
+/** How many handles of the library are open in the process, for objects of this package and for calls that run: to look for
+ *  leaks. */
+export function openHandles(): number;
+
 // ---- errors
 
 /** The numbers of enum limbeck_status_code, by name. */

@@ -181,6 +181,7 @@ const STATUS = "int32";
 
 /** Every function that this package calls: what it returns, and its parameters. */
 export const FUNCTIONS = {
+  open_handles: ["size_t", []],
   error_message: [Str, [HANDLE]],
   error_free: ["void", [HANDLE]],
   set_logger: [STATUS, ["uint32", LogFunction, HANDLE, ERROR]],
@@ -305,6 +306,9 @@ export const native = load(libraryPath());
 
 /** The library's version: "0.1.0". */
 export const version = native.versionText;
+
+/** How many handles of the library are open in the process: to look for leaks. */
+export const openHandles = () => Number(native.open_handles());
 
 // What is not 0 where a struct is all 0, by kinds of koffi's; the only struct inside others is a limbeck_str.
 const ZEROS = new Map([["Record", { data: null, length: 0 }], ["Pointer", null], ["Callback", null]]);

@@ -1,6 +1,7 @@
 // Options of calls.
 
 import { InvalidArgumentError } from "./errors.js";
+import { cancelledAtExit, needsCancel, uncancelledAtExit } from "./exit.js";
 import { initialised, made, native } from "./native.js";
 import { Input, known, whole } from "./texts.js";
 
@@ -78,15 +79,17 @@ export function checkSignal(signal) {
 /** Runs `work` with options as C has them, which a signal cancels, and with what says why. */
 export async function withSignal(signal, c, work) {
   checkSignal(signal);
-  if (signal === undefined) return work(c);
+  if (signal === undefined && !needsCancel) return work(c);
   c.cancel = made("cancel_new");
   const trigger = () => native.cancel_trigger(c.cancel);
   try {
-    if (signal.aborted) trigger();
-    signal.addEventListener("abort", trigger, { once: true });
-    return await work(c, () => (signal.aborted ? signal.reason : undefined));
+    if (signal?.aborted) trigger();
+    signal?.addEventListener("abort", trigger, { once: true });
+    cancelledAtExit(trigger);
+    return await work(c, () => (signal?.aborted ? signal.reason : undefined));
   } finally {
-    signal.removeEventListener("abort", trigger);
+    uncancelledAtExit(trigger);
+    signal?.removeEventListener("abort", trigger);
     native.cancel_free(c.cancel);
   }
 }

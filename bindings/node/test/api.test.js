@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
-import { bundle, limbeck, modelOf, native, place, repository, runtime } from "./support.js";
+import { bundle, limbeck, modelOf, native, nothingLeft, place, repository, runtime } from "./support.js";
 
 const tiny = () => modelOf("bundles/tiny.limbeck");
 const best = async (model, text) => (await model.classify(text)).labels[0].label;
@@ -408,3 +408,5 @@ test("a process ends by itself when its work is done", () => {
   const done = run(code, { timeout: 60000 });
   assert.deepEqual([done.status, done.stdout.trim()], [0, "positive"], done.stderr);
 });
+
+test("every handle was freed", nothingLeft);

@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 
-import { conformance, limbeck, modelOf } from "./support.js";
+import { conformance, limbeck, modelOf, nothingLeft } from "./support.js";
 
 const text = (value) => {
   if (typeof value === "string") return value;
@@ -336,3 +336,5 @@ test("every status has its name", () => {
     known,
   );
 });
+
+test("every handle was freed", nothingLeft);

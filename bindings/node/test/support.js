@@ -1,8 +1,12 @@
 // Where the tests find cases, bundles and ONNX Runtime. They are run from a checkout; LIMBECK_TEST_PACKAGE names the
 // installed package, and without it that of this folder is tested.
 
+import assert from "node:assert/strict";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 export const repository = fileURLToPath(new URL("../../../", import.meta.url));
 /** The folder of the package. */
@@ -23,4 +27,17 @@ const models = new Map();
 export function modelOf(name) {
   if (!models.has(name)) models.set(name, limbeck.Model.open(path.join(conformance, name), { runtime }));
   return models.get(name);
+}
+
+/** After the tests of a file: they left no handle but ONNX Runtime's, which a process keeps. */
+export async function nothingLeft() {
+  for (const model of await Promise.all(models.values())) model.close();
+  models.clear();
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc");
+  for (let i = 0; i < 100 && limbeck.openHandles() > 1; i++) {
+    collect();
+    await setTimeout(20);
+  }
+  assert.ok(limbeck.openHandles() <= 1, `${limbeck.openHandles()} handles are open`);
 }

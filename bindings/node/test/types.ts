@@ -11,6 +11,7 @@ import {
   Status,
   loadRuntime,
   nearest,
+  openHandles,
   setLogger,
   similarity,
   version,
@@ -19,6 +20,7 @@ import type { Answer, Choices, Classification, Entity, Generation, Prompt, Text 
 
 export async function right(text: Text, signal: AbortSignal): Promise<string> {
   const runtime: { version: string; path: string } = loadRuntime("libonnxruntime.so");
+  const open: number = openHandles();
   await setLogger((level, message) => console.log(level.length + message.length), "info");
   await using_();
   const model = await Model.open("sentiment.limbeck", { runtime: runtime.path, sessions: 2, keys: ["00"] });
@@ -40,7 +42,7 @@ export async function right(text: Text, signal: AbortSignal): Promise<string> {
     if (error instanceof BundleError && error.status === Status.CORRUPT) return error.code;
     if (error instanceof LimbeckError) throw error;
   }
-  return `${version}${best}${inScope}${usage.windows}${entities.length}${answer?.span.byteStart}${found}${generation}`;
+  return `${version}${open}${best}${inScope}${usage.windows}${entities.length}${answer?.span.byteStart}${found}${generation}`;
 }
 
 export async function writes(model: Model, signal: AbortSignal): Promise<string> {

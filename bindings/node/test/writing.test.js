@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bundle, limbeck, modelOf, native, runtime } from "./support.js";
+import { bundle, limbeck, modelOf, native, nothingLeft, runtime } from "./support.js";
 
 const writer = () => modelOf("bundles/writer.limbeck");
 /** A text that does not end by itself. */
@@ -342,3 +342,5 @@ test("what a call makes is given back", async () => {
   }
   assert.deepEqual(counts, { result_json: 100, result_free: 100, cancel_new: 180, cancel_free: 180 });
 });
+
+test("every handle was freed", nothingLeft);

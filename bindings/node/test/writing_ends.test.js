@@ -54,6 +54,37 @@ test("a process can be left while text is written", () => {
   assert.deepEqual(left(`${caught} ${stream};`), [3, null, "", ""]);
 });
 
+test("a worker thread can be left while calls run", () => {
+  const left = (call, end) => {
+    const inside = `
+      import(${JSON.stringify(library.href)}).then(async (limbeck) => {
+        const model = await limbeck.Model.open(${JSON.stringify(bundle("writer"))}, { runtime: ${JSON.stringify(runtime)} });
+        const endless = { maxNewTokens: 1e9, context: "slide" };
+        setTimeout(() => { ${end} }, 50);
+        ${call};
+      });
+    `;
+    const done = run(`
+      const { Worker } = await import("node:worker_threads");
+      const worker = new Worker(${JSON.stringify(inside)}, { eval: true });
+      worker.on("message", () => worker.terminate());
+      worker.on("error", (error) => console.log(error.message));
+      worker.on("exit", (code) => console.log(code));
+    `);
+    return [done.status, done.signal, done.stdout, done.stderr];
+  };
+  const stream = "for await (const _ of model.stream('a', endless))";
+  const writing = "await Promise.all([model.generateBatch(['a', 'b'], endless), model.generate('b', endless)])";
+  const scoring = "await model.perplexity('ab🙂.'.repeat(200000), { stride: 1 })";
+  for (const call of [stream, writing, scoring]) {
+    assert.deepEqual(left(call, "process.exit(3)"), [0, null, "3\n", ""], call);
+    assert.deepEqual(left(call, "throw new Error('mine')"), [0, null, "mine\n1\n", ""], call);
+  }
+  // From outside nothing of the worker's is run any more; its callbacks are over all the same.
+  const message = "import('node:worker_threads').then(({ parentPort }) => parentPort.postMessage(0))";
+  assert.deepEqual(left(stream, message), [0, null, "1\n", ""]);
+});
+
 test("memory stays flat", () => {
   const done = run(`
     async function everything() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import copy
 import ctypes
+import inspect
 import io
 import json
 import logging
@@ -19,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import limbeck
+import limbeck.aio
 from limbeck import _abi
-from support import BUNDLES, REPOSITORY, bundle, model_of, runtime
+from support import BUNDLES, REPOSITORY, bundle, model_of, nothing_left, runtime
 
 try:
     import numpy
 except ImportError:
     numpy = None
+
+tearDownModule = nothing_left
 
 
 def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -351,6 +355,27 @@ class Library(unittest.TestCase):
                 _abi.load(library)
             with self.assertRaisesRegex(ImportError, "cannot be loaded"):
                 _abi.load(package / "nothing.so")
+
+    def test_everything_public_has_types(self) -> None:
+        checked, package = 0, Path(limbeck.__file__).parent
+        for module in (limbeck, limbeck.aio):
+            for name in module.__all__:
+                thing = getattr(module, name)
+                members = vars(thing).values() if inspect.isclass(thing) else (thing,)
+                for member in members:
+                    if isinstance(member, property):
+                        member = member.fget
+                    member = inspect.unwrap(getattr(member, "__func__", member))
+                    # Not what dataclasses and enums write.
+                    if not inspect.isfunction(member) or Path(member.__code__.co_filename).parent != package:
+                        continue
+                    parameters = [*inspect.signature(member).parameters]
+                    if inspect.isclass(thing) and parameters and parameters[0] in ("self", "cls"):
+                        del parameters[0]
+                    self.assertEqual(set(parameters) | {"return"}, set(member.__annotations__), f"{name}.{member.__name__}")
+                    checked += 1
+        self.assertGreater(checked, 100)
+        self.assertTrue(Path(limbeck.__file__).with_name("py.typed").is_file())
 
     def test_versions_agree(self) -> None:
         from importlib.metadata import version

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import limbeck
-from support import CONFORMANCE, model_of, runtime
+from support import CONFORMANCE, model_of, nothing_left, runtime
+
+tearDownModule = nothing_left
 
 
 def text(value: Any) -> Any:

@@ -9,7 +9,9 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 import limbeck
-from support import bundle, model_of, resident, runtime
+from support import bundle, model_of, nothing_left, resident, runtime
+
+tearDownModule = nothing_left
 
 
 class Threads(unittest.TestCase):

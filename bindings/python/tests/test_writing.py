@@ -11,12 +11,14 @@ from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import limbeck
-from support import ENDLESS, ROUND, bundle, model_of, package_threads, runtime
+from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, runtime
 
 try:
     import numpy
 except ImportError:
     numpy = None
+
+tearDownModule = nothing_left
 
 
 class Written(unittest.TestCase):

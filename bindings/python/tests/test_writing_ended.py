@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import limbeck
-from support import ENDLESS, ROUND, bundle, model_of, package_threads, resident, runtime
+from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, resident, runtime
+
+tearDownModule = nothing_left
 
 
 class Ended(unittest.TestCase):

@@ -6,6 +6,7 @@ mod input;
 mod panic_text;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::limbeck_error;
 use crate::status::{self, limbeck_status, limbeck_status_code};
@@ -57,9 +58,8 @@ pub(crate) unsafe fn guard(
     };
     let status = failure.as_ref().map_or(limbeck_status_code::LIMBECK_OK, |failure| failure.status);
     if !error.is_null() {
-        let object = failure.map_or(std::ptr::null_mut(), |Failure { status, message }| {
-            Box::into_raw(Box::new(limbeck_error { status, message }))
-        });
+        let object = failure
+            .map_or(std::ptr::null_mut(), |Failure { status, message }| into_raw(limbeck_error { status, message }));
         // SAFETY: not NULL, so valid for writing by this function's contract.
         unsafe { error.write(object) };
     }
@@ -78,9 +78,22 @@ pub(crate) unsafe fn get<T, R>(handle: *const T, fallback: R, read: impl FnOnce(
     }
 }
 
+/// Handles that callers have and must free.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many handles callers have.
+pub(crate) fn open_handles() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+fn into_raw<T>(value: T) -> *mut T {
+    OPEN.fetch_add(1, Ordering::Relaxed);
+    Box::into_raw(Box::new(value))
+}
+
 /// Hands a new handle to the caller.
 pub(crate) fn give<T>(out: &mut *mut T, value: T) {
-    *out = Box::into_raw(Box::new(value));
+    *out = into_raw(value);
 }
 
 /// Frees what [`give`] made.
@@ -93,6 +106,7 @@ pub(crate) unsafe fn free<T>(handle: *mut T) {
         let value = unsafe { Box::from_raw(handle) };
         // A panicking destructor must not cross into C either; there is nobody to tell.
         let _ = catch(|| drop(value));
+        OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -70,6 +70,13 @@ from ._slot import Slot
 from ._stream import Stream
 from ._vectors import Neighbour, nearest, similarity
 
+
+def open_handles() -> int:
+    """How many handles of the library are open in the process, for objects of this package and for calls that run: to
+    look for leaks."""
+    return int(_library.open_handles())
+
+
 __version__: str = _library.limbeck_version().decode()
 
 __all__ = [
@@ -144,6 +151,7 @@ __all__ = [
     "ZeroShotLabel",
     "load_runtime",
     "nearest",
+    "open_handles",
     "set_logger",
     "similarity",
 ]

@@ -238,6 +238,7 @@ _CHOOSE = POINTER(ChooseOptions)
 
 #: Every function that this package calls: what it returns, and its parameters.
 FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
+    "open_handles": (c_size_t, ()),
     "status_name": (c_char_p, (c_int32,)),
     "error_message": (Str, (c_void_p,)),
     "error_free": (None, (c_void_p,)),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional, Union
 
-from . import _abi
+from . import _abi, _threads
 from ._generation import Generation, Piece
 from ._options import Cancel
 
@@ -24,13 +23,14 @@ class _Exchange:
         self._asked = True
         self._left = False
         self._piece: Optional[Piece] = None
+        self._wakes: list[Callable[[], None]] = []
         self.outcome: Union[Generation, BaseException, None] = None
 
     def give(self, piece: Piece) -> bool:
         """Gives a piece to the reader, on the thread of the call. Whether there are to be more."""
         with self._changed:
             self._piece, self._asked = piece, False
-            self._changed.notify_all()
+            self._tell()
             while not (self._asked or self._left):
                 self._changed.wait()
             return not self._left
@@ -39,28 +39,55 @@ class _Exchange:
         """The call has returned."""
         with self._changed:
             self.outcome = outcome
-            self._changed.notify_all()
+            self._tell()
 
     def take(self) -> Optional[Piece]:
         """The next piece; None if there is none."""
         with self._changed:
-            while not self._left:
-                if self._piece is not None:
-                    piece, self._piece = self._piece, None
-                    return piece
-                if self.outcome is not None:
-                    return None
-                if not self._asked:
-                    self._asked = True
-                    self._changed.notify_all()
+            while not self._settled():
                 self._changed.wait()
-        return None
+            return self._taken()
+
+    def poll(self, wake: Callable[[], None]) -> tuple[bool, Optional[Piece]]:
+        """As :meth:`take`, for who cannot wait: whether it is known by now what comes next, and that. If not, `wake`
+        is called, on another thread, when it is time to ask again."""
+        with self._changed:
+            if self._settled():
+                return True, self._taken()
+            self._wakes.append(wake)
+            return False, None
+
+    def has_ended(self, wake: Callable[[], None]) -> bool:
+        """Whether the call has returned. If not, `wake` is called as for :meth:`poll`."""
+        with self._changed:
+            if self.outcome is None:
+                self._wakes.append(wake)
+            return self.outcome is not None
+
+    def _settled(self) -> bool:
+        """Whether there is a piece, or will be none; else one is asked for."""
+        if self._left or self._piece is not None or self.outcome is not None:
+            return True
+        if not self._asked:
+            self._asked = True
+            self._changed.notify_all()
+        return False
+
+    def _taken(self) -> Optional[Piece]:
+        piece, self._piece = self._piece, None
+        return None if self._left else piece
+
+    def _tell(self) -> None:
+        self._changed.notify_all()
+        wakes, self._wakes = self._wakes, []
+        for wake in wakes:
+            wake()
 
     def leave(self) -> None:
         """The reader wants no more."""
         with self._changed:
             self._left = True
-            self._changed.notify_all()
+            self._tell()
             at_work = self._asked and self.outcome is None
         if at_work:  # on a token that is not wanted
             self._cancel.trigger()
@@ -68,20 +95,6 @@ class _Exchange:
     @property
     def left(self) -> bool:
         return self._left
-
-
-#: The threads of streams that are read, with what they share with their readers. They do not keep a program from ending,
-#: but must have ended before the interpreter does: they could not return to it.
-_running: dict[threading.Thread, _Exchange] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_running.clear)  # where there are none of them
-
-
-@atexit.register
-def _end_all() -> None:
-    for thread, exchange in list(_running.items()):
-        exchange.leave()
-        thread.join()
 
 
 def _work(call: Callable[[Any], Generation], exchange: _Exchange) -> None:
@@ -101,7 +114,6 @@ def _work(call: Callable[[Any], Generation], exchange: _Exchange) -> None:
         # It is raised anew where the text is read, and this frame is of no use there.
         outcome = error.with_traceback(None)
     exchange.finish(kept[0] if kept else outcome)
-    _running.pop(threading.current_thread(), None)
 
 
 class Stream:
@@ -131,10 +143,7 @@ class Stream:
             raise
         if piece is not None:
             return piece
-        outcome = self._exchange.outcome
-        if isinstance(outcome, BaseException) and not self._told and not self._exchange.left:
-            self._told = True
-            raise outcome
+        self._fail()
         raise StopIteration
 
     def close(self) -> None:
@@ -156,21 +165,25 @@ class Stream:
             raise outcome
         return outcome
 
+    def _fail(self) -> None:
+        """Raises what made the call fail, once, to who reads to the end."""
+        outcome = self._exchange.outcome
+        if isinstance(outcome, BaseException) and not self._told and not self._exchange.left:
+            self._told = True
+            raise outcome
+
     def _start(self) -> None:
         with self._starting:
             call, self._call = self._call, None
             if call is None or self._exchange.left:
                 return
             # The thread knows what is exchanged and not the stream, which can so be forgotten meanwhile.
-            thread = threading.Thread(target=_work, args=(call, self._exchange), name="limbeck stream", daemon=True)
-            _running[thread] = self._exchange
+            work = partial(_work, call, self._exchange)
             try:
-                thread.start()
+                self._thread = _threads.start(work, self._exchange.leave, "limbeck stream")
             except BaseException:
-                del _running[thread]
                 self._exchange.leave()
                 raise
-            self._thread = thread
 
     def __enter__(self) -> Stream:
         return self

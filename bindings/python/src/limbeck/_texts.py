@@ -16,7 +16,7 @@ Text = Union[str, bytes, bytearray, memoryview]
 #: Two texts that belong together.
 Pair = Sequence[Text]
 #: The path of a file.
-Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
 
 def encoded(text: Text, name: str = "text") -> bytes:

@@ -13,7 +13,6 @@ public final class Environment: @unchecked Sendable {
     /// - Throws: `LimbeckError`: there is none, it is too old, another one is loaded already, or the C library is of
     ///   another version than these bindings were built with
     public init(runtimePath: String = "", threads: UInt32 = 0) throws {
-        try check { limbeck_abi_check(UInt32(LIMBECK_ABI_VERSION), $0) }
         var options = limbeck_env_options()
         limbeck_env_options_init(&options, MemoryLayout<limbeck_env_options>.size)
         options.threads = threads
@@ -33,3 +32,7 @@ public final class Environment: @unchecked Sendable {
 
 /// The version of the C library: "0.1.0".
 public var libraryVersion: String { String(cString: limbeck_version()) }
+
+/// How many handles of the C library are open in the process, for objects of these types and for calls that run: to look
+/// for leaks.
+public var openHandles: Int { limbeck_open_handles() }

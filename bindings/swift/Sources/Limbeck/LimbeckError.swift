@@ -38,8 +38,9 @@ func check(_ call: (ErrorPlace) -> limbeck_status) throws {
     if status != 0 { throw LimbeckError(status, taking: error) }
 }
 
-/// A call that makes a handle.
+/// A call that makes a handle. Nothing is made by a C library of another ABI.
 func made(_ call: (UnsafeMutablePointer<OpaquePointer?>, ErrorPlace) -> limbeck_status) throws -> OpaquePointer {
+    try check { limbeck_abi_check(UInt32(LIMBECK_ABI_VERSION), $0) }
     var out: OpaquePointer?
     try check { call(&out, $0) }
     guard let out else { throw LimbeckError(.internal, "a call succeeded and made nothing") }

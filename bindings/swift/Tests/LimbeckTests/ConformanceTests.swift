@@ -4,6 +4,8 @@ import XCTest
 
 /// The cases of tests/conformance: what every language answers.
 final class ConformanceTests: XCTestCase {
+    override class func tearDown() { Fixtures.assertNothingLeft(by: self) }
+
     func testCases() throws {
         let files = try FileManager.default.contentsOfDirectory(atPath: Fixtures.cases).sorted()
         var passed = 0

@@ -4,6 +4,8 @@ import XCTest
 
 /// Writing on from a text, on a model that goes round in `ab🙂.`; its context holds 64 tokens.
 final class GenerateTests: XCTestCase {
+    override class func tearDown() { Fixtures.assertNothingLeft(by: self) }
+
     private let some = GenerateOptions.with { $0.maxNewTokens = 21 }
     /// It goes on until somebody ends it.
     private let endless = GenerateOptions.with { ($0.maxNewTokens, $0.context) = (Int.max, .slide) }

@@ -4,6 +4,8 @@ import XCTest
 
 /// Threads, cancelling, `async`, and what is not as it should be.
 final class ModelTests: XCTestCase {
+    override class func tearDown() { Fixtures.assertNothingLeft(by: self) }
+
     /// A tokenizer takes minutes for it, piece by piece.
     private let long = String(repeating: "good film ", count: 1_000_000)
     private let inWindows = CallOptions.with { $0.overflow = .window }

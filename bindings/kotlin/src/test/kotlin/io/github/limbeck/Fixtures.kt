@@ -19,6 +19,13 @@ internal object Fixtures {
 
     fun model(name: String): Model = model(bundle(name))
 
+    /** Closes the models that stayed open. */
+    @Synchronized
+    fun close() {
+        models.values.forEach(Model::close)
+        models.clear()
+    }
+
     fun property(name: String): String =
         System.getProperty(name)?.takeIf { it.isNotEmpty() && !it.startsWith("\${") }
             ?: error("the system property $name is not set: run the tests by `cargo xtask test --filter jvm`")

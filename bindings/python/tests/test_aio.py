@@ -1,0 +1,342 @@
+"""The calls for asyncio: many at one time, calls and tasks that are cancelled, loops that end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from typing import Any
+
+import limbeck
+from limbeck.aio import AsyncModel, AsyncStream
+from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, runtime
+
+tearDownModule = nothing_left
+
+#: It takes half a minute and more.
+LONG: dict[str, Any] = {"texts": ["good " * 50000] * 20, "overflow": "window"}
+
+
+def tiny() -> AsyncModel:
+    return AsyncModel(model_of("bundles/tiny.limbeck"))
+
+
+def writer() -> AsyncModel:
+    return AsyncModel(model_of("bundles/writer.limbeck"))
+
+
+class InALoop(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self) -> None:
+        # Its mode for debugging, which the tests run in, tells of steps that a busy machine makes slow.
+        asyncio.get_running_loop().slow_callback_duration = 60
+        self.addCleanup(lambda: self.assertEqual(package_threads(), 0))
+
+
+class Calls(InALoop):
+    async def test_every_call_answers_as_its_blocking_call_does(self) -> None:
+        calls: tuple[tuple[str, str, tuple[Any, ...], dict[str, Any]], ...] = (
+            ("tiny", "warm_up", (), {}),
+            ("tiny", "self_test", (), {}),
+            ("tiny", "count_tokens", ("good film",), {}),
+            ("tiny", "classify", ("good",), {"top_k": 1}),
+            ("tiny", "classify_batch", (["good", "bad"],), {}),
+            ("pairs", "classify_pair", ("good", "bad"), {}),
+            ("pairs", "classify_pairs", ([("good", "bad")],), {}),
+            ("pairs", "zero_shot", ("film", ["good", "bad"]), {"multi_label": True}),
+            ("pairs", "zero_shot_batch", (["film"], ["good", "bad"]), {}),
+            ("pairs", "rerank", ("film", ["bad", "good"]), {}),
+            ("entities", "tag", ("🙂 Ada",), {}),
+            ("entities", "tag_batch", (["🙂 Ada"],), {}),
+            ("reader", "answer", ("Who?", "By Ada Lovelace"), {}),
+            ("reader", "answer_batch", ([("Who?", "Ada")],), {}),
+            ("masks", "fill_mask", ("[MASK]",), {}),
+            ("masks", "fill_mask_batch", (["[MASK]"],), {}),
+            ("order", "order", ("who", "London"), {"both_orders": True}),
+            ("order", "order_batch", ([("who", "London")],), {}),
+            ("replaced", "replaced", ("the flim",), {}),
+            ("replaced", "replaced_batch", (["the flim"],), {}),
+            ("embedder", "embed", ("good",), {}),
+            ("embedder", "embed_batch", (["good"],), {}),
+            ("writer", "generate", ("a",), {"max_new_tokens": 6}),
+            ("writer", "generate_batch", (["a", "b"],), {"max_new_tokens": 6}),
+            ("writer", "choose", ("a", ["b", "c"]), {}),
+            ("writer", "score", ("a", "b"), {}),
+            ("writer", "perplexity", ("ab",), {}),
+        )
+        for name, call, arguments, options in calls:
+            model = model_of(f"bundles/{name}.limbeck")
+            expected = getattr(model, call)(*arguments, **options)
+            found = await getattr(AsyncModel(model), call)(*arguments, **options)
+            self.assertIs(type(found), type(expected))
+            self.assertEqual(plain(found), plain(expected), call)
+        # None is forgotten, and each has the parameters of its twin.
+        known = {call for _, call, _, _ in calls} | {"stream", "close"}
+        public = {name for name, _ in inspect.getmembers(limbeck.Model, inspect.isfunction) if name[0] != "_"}
+        self.assertEqual(public, known)
+        for name in known:
+            self.assertEqual(
+                list(inspect.signature(getattr(AsyncModel, name)).parameters),
+                list(inspect.signature(getattr(limbeck.Model, name)).parameters),
+            )
+
+    async def test_opening_and_closing(self) -> None:
+        async with await AsyncModel.open(bundle("tiny"), runtime=runtime(), sessions=2) as model:
+            self.assertEqual((await model.classify("good")).best.label, "positive")
+            self.assertEqual((model.model.memory.sessions, model.closed), (2, False))
+        self.assertTrue(model.closed and model.model.closed)
+        with self.assertRaisesRegex(ValueError, "the model is closed"):
+            await model.classify("good")
+        with self.assertRaisesRegex(ValueError, "the model is closed"):
+            async with model:
+                pass
+        with self.assertRaises(FileNotFoundError):
+            await AsyncModel.open("no-such.limbeck", runtime=runtime())
+        with self.assertRaises(TypeError):
+            await AsyncModel.open(bundle("tiny"), session=1)  # type: ignore[call-arg]
+
+    async def test_errors_are_those_of_the_call(self) -> None:
+        with self.assertRaisesRegex(limbeck.InvalidArgumentError, "top_k is 0"):
+            await tiny().classify("good", top_k=0)
+        with self.assertRaises(limbeck.WrongTaskError):
+            await tiny().embed("good")
+        with self.assertRaises(TimeoutError):
+            await tiny().classify_batch(**LONG, timeout=0.02)
+        with self.assertRaisesRegex(limbeck.InvalidUtf8Error, "offset 5"):
+            await tiny().classify("good \ud83d")
+
+    async def test_many_calls_at_one_time(self) -> None:
+        async with await AsyncModel.open(bundle("tiny"), runtime=runtime(), sessions=3) as model:
+            texts = ["good" if place % 2 == 0 else "bad film" for place in range(200)]
+            found = await asyncio.gather(*(model.classify(text) for text in texts))
+            for text, item in zip(texts, found):
+                self.assertEqual(item.best.label, "positive" if text == "good" else "negative")
+            self.assertEqual(model.model.metrics.failures, 0)
+
+    async def test_the_loop_goes_on_during_a_call(self) -> None:
+        call = asyncio.create_task(tiny().classify_batch(["good " * 20000] * 10, overflow="window"))
+        ticks = 0
+        while not call.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        self.assertEqual(len(call.result()), 10)
+        self.assertGreater(ticks, 10)
+
+    async def test_cancelling_the_task_ends_the_call(self) -> None:
+        for call in (
+            lambda: tiny().classify_batch(**LONG),
+            lambda: writer().generate("a", **ENDLESS),
+            lambda: writer().generate_batch(["a", "b"], **ENDLESS),
+            lambda: writer().perplexity(ROUND * 20_000, stride=1),
+        ):
+            task = asyncio.create_task(call())
+            await asyncio.sleep(0.1)
+            started = time.monotonic()
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()  # twice is once
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertLess(time.monotonic() - started, 10)
+            # It does not go on behind the task's back.
+            self.assertEqual(package_threads(), 0)
+        with self.assertRaises(asyncio.TimeoutError):
+            await asyncio.wait_for(writer().generate("a", **ENDLESS), 0.1)
+        self.assertEqual((await writer().generate("a", max_new_tokens=1)).text, "b")
+
+    async def test_a_cancelled_call_that_waits_for_a_thread_never_begins(self) -> None:
+        model = AsyncModel(limbeck.Model(bundle("writer"), runtime=runtime()))
+        running = [asyncio.create_task(model.generate("a", **ENDLESS)) for _ in range(32)]
+        waiting = [asyncio.create_task(model.generate("a", **ENDLESS)) for _ in range(8)]
+        last = asyncio.create_task(model.generate("a", max_new_tokens=1))
+        await asyncio.sleep(0.1)
+        self.assertEqual(sum(thread.name == "limbeck call" for thread in threading.enumerate()), 32)
+        for tasks in (waiting, running):
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+        self.assertEqual((await last).text, "b")
+        self.assertEqual(model.model.metrics.calls, 33)
+        model.close()
+
+    async def test_a_token_of_the_callers_still_works_and_is_left_alone(self) -> None:
+        cancel = limbeck.Cancel()
+        task = asyncio.create_task(writer().generate("a", cancel=cancel, **ENDLESS))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        self.assertFalse(cancel.triggered)
+        both = [asyncio.create_task(writer().generate("a", cancel=cancel, **ENDLESS)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        cancel.trigger()
+        for task in both:
+            with self.assertRaises(limbeck.CancelledError):
+                await task
+        self.assertEqual(len(cancel._followers), 0)
+
+    async def test_closing_while_calls_run(self) -> None:
+        model = await AsyncModel.open(bundle("writer"), runtime=runtime())
+        tasks = [asyncio.create_task(model.generate("a", max_new_tokens=200, context="slide")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        model.close()
+        for task in tasks:
+            self.assertEqual(len((await task).ids), 200)
+        with self.assertRaisesRegex(ValueError, "the model is closed"):
+            await model.generate("a")
+
+
+class Streams(InALoop):
+    async def test_read_to_the_end(self) -> None:
+        stream = writer().stream("a", max_new_tokens=14)
+        self.assertIsInstance(stream, AsyncStream)
+        pieces = [piece async for piece in stream]
+        expected = await writer().generate("a", max_new_tokens=14)
+        self.assertEqual([piece.id for piece in pieces], list(expected.ids))
+        self.assertEqual("".join(piece.text for piece in pieces), expected.text)
+        self.assertEqual(stream.result, expected)
+        self.assertEqual([piece async for piece in stream], [])
+
+    async def test_leaving_the_loop_ends_the_call(self) -> None:
+        model = writer()
+        before = model.model.metrics.calls
+        async for piece in model.stream("a", **ENDLESS):
+            if piece.text == "🙂":
+                break
+        self.assertEqual(package_threads(), 0)
+        self.assertEqual(model.model.metrics.calls, before + 1)
+
+    async def test_closing_gives_what_was_read(self) -> None:
+        async with writer().stream("a", **ENDLESS) as stream:
+            with self.assertRaisesRegex(ValueError, "has not ended"):
+                stream.result
+            pieces = [await anext(stream) for _ in range(6)]
+        found = stream.result
+        self.assertEqual((found.text, found.finish), ("b🙂.", "unfinished"))
+        self.assertEqual([piece.id for piece in pieces], list(found.ids))
+        await stream.aclose()
+        unread = writer().stream("a", **ENDLESS)
+        await unread.aclose()
+        self.assertEqual([piece async for piece in unread], [])
+
+    async def test_nothing_is_written_ahead_of_the_reader(self) -> None:
+        async with writer().stream("a", **ENDLESS) as stream:
+            await anext(stream)
+            await asyncio.sleep(0.1)
+        self.assertEqual(len(stream.result.ids), 1)
+
+    async def test_cancelling_the_task_ends_the_call(self) -> None:
+        read = []
+
+        async def work() -> None:
+            stream = writer().stream("a", **ENDLESS)
+            async for piece in stream:
+                read.append(piece)
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        self.assertGreater(len(read), 0)
+        self.assertEqual(package_threads(), 0)
+        self.assertEqual((await writer().generate("a", max_new_tokens=1)).text, "b")
+
+    async def test_errors_come_where_the_text_is_read(self) -> None:
+        stream = writer().stream("a" * 65)
+        with self.assertRaises(limbeck.TooLongError):
+            await anext(stream)
+        self.assertEqual([piece async for piece in stream], [])
+        with self.assertRaises(limbeck.TooLongError):
+            stream.result
+        with self.assertRaisesRegex(limbeck.InvalidArgumentError, "max_new_tokens is 0"):
+            writer().stream("a", max_new_tokens=0)
+        with self.assertRaises(TimeoutError):
+            async for _ in writer().stream("a", timeout=0.1, **ENDLESS):
+                pass
+
+    async def test_many_streams_on_one_session(self) -> None:
+        async def work(place: int) -> str:
+            return "".join([piece.text async for piece in writer().stream(ROUND[place % 4], max_new_tokens=40)])
+
+        texts = await asyncio.gather(*(work(place) for place in range(40)))
+        for place, text in enumerate(texts):
+            self.assertEqual(text, (await writer().generate(ROUND[place % 4], max_new_tokens=40)).text)
+        # Several readers of one.
+        stream = writer().stream("a", max_new_tokens=60)
+
+        async def read() -> list[int]:
+            return [piece.id async for piece in stream]
+
+        parts = await asyncio.gather(*(read() for _ in range(4)))
+        self.assertEqual(sorted(id for part in parts for id in part), sorted(stream.result.ids))
+
+
+class Loops(unittest.TestCase):
+    def test_one_model_in_several_loops(self) -> None:
+        model = tiny()
+
+        async def work() -> list[str]:
+            found = await asyncio.gather(*(model.classify("good") for _ in range(50)))
+            return [item.best.label for item in found]
+
+        self.assertEqual(asyncio.run(work()), ["positive"] * 50)
+        threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def test_a_loop_that_ends_cancels_its_calls(self) -> None:
+        async def main() -> None:
+            asyncio.get_running_loop().create_task(writer().generate("a", **ENDLESS))
+            stream = writer().stream("a", **ENDLESS)
+            asyncio.get_running_loop().create_task(anext(stream))
+            await asyncio.sleep(0.05)
+
+        asyncio.run(main())
+        self.assertEqual(package_threads(), 0)
+
+    def test_a_loop_is_closed_while_a_call_runs(self) -> None:
+        loop = asyncio.new_event_loop()
+        call = loop.create_task(tiny().classify_batch(["good " * 20000] * 2, overflow="window"))
+        loop.run_until_complete(asyncio.sleep(0.02))
+        loop.close()
+        # It ends, and tells nobody.
+        self.assertEqual(package_threads(), 0)
+        self.assertFalse(call.done())
+        call._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    def test_a_program_ends_while_calls_run(self) -> None:
+        code = (
+            "import asyncio, limbeck\nfrom limbeck.aio import AsyncModel\n"
+            f"model = AsyncModel(limbeck.Model({str(bundle('writer'))!r}, runtime={runtime()!r}))\n"
+            "endless = dict(max_new_tokens=10**9, context='slide')\n"
+            "loop = asyncio.new_event_loop()\n"
+            "call = loop.create_task(model.generate('a', **endless))\n"
+            "stream = model.stream('a', **endless)\n"
+            "print(loop.run_until_complete(anext(stream)).text)\n"
+            "loop.run_until_complete(asyncio.sleep(0.05))\n"
+        )
+        for end, status in (("", 0), ("loop.close()", 0), ("import sys; sys.exit(3)", 3), ("raise KeyboardInterrupt", -2)):
+            command = [sys.executable, "-X", "utf8", "-c", code + end]
+            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
+            self.assertEqual((done.returncode, done.stdout), (status, "b\n"), done.stderr)
+
+
+def plain(result: Any) -> Any:
+    """What two results have in common that were found at two times."""
+    if isinstance(result, limbeck.Embeddings):
+        return result.vectors.tolist()
+    if isinstance(result, limbeck.Embedding):
+        return result.vector.tolist()
+    return result
+
+
+if __name__ == "__main__":
+    unittest.main()
