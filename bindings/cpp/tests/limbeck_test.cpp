@@ -194,6 +194,48 @@ TEST(Classify, TakesOptions) {
     EXPECT_EQ(model.classify("good", options).size(), 2u);
 }
 
+TEST(Classify, LargeAndInvalidTexts) {
+    const auto model = open("tiny");
+    std::string text;
+    for (int i = 0; i < 100000; i++) text += "film ";
+    EXPECT_EQ(model.classify(text).usage().tokens_dropped, 100000u - 62);
+    EXPECT_EQ(model.classify_batch(std::vector<std::string>(2000, "good")).size(), 2000u);
+    // Overlong, half of a surrogate pair, past the last code point, cut short.
+    for (const std::string wrong : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "good \xF0\x9F\x99"}) {
+        EXPECT_EQ(thrown([&] { model.classify(wrong); }), LIMBECK_INVALID_UTF8);
+        EXPECT_EQ(thrown([&] { model.classify_batch({"good", wrong}); }), LIMBECK_INVALID_UTF8);
+    }
+    EXPECT_EQ(model.classify(std::string_view("good\0film", 9)).size(), 2u);
+}
+
+TEST(Classify, FromManyThreads) {
+    limbeck::ModelOptions options;
+    options.sessions = 2;
+    const auto model = limbeck::Model::open(env(), at("tiny"), options);
+    const limbeck::Cancel cancel;
+    const std::vector<std::string> long_texts(20, std::string(1 << 20, 'a') + std::string(1 << 20, ' '));
+    std::vector<std::thread> threads;
+    std::atomic<int> cancelled{0};
+    for (int turn = 0; turn < 6; turn++)
+        threads.emplace_back([&, turn] {
+            for (int i = 0; i < 100; i++) {
+                const bool good = (i + turn) % 2 == 0;
+                EXPECT_EQ(model.classify(good ? "good" : "bad film").front().label, good ? "positive" : "negative");
+            }
+        });
+    threads.emplace_back([&] {
+        limbeck::CallOptions call;
+        call.overflow = limbeck::Overflow::window;
+        call.cancel = &cancel;
+        while (thrown([&] { model.classify_batch(long_texts, call); }) != LIMBECK_CANCELLED) {}
+        cancelled++;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    cancel.trigger();
+    for (auto &thread : threads) thread.join();
+    EXPECT_EQ(cancelled, 1);
+}
+
 TEST(Pairs, ZeroShotAndRanking) {
     const auto model = open("pairs");
     EXPECT_EQ(model.classify_pair("good", "good").front().label, "entailment");

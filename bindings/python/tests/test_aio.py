@@ -93,6 +93,13 @@ class Calls(InALoop):
         with self.assertRaisesRegex(ValueError, "the model is closed"):
             async with model:
                 pass
+        before = limbeck.open_handles()
+        opening = asyncio.create_task(AsyncModel.open(bundle("tiny"), runtime=runtime()))
+        await asyncio.sleep(0)
+        opening.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await opening
+        self.assertEqual((package_threads(), limbeck.open_handles()), (0, before))
         with self.assertRaises(FileNotFoundError):
             await AsyncModel.open("no-such.limbeck", runtime=runtime())
         with self.assertRaises(TypeError):
@@ -304,8 +311,8 @@ class Loops(unittest.TestCase):
 
     def test_a_loop_is_closed_while_a_call_runs(self) -> None:
         loop = asyncio.new_event_loop()
-        call = loop.create_task(tiny().classify_batch(["good " * 20000] * 2, overflow="window"))
-        loop.run_until_complete(asyncio.sleep(0.02))
+        call = loop.create_task(tiny().classify_batch(["good " * 20000], overflow="window"))
+        loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
         # It ends, and tells nobody.
         self.assertEqual(package_threads(), 0)

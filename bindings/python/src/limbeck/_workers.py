@@ -86,6 +86,7 @@ class Workers:
             end()
             if not self._withdraw(call) and isinstance(error, asyncio.CancelledError):
                 await call.ended.wait_undisturbed()
+            del call  # and what it made, which the error would keep
             raise
         if call.error is None:
             return call.result  # type: ignore[no-any-return]
