@@ -339,7 +339,23 @@ fn mistakes_are_told() {
             "leave `tokenizer` out",
         ),
         (vec!["--out", "x", "--train", text, "--teacher", causal, "--objective", "mlm"], "teaches next tokens"),
-        (vec!["--out", "x", "--train", text, "--teacher", causal, "--layers", "9", "--max-tokens", "32"], "9 layers"),
+        (
+            vec![
+                "--out",
+                "x",
+                "--train",
+                text,
+                "--teacher",
+                causal,
+                "--layers",
+                "9",
+                "--max-tokens",
+                "32",
+                "--documents",
+                "lines",
+            ],
+            "9 layers",
+        ),
         (vec!["--out", "x", "--recipe", "electra.toml", "--max-ratio", "1.2"], "name their teacher with --teacher"),
     ] {
         let mut all = vec!["pretrain", "--device", "cpu"];

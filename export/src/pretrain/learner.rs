@@ -249,7 +249,7 @@ impl<'a> Learner<'a> {
             add("next", next_token(logits, ids), *weight);
         }
         for (name, loss, weight) in &given.taught {
-            add(*name, loss.shallow_clone(), *weight);
+            add(name, loss.shallow_clone(), *weight);
         }
         Loss { total, parts }
     }

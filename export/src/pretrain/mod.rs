@@ -97,6 +97,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     let masking = objective.masking(config.family)?;
     // Again with the vocabulary that the model has.
     let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
+    Teacher::check(recipe, folder, &config, &encoder)?;
     let text = Text::read(recipe, folder)?;
     let identity = identity(recipe, folder, &tokenizer, &text.sha256)?;
     let _lock = leads.then(|| files::lock_folder(out)).transpose()?;
@@ -138,7 +139,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         held_out.len(),
     ));
 
-    let teacher = Teacher::load(recipe, folder, &config, &encoder, *device)?;
+    let teacher = Teacher::load(recipe, folder, *device)?;
     let scored_teacher = teacher.as_ref().map(|teacher| {
         let scored = (ObjectiveKind::Clm, SentenceTask::None);
         Learner::new(&teacher.as_start(), scored, 1.0, None, Precision::Fp32)?.held_out(&held_out, held_out_bytes)

@@ -11,7 +11,7 @@ use super::recipe::{ModelRecipe, PretrainRecipe};
 use crate::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Params};
 use crate::checkpoint::{self, Directions, evenly_spaced_layers, student_from_teacher};
 use crate::data::{Batch, Encoder};
-use crate::distill::{hidden_cosine, kept_rows, soft_targets};
+use crate::distill::{LayerMap, hidden_cosine, kept_rows, soft_targets};
 
 /// The teacher, and how much of it is learned. The weights are those of DistilBERT's README, its masked-LM loss being that of
 /// the next token here; the released code trains DistilGPT2 by the same loop (`distiller.py`), by a command that was not
@@ -132,6 +132,33 @@ impl TeacherRecipe {
             ..teacher
         })
     }
+
+    /// The layers of `teacher` that a student of the shape `student` starts with.
+    ///
+    /// # Errors
+    /// More layers than the teacher has, without a list; a list of another length, or beyond the teacher; layers whose
+    /// attention would see other positions.
+    fn layers_of(&self, teacher: &ModelConfig, student: &ModelConfig) -> Result<Vec<usize>> {
+        let (depth, layers) = (teacher.layers, student.layers);
+        let map = match &self.layer_map {
+            Some(map) => LayerMap::Explicit(map.clone()).attention(depth, layers).context("teacher.layer_map")?,
+            None => {
+                ensure!(
+                    layers <= depth,
+                    "model: {layers} layers are more than the teacher's {depth}; give fewer, or list the teacher layer of \
+                     each as teacher.layer_map"
+                );
+                evenly_spaced_layers(depth, layers)
+            }
+        };
+        let pattern = teacher.attention_pattern;
+        ensure!(
+            map.iter().enumerate().all(|(own, &other)| pattern.band(own) == pattern.band(other)),
+            "teacher: layers that see a band of positions would start from layers that see all, or the reverse; list the \
+             teacher layer of each as teacher.layer_map"
+        );
+        Ok(map)
+    }
 }
 
 /// The shape of a causal language model.
@@ -156,19 +183,19 @@ pub(super) struct Teacher {
 }
 
 impl Teacher {
-    /// The teacher of a recipe, if it names one, for a student of the shape `student` that reads texts by `encoder`.
+    /// Whether the teacher of a recipe, if it names one, can teach a student of the shape `student` that reads texts by
+    /// `encoder`; before anything is trained.
     ///
     /// # Errors
     /// A folder that cannot be read or that is no causal language model; one that numbers tokens otherwise, sees fewer tokens
-    /// or, where hidden states are compared, has another width.
-    pub(super) fn load(
+    /// or, where hidden states are compared, has another width; layers that it does not have.
+    pub(super) fn check(
         recipe: &PretrainRecipe,
         folder: &Path,
         student: &ModelConfig,
         encoder: &Encoder,
-        device: Device,
-    ) -> Result<Option<Self>> {
-        let Some(own) = &recipe.teacher else { return Ok(None) };
+    ) -> Result<()> {
+        let Some(own) = &recipe.teacher else { return Ok(()) };
         let folder = folder.join(&own.model);
         let name = folder.display();
         let config = read_causal(&folder)?;
@@ -199,7 +226,20 @@ impl Teacher {
             student.hidden_size,
             config.hidden_size
         );
-        let params = checkpoint::load(&folder, Head::CausalLm, device)?.params;
+        if recipe.model.preset.is_none() && recipe.model.start.is_none() {
+            own.layers_of(&config, student)?;
+        }
+        Ok(())
+    }
+
+    /// The teacher of a recipe, if it names one.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(super) fn load(recipe: &PretrainRecipe, folder: &Path, device: Device) -> Result<Option<Self>> {
+        let Some(own) = &recipe.teacher else { return Ok(None) };
+        let checkpoint::Checkpoint { config, params, .. } =
+            checkpoint::load(&folder.join(&own.model), Head::CausalLm, device)?;
         let model = Model::new(&params, &config, Head::CausalLm);
         Ok(Some(Self { recipe: own.clone(), config, params, model }))
     }
@@ -223,33 +263,15 @@ impl Teacher {
     /// Which of its layers a student of the shape `student` starts with.
     ///
     /// # Errors
-    /// More layers than the teacher has, without a list; layers whose attention would see other positions.
+    /// As in [`Self::check`].
     pub(super) fn layer_map(&self, student: &ModelConfig) -> Result<Vec<usize>> {
-        let (depth, layers) = (self.config.layers, student.layers);
-        let map = match &self.recipe.layer_map {
-            Some(map) => map.clone(),
-            None => {
-                ensure!(
-                    layers <= depth,
-                    "model: {layers} layers are more than the teacher's {depth}; give fewer, or list the teacher layer of \
-                     each as teacher.layer_map"
-                );
-                evenly_spaced_layers(depth, layers)
-            }
-        };
-        let pattern = self.config.attention_pattern;
-        ensure!(
-            map.iter().enumerate().all(|(own, &other)| pattern.band(own) == pattern.band(other)),
-            "teacher: layers that see a band of positions would start from layers that see all, or the reverse; list the \
-             teacher layer of each as teacher.layer_map"
-        );
-        Ok(map)
+        self.recipe.layers_of(&self.config, student)
     }
 
     /// The first weights of a student of the shape `student`: the teacher's, to the bit.
     ///
     /// # Errors
-    /// As [`Self::layer_map`]; a list of another length, or beyond the teacher.
+    /// As [`Self::layer_map`].
     pub(super) fn first_weights(&self, student: &ModelConfig) -> Result<Params> {
         let map = self.layer_map(student)?;
         let all = Directions::all(student.hidden_size);

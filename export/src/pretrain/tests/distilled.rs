@@ -45,7 +45,8 @@ fn prepared(world: &Path, recipe: &PretrainRecipe) -> anyhow::Result<(ModelConfi
     let path = model::tokenizer_path(recipe, world)?;
     let encoder = Encoder::new(&path, recipe.max_tokens, usize::MAX)?;
     let config = model::shape(recipe, world, &encoder)?;
-    let teacher = Teacher::load(recipe, world, &config, &encoder, Device::Cpu)?.unwrap();
+    Teacher::check(recipe, world, &config, &encoder)?;
+    let teacher = Teacher::load(recipe, world, Device::Cpu)?.unwrap();
     let start = Start::new(recipe, world, config.clone(), Some(&teacher), Device::Cpu)?;
     Ok((config, teacher, start))
 }
