@@ -9,7 +9,7 @@ use super::linear::{Linear, vector};
 use super::model::Writer;
 use crate::arch::{Activation, Head, ModelConfig};
 
-/// Whether a model can be stored as [`super::WeightMode::Int8Layers`]: its layers are those of a post-norm encoder, and
+/// Whether a model can be stored as [`super::WeightMode::Int8Layers`] or [`super::WeightMode::Ternary`]: its layers are those of a post-norm encoder, and
 /// no large matrix lies outside of them.
 pub fn fits_int8_layers(config: &ModelConfig, head: Head) -> bool {
     !config.pre_norm && !config.causal && fits_static_int8(head)
@@ -30,7 +30,7 @@ impl Writer<'_> {
         around: &Surroundings,
     ) -> Result<String> {
         let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
-        let arrays = self.arrays;
+        let (arrays, mode) = (self.arrays, self.storage_of(layer).weights);
         let mut inputs = vec![
             x.to_owned(),
             around.mask.unwrap_or_default().to_owned(),
@@ -42,7 +42,7 @@ impl Writer<'_> {
             Linear::read(arrays, &format!("{ffn}.up"))?,
             Linear::read(arrays, &format!("{ffn}.down"))?,
         ] {
-            inputs.extend(matrix.packed(&mut self.graph)?);
+            inputs.extend(matrix.packed(&mut self.graph, mode)?);
         }
         for part in [attention, ffn] {
             for name in [format!("{part}.norm.weight"), format!("{part}.norm.bias")] {
