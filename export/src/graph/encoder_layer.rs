@@ -1,8 +1,9 @@
 //! A whole encoder layer as one node, which the sdk computes: [`limbeck::int8`].
 
 use anyhow::Result;
-use limbeck::int8::ENCODER_LAYER;
+use limbeck::int8::{ENCODER_LAYER, TERNARY_ENCODER_LAYER};
 
+use super::WeightMode;
 use super::attention::{Projections, Surroundings};
 use super::builder::Value;
 use super::linear::{Linear, vector};
@@ -65,6 +66,7 @@ impl Writer<'_> {
         if let Some(size) = self.config.own_head_size {
             attributes.push(("head_size", Value::Int(size as i64)));
         }
-        Ok(self.graph.own(&format!("layer.{layer}"), ENCODER_LAYER, &inputs, &attributes))
+        let operator = if mode == WeightMode::Ternary { TERNARY_ENCODER_LAYER } else { ENCODER_LAYER };
+        Ok(self.graph.own(&format!("layer.{layer}"), operator, &inputs, &attributes))
     }
 }

@@ -1,7 +1,7 @@
 //! How weights are stored in a graph, and the nodes that use them.
 
 use anyhow::{Context, Result};
-use limbeck::int8::PackedWeights;
+use limbeck::int8::{PackedWeights, TERNARY_ROWS, pack_ternary};
 use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
 use super::blocks::BlockMatrix;
@@ -25,7 +25,7 @@ pub enum WeightMode {
     /// whose head is not over the vocabulary: [`super::fits_int8_layers`].
     Int8Layers,
     /// The same layers and table with weights -1, 0 and 1 times a scale for each output or row
-    /// ([`crate::quantize::ternary_rows`]), which the same nodes compute; codes take a byte each. For the same models.
+    /// ([`crate::quantize::ternary_rows`]), of 2 bits each; for the same models.
     Ternary,
     /// Weights of 4 or 8 bits with a scale for each block (`MatMulNBits`, and `GatherBlockQuantized` for the token
     /// table, always without zero points); what is computed with them is fp32, or its activations are rounded to 8
@@ -166,7 +166,11 @@ impl<'a> Linear<'a> {
                 biases.resize(packed.scales.len(), 0.0);
             }
             let columns = [packed.scales.len()];
-            graph.int8s(&codes, &packed.shape(), packed.codes);
+            let shape = packed.shape();
+            match mode {
+                WeightMode::Ternary => graph.bytes(&codes, &shape[..3], &pack_ternary(&packed.codes)?),
+                _ => graph.int8s(&codes, &shape, packed.codes),
+            };
             graph.floats(&scales, &columns, packed.scales);
             graph.int32s(&sums, &columns, packed.sums);
             graph.floats(&bias, &columns, biases);
@@ -322,28 +326,45 @@ enum TableForm {
     Float(String),
     /// Codes, and the scale of each row, `[rows, 1]`.
     Int8(String, String),
+    /// Codes of 2 bits, and the scale of each row, `[rows]`.
+    Ternary(String, String),
     Blocks(BlockMatrix),
     Half(String),
 }
 
 impl Table {
-    pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &ArrayView2<f32>, mode: WeightMode) -> Self {
+    pub(super) fn new(
+        graph: &mut GraphBuilder,
+        parameter: &str,
+        table: &ArrayView2<f32>,
+        mode: WeightMode,
+    ) -> Result<Self> {
         let (shape, width) = ([table.nrows(), table.ncols()], table.ncols());
         let weight_name = format!("{parameter}.weight");
         let form = match mode {
             WeightMode::Float => TableForm::Float(graph.floats(&weight_name, &shape, table.iter().copied())),
-            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::Ternary | WeightMode::StaticInt8 => {
-                let quantized = if mode == WeightMode::Ternary { ternary_rows(table) } else { quantize_rows(table) };
+            WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
+                let quantized = quantize_rows(table);
                 let weight = graph.int8s(&weight_name, &shape, quantized.values.iter().copied());
                 let scales = quantized.scales.iter().copied();
                 TableForm::Int8(weight, graph.floats(&format!("{parameter}.scale"), &[shape[0], 1], scales))
+            }
+            WeightMode::Ternary => {
+                let quantized = ternary_rows(table);
+                let mut codes = Vec::new();
+                for row in quantized.values.rows() {
+                    codes.extend(pack_ternary(&row.to_vec())?);
+                }
+                let weight = graph.bytes(&weight_name, &[shape[0], codes.len() / shape[0].max(1)], &codes);
+                let scales = quantized.scales.iter().copied();
+                TableForm::Ternary(weight, graph.floats(&format!("{parameter}.scale"), &[shape[0]], scales))
             }
             WeightMode::Blocks(blocks) => {
                 TableForm::Blocks(BlockMatrix::new(graph, parameter, &[table.view()], blocks.symmetric()))
             }
             WeightMode::Half => TableForm::Half(graph.halves(&weight_name, &shape, table.iter().copied())),
         };
-        Self { form, width }
+        Ok(Self { form, width })
     }
 
     /// The rows that `ids` name.
@@ -357,6 +378,9 @@ impl Table {
                 let scales = graph.node(&format!("{name}.scales"), "Gather", &[scale, ids], &axis());
                 let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &to_float());
                 graph.node(name, "Mul", &[&cast, &scales], &[])
+            }
+            TableForm::Ternary(codes, scales) => {
+                graph.own(name, TERNARY_ROWS, &[ids, codes, scales], &[("width", Value::Int(self.width as i64))])
             }
             TableForm::Blocks(matrix) => matrix.rows(graph, name, ids),
             TableForm::Half(weight) => {
@@ -385,6 +409,7 @@ impl Table {
                 return int8_product(graph, name, x, &weight, &scale, bias, storage.profile);
             }
             TableForm::Blocks(matrix) => return matrix.product(graph, name, x, bias.as_deref()),
+            TableForm::Ternary(..) => unreachable!("a model with a head over the vocabulary has no ternary weights"),
             TableForm::Float(weight) => weight.clone(),
             TableForm::Half(weight) => widened(graph, weight),
         };

@@ -87,8 +87,10 @@ pub fn build_of_parts(
     let kept = options.cache && options.profile == Profile::Ort;
     ensure!(!(kept && options.mask), "a graph with a cache for ONNX Runtime takes no mask: its rows are never padded");
     ensure!(!options.logits_from || head == Head::CausalLm, "a {} head has no logits to choose from", head.name());
+    let any_own =
+        [options.weights, options.kept].into_iter().chain(options.table.filter(|&table| table == WeightMode::Ternary));
     ensure!(
-        !options.weights.own_layers()
+        !any_own.into_iter().any(WeightMode::own_layers)
             || (fits_int8_layers(config, head) && options.profile == Profile::Ort && !options.cache),
         "a {} with a {} head has no layers that limbeck computes itself, or not with these options",
         config.family.name(),
@@ -170,7 +172,7 @@ impl Writer<'_> {
         let ends = extent.ends(&mut self.graph);
         let table = self.table_mode();
         let words =
-            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table);
+            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table)?;
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
         // An fp32 block of several layers is stored in one form, and so written in one.
@@ -261,11 +263,11 @@ impl Writer<'_> {
         let mask = self.mask.clone();
         let graph = &mut self.graph;
         let mut x = words.rows(graph, "embeddings.words", ids);
-        let rows = extent.position_rows(graph, &positions, mask.as_deref());
+        let rows = extent.position_rows(graph, &positions, mask.as_deref())?;
         x = graph.node("embeddings.sum", "Add", &[&x, &rows], &[]);
         if let (Some(rows), Some(types)) = (&type_rows, types) {
             let rows =
-                Table::new(graph, "embeddings.types", rows, WeightMode::Float).rows(graph, "embeddings.types", types);
+                Table::new(graph, "embeddings.types", rows, WeightMode::Float)?.rows(graph, "embeddings.types", types);
             x = graph.node("embeddings.typed", "Add", &[&x, &rows], &[]);
         }
         if !self.config.pre_norm {

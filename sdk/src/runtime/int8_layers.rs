@@ -171,7 +171,9 @@ impl Operator for EncoderLayer {
 }
 
 /// Shape and values of a constant, for as long as its session.
-pub(super) fn values<'a, T: PrimitiveTensorElementType>(constant: &Constant<'a>) -> Result<(Vec<i64>, &'a [T]), String> {
+pub(super) fn values<'a, T: PrimitiveTensorElementType>(
+    constant: &Constant<'a>,
+) -> Result<(Vec<i64>, &'a [T]), String> {
     let (shape, values) = constant.try_extract_tensor::<T>().map_err(|error| error.message().to_owned())?;
     // SAFETY: a constant input stays where it is for as long as the session, which 'a stands for; the values are those
     // of the tensor and not of the reference to it.

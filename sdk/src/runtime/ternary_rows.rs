@@ -56,10 +56,7 @@ impl Operator for TernaryRows {
         let (shape, codes) = values::<u8>(&constants[0]).map_err(&wrong)?;
         let (_, scales) = values::<f32>(&constants[1]).map_err(&wrong)?;
         if scales.is_empty() || codes.len() != scales.len().saturating_mul(width.div_ceil(CODES)) {
-            return Err(wrong(format!(
-                "codes of the shape {shape:?} and {} scales for rows of {width}",
-                scales.len()
-            )));
+            return Err(wrong(format!("codes of the shape {shape:?} and {} scales for rows of {width}", scales.len())));
         }
         Ok(TernaryRowsKernel { codes, scales, width, _constants: constants })
     }
@@ -70,6 +67,9 @@ impl Operator for TernaryRows {
             return Ok(());
         };
         let width: i64 = context.attr("width")?;
+        if width <= 0 {
+            return Err(ort::Error::new(format!("{TERNARY_ROWS}: rows of {width}")));
+        }
         let ty = TensorElementType::Float32;
         let symbols = dimension_symbols.iter().cloned().chain([String::new()]);
         let dimension_symbols = SymbolicDimensions::new(symbols);
