@@ -15,9 +15,9 @@ fn unpack_bytes<L: Lanes>(bytes: &[u8], codes: &mut [i8]) {
     for (&byte, codes) in bytes.iter().zip(codes.as_chunks_mut::<DEPTH>().0) {
         let byte = u32::from(byte);
         // Two bits at the bottom of each byte; then those above them as the upper one is, which is the sign.
-        let pairs = (byte | byte << 6 | byte << 12 | byte << 18) & 0x0303_0303;
-        let signs = pairs >> 1 & 0x0101_0101;
-        *codes = (pairs | signs * 0xFC).to_le_bytes().map(|code| code as i8);
+        let pairs = (byte | (byte << 6) | (byte << 12) | (byte << 18)) & 0x0303_0303;
+        let signs = (pairs >> 1) & 0x0101_0101;
+        *codes = (pairs | (signs * 0xFC)).to_le_bytes().map(|code| code as i8);
     }
 }
 
