@@ -12,6 +12,7 @@ mod general;
 mod generation;
 mod pretrain;
 mod quantize;
+mod rounded_training;
 mod tasks;
 mod trim;
 mod trust;

@@ -7,7 +7,7 @@ use limbeck_export::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Param
 use limbeck_export::checkpoint::{self, HeadInfo, Problem};
 use limbeck_export::graph::{KeepFloat, Operators, WeightMode};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
-use limbeck_export::quantize::Activations;
+use limbeck_export::quantize::{Activations, FakeQuantization};
 use serde_json::json;
 use tch::Tensor;
 use tokenizers::Tokenizer;
@@ -265,6 +265,11 @@ pub struct Made {
 }
 
 impl Made {
+    /// The same bundle beside a model that rounds weights and activations while it runs, as in training.
+    pub fn rounded(self, rounding: FakeQuantization) -> Self {
+        Self { params: self.params.fake_quantized(Some(rounding)), ..self }
+    }
+
     /// The bundle, opened.
     pub fn open(&self) -> limbeck::Model {
         self.open_with(|builder| builder)

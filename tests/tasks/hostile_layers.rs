@@ -11,7 +11,7 @@ type Change = fn(&mut Model);
 
 fn layer(model: &mut Model) -> &mut Node {
     let nodes = &mut model.graph.as_mut().unwrap().node;
-    nodes.iter_mut().find(|node| node.op_type == "EncoderLayer").unwrap()
+    nodes.iter_mut().find(|node| node.op_type.ends_with("EncoderLayer")).unwrap()
 }
 
 fn attribute<'a>(model: &'a mut Model, name: &str) -> &'a mut Attribute {
@@ -43,10 +43,36 @@ const CHANGES: [(&str, Change); 15] = [
     ("hidden states of two axes", |model| layer(model).input[0] = "attention_mask".to_owned()),
 ];
 
+/// Changes of a bundle with ternary weights, which a library from before its operators refuses.
+const TERNARY: [(&str, Change); 7] = [
+    ("codes with an axis more", |model| dims(model, 3).push(1)),
+    ("codes the wrong way round", |model| dims(model, 3).swap(0, 2)),
+    ("codes of another map", |model| layer(model).input[3] = layer(model).input[11].clone()),
+    ("a layer of bytes with codes of 2 bits", |model| layer(model).op_type = "EncoderLayer".to_owned()),
+    ("rows without a width", |model| rows(model).attribute.clear()),
+    ("rows of another width", |model| rows(model).attribute[0].i += 4),
+    ("no rows", |model| rows(model).attribute[0].i = -8),
+];
+
+fn rows(model: &mut Model) -> &mut Node {
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    nodes.iter_mut().find(|node| node.op_type == "TernaryRows").unwrap()
+}
+
 #[test]
 fn a_wrong_layer_is_an_error() {
+    refuses(WeightMode::Int8Layers, 1, &CHANGES);
+}
+
+#[test]
+fn wrong_ternary_codes_are_an_error() {
+    refuses(WeightMode::Ternary, 2, &TERNARY);
+}
+
+fn refuses(weights: WeightMode, version: u32, changes: &[(&str, Change)]) {
     let _turn = seeded(134);
-    let made = Recipe { weights: WeightMode::Int8Layers, ..Recipe::classifier(&["a", "b"]) }.make();
+    let made = Recipe { weights, ..Recipe::classifier(&["a", "b"]) }.make();
+    assert_eq!(made.open().bundle().manifest().opset["ai.limbeck"], version, "no more than is needed");
     let open = |change: Change, version: u32| {
         let manifest = |manifest: &mut limbeck::Manifest| {
             manifest.opset.insert("ai.limbeck".to_owned(), version);
@@ -59,14 +85,14 @@ fn a_wrong_layer_is_an_error() {
             }
         })
     };
-    assert!(open(|_| {}, 1).unwrap().classify("the fox").is_ok());
-    for (name, change) in CHANGES {
-        let answer = open(change, 1).and_then(|model| model.classify("the fox").map(|_| ()));
+    assert!(open(|_| {}, version).unwrap().classify("the fox").is_ok());
+    for &(name, change) in changes {
+        let answer = open(change, version).and_then(|model| model.classify("the fox").map(|_| ()));
         let error = answer.expect_err(name);
         assert!([Code::Inference, Code::Malformed].contains(&error.code()), "{name}: {error}");
         println!("{name}: {error}");
     }
-    let newer = open(|_| {}, 2).map(|_| ()).unwrap_err();
+    let newer = open(|_| {}, 3).map(|_| ()).unwrap_err();
     assert_eq!(newer.code(), Code::Incompatible, "{newer}");
-    assert!(newer.to_string().contains("version 2 of limbeck's own operators"), "{newer}");
+    assert!(newer.to_string().contains("version 3 of limbeck's own operators"), "{newer}");
 }

@@ -21,10 +21,10 @@ fn of(config: ModelConfig, name: &str) -> ModelConfig {
     }
 }
 
-type Change = fn(ModelConfig) -> ModelConfig;
+pub(crate) type Change = fn(ModelConfig) -> ModelConfig;
 
 /// Every kind of layer there is.
-const KINDS: [(&str, Change); 11] = [
+pub(crate) const KINDS: [(&str, Change); 11] = [
     ("bert", |config| config),
     ("uneven sizes", |config| ModelConfig {
         hidden_size: 36,

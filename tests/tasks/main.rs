@@ -12,6 +12,7 @@ mod masks;
 mod order;
 mod prompts;
 mod replaced;
+mod rounded_training;
 mod self_tests;
 mod shrunk;
 mod tags;

@@ -135,7 +135,9 @@ impl Attention {
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them.
     pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
-        let (query, key, value) = (self.query.forward(x), self.key.forward(x), self.value.forward(x));
+        // Of one input, which is rounded once where it is rounded.
+        let input = self.query.input(x);
+        let (query, key, value) = (self.query.product(&input), self.key.product(&input), self.value.product(&input));
         let (q, k, v) = (self.split_heads(&query), self.split_heads(&key), self.split_heads(&value));
         let (context, scores) = if keep.scores {
             let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::store::Watch;
 use super::{ModelConfig, Scope};
+use crate::quantize::{FakeQuantization, of_activations};
 
 /// A linear map `x W^T + b`, with `W` `[out, in]`.
 pub(super) struct Linear {
@@ -11,24 +12,42 @@ pub(super) struct Linear {
     pub bias: Option<Tensor>,
     /// Who is shown each input, and the name of the parameters.
     watch: Option<(Watch, String)>,
+    /// What weight and input are rounded to.
+    rounding: Option<FakeQuantization>,
 }
 
 impl Linear {
     /// `weight`, and `bias` where the layout has one.
     pub(super) fn new(scope: &Scope) -> Self {
-        Self { watch: scope.watch(), ..Self::of(scope.tensor("weight"), scope.find("bias")) }
+        Self {
+            watch: scope.watch(),
+            rounding: scope.rounding(),
+            ..Self::of(scope.tensor("weight"), scope.find("bias"))
+        }
     }
 
     /// With parameters that are not its own.
     pub(super) fn of(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias, watch: None }
+        Self { weight, bias, watch: None, rounding: None }
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        self.product(&self.input(x))
+    }
+
+    /// What [`Self::product`] takes for an input; maps of the same input can share it.
+    pub(super) fn input(&self, x: &Tensor) -> Tensor {
+        if self.rounding.is_some() { of_activations(x) } else { x.shallow_clone() }
+    }
+
+    pub(super) fn product(&self, x: &Tensor) -> Tensor {
         if let Some((watch, name)) = &self.watch {
             watch.show(name, x);
         }
-        x.linear(&self.weight, self.bias.as_ref())
+        match self.rounding {
+            Some(rounding) => x.linear(&rounding.of_weights(&self.weight), self.bias.as_ref()),
+            None => x.linear(&self.weight, self.bias.as_ref()),
+        }
     }
 }
 
@@ -51,6 +70,8 @@ impl Norm {
 
 pub(super) struct Embeddings {
     words: Tensor,
+    /// What rows of `words` are rounded to.
+    rounding: Option<FakeQuantization>,
     positions: Tensor,
     first_position: i64,
     types: Option<Tensor>,
@@ -69,6 +90,7 @@ impl Embeddings {
     pub(super) fn new(scope: &Scope, config: &ModelConfig) -> Self {
         Self {
             words: scope.tensor("words.weight"),
+            rounding: scope.child("words").rounding(),
             positions: scope.tensor("positions.weight"),
             first_position: config.first_position as i64,
             types: scope.find("types.weight"),
@@ -81,7 +103,10 @@ impl Embeddings {
     /// `ids`, `mask`, `types` `[batch, length]` int64 to `[batch, length, hidden]`.
     pub(super) fn forward(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, train: bool) -> Tensor {
         let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
-        let mut x = rows(&self.words, ids) + rows(&self.positions, &position_rows(mask, self.first_position));
+        let words = rows(&self.words, ids);
+        // Rows have scales of their own: it is enough to round those that are looked up.
+        let words = self.rounding.map_or_else(|| words.shallow_clone(), |rounding| rounding.of_weights(&words));
+        let mut x = words + rows(&self.positions, &position_rows(mask, self.first_position));
         if let Some(table) = &self.types {
             x += match types {
                 Some(types) => rows(table, &types.to_kind(Kind::Int64)),

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use tch::{Device, Kind, Tensor};
 
 use super::{Head, Init, ModelConfig, Spec, parameter_layout};
+use crate::quantize::FakeQuantization;
 
 /// Tensors by name, in name order. Cloning a handle shares the storage.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Params {
     tensors: BTreeMap<String, Tensor>,
     device: Device,
     watch: Option<Watch>,
+    rounding: Option<FakeQuantization>,
 }
 
 /// Is shown the input of each linear map that is built over watched parameters.
@@ -40,19 +42,30 @@ impl Params {
     /// Takes tensors that were checked against a layout; moves them to `device` as fp32.
     pub fn new(tensors: BTreeMap<String, Tensor>, device: Device) -> Self {
         let tensors = tensors.into_iter().map(|(name, t)| (name, t.to_device(device).to_kind(Kind::Float))).collect();
-        Self { tensors, device, watch: None }
+        Self { tensors, device, watch: None, rounding: None }
     }
 
     /// Freshly initialised parameters, as [`Spec::init`] says. The generator's state comes from
     /// `tch::manual_seed`.
     pub fn initialise(layout: &[Spec], device: Device) -> Self {
         let tensors = layout.iter().map(|spec| (spec.name.clone(), initial_value(spec, device))).collect();
-        Self { tensors, device, watch: None }
+        Self { tensors, device, watch: None, rounding: None }
     }
 
     /// Models built over these show `watch` the input of each linear map, `[.., in]`, with the map's name.
     pub fn watched(self, watch: impl Fn(&str, &Tensor) + Send + Sync + 'static) -> Self {
         Self { watch: Some(Watch(Arc::new(watch))), ..self }
+    }
+
+    /// Handles to the same values; models built over them round what a bundle of that form rounds. The values
+    /// themselves stay as they are.
+    pub fn fake_quantized(&self, rounding: Option<FakeQuantization>) -> Self {
+        Self { rounding, ..Self::handles(self.iter(), self.device) }
+    }
+
+    /// What models built over these round to.
+    pub fn rounding(&self) -> Option<FakeQuantization> {
+        self.rounding
     }
 
     /// Where the tensors live.
@@ -95,7 +108,7 @@ impl Params {
     /// An independent copy of all values, without gradient history.
     pub fn deep_clone(&self) -> Self {
         let tensors = self.tensors.iter().map(|(n, t)| (n.clone(), t.detach().copy())).collect();
-        Self { tensors, device: self.device, watch: None }
+        Self { tensors, device: self.device, watch: None, rounding: self.rounding }
     }
 
     /// Handles to the same values, but for those that are replaced or added.
@@ -112,7 +125,7 @@ impl Params {
         device: Device,
     ) -> Self {
         let tensors = values.map(|(name, tensor)| (name.into(), tensor.borrow().shallow_clone())).collect();
-        Self { tensors, device, watch: None }
+        Self { tensors, device, watch: None, rounding: None }
     }
 
     /// Overwrites all values in place, keeping the tensors that a model already holds.
@@ -177,6 +190,12 @@ impl<'a> Scope<'a> {
     /// Who watches the parameters, and the name of the scope.
     pub(super) fn watch(&self) -> Option<(Watch, String)> {
         self.params.watch.clone().map(|watch| (watch, self.prefix.clone()))
+    }
+
+    /// What is rounded to in this scope: nothing but the maps of encoder layers and the token table is.
+    pub(super) fn rounding(&self) -> Option<FakeQuantization> {
+        let rounds = self.prefix.starts_with("encoder.") || self.prefix == "embeddings.words";
+        self.params.rounding.filter(|_| rounds)
     }
 
     /// A shared handle to `prefix.name`, where the layout has it.

@@ -1,5 +1,7 @@
 //! The shape of a model in Hugging Face's `config.json`, read and written.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,6 +9,8 @@ use serde_json::{Map, Value, json};
 use super::head_info::HeadInfo;
 use super::names::class_name;
 use crate::arch::{Activation, AttentionPattern, Family, Head, ModelConfig, Sharing};
+use crate::files;
+use crate::quantize::FakeQuantization;
 
 /// What limbeck adds to `config.json`: things for which Hugging Face has no key. transformers ignores it.
 #[derive(Default, Serialize, Deserialize)]
@@ -20,9 +24,43 @@ struct Extension {
     embedding_projection: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     head_size: Option<usize>,
+    /// What the weights were rounded to while they were trained; they themselves are fp32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantize: Option<FakeQuantization>,
 }
 
 const EXTENSION: &str = "limbeck";
+
+impl Extension {
+    fn of(raw: &Value) -> Result<Self> {
+        match raw.get(EXTENSION) {
+            Some(value) => Extension::deserialize(value).with_context(|| format!("config.json: `{EXTENSION}`")),
+            None => Ok(Extension::default()),
+        }
+    }
+}
+
+/// What the weights of a folder were rounded to while they were trained, if they were.
+///
+/// # Errors
+/// A `config.json` that cannot be read.
+pub fn trained_for(folder: &Path) -> Result<Option<FakeQuantization>> {
+    let raw = super::read_config(folder)?;
+    Ok(Extension::of(&raw).with_context(|| format!("in {}", folder.display()))?.quantize)
+}
+
+/// Writes into the `config.json` of a folder what its weights were rounded to, for [`trained_for`].
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn mark_trained_for(folder: &Path, quantize: Option<FakeQuantization>) -> Result<()> {
+    let mut raw = super::read_config(folder)?;
+    let extension = Extension { quantize, ..Extension::of(&raw)? };
+    if let Some(keys) = raw.as_object_mut() {
+        keys.insert(EXTENSION.to_owned(), json!(extension));
+    }
+    files::write_json(&folder.join("config.json"), &raw)
+}
 
 /// Typed access to the keys of a `config.json`.
 struct Keys<'a>(&'a Value);
@@ -105,10 +143,7 @@ impl ModelConfig {
             bail!("config.json: model_type \"{model_type}\" is not supported; supported: {}", known.join(", "));
         };
         let keys = Keys(raw);
-        let extension: Extension = match raw.get(EXTENSION) {
-            Some(value) => Extension::deserialize(value).with_context(|| format!("config.json: `{EXTENSION}`"))?,
-            None => Extension::default(),
-        };
+        let extension = Extension::of(raw)?;
         keys.refuse("tie_word_embeddings", json!(true))?;
         let mut config = match family {
             Family::DistilBert => from_distilbert(&keys)?,
@@ -164,6 +199,7 @@ impl ModelConfig {
             attention_pattern: (self.attention_pattern != AttentionPattern::Dense).then_some(self.attention_pattern),
             embedding_projection: (self.family == Family::Albert && !self.embedding_projection).then_some(false),
             head_size: self.own_head_size,
+            quantize: None,
         };
         let extension = json!(extension);
         if extension.as_object().is_some_and(|keys| !keys.is_empty()) {

@@ -7,7 +7,7 @@ use limbeck_export::arch::Head;
 use limbeck_export::checkpoint::{load_arrays, read_shape};
 use limbeck_export::files;
 use limbeck_export::graph::{GraphOptions, Profile, WEIGHTS_NAME, WeightMode, build, describe};
-use limbeck_export::pack::{PackOptions, TaskName, graph_of};
+use limbeck_export::pack::{PackOptions, TaskName, check_form, graph_of};
 use serde_json::json;
 
 use super::head::HeadChoice;
@@ -114,6 +114,7 @@ impl Export {
             self.check_measured(head, &packed)?;
         }
         let tuning = self.tune.run(&self.model, &mut packed)?;
+        check_form(&self.model, weights)?;
         let model = load_arrays(&self.model, Some(head))?;
         let options = GraphOptions {
             profile: match self.profile {

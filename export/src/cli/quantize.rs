@@ -7,10 +7,14 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::Manifest;
 use limbeck::bundle::Task;
+use limbeck_export::checkpoint::trained_for;
 use limbeck_export::data::{Rows, read_plain};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, draft};
-use limbeck_export::quantize::{Bits, Blocks, CALIBRATION_SAMPLES, Dev, Line, Observer, Proof, Quantizer, calibrate};
+use limbeck_export::pipeline::FULL_PRECISION;
+use limbeck_export::quantize::{
+    Bits, Blocks, CALIBRATION_SAMPLES, Dev, FakeQuantization, Line, Observer, Proof, Quantizer, calibrate,
+};
 use serde_json::json;
 
 use super::Columns;
@@ -30,9 +34,10 @@ const PERCENTILE: f64 = 99.99;
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int4-weights --block-size 64\n  \
     limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode int8-static --calibration-data train.jsonl\n  \
     limbeck quantize gpt2 -o lm.limbeck --data held-out.txt --mode int8-weights --max-drop 0.5\n  \
+    limbeck quantize out/student -o student.limbeck --data dev.jsonl --mode ternary --max-drop 2\n  \
     limbeck quantize out/student -o student.limbeck --unproven\n\n\
     All layers and the token table are quantized if that is inside the budget; else the most sensitive of them are\n\
-    stored in more bits (fp32, or int8 beside int4), as few as can be. The table that is printed says what each costs\n\
+    stored in more bits (fp32, or int8 beside int4 and ternary), as few as can be. The table that is printed says what each costs\n\
     alone, what it is stored in, and why.\n\
     Exit status 2: no choice keeps to --max-drop; nothing is written.")]
 pub(super) struct Quantize {
@@ -49,9 +54,13 @@ pub(super) struct Quantize {
     /// points of 100; for a model that writes text, percent by which perplexity may be higher
     #[arg(long, default_value_t = 1.0)]
     max_drop: f64,
-    /// What weights become; see docs/quantization.md
-    #[arg(long, value_enum, default_value = "int8")]
-    mode: Mode,
+    /// What weights become; see docs/quantization.md. Default: what they were rounded to while they were trained, else int8
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// The fp32 model that the drop of one trained for fewer bits is measured against. Default: the folder `fp32` that
+    /// `limbeck distill` puts into it
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
     /// Weights that share a scale, with int8-weights, int4-weights and an int4 table: 32, 64 or 128
     #[arg(long, default_value_t = 32)]
     block_size: usize,
@@ -103,6 +112,8 @@ enum Mode {
     Int8Weights,
     /// int4 weights with a scale for each block, fp32 activations
     Int4Weights,
+    /// Weights -1, 0 and 1 times a scale for each output, activations as int8: for models that were trained so
+    Ternary,
     /// fp16 weights, computed with in fp32: half the file, and no less memory
     Fp16,
 }
@@ -146,15 +157,19 @@ fn part(text: &str) -> Result<Part, String> {
 
 impl Quantize {
     /// How weights are stored, and the token table if otherwise.
-    fn weights(&self) -> Result<(WeightMode, Option<WeightMode>)> {
+    fn weights(&self, trained_for: Option<FakeQuantization>) -> Result<(WeightMode, Option<WeightMode>)> {
         let blocks = |bits, zero_points| Blocks::new(bits, self.block_size, zero_points).map(WeightMode::Blocks);
         let weights = match self.mode {
-            Mode::Int8 => WeightMode::Int8Layers,
-            Mode::Int8Dynamic => WeightMode::DynamicInt8,
-            Mode::Int8Static => WeightMode::StaticInt8,
-            Mode::Int8Weights => blocks(Bits::Eight, self.zero_points)?,
-            Mode::Int4Weights => blocks(Bits::Four, self.zero_points)?,
-            Mode::Fp16 => WeightMode::Half,
+            None => trained_for.map_or(WeightMode::Int8Layers, FakeQuantization::weights),
+            Some(mode) => match mode {
+                Mode::Int8 => WeightMode::Int8Layers,
+                Mode::Ternary => WeightMode::Ternary,
+                Mode::Int8Dynamic => WeightMode::DynamicInt8,
+                Mode::Int8Static => WeightMode::StaticInt8,
+                Mode::Int8Weights => blocks(Bits::Eight, self.zero_points)?,
+                Mode::Int4Weights => blocks(Bits::Four, self.zero_points)?,
+                Mode::Fp16 => WeightMode::Half,
+            },
         };
         ensure!(
             !self.zero_points || weights.blocks().is_some(),
@@ -168,6 +183,26 @@ impl Quantize {
             Some(TableMode::Int4) => Some(blocks(Bits::Four, false)?),
         };
         Ok((weights, table))
+    }
+
+    /// The fp32 model that the drop is measured against, if it is not the folder itself.
+    fn against(&self, trained_for: Option<FakeQuantization>, weights: WeightMode) -> Result<Option<PathBuf>> {
+        let trained_so = trained_for.is_some_and(|trained| trained.weights() == weights);
+        if self.against.is_some() {
+            ensure!(trained_so, "--against: only for a folder that was trained for these weights");
+            return Ok(self.against.clone());
+        }
+        let beside = self.model.join(FULL_PRECISION);
+        if trained_so && beside.is_dir() {
+            return Ok(Some(beside));
+        }
+        ensure!(
+            self.unproven || !trained_so || weights != WeightMode::Ternary,
+            "{} was trained with ternary weights, and there is no fp32 model in it to measure their drop against: name \
+             its folder with --against, or leave measuring out with --unproven",
+            self.model.display()
+        );
+        Ok(None)
     }
 
     /// Data for a model of that manifest.
@@ -217,12 +252,14 @@ impl Quantize {
             layers: self.keep_float.iter().filter_map(layers).collect::<BTreeSet<_>>(),
             table: self.keep_float.contains(&Part::Table),
         };
-        let (weights, table) = self.weights()?;
+        let trained_for = trained_for(&self.model)?;
+        let (weights, table) = self.weights(trained_for)?;
+        let against = self.against(trained_for, weights)?;
         let options = self.identity.options(&self.output, weights)?;
         let options = PackOptions { keep_float, table, ..options };
         self.engine.load()?;
         let options = self.calibrated(options)?;
-        let quantizer = Quantizer::new(&self.model, options)?;
+        let quantizer = Quantizer::new(&self.model, against.as_deref(), options)?;
         let contract = match &self.data {
             None => quantizer.unproven()?,
             Some(data) => {
@@ -291,13 +328,15 @@ fn lines_of(lines: &[Line], proof: Option<&Proof>) -> String {
         return String::new();
     }
     let width = lines.iter().map(|line| line.unit.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{:width$}  mode  lowest SQNR  output error   alone  why\n", "part");
+    let wide = lines.iter().map(|line| line.mode.len()).max().unwrap_or(0).max("mode".len());
+    let mut text = format!("{:width$}  {:wide$}  lowest SQNR  output error   alone  why\n", "part", "mode");
     for Line { unit, mode, noise, sensitivity, why, .. } in lines {
         let [error, alone] = match sensitivity {
             Some(found) => [format!("{:.2e}", found.output_error), format!("{:+.2}", found.lost_alone)],
             None => ["-".to_owned(), "-".to_owned()],
         };
-        let _ = writeln!(text, "{unit:width$}  {mode}  {:>8.1} dB  {error:>12}  {alone:>6}  {why}", noise.sqnr_db);
+        let _ =
+            writeln!(text, "{unit:width$}  {mode:wide$}  {:>8.1} dB  {error:>12}  {alone:>6}  {why}", noise.sqnr_db);
     }
     if let Some(proof) = proof {
         let _ = writeln!(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbeck::int8::{DOMAIN, VERSION};
+use limbeck::int8::{DOMAIN, version_of};
 use prost::Message;
 
 use super::proto::{self, DataType, DimensionValue};
@@ -272,12 +272,18 @@ impl GraphBuilder {
         self.graph.name = name.to_owned();
         let mut opset = BTreeMap::from([("ai.onnx".to_owned(), OPSET as u32)]);
         let mut opset_import = vec![proto::OperatorSet { domain: String::new(), version: OPSET }];
-        for (domain, version) in [(CONTRIB, 1), (DOMAIN, VERSION)] {
-            let of_it = |operator: &String| operator.split_once(':').is_some_and(|(of, _)| of == domain);
-            if self.operators.iter().any(of_it) {
-                opset.insert(domain.to_owned(), version);
-                opset_import.push(proto::OperatorSet { domain: domain.to_owned(), version: i64::from(version) });
-            }
+        // The lowest versions that have all operators.
+        for operator in &self.operators {
+            let (domain, version) = match operator.split_once(':') {
+                Some((CONTRIB, _)) => (CONTRIB, 1),
+                Some((DOMAIN, name)) => (DOMAIN, version_of(name)),
+                _ => continue,
+            };
+            let lowest = opset.entry(domain.to_owned()).or_insert(version);
+            *lowest = version.max(*lowest);
+        }
+        for (domain, &version) in opset.iter().rev().filter(|(domain, _)| *domain != "ai.onnx") {
+            opset_import.push(proto::OperatorSet { domain: domain.clone(), version: i64::from(version) });
         }
         let model = proto::Model {
             ir_version: 9,

@@ -1,15 +1,16 @@
 //! A whole encoder layer as one node, which the sdk computes: [`limbeck::int8`].
 
 use anyhow::Result;
-use limbeck::int8::ENCODER_LAYER;
+use limbeck::int8::{ENCODER_LAYER, TERNARY_ENCODER_LAYER};
 
+use super::WeightMode;
 use super::attention::{Projections, Surroundings};
 use super::builder::Value;
 use super::linear::{Linear, vector};
 use super::model::Writer;
 use crate::arch::{Activation, Head, ModelConfig};
 
-/// Whether a model can be stored as [`super::WeightMode::Int8Layers`]: its layers are those of a post-norm encoder, and
+/// Whether a model can be stored as [`super::WeightMode::Int8Layers`] or [`super::WeightMode::Ternary`]: its layers are those of a post-norm encoder, and
 /// no large matrix lies outside of them.
 pub fn fits_int8_layers(config: &ModelConfig, head: Head) -> bool {
     !config.pre_norm && !config.causal && fits_static_int8(head)
@@ -30,7 +31,7 @@ impl Writer<'_> {
         around: &Surroundings,
     ) -> Result<String> {
         let (attention, ffn) = (format!("encoder.attention.{}", block.0), format!("encoder.ffn.{}", block.1));
-        let arrays = self.arrays;
+        let (arrays, mode) = (self.arrays, self.storage_of(layer).weights);
         let mut inputs = vec![
             x.to_owned(),
             around.mask.unwrap_or_default().to_owned(),
@@ -42,7 +43,7 @@ impl Writer<'_> {
             Linear::read(arrays, &format!("{ffn}.up"))?,
             Linear::read(arrays, &format!("{ffn}.down"))?,
         ] {
-            inputs.extend(matrix.packed(&mut self.graph)?);
+            inputs.extend(matrix.packed(&mut self.graph, mode)?);
         }
         for part in [attention, ffn] {
             for name in [format!("{part}.norm.weight"), format!("{part}.norm.bias")] {
@@ -65,6 +66,7 @@ impl Writer<'_> {
         if let Some(size) = self.config.own_head_size {
             attributes.push(("head_size", Value::Int(size as i64)));
         }
-        Ok(self.graph.own(&format!("layer.{layer}"), ENCODER_LAYER, &inputs, &attributes))
+        let operator = if mode == WeightMode::Ternary { TERNARY_ENCODER_LAYER } else { ENCODER_LAYER };
+        Ok(self.graph.own(&format!("layer.{layer}"), operator, &inputs, &attributes))
     }
 }

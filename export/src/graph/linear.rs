@@ -1,13 +1,15 @@
 //! How weights are stored in a graph, and the nodes that use them.
 
 use anyhow::{Context, Result};
-use limbeck::int8::PackedWeights;
+use limbeck::int8::{PackedWeights, TERNARY_ROWS, pack_ternary};
 use ndarray::{ArrayView1, ArrayView2, Ix1, Ix2};
 
 use super::blocks::BlockMatrix;
 use super::builder::{GraphBuilder, Value};
 use super::{Arrays, Form, Operators, Part, Profile};
-use crate::quantize::{Bits, Blocks, Levels, quantize_columns, quantize_rows};
+use crate::quantize::{
+    Bits, Blocks, Levels, Quantized, quantize_columns, quantize_rows, ternary_columns, ternary_rows,
+};
 
 /// Storage of matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub enum WeightMode {
     /// token table; activations quantized at run time with a scale a token. All else is fp32. For post-norm encoders
     /// whose head is not over the vocabulary: [`super::fits_int8_layers`].
     Int8Layers,
+    /// The same layers and table with weights -1, 0 and 1 times a scale for each output or row
+    /// ([`crate::quantize::ternary_rows`]), of 2 bits each; for the same models.
+    Ternary,
     /// Weights of 4 or 8 bits with a scale for each block (`MatMulNBits`, and `GatherBlockQuantized` for the token
     /// table, always without zero points); what is computed with them is fp32, or its activations are rounded to 8
     /// bits row by row where ONNX Runtime has kernels for that.
@@ -41,6 +46,7 @@ impl WeightMode {
             WeightMode::Float => "none",
             WeightMode::DynamicInt8 => "int8-dynamic",
             WeightMode::Int8Layers => "int8-by-token",
+            WeightMode::Ternary => "ternary",
             WeightMode::Blocks(blocks) => match blocks.bits() {
                 Bits::Four => "int4-weights",
                 Bits::Eight => "int8-weights",
@@ -50,10 +56,11 @@ impl WeightMode {
         }
     }
 
-    /// What a part is stored in that does not bear this: int8 where it is int4, fp32 where it is anything else.
+    /// What a part is stored in that does not bear this: int8 where it is int4 or ternary, fp32 where it is anything else.
     pub fn fallback(self) -> WeightMode {
         match self {
             WeightMode::Blocks(blocks) if blocks.bits() == Bits::Four => WeightMode::Blocks(blocks.eight_bits()),
+            WeightMode::Ternary => WeightMode::Int8Layers,
             _ => WeightMode::Float,
         }
     }
@@ -61,6 +68,11 @@ impl WeightMode {
     /// The blocks, where weights are stored so.
     pub fn blocks(self) -> Option<Blocks> {
         if let WeightMode::Blocks(blocks) = self { Some(blocks) } else { None }
+    }
+
+    /// Whether encoder layers are nodes that the sdk computes.
+    pub fn own_layers(self) -> bool {
+        matches!(self, WeightMode::Int8Layers | WeightMode::Ternary)
     }
 
     /// What a weight is stored in, in a word.
@@ -73,6 +85,7 @@ impl WeightMode {
                 Bits::Eight => "int8",
             },
             WeightMode::Half => "fp16",
+            WeightMode::Ternary => "ternary",
         }
     }
 }
@@ -133,14 +146,18 @@ impl<'a> Linear<'a> {
         (length > 0).then(|| graph.floats(&format!("{}.bias", self.parameter), &[length], values))
     }
 
-    /// Codes, scales, sums of codes and bias as [`limbeck::int8`] takes them: constants, whose names are given.
-    pub(super) fn packed(&self, graph: &mut GraphBuilder) -> Result<[String; 4]> {
+    /// Codes, scales, sums of codes and bias as [`limbeck::int8`] takes them: constants, whose names are given. Codes are
+    /// ternary where the layer is, else int8.
+    pub(super) fn packed(&self, graph: &mut GraphBuilder, mode: WeightMode) -> Result<[String; 4]> {
         let [codes, scales, sums, bias] =
             ["codes", "scales", "sums", "packed_bias"].map(|part| format!("{}.{part}", self.parameter));
         if !graph.has_constant(&codes) {
             let (mut packed, mut biases) = (PackedWeights::default(), Vec::new());
             for (number, weight) in self.weights.iter().enumerate() {
-                let quantized = quantize_columns(weight);
+                let quantized: Quantized = match mode {
+                    WeightMode::Ternary => ternary_columns(weight),
+                    _ => quantize_columns(weight),
+                };
                 let values = quantized.values.as_standard_layout();
                 let scales: Vec<f32> = quantized.scales.to_vec();
                 let part = limbeck::int8::pack(values.as_slice().unwrap_or_default(), &scales)?;
@@ -149,7 +166,11 @@ impl<'a> Linear<'a> {
                 biases.resize(packed.scales.len(), 0.0);
             }
             let columns = [packed.scales.len()];
-            graph.int8s(&codes, &packed.shape(), packed.codes);
+            let shape = packed.shape();
+            match mode {
+                WeightMode::Ternary => graph.bytes(&codes, &shape[..3], &pack_ternary(&packed.codes)?),
+                _ => graph.int8s(&codes, &shape, packed.codes),
+            };
             graph.floats(&scales, &columns, packed.scales);
             graph.int32s(&sums, &columns, packed.sums);
             graph.floats(&bias, &columns, biases);
@@ -194,7 +215,7 @@ impl<'a> Linear<'a> {
                 let scale_name = self.int8_constants(graph, &weight_name, shape);
                 static_product(graph, name, x, [&weight_name, &scale_name], (&self.parameter, levels), bias, storage)
             }
-            WeightMode::Float | WeightMode::Int8Layers | WeightMode::StaticInt8 => {
+            WeightMode::Float | WeightMode::Int8Layers | WeightMode::Ternary | WeightMode::StaticInt8 => {
                 let row = |i| self.weights.iter().flat_map(move |weight| weight.row(i).to_vec());
                 let weight = graph.floats(&weight_name, &shape, (0..shape[0]).flat_map(row));
                 let product = graph.node(&format!("{name}.product"), "MatMul", &[x, &weight], &[]);
@@ -305,12 +326,19 @@ enum TableForm {
     Float(String),
     /// Codes, and the scale of each row, `[rows, 1]`.
     Int8(String, String),
+    /// Codes of 2 bits, and the scale of each row, `[rows]`.
+    Ternary(String, String),
     Blocks(BlockMatrix),
     Half(String),
 }
 
 impl Table {
-    pub(super) fn new(graph: &mut GraphBuilder, parameter: &str, table: &ArrayView2<f32>, mode: WeightMode) -> Self {
+    pub(super) fn new(
+        graph: &mut GraphBuilder,
+        parameter: &str,
+        table: &ArrayView2<f32>,
+        mode: WeightMode,
+    ) -> Result<Self> {
         let (shape, width) = ([table.nrows(), table.ncols()], table.ncols());
         let weight_name = format!("{parameter}.weight");
         let form = match mode {
@@ -321,12 +349,22 @@ impl Table {
                 let scales = quantized.scales.iter().copied();
                 TableForm::Int8(weight, graph.floats(&format!("{parameter}.scale"), &[shape[0], 1], scales))
             }
+            WeightMode::Ternary => {
+                let quantized = ternary_rows(table);
+                let mut codes = Vec::new();
+                for row in quantized.values.rows() {
+                    codes.extend(pack_ternary(&row.to_vec())?);
+                }
+                let weight = graph.bytes(&weight_name, &[shape[0], codes.len() / shape[0].max(1)], &codes);
+                let scales = quantized.scales.iter().copied();
+                TableForm::Ternary(weight, graph.floats(&format!("{parameter}.scale"), &[shape[0]], scales))
+            }
             WeightMode::Blocks(blocks) => {
                 TableForm::Blocks(BlockMatrix::new(graph, parameter, &[table.view()], blocks.symmetric()))
             }
             WeightMode::Half => TableForm::Half(graph.halves(&weight_name, &shape, table.iter().copied())),
         };
-        Self { form, width }
+        Ok(Self { form, width })
     }
 
     /// The rows that `ids` name.
@@ -340,6 +378,9 @@ impl Table {
                 let scales = graph.node(&format!("{name}.scales"), "Gather", &[scale, ids], &axis());
                 let cast = graph.node(&format!("{name}.cast"), "Cast", &[&rows], &to_float());
                 graph.node(name, "Mul", &[&cast, &scales], &[])
+            }
+            TableForm::Ternary(codes, scales) => {
+                graph.own(name, TERNARY_ROWS, &[ids, codes, scales], &[("width", Value::Int(self.width as i64))])
             }
             TableForm::Blocks(matrix) => matrix.rows(graph, name, ids),
             TableForm::Half(weight) => {
@@ -368,6 +409,7 @@ impl Table {
                 return int8_product(graph, name, x, &weight, &scale, bias, storage.profile);
             }
             TableForm::Blocks(matrix) => return matrix.product(graph, name, x, bias.as_deref()),
+            TableForm::Ternary(..) => unreachable!("a model with a head over the vocabulary has no ternary weights"),
             TableForm::Float(weight) => weight.clone(),
             TableForm::Half(weight) => widened(graph, weight),
         };

@@ -57,7 +57,7 @@ pub struct Parts {
     pub activations: Activations,
 }
 
-/// [`build`] with [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`], some parts of which are stored as
+/// [`build`] with [`WeightMode::Int8Layers`], [`WeightMode::Ternary`] or [`WeightMode::Blocks`], some parts of which are stored as
 /// [`GraphOptions::kept`] says.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ pub fn build_of_parts(
         }
     }
     if !keep_float.is_empty() {
-        let has_parts = matches!(options.weights, WeightMode::Int8Layers | WeightMode::Blocks(_));
+        let has_parts = options.weights.own_layers() || options.weights.blocks().is_some();
         ensure!(has_parts, "{} weights are stored as a whole: no part can be another", options.weights.name());
         ensure!(keep_float.whole(config)? == *keep_float, "layers that share weights are stored together");
     }
@@ -87,8 +87,10 @@ pub fn build_of_parts(
     let kept = options.cache && options.profile == Profile::Ort;
     ensure!(!(kept && options.mask), "a graph with a cache for ONNX Runtime takes no mask: its rows are never padded");
     ensure!(!options.logits_from || head == Head::CausalLm, "a {} head has no logits to choose from", head.name());
+    let any_own =
+        [options.weights, options.kept].into_iter().chain(options.table.filter(|&table| table == WeightMode::Ternary));
     ensure!(
-        options.weights != WeightMode::Int8Layers
+        !any_own.into_iter().any(WeightMode::own_layers)
             || (fits_int8_layers(config, head) && options.profile == Profile::Ort && !options.cache),
         "a {} with a {} head has no layers that limbeck computes itself, or not with these options",
         config.family.name(),
@@ -136,7 +138,7 @@ impl Writer<'_> {
     }
 
     /// Of a layer's products.
-    fn storage_of(&self, layer: usize) -> Storage {
+    pub(super) fn storage_of(&self, layer: usize) -> Storage {
         match self.keep_float.layers.contains(&layer) {
             true => Storage { weights: self.options.kept, ..self.storage() },
             false => self.storage(),
@@ -170,14 +172,13 @@ impl Writer<'_> {
         let ends = extent.ends(&mut self.graph);
         let table = self.table_mode();
         let words =
-            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table);
+            Table::new(&mut self.graph, "embeddings.words", &matrix(self.arrays, "embeddings.words.weight")?, table)?;
         let mut x = self.embeddings(&ids, types.as_deref(), &words, &extent)?;
         let biases = self.distance_biases(blocks.len(), &extent)?;
         // An fp32 block of several layers is stored in one form, and so written in one.
         let last_is_shared =
             blocks.last().is_some_and(|last| blocks.iter().filter(|block| block.0 == last.0).count() > 1);
-        let own =
-            |layer: usize| self.options.weights == WeightMode::Int8Layers && !self.keep_float.layers.contains(&layer);
+        let own = |layer: usize| self.storage_of(layer).weights.own_layers();
         let own: Vec<bool> = (0..blocks.len()).map(own).collect();
         let last_is_own = own.last() == Some(&true);
         let last_first_only = self.reads_first_token_only() && (last_is_own || !last_is_shared);
@@ -262,11 +263,11 @@ impl Writer<'_> {
         let mask = self.mask.clone();
         let graph = &mut self.graph;
         let mut x = words.rows(graph, "embeddings.words", ids);
-        let rows = extent.position_rows(graph, &positions, mask.as_deref());
+        let rows = extent.position_rows(graph, &positions, mask.as_deref())?;
         x = graph.node("embeddings.sum", "Add", &[&x, &rows], &[]);
         if let (Some(rows), Some(types)) = (&type_rows, types) {
             let rows =
-                Table::new(graph, "embeddings.types", rows, WeightMode::Float).rows(graph, "embeddings.types", types);
+                Table::new(graph, "embeddings.types", rows, WeightMode::Float)?.rows(graph, "embeddings.types", types);
             x = graph.node("embeddings.typed", "Add", &[&x, &rows], &[]);
         }
         if !self.config.pre_norm {

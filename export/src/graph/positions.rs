@@ -1,5 +1,6 @@
 //! Positions: the rows of the position table, and what each query may see of each key.
 
+use anyhow::Result;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::builder::{GraphBuilder, Value};
@@ -103,16 +104,21 @@ impl Extent {
 
     /// Rows of the position table for this run's tokens, `[batch, length, width]` or `[length, width]`: how many
     /// tokens that are not padding stand before each. Without a mask that is where it stands.
-    pub(super) fn position_rows(&self, graph: &mut GraphBuilder, table: &Array2<f32>, mask: Option<&str>) -> String {
+    pub(super) fn position_rows(
+        &self,
+        graph: &mut GraphBuilder,
+        table: &Array2<f32>,
+        mask: Option<&str>,
+    ) -> Result<String> {
         let name = "embeddings.positions";
         if let Some(mask) = mask {
-            let table = Table::new(graph, name, &table.view(), WeightMode::Float);
+            let table = Table::new(graph, name, &table.view(), WeightMode::Float)?;
             let (axis, one, zero) = (graph.int(1), graph.int32(1), graph.int32(0));
             let kept = graph.node(&format!("{name}.kept"), "CumSum", &[mask, &axis], &[]);
             let before = graph.node(&format!("{name}.before"), "Sub", &[&kept, &one], &[]);
             let ids = graph.node(&format!("{name}.all"), "Max", &[&before, &zero], &[]);
             let ids = self.present(graph, &format!("{name}.ids"), &ids, 1);
-            return table.rows(graph, name, &ids);
+            return Ok(table.rows(graph, name, &ids));
         }
         let weight = graph.floats(&format!("{name}.weight"), &[table.nrows(), table.ncols()], table.iter().copied());
         // By place, because a slice beyond the table would be cut short and say nothing.
@@ -120,11 +126,11 @@ impl Extent {
             graph.node(name, "Gather", &[&weight, places], &[("axis", Value::Int(0))])
         };
         if let Past::Placed(places) = &self.past {
-            return rows(graph, places);
+            return Ok(rows(graph, places));
         }
         let (zero, total) = (graph.ints(&[0]), self.total(graph));
         let Some(past) = self.past(graph) else {
-            return graph.node(name, "Slice", &[&weight, &zero, &total, &zero], &[]);
+            return Ok(graph.node(name, "Slice", &[&weight, &zero, &total, &zero], &[]));
         };
         let scalar = |graph: &mut GraphBuilder, end: &str, of: &str| {
             graph.node(&format!("{name}.{end}"), "Squeeze", &[of, &zero], &[])
@@ -132,7 +138,7 @@ impl Extent {
         let (from, to) = (scalar(graph, "from", &past), scalar(graph, "to", &total));
         let one = graph.int(1);
         let places = graph.node(&format!("{name}.places"), "Range", &[&from, &to, &one], &[]);
-        rows(graph, &places)
+        Ok(rows(graph, &places))
     }
 
     /// A bias by distance, `[1, rows, query, key]`, or `[batch, rows, query, key]` where rows differ: `table` is `[rows, 2 P - 1]`, its column the distance from query

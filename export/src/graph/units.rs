@@ -1,4 +1,5 @@
-//! What [`super::WeightMode::Int8Layers`] and [`super::WeightMode::Blocks`] store in one form.
+//! What [`super::WeightMode::Int8Layers`], [`super::WeightMode::Ternary`] and [`super::WeightMode::Blocks`] store in one
+//! form.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -16,11 +16,11 @@ pub(crate) use task::mask_id;
 
 use crate::TOKENIZERS_VERSION;
 use crate::arch::{Head, ModelConfig, count_parameters};
-use crate::checkpoint::{Arrays, load_arrays, read_model_config, tokenizer_path};
+use crate::checkpoint::{Arrays, load_arrays, read_model_config, tokenizer_path, trained_for};
 use crate::graph::{
     BuiltGraph, GraphOptions, KeepFloat, Operators, Parts, Unit, WeightMode, build_of_parts, fits_int8_layers, units,
 };
-use crate::quantize::Activations;
+use crate::quantize::{Activations, FakeQuantization};
 
 /// What the model folder does not say.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct PackOptions {
     pub table: Option<WeightMode>,
     /// What the nodes of the graph are.
     pub operators: Operators,
-    /// What is stored as `kept` beside [`WeightMode::Int8Layers`] or [`WeightMode::Blocks`].
+    /// What is stored as `kept` beside [`WeightMode::Int8Layers`], [`WeightMode::Ternary`] or [`WeightMode::Blocks`].
     pub keep_float: KeepFloat,
     /// fp32 by default.
     pub kept: WeightMode,
@@ -105,7 +105,7 @@ pub fn units_of(folder: &Path, task: Option<TaskName>, weights: WeightMode) -> R
     let (config, info) = read_model_config(folder)?;
     let usage = task::find(folder, &info, &config, task)?;
     let has_units = match weights {
-        WeightMode::Int8Layers => fits_int8_layers(&config, usage.head),
+        WeightMode::Int8Layers | WeightMode::Ternary => fits_int8_layers(&config, usage.head),
         WeightMode::Blocks(_) => true,
         WeightMode::Float | WeightMode::DynamicInt8 | WeightMode::StaticInt8 | WeightMode::Half => false,
     };
@@ -130,6 +130,11 @@ fn graph_options(config: &ModelConfig, usage: &Use, options: &PackOptions) -> Re
             }
             WeightMode::DynamicInt8
         }
+        WeightMode::Ternary if !fits_int8_layers(config, usage.head) => bail!(
+            "ternary weights are for encoders of the BERT kind whose head is not over the vocabulary; a {} with this head \
+             has none; int4-weights is for every model",
+            config.family.name()
+        ),
         weights => weights,
     };
     let generates = usage.generation.is_some();
@@ -144,6 +149,33 @@ fn graph_options(config: &ModelConfig, usage: &Use, options: &PackOptions) -> Re
         logits_from: generates,
         ..GraphOptions::default()
     })
+}
+
+/// Refuses other forms of a model that was trained in ternary weights than those: its fp32 values were never run.
+fn as_trained(folder: &Path, options: &PackOptions) -> Result<()> {
+    check_form(folder, options.weights)?;
+    let ternary = trained_for(folder)? == Some(FakeQuantization::Ternary);
+    ensure!(
+        !ternary || (options.table.is_none_or(|table| table == options.weights) && options.keep_float.is_empty()),
+        "{} was trained with all of its layers and its token table in ternary weights: no part of it can be stored otherwise",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Refuses to store a model that was trained in ternary weights as anything else.
+///
+/// # Errors
+/// That, or a `config.json` that cannot be read.
+pub fn check_form(folder: &Path, weights: WeightMode) -> Result<()> {
+    let ternary = trained_for(folder)? == Some(FakeQuantization::Ternary);
+    ensure!(
+        !ternary || weights == WeightMode::Ternary,
+        "{} was trained with ternary weights, and with the values that it keeps in fp32 it is another model: \
+         `limbeck quantize --mode ternary` stores it as it was trained",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// A bundle that is complete but for what measuring adds to its manifest.
@@ -171,6 +203,7 @@ pub struct Draft {
 /// A folder without tokenizer or without the head that the task needs, or an impossible `max_tokens` or `keep_float`.
 pub fn draft(folder: &Path, options: &PackOptions) -> Result<Draft> {
     let (config, info) = read_model_config(folder)?;
+    as_trained(folder, options)?;
     let usage = task::find(folder, &info, &config, options.task)?;
     let mut arrays = read_arrays(folder, &usage)?;
     let parameters = count_parameters(&config, usage.head).total;
@@ -252,7 +285,7 @@ fn contract(weights: WeightMode, options: &PackOptions) -> format::Quantization 
     let blocks = [Some(weights), options.table].into_iter().flatten().find_map(WeightMode::blocks);
     let (batches, processors) = match weights {
         WeightMode::Float | WeightMode::Half => ("rounding", "rounding"),
-        WeightMode::Int8Layers => ("rounding", "layers"),
+        WeightMode::Int8Layers | WeightMode::Ternary => ("rounding", "layers"),
         WeightMode::Blocks(_) | WeightMode::StaticInt8 => ("rounding", "codes"),
         WeightMode::DynamicInt8 => ("alone", "codes"),
     };

@@ -11,6 +11,7 @@ use crate::data::{Question, Rows};
 use crate::graph::WeightMode;
 use crate::measure::{BenchResult, Interval, Outcomes, TaskQuality, difference, interval, ratio, task_quality};
 use crate::pack::{Draft, PackOptions, draft};
+use crate::quantize::FakeQuantization;
 use crate::report::{AblationReport, Comparison, ModelReport, QuantizationReport, SeedReport};
 
 /// Fresh processes that time each model; the models take turns, so that a machine that slows down slows
@@ -75,10 +76,26 @@ impl Bench<'_> {
         task_quality(&draft.open()?, rows, self.run.reporter)
     }
 
-    /// Scores of a model folder on test, in fp32.
-    fn outcomes(&self, folder: &Path) -> Result<TaskQuality> {
-        let draft = self.draft(folder, self.run.recipe.id.clone(), WeightMode::Float)?;
-        self.quality(&draft, &self.run.data.split.test)
+    /// Scores of a model folder on test, in one form.
+    fn outcomes(&self, folder: &Path, weights: WeightMode) -> Result<Outcomes> {
+        let draft = self.draft(folder, self.run.recipe.id.clone(), weights)?;
+        Ok(self.quality(&draft, &self.run.data.split.test)?.outcomes)
+    }
+
+    /// Scores of all seeds' models in one form; those of the one that is measured already are known.
+    fn of_all(
+        &self,
+        trained: &[Trained],
+        (known, own): (usize, &TaskQuality),
+        folder: impl Fn(&Trained) -> &Path,
+        weights: WeightMode,
+    ) -> Result<Vec<Outcomes>> {
+        let each = trained.iter().enumerate();
+        each.map(|(seed, trained)| match seed == known {
+            true => Ok(own.outcomes.clone()),
+            false => self.outcomes(folder(trained), weights),
+        })
+        .collect()
     }
 
     fn candidate(
@@ -98,10 +115,11 @@ impl Bench<'_> {
     }
 }
 
-/// Writes `teacher.limbeck`, `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8), of the seed that dev chose.
+/// Writes `teacher.limbeck`, `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8, or what the student was trained
+/// for), of the seed that dev chose.
 ///
 /// # Errors
-/// An int8 bundle that loses more on dev than the recipe allows is refused.
+/// A bundle of fewer bits that loses more on dev than the recipe allows is refused.
 pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> {
     let recipe = run.recipe;
     let bench = Bench {
@@ -124,25 +142,26 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     }
     let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
     let control = &models.controls[best].folder;
-    let student = &models.students[best].folder;
+    let student = &models.students[best];
+    let weights = recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
+    let shipped = if weights == WeightMode::Ternary { "student ternary" } else { "student int8" };
     let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
     let mut control =
         named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
-    let mut fp32 = named("student fp32", student, id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
-    let mut int8 = named("student int8", student, id.clone(), format!("{id}.limbeck"), WeightMode::Int8Layers)?;
-    let quantization = quantization(&bench, &fp32, &mut int8)?;
+    let mut fp32 = named("student fp32", student.fp32(), id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
+    let mut fewer_bits = named(shipped, &student.folder, id.clone(), format!("{id}.limbeck"), weights)?;
+    let quantization = quantization(&bench, student.fp32(), &fp32, &mut fewer_bits)?;
 
     // The other seeds.
-    let of_all = |trained: &[Trained], own: &TaskQuality| -> Result<Vec<Outcomes>> {
-        let each = trained.iter().enumerate();
-        each.map(|(seed, trained)| {
-            Ok(if seed == best { own.outcomes.clone() } else { bench.outcomes(&trained.folder)?.outcomes })
-        })
-        .collect()
+    let float = WeightMode::Float;
+    control.outcomes = bench.of_all(models.controls, (best, &control.test), |own| &own.folder, float)?;
+    fp32.outcomes = bench.of_all(models.students, (best, &fp32.test), Trained::fp32, float)?;
+    // A student that was trained for its bits is compared in them.
+    let (weights, of_seeds) = match recipe.quantize() {
+        Some(_) => (weights, bench.of_all(models.students, (best, &fewer_bits.test), |own| &own.folder, weights)?),
+        None => (float, fp32.outcomes.clone()),
     };
-    control.outcomes = of_all(models.controls, &control.test)?;
-    fp32.outcomes = of_all(models.students, &fp32.test)?;
-    let (gain, p_value) = difference(&fp32.outcomes, &control.outcomes);
+    let (gain, p_value) = difference(&of_seeds, &control.outcomes);
     let comparison = Comparison::new(gain, p_value, models.students.len());
     let seeds = recipe
         .seeds
@@ -150,7 +169,7 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
         .enumerate()
         .map(|(index, &seed)| SeedReport {
             seed,
-            student: fp32.outcomes[index].score(),
+            student: of_seeds[index].score(),
             student_dev: models.students[index].dev(),
             control: control.outcomes[index].score(),
             control_dev: models.controls[index].dev(),
@@ -159,12 +178,12 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let mut ablation = Vec::new();
     for (name, trained) in models.ablations {
         let outcomes: Vec<Outcomes> =
-            trained.iter().map(|trained| Ok(bench.outcomes(&trained.folder)?.outcomes)).collect::<Result<_>>()?;
-        let (difference, p_value) = difference(&outcomes, &fp32.outcomes);
+            trained.iter().map(|trained| bench.outcomes(&trained.folder, weights)).collect::<Result<_>>()?;
+        let (difference, p_value) = difference(&outcomes, &of_seeds);
         let seeds = outcomes.iter().map(Outcomes::score).collect();
         ablation.push(AblationReport { name: name.clone(), score: interval(&outcomes), difference, p_value, seeds });
     }
-    candidates.extend([control, fp32, int8]);
+    candidates.extend([control, fp32, fewer_bits]);
     let measure = candidates[0].test.headline().0.to_owned();
     let models = time(run, &mut candidates, teacher.as_ref(), &measure)?;
     Ok(Measured { measure, models, seeds, comparison, quantization, ablation })
@@ -244,28 +263,34 @@ fn time(
     Ok(reports)
 }
 
-/// The contract: int8 may cost at most `max_drop` points on dev.
-fn quantization(bench: &Bench, fp32: &Candidate, int8: &mut Candidate) -> Result<QuantizationReport> {
+/// The contract: fewer bits may cost at most `max_drop` points on dev.
+fn quantization(
+    bench: &Bench,
+    folder: &Path,
+    fp32: &Candidate,
+    fewer_bits: &mut Candidate,
+) -> Result<QuantizationReport> {
     let max_drop = bench.run.recipe.bundle.max_drop;
     let dev = &bench.run.data.split.dev;
     let score = |candidate: &Candidate| Ok::<_, anyhow::Error>(bench.quality(&candidate.draft, dev)?.outcomes.score());
-    let (dev_fp32, dev_int8) = (score(fp32)?, score(int8)?);
+    let (dev_fp32, dev_bits) = (score(fp32)?, score(fewer_bits)?);
     let report = QuantizationReport {
-        mode: int8.draft.manifest.quantization.as_ref().map_or_else(String::new, |contract| contract.mode.clone()),
+        mode: fewer_bits.draft.manifest.quantization.as_ref().map_or_else(String::new, |own| own.mode.clone()),
         max_drop_points: max_drop,
-        dev_drop_points: (dev_fp32 - dev_int8) * 100.0,
-        test_drop_points: (fp32.test.outcomes.score() - int8.test.outcomes.score()) * 100.0,
+        dev_drop_points: (dev_fp32 - dev_bits) * 100.0,
+        test_drop_points: (fp32.test.outcomes.score() - fewer_bits.test.outcomes.score()) * 100.0,
     };
     if report.dev_drop_points > max_drop {
         bail!(
-            "int8 costs {:.2} points on dev, more than the {max_drop} the recipe allows; \
-             the fp32 student is in the folder `student`: ship it with `limbeck pack`, or with some layers in fp32 \
-             with `limbeck quantize`, or raise bundle.max_drop",
-            report.dev_drop_points
+            "{} costs {:.2} points on dev, more than the {max_drop} the recipe allows; the fp32 student is in the folder `{}`: \
+             ship it with `limbeck pack`, or with some layers in fp32 with `limbeck quantize`, or raise bundle.max_drop",
+            report.element(),
+            report.dev_drop_points,
+            folder.strip_prefix(&bench.run.options.out).unwrap_or(folder).display()
         );
     }
-    if let Some(contract) = &mut int8.draft.manifest.quantization {
-        contract.measured_drop = Some(dev_fp32 - dev_int8);
+    if let Some(contract) = &mut fewer_bits.draft.manifest.quantization {
+        contract.measured_drop = Some(dev_fp32 - dev_bits);
     }
     Ok(report)
 }

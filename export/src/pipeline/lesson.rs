@@ -14,6 +14,7 @@ use crate::distill::{
     LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
     soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
+use crate::graph::fits_int8_layers;
 use crate::objective::{Given, Pupil, mean_squared_error};
 use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
 use crate::train::Loss;
@@ -48,6 +49,12 @@ impl Needs {
     /// A layer map that does not fit, heads that do not.
     pub(crate) fn of(stage: &StageRecipe, student: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Self> {
         let own = student.blocks().len();
+        ensure!(
+            stage.quantize.is_none() || fits_int8_layers(student, Head::None),
+            "stage {}: quantize is for encoders of the BERT kind, whose layers limbeck computes itself; a {} has none",
+            stage.name,
+            student.family.name()
+        );
         let mut needs = Self {
             teacher: None,
             capture: Capture::default(),

@@ -74,7 +74,8 @@ pub(super) struct Reading {
 }
 
 impl<'a> MaskedText<'a> {
-    /// `params` are the student's with its masked-LM head.
+    /// `params` are the student's with its masked-LM head, rounded as its stage says. The head itself is dropped in the
+    /// end, and never rounded.
     ///
     /// # Errors
     /// A tokenizer without mask token; a teacher without masked-LM head, or that numbers tokens otherwise.
@@ -91,7 +92,7 @@ impl<'a> MaskedText<'a> {
             Some(rest) => Some((format!("{HEAD}{rest}"), tensor)),
             None => (!name.starts_with(HEAD)).then(|| (name.to_owned(), tensor)),
         });
-        let own = Params::handles(own, params.device());
+        let own = Params::handles(own, params.device()).fake_quantized(params.rounding());
         let lacking = parameter_layout(config, Head::MaskedLm).into_iter().find(|spec| own.get(&spec.name).is_none());
         ensure!(lacking.is_none(), "the student has no masked-LM head; this is a mistake in limbeck");
         let teacher = match needs.teacher() {

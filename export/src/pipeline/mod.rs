@@ -21,6 +21,7 @@ use tch::Device;
 
 use crate::data::{augment, some_labels};
 use crate::finetune::labels_for;
+use crate::graph::WeightMode;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherSource};
 use crate::report::{Report, StageReport};
@@ -37,6 +38,7 @@ pub use data::{PreparedData, prepare};
 pub(crate) use data::{read_corpus, read_file};
 pub(crate) use lesson::Needs;
 pub(crate) use lessons::answer_weights;
+pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
 pub(crate) use teacher::{MARGIN, above_chance, made_for};
 
@@ -108,6 +110,11 @@ pub fn distill_together(
         // The same labels in a finished teacher's order are its own.
         let (_, own) = checkpoint::read_shape(first)?;
         data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
+    }
+    if recipe.teacher.source == TeacherSource::Finished {
+        for folder in &options.teachers {
+            pack::check_form(folder, WeightMode::Float).context("a teacher is run in fp32")?;
+        }
     }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };

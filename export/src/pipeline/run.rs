@@ -20,7 +20,7 @@ use crate::distill::LayerMap;
 use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts};
+use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts, full_precision_stage};
 use crate::train::{Group, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
@@ -62,11 +62,18 @@ pub(super) struct Training<'a> {
 /// A model that was trained.
 pub(super) struct Trained {
     pub folder: PathBuf,
+    /// The same student before the stages that round its weights, if there is one.
+    fp32: Option<PathBuf>,
     /// How its stages went, by name.
     pub stages: Vec<(String, Outcome)>,
 }
 
 impl Trained {
+    /// The student that fewer bits are measured against: before its weights were rounded in training, if they were.
+    pub(super) fn fp32(&self) -> &Path {
+        self.fp32.as_deref().unwrap_or(&self.folder)
+    }
+
     /// Its score on dev.
     pub(super) fn dev(&self) -> f64 {
         self.stages.last().map_or(0.0, |(_, outcome)| outcome.best_dev)
@@ -82,6 +89,8 @@ struct Finished {
 
 const MARKER: &str = "stage.json";
 const WEIGHTS: &str = "weights.safetensors";
+/// The folder of [`Trained::fp32`] in that of the student.
+pub const FULL_PRECISION: &str = "fp32";
 const EVALUATION_BATCH: usize = 64;
 
 /// One stage on labels alone: how teachers and controls are trained.
@@ -92,6 +101,7 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
         from: TeacherState::Task,
         layer_map: Default::default(),
         masking: None,
+        quantize: None,
         losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
         train: Some(options.clone()),
     }]
@@ -130,6 +140,8 @@ impl Run<'_> {
             identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
             identities.push(identity.clone());
         }
+        let before_rounding = full_precision_stage(stages);
+        let fp32 = before_rounding.map(|_| folder.join(FULL_PRECISION));
         let last = identities.last().context("nothing to train: there are no stages")?;
         if let Some(done) = finished(folder, last) {
             let arrays = checkpoint::read_params(folder, config, info.head)?;
@@ -137,7 +149,7 @@ impl Run<'_> {
             params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
             let taken = folder.file_name().unwrap_or_default().to_string_lossy();
             self.reporter.note(&format!("  {name}: done before, taken from the folder {taken}"));
-            return Ok(Trained { folder: folder.clone(), stages: done.stages });
+            return Ok(Trained { folder: folder.clone(), fp32, stages: done.stages });
         }
         let needs: Vec<Needs> = stages
             .iter()
@@ -170,11 +182,20 @@ impl Run<'_> {
             if !self.leads() {
                 continue;
             }
-            if is_last {
+            let save = |own: &Path| {
                 if let Some(pooling) = training.pooling {
-                    checkpoint::write_pooling(&own, pooling, config.hidden_size)?;
+                    checkpoint::write_pooling(own, pooling, config.hidden_size)?;
                 }
-                checkpoint::save(&own, config, info, &params, training.tokenizer)?;
+                checkpoint::save(own, config, info, &params, training.tokenizer)
+            };
+            if before_rounding == Some(index) {
+                save(&folder.join(FULL_PRECISION))?;
+            }
+            if is_last {
+                save(&own)?;
+                if stage.quantize.is_some() {
+                    checkpoint::mark_trained_for(&own, stage.quantize)?;
+                }
             } else {
                 let tensors: Vec<_> =
                     params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
@@ -186,7 +207,7 @@ impl Run<'_> {
         }
         // Nobody looks for what the first process has not written yet.
         self.group.barrier()?;
-        Ok(Trained { folder: folder.clone(), stages: outcomes })
+        Ok(Trained { folder: folder.clone(), fp32, stages: outcomes })
     }
 
     /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses
@@ -244,7 +265,14 @@ impl Run<'_> {
         let masked = match stage.masks() {
             true => {
                 let masking = stage.masking.unwrap_or_default();
-                Some(MaskedText::new(training, masking, needs, params, &tokens, options.precision)?)
+                Some(MaskedText::new(
+                    training,
+                    masking,
+                    needs,
+                    &params.fake_quantized(stage.quantize),
+                    &tokens,
+                    options.precision,
+                )?)
             }
             false => None,
         };
@@ -254,7 +282,8 @@ impl Run<'_> {
             }
             _ => None,
         };
-        let model = Model::new(params, config, info.head).in_precision(options.precision);
+        let model =
+            Model::new(&params.fake_quantized(stage.quantize), config, info.head).in_precision(options.precision);
         let pupil =
             Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
         let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), masked: masked.as_ref(), params };

@@ -64,6 +64,8 @@ pub struct Proof {
 /// A model that is quantized.
 pub struct Quantizer<'a> {
     folder: &'a Path,
+    /// The fp32 model that the loss is measured against.
+    against: &'a Path,
     options: PackOptions,
     units: Vec<Unit>,
     noise: Vec<Noise>,
@@ -75,10 +77,23 @@ impl<'a> Quantizer<'a> {
     /// none is searched for; layers that share its weights are kept too. What a search keeps is
     /// stored as [`WeightMode::fallback`].
     ///
+    /// A folder that was trained for these weights is stored in them as a whole, and what it loses is measured against
+    /// the folder `against`, in fp32; any other is measured against itself.
+    ///
     /// # Errors
     /// Those of [`draft`]; a layer to keep that the model does not have.
-    pub fn new(folder: &'a Path, mut options: PackOptions) -> Result<Self> {
-        let units = units_of(folder, options.task, options.weights)?;
+    pub fn new(folder: &'a Path, against: Option<&'a Path>, mut options: PackOptions) -> Result<Self> {
+        let units = match against {
+            None => units_of(folder, options.task, options.weights)?,
+            Some(_) => {
+                ensure!(
+                    options.keep_float.is_empty(),
+                    "a model that is measured against another one is stored as a whole: no part of it can be kept fp32"
+                );
+                Vec::new()
+            }
+        };
+        let against = against.unwrap_or(folder);
         if options.keep_float.is_empty() {
             options.kept = options.weights.fallback();
         }
@@ -93,7 +108,7 @@ impl<'a> Quantizer<'a> {
             noise = each.collect::<Result<_>>()?;
         }
         let first = draft(folder, &options)?;
-        Ok(Self { folder, options, units, noise, first })
+        Ok(Self { folder, against, options, units, noise, first })
     }
 
     /// What the bundle will say of itself, but for what is measured.
@@ -180,7 +195,10 @@ impl<'a> Quantizer<'a> {
     /// In fp32.
     fn plain(&self) -> Result<Draft> {
         let keep_float = KeepFloat::default();
-        draft(self.folder, &PackOptions { weights: WeightMode::Float, table: None, keep_float, ..self.options.clone() })
+        draft(
+            self.against,
+            &PackOptions { weights: WeightMode::Float, table: None, keep_float, ..self.options.clone() },
+        )
     }
 
     fn by_hand(&self) -> Assignment {

@@ -4,23 +4,28 @@ mod blocks;
 mod calibrate;
 mod contract;
 mod dev;
+mod fake_quantization;
 mod observer;
 mod search;
 mod sensitivity;
+mod ternary;
 
 pub use blocks::{BLOCK_SIZES, Bits, BlockCodes, Blocks};
 pub use calibrate::{Activations, CALIBRATION_SAMPLES, calibrate, encoder_maps};
 pub use contract::{Contract, Line, Proof, Quantizer};
 pub use dev::Dev;
+pub use fake_quantization::FakeQuantization;
+pub(crate) use fake_quantization::of_activations;
 pub use observer::{Histogram, Levels, Observer};
 pub use search::{Assignment, Candidate, Found, saving, search};
 pub use sensitivity::{Noise, SAMPLE, Sensitivity};
+pub use ternary::{ternary_columns, ternary_rows};
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 /// Codes and their scales: `value = code * scale`.
 pub struct Quantized {
-    /// Codes from -127 to 127 (-128 is never used, so that negation is exact).
+    /// Codes from -127 to 127 (-128 is never used, so that negation is exact), of ternary weights from -1 to 1.
     pub values: Array2<i8>,
     /// One scale a column or row, above 0.
     pub scales: Array1<f32>,
@@ -43,6 +48,11 @@ impl Quantized {
 /// [`Quantized::sqnr`] of a linear map `[out, in]` with a scale for each output, as layers store it.
 fn sqnr_of_map(weight: &ArrayView2<f32>) -> f64 {
     quantize_rows(weight).sqnr(weight, Axis(0))
+}
+
+/// The same in ternary weights.
+fn sqnr_of_ternary(weight: &ArrayView2<f32>) -> f64 {
+    ternary_rows(weight).sqnr(weight, Axis(0))
 }
 
 /// Below this a scale would overflow its reciprocal.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::blocks::sqnr_of_blocks;
 use super::dev::Dev;
-use super::sqnr_of_map;
+use super::{sqnr_of_map, sqnr_of_ternary};
 use crate::arch::ModelConfig;
 use crate::checkpoint::Arrays;
 use crate::graph::{Unit, WeightMode, matrix};
@@ -79,6 +79,7 @@ fn sqnr(weight: &ArrayView2<f32>, mode: WeightMode) -> f64 {
             if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() }
         }
         WeightMode::Float => f64::INFINITY,
+        WeightMode::Ternary => sqnr_of_ternary(weight),
         WeightMode::DynamicInt8 | WeightMode::Int8Layers | WeightMode::StaticInt8 => sqnr_of_map(weight),
     }
 }

@@ -64,6 +64,7 @@ impl Method {
             layer_map: LayerMap::Uniform,
             losses,
             masking: None,
+            quantize: None,
             train: Some(train.clone()),
         };
         let prediction = |losses| stage("prediction", losses);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{AugmentOptions, CorpusFilter, Fractions, Goal, LabelKind, Schema};
 use crate::pack::TaskName;
+use crate::quantize::FakeQuantization;
 use crate::train::TrainOptions;
 
 mod auto;
@@ -15,7 +16,7 @@ mod stage;
 mod student;
 
 pub use method::Method;
-pub use stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts};
+pub use stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts, full_precision_stage};
 pub use student::{Start, Student};
 
 /// The whole recipe. Unknown keys are refused, so that a misspelt one is not silently ignored.
@@ -216,6 +217,11 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// What the student that ships was trained for.
+    pub fn quantize(&self) -> Option<FakeQuantization> {
+        self.stages.last().and_then(|stage| stage.quantize)
+    }
+
     /// What the student learns to give.
     ///
     /// # Errors
@@ -249,6 +255,21 @@ impl Recipe {
         }
         self.teacher.train.check("teacher.train")?;
         self.student.train.check("student.train")?;
+        if let Some(pair) = self.stages.windows(2).find(|pair| pair[0].quantize > pair[1].quantize) {
+            bail!(
+                "stage {} comes after {}, which rounds weights to fewer bits: give it the same `quantize`, else the student \
+                 that ships was trained for another form",
+                pair[1].name,
+                pair[0].name
+            );
+        }
+        if self.quantize() == Some(FakeQuantization::Ternary) && full_precision_stage(&self.stages).is_none() {
+            bail!(
+                "ternary weights are made of a student that was trained before: put a stage without `quantize` that trains \
+                 the head (labels, soft-targets or soft-cross-entropy) before those with it; what ternary weights lose is \
+                 measured against that student"
+            );
+        }
         for (index, stage) in self.stages.iter().enumerate() {
             stage.check(index + 1 == self.stages.len())?;
             if self.stages[..index].iter().any(|before| before.name == stage.name) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Masking;
 use crate::distill::{Averaging, LayerMap, Padding};
+use crate::quantize::FakeQuantization;
 use crate::train::TrainOptions;
 
 /// One stage. A student goes through them in order; each starts from the weights that the one before kept.
@@ -27,6 +28,10 @@ pub struct StageRecipe {
     /// How its texts are masked, for losses of masked language models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masking: Option<Masking>,
+    /// What the student's weights are rounded to in every forward pass, its activations to int8; the weights that are
+    /// trained and kept stay fp32. Nothing is rounded when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<FakeQuantization>,
     /// How it trains; as `student.train` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainOptions>,
@@ -292,6 +297,14 @@ impl LossTerm {
     pub fn reads_masked_lm(&self) -> bool {
         matches!(self, LossTerm::MaskedLm { .. } | LossTerm::MaskedLmSoftTargets { .. })
     }
+}
+
+/// The last stage before those that round weights to fewer bits, if its student has a head that was trained: what fewer
+/// bits lose is measured against that student.
+pub fn full_precision_stage(stages: &[StageRecipe]) -> Option<usize> {
+    let first = stages.iter().position(|stage| stage.quantize.is_some())?;
+    let trained = stages[..first].iter().any(|stage| stage.losses.iter().any(LossTerm::reads_head));
+    trained.then(|| first - 1)
 }
 
 impl StageRecipe {

@@ -48,13 +48,13 @@ pub struct Report {
     pub data: SplitReport,
     /// What needs no model scores on dev: the largest class; 0 where there is no such thing.
     pub chance_on_dev: f64,
-    /// Teacher (if its weights are here), control, student fp32, student int8; of the seed that dev chose.
+    /// Teacher (if its weights are here), control, student fp32, student int8 (or ternary); of the seed that dev chose.
     pub models: Vec<ModelReport>,
     /// Student and control for each seed.
     pub seeds: Vec<SeedReport>,
     /// Student against control.
     pub comparison: Comparison,
-    /// int8 against fp32.
+    /// Fewer bits against fp32.
     pub quantization: QuantizationReport,
     /// Training.
     pub stages: Vec<StageReport>,
@@ -71,7 +71,7 @@ pub struct Report {
 /// One measured model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelReport {
-    /// `teacher`, `control`, `student fp32`, `student int8`.
+    /// `teacher`, `control`, `student fp32`, `student int8` or `student ternary`.
     pub name: String,
     /// Bundle file.
     pub file: String,
@@ -103,7 +103,7 @@ pub struct ModelReport {
     pub peak_memory_mb: Option<f64>,
 }
 
-/// Student and control of one seed, fp32, on test and on dev.
+/// Student and control of one seed on test and on dev: in fp32, or a student that was trained for fewer bits in those.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeedReport {
     /// The seed.
@@ -159,7 +159,7 @@ pub struct AblationReport {
     pub seeds: Vec<f64>,
 }
 
-/// int8 against fp32, in points of 100 of the measure (positive: int8 is worse).
+/// Fewer bits against fp32, in points of 100 of the measure (positive: int8 is worse).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QuantizationReport {
     /// Mode.
@@ -173,10 +173,16 @@ pub struct QuantizationReport {
 }
 
 impl QuantizationReport {
-    /// What int8 costs, and may cost.
+    /// What the weights of the student that ships are, in a word.
+    pub fn element(&self) -> &'static str {
+        if self.mode.starts_with("ternary") { "ternary" } else { "int8" }
+    }
+
+    /// What fewer bits cost, and may cost.
     pub fn in_words(&self) -> String {
         format!(
-            "int8 against fp32: {} points on test, {} on dev (allowed: {} lost).",
+            "{} against fp32: {} points on test, {} on dev (allowed: {} lost).",
+            self.element(),
             words::signed(-self.test_drop_points, 2, ""),
             words::signed(-self.dev_drop_points, 2, ""),
             words::fixed(self.max_drop_points, 1, "")

@@ -21,7 +21,7 @@ enum What {
     Score,
     /// At least so many points over the control.
     Gain,
-    /// At most so many points lost by int8 on test.
+    /// At most so many points lost by fewer bits on test.
     Drop,
     /// At most so many milliseconds for the median text.
     Latency,
@@ -63,11 +63,12 @@ impl Requirement {
             return Some("nothing was measured".to_owned());
         };
         let limit = self.limit;
-        let (name, found, unit, at_least) = match self.what {
+        let by_bits = format!("drop by {}", report.quantization.element());
+        let (name, found, unit, at_least): (&str, _, _, _) = match self.what {
             What::Retention => ("retention", shipped.retention.map_or(f64::NAN, |kept| kept.value * 100.0), "%", true),
             What::Score => ("score", shipped.score.value * 100.0, "%", true),
             What::Gain => ("gain over the control", report.comparison.gain.value * 100.0, " points", true),
-            What::Drop => ("drop by int8", report.quantization.test_drop_points, " points", false),
+            What::Drop => (&by_bits, report.quantization.test_drop_points, " points", false),
             What::Latency => ("latency", shipped.latency_p50_ms, " ms", false),
             What::Size => ("size", shipped.file_bytes as f64 / 1e6, " MB", false),
         };

@@ -108,6 +108,9 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
         checkpoint::write_pooling(out, pooling, small.hidden_size)?;
     }
     save_model(out, &small, &info, &Params::new(parameters, Device::Cpu), checkpoint::SHARD_BYTES)?;
+    if let Some(quantize) = checkpoint::trained_for(folder)? {
+        checkpoint::mark_trained_for(out, Some(quantize))?;
+    }
     Ok(VocabularyReport {
         tokens_before,
         tokens_after: rows.len(),

@@ -89,6 +89,7 @@ pub struct Scratch {
     sums: Vec<f32>,
     wide: Vec<f32>,
     heads: Vec<f32>,
+    unpacked: Vec<i8>,
 }
 
 /// `length` values of a buffer that grows as needed. What it held before stays: all is written before it is read.
@@ -150,7 +151,7 @@ impl<'a> Layer<'a> {
         let hidden = self.hidden;
         let rows = x.len() / hidden;
         let attended = self.heads * self.head_size;
-        let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads } = scratch;
+        let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads, unpacked } = scratch;
 
         // Queries, keys and values; queries of all tokens or of the first ones alone.
         let depth = self.query_key_value.inputs;
@@ -160,7 +161,7 @@ impl<'a> Layer<'a> {
         let wanted = if self.first_only { panels..3 * panels } else { 0..3 * panels };
         let stride = wanted.len() * COLUMNS;
         let projected = room(projected, rows * stride);
-        product(isa, workers, quantized, &self.query_key_value, wanted, projected, stride);
+        product(isa, workers, quantized, &self.query_key_value, wanted, projected, stride, unpacked);
         let asking = if self.first_only { texts.rows.len() } else { rows };
         let (query, key, value) = if self.first_only {
             let first = room(first, asking * hidden);
@@ -170,7 +171,7 @@ impl<'a> Layer<'a> {
             x[..asking * hidden].copy_from_slice(first);
             let quantized = quantize(isa, workers, first, hidden, depth, codes, scales);
             let queries = room(queries, asking * padded);
-            product(isa, workers, quantized, &self.query_key_value, 0..panels, queries, padded);
+            product(isa, workers, quantized, &self.query_key_value, 0..panels, queries, padded, unpacked);
             (&*queries, &projected[..], &projected[padded..])
         } else {
             (&*projected, &projected[padded..], &projected[2 * padded..])
@@ -185,14 +186,14 @@ impl<'a> Layer<'a> {
         let panels = padded / COLUMNS;
         let quantized = quantize(isa, workers, context, attended, self.attention_output.inputs, codes, scales);
         let attended = room(sums, asking * padded);
-        product(isa, workers, quantized, &self.attention_output, 0..panels, attended, padded);
+        product(isa, workers, quantized, &self.attention_output, 0..panels, attended, padded, unpacked);
         self.add_and_norm(isa, workers, x, attended, self.attention_norm);
         for x in x.chunks_mut(FEED_FORWARD_ROWS * hidden) {
             let rows = x.len() / hidden;
             let quantized = quantize(isa, workers, x, hidden, depth, codes, scales);
             let inner = self.up.outputs();
             let wide = room(wide, rows * inner);
-            product(isa, workers, quantized, &self.up, 0..self.up.panels(), wide, inner);
+            product(isa, workers, quantized, &self.up, 0..self.up.panels(), wide, inner, unpacked);
             self.activate(isa, workers, wide);
             // Columns beyond the block's own are f(0 W + 0) = 0 and take no part.
             let narrow = self.down.inputs;
@@ -203,7 +204,7 @@ impl<'a> Layer<'a> {
             }
             let quantized = quantize(isa, workers, &wide[..rows * narrow], narrow, narrow, codes, scales);
             let fed = room(sums, rows * padded);
-            product(isa, workers, quantized, &self.down, 0..panels, fed, padded);
+            product(isa, workers, quantized, &self.down, 0..panels, fed, padded, unpacked);
             self.add_and_norm(isa, workers, x, fed, self.output_norm);
         }
     }

@@ -10,6 +10,9 @@
 //! * **Weights stay where they are.** They are stored in the order in which they are read, so that the mapped file is
 //!   used as it is: nothing is rearranged at start and no second copy exists.
 //!
+//! * **Ternary weights take 2 bits** where they are stored, and become bytes a few columns at a time, while those are
+//!   multiplied: the arithmetic is the same, and there is no second copy either.
+//!
 //! The arithmetic of a product of one row x with W and b: s = max|x| / 127, q = round(x / s) to nearest even, and
 //! (q . codes) * (s * scale) + b, where W = codes * scale by column.
 //!
@@ -22,10 +25,11 @@ mod layer;
 mod matrix;
 mod product;
 mod rows;
+mod ternary;
 mod workers;
 
 pub use attention::ScoreBias;
 pub use isa::Isa;
 pub use layer::{Activation, Layer, Norm, Scratch, Texts};
-pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, pack};
+pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, pack, pack_ternary};
 pub use workers::{Alone, Workers};

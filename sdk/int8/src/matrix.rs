@@ -4,6 +4,8 @@
 pub const COLUMNS: usize = 16;
 /// Rows that lie side by side: what one 32-bit lane of a dot product takes.
 pub const DEPTH: usize = 4;
+/// Bits of a ternary code.
+const TERNARY_BITS: usize = 2;
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch(pub String);
@@ -84,10 +86,34 @@ pub fn pack(codes: &[i8], scales: &[f32]) -> Result<PackedWeights, Mismatch> {
     Ok(packed)
 }
 
+/// Codes -1, 0 and 1 of 2 bits each: those that [`PackedWeights`] has in [`DEPTH`] bytes side by side are one byte here,
+/// the first in the lowest bits, as two's complement.
+///
+/// # Errors
+/// Other codes.
+pub fn pack_ternary(codes: &[i8]) -> Result<Vec<u8>, Mismatch> {
+    if let Some(other) = codes.iter().find(|code| !(-1..=1).contains(*code)) {
+        return Err(Mismatch(format!("weights have the code {other}; ternary codes are -1, 0 and 1")));
+    }
+    let byte = |codes: &[i8]| {
+        codes.iter().rev().fold(0u8, |byte, &code| byte << TERNARY_BITS | (code as u8 & ((1 << TERNARY_BITS) - 1)))
+    };
+    Ok(codes.chunks(DEPTH).map(byte).collect())
+}
+
+/// Codes of a matrix, where a session has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Codes<'a> {
+    /// A byte each.
+    Bytes(&'a [i8]),
+    /// 2 bits each: [`pack_ternary`].
+    Ternary(&'a [u8]),
+}
+
 /// Packed weights and a bias, where a session has them.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
-    pub(crate) codes: &'a [i8],
+    pub(crate) codes: Codes<'a>,
     pub(crate) scales: &'a [f32],
     // Where codes of rows are signed, no path reads them.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
@@ -109,20 +135,53 @@ impl<'a> Matrix<'a> {
         sums: &'a [i32],
         bias: &'a [f32],
     ) -> Result<Self, Mismatch> {
-        let wrong = |what: String| Err(Mismatch(what));
-        let size = |n: i64| usize::try_from(n).ok();
         let &[panels, depth, columns, rows] = shape else {
-            return wrong(format!("codes of the shape {shape:?}, which has not four axes"));
+            return Err(Mismatch(format!("codes of the shape {shape:?}, which has not four axes")));
         };
-        if (size(columns), size(rows)) != (Some(COLUMNS), Some(DEPTH)) {
-            return wrong(format!("codes of the shape {shape:?}, which does not end with {COLUMNS} and {DEPTH}"));
+        if (columns, rows) != (COLUMNS as i64, DEPTH as i64) {
+            return Err(Mismatch(format!(
+                "codes of the shape {shape:?}, which does not end with {COLUMNS} and {DEPTH}"
+            )));
         }
-        let (Some(panels), Some(depth)) = (size(panels), size(depth)) else {
+        Self::of(shape, [panels, depth], (Codes::Bytes(codes), codes.len()), scales, sums, bias)
+    }
+
+    /// The same of codes of 2 bits, `[outputs / COLUMNS, inputs / DEPTH, COLUMNS]` bytes.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other.
+    pub fn ternary(
+        shape: &[i64],
+        codes: &'a [u8],
+        scales: &'a [f32],
+        sums: &'a [i32],
+        bias: &'a [f32],
+    ) -> Result<Self, Mismatch> {
+        let &[panels, depth, columns] = shape else {
+            return Err(Mismatch(format!("ternary codes of the shape {shape:?}, which has not three axes")));
+        };
+        if columns != COLUMNS as i64 {
+            return Err(Mismatch(format!("ternary codes of the shape {shape:?}, which does not end with {COLUMNS}")));
+        }
+        let count = codes.len().saturating_mul(DEPTH);
+        Self::of(shape, [panels, depth], (Codes::Ternary(codes), count), scales, sums, bias)
+    }
+
+    fn of(
+        shape: &[i64],
+        size: [i64; 2],
+        (codes, count): (Codes<'a>, usize),
+        scales: &'a [f32],
+        sums: &'a [i32],
+        bias: &'a [f32],
+    ) -> Result<Self, Mismatch> {
+        let wrong = |what: String| Err(Mismatch(what));
+        let [Ok(panels), Ok(depth)] = size.map(usize::try_from) else {
             return wrong(format!("codes of the shape {shape:?}"));
         };
         let (inputs, outputs) = (depth.saturating_mul(DEPTH), panels.saturating_mul(COLUMNS));
-        if inputs == 0 || inputs > MOST_INPUTS || outputs == 0 || codes.len() != inputs.saturating_mul(outputs) {
-            return wrong(format!("{} codes for the shape {shape:?}", codes.len()));
+        if inputs == 0 || inputs > MOST_INPUTS || outputs == 0 || count != inputs.saturating_mul(outputs) {
+            return wrong(format!("{count} codes for the shape {shape:?}"));
         }
         if [scales.len(), sums.len(), bias.len()] != [outputs; 3] {
             return wrong(format!(
@@ -190,5 +249,28 @@ mod tests {
             assert!(matrix(&shape, &codes[..length]).is_err(), "{shape:?}");
         }
         assert!(Matrix::new(&[1, 1, 16, 4], &codes, &numbers[1..], &sums, &numbers).is_err());
+        let bytes = [0; 16];
+        let ternary = |shape: &[i64], bytes| Matrix::ternary(shape, bytes, &numbers, &sums, &numbers);
+        assert!(ternary(&[1, 1, 16], &bytes).is_ok());
+        for (shape, length) in [
+            (vec![1, 1, 16, 4], 16),
+            (vec![1, 1, 4], 16),
+            (vec![1, 2, 16], 16),
+            (vec![1, 1, 16], 15),
+            (vec![-1, 1, 16], 16),
+            (vec![0, 1, 16], 0),
+            (vec![i64::MAX, i64::MAX, 16], 16),
+        ] {
+            assert!(ternary(&shape, &bytes[..length]).is_err(), "{shape:?}");
+        }
+        assert!(Matrix::ternary(&[1, 1, 16], &bytes, &numbers, &sums[1..], &numbers).is_err());
+    }
+
+    #[test]
+    fn four_ternary_codes_are_a_byte() {
+        assert_eq!(pack_ternary(&[1, 0, -1, 1, 0, 0, 0, -1]).unwrap(), [0b01_11_00_01, 0b11_00_00_00]);
+        for code in [2, -2, 127] {
+            assert!(pack_ternary(&[0, code, 0, 0]).unwrap_err().0.contains(&format!("the code {code};")));
+        }
     }
 }

@@ -310,9 +310,9 @@ pub struct Latency {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// `none`; `int8-by-token`: an activation scale for each token, so that an answer depends on its text alone, and
-    /// layers that give the same bits on every processor; `int8-dynamic`: one activation scale for the whole input;
-    /// `int8-static`: activation scales that were found beforehand;
-    /// `int8-weights` and `int4-weights`: weights with a scale for each block; `fp16`: weights of 16 bits.
+    /// layers that give the same bits on every processor; `ternary`: the same with weights of -1, 0 and 1;
+    /// `int8-dynamic`: one activation scale for the whole input; `int8-static`: activation scales that were found
+    /// beforehand; `int8-weights` and `int4-weights`: weights with a scale for each block; `fp16`: weights of 16 bits.
     /// `-mixed` at the end: some layers or the token table are stored with more bits.
     pub mode: String,
     /// How the token table is stored, where the mode does not say it: `fp32`, `fp16`, `int8` or `int4`.

@@ -12,6 +12,8 @@
 //! `epsilon`, `first_only` (0 or 1). Output:
 //! `[batch, length, hidden]`, 0 where the mask is; with `first_only` `[batch, 1, hidden]`. Masked tokens are left out,
 //! not masked: they cost nothing and change nothing.
+//!
+//! `TernaryEncoderLayer` is the same with codes of 2 bits, uint8 of [`limbeck_int8::Matrix::ternary`].
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,18 +31,21 @@ use ort::value::{
 use limbeck_int8::{Activation, Alone, Isa, Layer, Matrix, Norm, ScoreBias, Scratch, Texts, Workers};
 
 use super::lock;
-use crate::int8::{DOMAIN, ENCODER_LAYER, ROWS};
+use super::ternary_rows::TernaryRows;
+use crate::int8::{DOMAIN, ENCODER_LAYER, ROWS, TERNARY_ENCODER_LAYER};
 
 /// Inputs before the constants.
 const CONSTANTS: usize = 3;
 
 /// The operators, for the sessions of one model that run on `threads` threads each.
 pub(crate) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(EncoderLayer { threads: threads.max(1), memory: Arc::default() })
+    let layer = |ternary| EncoderLayer { ternary, threads: threads.max(1), memory: Arc::default() };
+    OperatorDomain::new(DOMAIN)?.add(layer(false))?.add(layer(true))?.add(TernaryRows)
 }
 
 /// The operator; its layers work one after the other in the same memory.
 struct EncoderLayer {
+    ternary: bool,
     threads: usize,
     memory: Arc<Mutex<Vec<Memory>>>,
 }
@@ -62,7 +67,7 @@ struct Memory {
     scratch: Scratch,
 }
 
-type Constant<'a> = ValueRef<'a, DynTensorValueType>;
+pub(super) type Constant<'a> = ValueRef<'a, DynTensorValueType>;
 
 /// One layer of one session.
 struct EncoderLayerKernel<'a> {
@@ -78,15 +83,16 @@ impl Operator for EncoderLayer {
     type Kernel<'attr> = EncoderLayerKernel<'attr>;
 
     fn name(&self) -> &str {
-        ENCODER_LAYER
+        if self.ternary { TERNARY_ENCODER_LAYER } else { ENCODER_LAYER }
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        use TensorElementType::{Float32, Int8, Int32};
+        use TensorElementType::{Float32, Int8, Int32, Uint8};
+        let codes = if self.ternary { Uint8 } else { Int8 };
         let mut inputs =
             vec![OperatorInput::required(Float32), OperatorInput::optional(Int32), OperatorInput::optional(Float32)];
         for _matrix in 0..4 {
-            inputs.extend([Int8, Float32, Int32, Float32].map(OperatorInput::required));
+            inputs.extend([codes, Float32, Int32, Float32].map(OperatorInput::required));
         }
         inputs.extend([Float32; 4].map(OperatorInput::required));
         inputs
@@ -115,7 +121,7 @@ impl Operator for EncoderLayer {
         let constants = (CONSTANTS..CONSTANTS + 20)
             .map(|input| context.constant_input(input))
             .collect::<ort::Result<Vec<Constant<'attr>>>>()?;
-        let matrix = |first: usize, name: &str| matrix(&constants[first..], name).map_err(&wrong);
+        let matrix = |first: usize, name: &str| matrix(&constants[first..], name, self.ternary).map_err(&wrong);
         let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
         let attention_norm = norm(16)?;
         let (hidden, heads) = (attention_norm.gain.len(), number("heads")?);
@@ -165,7 +171,9 @@ impl Operator for EncoderLayer {
 }
 
 /// Shape and values of a constant, for as long as its session.
-fn values<'a, T: PrimitiveTensorElementType>(constant: &Constant<'a>) -> Result<(Vec<i64>, &'a [T]), String> {
+pub(super) fn values<'a, T: PrimitiveTensorElementType>(
+    constant: &Constant<'a>,
+) -> Result<(Vec<i64>, &'a [T]), String> {
     let (shape, values) = constant.try_extract_tensor::<T>().map_err(|error| error.message().to_owned())?;
     // SAFETY: a constant input stays where it is for as long as the session, which 'a stands for; the values are those
     // of the tensor and not of the reference to it.
@@ -174,10 +182,16 @@ fn values<'a, T: PrimitiveTensorElementType>(constant: &Constant<'a>) -> Result<
 }
 
 /// The matrix that begins there.
-fn matrix<'a>(constants: &[Constant<'a>], name: &str) -> Result<Matrix<'a>, String> {
-    let (shape, codes) = values(&constants[0])?;
+fn matrix<'a>(constants: &[Constant<'a>], name: &str, ternary: bool) -> Result<Matrix<'a>, String> {
     let (scales, sums, bias) = (values(&constants[1])?.1, values(&constants[2])?.1, values(&constants[3])?.1);
-    Matrix::new(&shape, codes, scales, sums, bias).map_err(|what| format!("{name}: {what}"))
+    let matrix = if ternary {
+        let (shape, codes) = values(&constants[0])?;
+        Matrix::ternary(&shape, codes, scales, sums, bias)
+    } else {
+        let (shape, codes) = values(&constants[0])?;
+        Matrix::new(&shape, codes, scales, sums, bias)
+    };
+    matrix.map_err(|what| format!("{name}: {what}"))
 }
 
 /// The normalization that begins there.

@@ -32,6 +32,8 @@ mod protobuf;
 pub(crate) mod provider;
 pub(crate) mod session;
 mod sync;
+#[cfg(feature = "int8-kernel")]
+mod ternary_rows;
 mod weights;
 
 pub use environment::{RuntimeInfo, load, loaded};

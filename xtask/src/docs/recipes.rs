@@ -54,7 +54,11 @@ pub(super) fn results_table(reports: &[Report]) -> String {
     for report in reports {
         let model = |name: &str| report.models.iter().find(|model| model.name == name);
         let score = |name: &str| model(name).map_or("-".to_owned(), |model| percent(model.score.value));
-        let retention = model("student fp32").and_then(|model| model.retention.as_ref());
+        // The last model is the student that ships, in int8 or in what it was trained for.
+        let shipped =
+            report.models.iter().rfind(|model| model.name.starts_with("student") && model.name != "student fp32");
+        let compared = shipped.filter(|model| model.name == "student ternary").or(model("student fp32"));
+        let retention = compared.and_then(|model| model.retention.as_ref());
         text += &format!(
             "| [{}](../examples/recipes/{}) | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             report.title,
@@ -75,8 +79,8 @@ pub(super) fn results_table(reports: &[Report]) -> String {
                 comparison.gain.value * 100.0,
                 comparison.p_value
             )),
-            score("student int8"),
-            model("student int8").map_or("-".to_owned(), |model| format!("{:.1} MB", model.file_bytes as f64 / 1e6)),
+            shipped.map_or("-".to_owned(), |model| percent(model.score.value)),
+            shipped.map_or("-".to_owned(), |model| format!("{:.1} MB", model.file_bytes as f64 / 1e6)),
         );
     }
     let dates: Vec<&str> = reports.iter().map(|report| report.date.as_str()).collect();

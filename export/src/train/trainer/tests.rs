@@ -14,6 +14,7 @@ use crate::arch::{Capture, Head, Model, ModelConfig, Params, parameter_layout};
 use crate::data::EncodedExample;
 use crate::objective::cross_entropy;
 use crate::progress::Output;
+use crate::quantize::FakeQuantization;
 use crate::train::{Alone, Group, OptimizerKind, OptimizerOptions, Precision, Schedule, TrainOptions};
 
 fn config(dropout: f64) -> ModelConfig {
@@ -54,12 +55,13 @@ struct Conditions<'a> {
     stop_before: Option<u64>,
     checkpoint_every: Duration,
     dropout: f64,
+    rounding: Option<FakeQuantization>,
     group: &'a dyn Group,
 }
 
 impl Default for Conditions<'_> {
     fn default() -> Self {
-        Self { stop_before: None, checkpoint_every: NEVER, dropout: 0.05, group: &Alone }
+        Self { stop_before: None, checkpoint_every: NEVER, dropout: 0.05, rounding: None, group: &Alone }
     }
 }
 
@@ -88,7 +90,8 @@ fn stage<'a>(
 /// Trains the classifier of [`examples`] from `params`.
 fn run_from(params: &Params, folder: &Path, options: &TrainOptions, conditions: &Conditions) -> Result<Outcome> {
     tch::set_num_threads(1);
-    let model = Model::new(params, &config(conditions.dropout), HEAD).in_precision(options.precision);
+    let model = Model::new(&params.fake_quantized(conditions.rounding), &config(conditions.dropout), HEAD)
+        .in_precision(options.precision);
     let data = examples();
     let forward =
         |batch: &Batch, train| model.forward(&batch.ids, &batch.mask, None, &Capture::default(), train).logits;

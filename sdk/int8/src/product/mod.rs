@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::matrix::{COLUMNS, Matrix};
+use super::matrix::{COLUMNS, Codes, DEPTH, Matrix};
+use super::ternary::unpack;
 use super::workers::{Parts, Workers, split};
 use crate::isa::Isa;
 
@@ -32,6 +33,8 @@ struct Tile<'a> {
     codes: &'a [u8],
     scales: &'a [f32],
     matrix: &'a Matrix<'a>,
+    /// Those of the panels alone.
+    weights: &'a [i8],
     first_panel: usize,
     panels: usize,
     /// The first row's first value of the first panel. There is a place for every value of the tile, which no other
@@ -42,10 +45,11 @@ struct Tile<'a> {
 }
 
 /// `x W + b` for the columns of some panels: row r, column c goes to `out[r * stride + c]`, with c counted from the
-/// first panel.
+/// first panel. Ternary codes are unpacked into `unpacked`, for some panels at a time and each worker.
 ///
 /// # Panics
 /// Parts that do not fit each other.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn product(
     isa: Isa,
     workers: &dyn Workers,
@@ -54,6 +58,7 @@ pub(super) fn product(
     panels: Range<usize>,
     out: &mut [f32],
     stride: usize,
+    unpacked: &mut Vec<i8>,
 ) {
     let rows = x.scales.len();
     let columns = panels.len() * COLUMNS;
@@ -68,13 +73,31 @@ pub(super) fn product(
     let out = Parts::new(out);
     let groups = panels.len().div_ceil(most_panels);
     let each = rows * matrix.inputs * most_panels * COLUMNS;
-    split(workers, groups, WORTH_A_THREAD.div_ceil(each), &|_, groups| {
+    let size = matrix.inputs * COLUMNS;
+    let apart = if matches!(matrix.codes, Codes::Ternary(_)) { most_panels * size } else { 0 };
+    let needed = apart * workers.count();
+    if unpacked.len() < needed {
+        unpacked.resize(needed, 0);
+    }
+    let unpacked = Parts::new(unpacked);
+    split(workers, groups, WORTH_A_THREAD.div_ceil(each), &|worker, groups| {
+        // SAFETY: a part for each worker, and workers have different numbers.
+        let unpacked = unsafe { unpacked.part(worker * apart..(worker + 1) * apart) };
         for group in groups {
             let mut first = panels.start + group * most_panels;
             let end = panels.end.min(first + most_panels);
             while first < end {
                 // A tile is of the full width or of one panel: fewer kinds of tiles are less code.
                 let count = if end - first == most_panels { most_panels } else { 1 };
+                let codes = first * size..(first + count) * size;
+                let weights = match matrix.codes {
+                    Codes::Bytes(all) => &all[codes],
+                    Codes::Ternary(all) => {
+                        let unpacked = &mut unpacked[..count * size];
+                        unpack(isa, &all[codes.start / DEPTH..codes.end / DEPTH], unpacked);
+                        &*unpacked
+                    }
+                };
                 for block in 0..blocks {
                     let (from, to) = (rows * block / blocks, rows * (block + 1) / blocks);
                     let column = (first - panels.start) * COLUMNS;
@@ -85,6 +108,7 @@ pub(super) fn product(
                         codes: &x.codes[from * matrix.inputs..to * matrix.inputs],
                         scales: &x.scales[from..to],
                         matrix,
+                        weights,
                         first_panel: first,
                         panels: count,
                         out: place(from),
@@ -130,7 +154,7 @@ impl Tile<'_> {
     /// The codes of a panel.
     fn panel(&self, panel: usize) -> &[i8] {
         let size = self.matrix.inputs * COLUMNS;
-        &self.matrix.codes[(self.first_panel + panel) * size..][..size]
+        &self.weights[panel * size..][..size]
     }
 
     /// The columns of a panel.
@@ -164,7 +188,7 @@ use for_size;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{PackedWeights, pack};
+    use crate::matrix::{PackedWeights, pack, pack_ternary};
     use crate::rows::quantize;
     use crate::workers::{Alone, Threads};
 
@@ -177,6 +201,37 @@ mod tests {
         let codes: Vec<i8> = (0..inputs * outputs).map(|i| code(i) as i8).collect();
         let scales: Vec<f32> = (0..outputs).map(|i| 0.01 + value(i).abs()).collect();
         (codes.clone(), pack(&codes, &scales).unwrap())
+    }
+
+    #[test]
+    fn ternary_weights_give_the_bits_of_the_same_codes_in_bytes() {
+        for isa in Isa::available() {
+            for (rows, inputs, outputs) in [(1, 1, 1), (3, 26, 40), (9, 100, 100), (17, 312, 96)] {
+                for workers in [&Alone as &dyn Workers, &Threads(2), &Threads(3)] {
+                    let codes: Vec<i8> = (0..inputs * outputs).map(|i| (i * 101 + i / 7) as i8 % 2).collect();
+                    let scales: Vec<f32> = (0..outputs).map(|i| 0.01 + value(i).abs()).collect();
+                    let packed = pack(&codes, &scales).unwrap();
+                    let bytes = pack_ternary(&packed.codes).unwrap();
+                    let bias = vec![0.5; packed.scales.len()];
+                    let shape = packed.shape().map(|n| n as i64);
+                    let whole = Matrix::new(&shape, &packed.codes, &packed.scales, &packed.sums, &bias).unwrap();
+                    let ternary = Matrix::ternary(&shape[..3], &bytes, &packed.scales, &packed.sums, &bias).unwrap();
+                    let x: Vec<f32> = (0..rows * inputs).map(value).collect();
+                    let (mut codes, mut scales) = (vec![0; rows * packed.inputs], vec![0.0; rows]);
+                    quantize(isa, &x, inputs, &mut codes, packed.inputs, isa.code_offset(), &mut scales);
+                    let rows_of = Rows { codes: &codes, scales: &scales };
+                    let stride = packed.scales.len();
+                    let (mut expected, mut found) = (vec![0.0; rows * stride], vec![0.0; rows * stride]);
+                    // What another matrix left behind does not matter.
+                    let mut unpacked = vec![77; 5];
+                    let all = 0..whole.panels();
+                    product(isa, workers, rows_of, &whole, all.clone(), &mut expected, stride, &mut unpacked);
+                    assert_eq!(unpacked, [77; 5], "bytes are used where they are");
+                    product(isa, workers, rows_of, &ternary, all, &mut found, stride, &mut unpacked);
+                    assert_eq!(found, expected, "{isa:?} {rows}x{inputs}x{outputs}");
+                }
+            }
+        }
     }
 
     /// By the definition, in whole numbers.
@@ -196,7 +251,7 @@ mod tests {
         let stride = columns + 5;
         let mut out = vec![9.0; rows * stride];
         let quantized = Rows { codes: &row_codes, scales: &scales };
-        product(isa, workers, quantized, &matrix, 0..matrix.panels(), &mut out, stride);
+        product(isa, workers, quantized, &matrix, 0..matrix.panels(), &mut out, stride, &mut Vec::new());
         for row in 0..rows {
             for column in 0..outputs {
                 let code =
@@ -253,8 +308,8 @@ mod tests {
         quantize(isa, &x, 20, &mut codes, 20, isa.code_offset(), &mut scales);
         let rows = Rows { codes: &codes, scales: &scales };
         let (mut whole, mut part) = (vec![0.0; 240], vec![0.0; 96]);
-        product(isa, &Alone, rows, &matrix, 0..5, &mut whole, 80);
-        product(isa, &Alone, rows, &matrix, 2..4, &mut part, 32);
+        product(isa, &Alone, rows, &matrix, 0..5, &mut whole, 80, &mut Vec::new());
+        product(isa, &Alone, rows, &matrix, 2..4, &mut part, 32, &mut Vec::new());
         for row in 0..3 {
             assert_eq!(whole[row * 80 + 32..row * 80 + 64], part[row * 32..(row + 1) * 32]);
         }

@@ -71,7 +71,7 @@ fn two(folders: [&Path; 2], options: &TrainOptions, stop_before: Option<u64>) ->
         let (folder, options) = (folders[rank].to_owned(), options.clone());
         std::thread::spawn(move || {
             let checkpoint_every = Duration::ZERO;
-            let conditions = Conditions { stop_before, checkpoint_every, dropout: 0.0, group: &group };
+            let conditions = Conditions { stop_before, checkpoint_every, dropout: 0.0, rounding: None, group: &group };
             let outcome = run_from(&params, &folder, &options, &conditions);
             (params, outcome)
         })

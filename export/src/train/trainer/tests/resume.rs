@@ -3,12 +3,12 @@
 use super::*;
 use crate::train::Keep;
 
-fn ends_with_the_same_bits(what: &str, options: &TrainOptions) {
+fn ends_with_the_same_bits(what: &str, options: &TrainOptions, rounding: Option<FakeQuantization>) {
     let whole = tempfile::tempdir().unwrap();
-    let (expected, outcome) = run(whole.path(), options, &Conditions::default());
+    let (expected, outcome) = run(whole.path(), options, &Conditions { rounding, ..Default::default() });
     let outcome = outcome.unwrap();
     let broken = tempfile::tempdir().unwrap();
-    let always = || Conditions { checkpoint_every: Duration::ZERO, ..Default::default() };
+    let always = || Conditions { checkpoint_every: Duration::ZERO, rounding, ..Default::default() };
     let mut last = 0;
     for stop in [1, 7, 13].into_iter().filter(|&stop| stop < outcome.steps) {
         let conditions = Conditions { stop_before: Some(stop), ..always() };
@@ -55,8 +55,24 @@ fn with_every_option() {
             },
         ),
     ] {
-        ends_with_the_same_bits(what, &options);
+        ends_with_the_same_bits(what, &options, None);
     }
+}
+
+/// What is kept are the fp32 weights, and they are what goes on.
+#[test]
+fn with_weights_that_are_rounded_in_each_step() {
+    for rounding in [FakeQuantization::Int8, FakeQuantization::Ternary] {
+        let options = TrainOptions { epochs: 3, keep: Keep::Ema, ema_decay: 0.8, ..options() };
+        ends_with_the_same_bits(&format!("{rounding:?}"), &options, Some(rounding));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let rounded = |rounding| run(folder.path(), &options(), &Conditions { rounding, ..Default::default() });
+    let (params, outcome) = rounded(Some(FakeQuantization::Ternary));
+    assert!(outcome.unwrap().best_dev > 0.9, "ternary weights learn the task");
+    let name = "encoder.ffn.0.up.weight";
+    let own = params.get(name).unwrap();
+    assert_ne!(*own, FakeQuantization::Ternary.of_weights(own), "what is trained stays fp32");
 }
 
 #[test]
