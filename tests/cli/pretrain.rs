@@ -196,7 +196,7 @@ fn a_distilled_causal_model_is_told_packed_and_run() {
     let within = student(&world, "student", &["--steps", "30", "--max-ratio", "1e9"]).output().unwrap();
     assert!(within.status.success() && stdout(&within).contains("Control: "), "{}", stdout(&within));
     let beyond = student(&world, "student", &["--steps", "30", "--max-ratio", "0.001"]).output().unwrap();
-    assert_eq!(beyond.status.code(), Some(2));
+    assert_eq!(beyond.status.code(), Some(3));
     assert!(stderr(&beyond).contains("more than --max-ratio 0.001"), "{}", stderr(&beyond));
     let alone = student(&world, "alone", &["--steps", "1", "--no-control"]).output().unwrap();
     assert!(alone.status.success() && !stdout(&alone).contains("Control: "), "{}", stdout(&alone));

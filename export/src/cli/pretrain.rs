@@ -56,7 +56,7 @@ pub(super) struct Pretrain {
     /// Do not train the same student without the teacher
     #[arg(long)]
     no_control: bool,
-    /// With a teacher: exit with 2 where the student's perplexity is more than this many times the teacher's
+    /// With a teacher: exit with 3 where the student's perplexity is more than this many times the teacher's
     #[arg(long)]
     max_ratio: Option<f64>,
     /// Layers; with --teacher and no --preset: so many of the teacher's, half of them if not given
@@ -163,6 +163,10 @@ impl Pretrain {
             let known = recipe.teacher.take().unwrap_or_else(|| TeacherRecipe::new(teacher));
             recipe.teacher = Some(TeacherRecipe { model: teacher.clone(), ..known });
         }
+        ensure!(
+            self.max_ratio.is_none_or(|most| most.is_finite() && most > 0.0),
+            "--max-ratio must be above 0, as 1.2 is"
+        );
         match &mut recipe.teacher {
             Some(teacher) => teacher.control &= !self.no_control,
             None => ensure!(
@@ -295,7 +299,7 @@ impl Pretrain {
         let ratio = done.distilled.as_ref().map(|distilled| distilled.ratio);
         if let Some((ratio, most)) = ratio.zip(self.max_ratio).filter(|(ratio, most)| ratio > most) {
             eprintln!("The student's perplexity is {ratio:.3} times the teacher's, more than --max-ratio {most}");
-            return Ok(ExitCode::from(2));
+            return Ok(ExitCode::from(3));
         }
         Ok(ExitCode::SUCCESS)
     }

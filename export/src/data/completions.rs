@@ -27,7 +27,7 @@ pub struct Completion {
 ///
 /// # Errors
 /// No such file, not UTF-8; by file and line broken JSON, a key that is missing, an empty context or completion, a
-/// completion that is not among its choices; no line at all.
+/// completion that is not among its choices, an empty choice; no line at all.
 pub fn read_completions(path: &Path) -> Result<Vec<Completion>> {
     let text = read_text(path)?;
     let mut rows = Vec::new();
@@ -43,6 +43,7 @@ pub fn read_completions(path: &Path) -> Result<Vec<Completion>> {
             place(),
             row.completion
         );
+        ensure!(row.choices.iter().all(|choice| !choice.is_empty()), "{}: a choice is empty", place());
         rows.push(row);
     }
     ensure!(!rows.is_empty(), "{} has no rows", path.display());
@@ -76,6 +77,7 @@ mod tests {
             ("{\"context\": \"\", \"completion\": \" a\"}", "context is empty"),
             ("{\"context\": \"x\", \"completion\": \" \"}", "completion is empty"),
             ("{\"context\": \"x\", \"completion\": \" a\", \"choices\": [\"a\"]}", "not among the choices"),
+            ("{\"context\": \"x\", \"completion\": \" a\", \"choices\": [\" a\", \"\"]}", "a choice is empty"),
             ("{\"context\"", "line 1"),
             ("\n", "no rows"),
         ] {

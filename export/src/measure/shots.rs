@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use limbeck::{ChooseOptions, ContextPolicy, GenerateOptions, Model, Prompt};
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -62,7 +62,7 @@ pub struct ShotQuality {
 /// number: the first of eight is the one of one.
 ///
 /// # Errors
-/// A task with fewer examples than are to be drawn; those of the sdk.
+/// Before anything is computed: a task with fewer examples than are to be drawn; those of the sdk.
 pub fn shot_quality(
     model: &Model,
     rows: &[Completion],
@@ -76,18 +76,21 @@ pub fn shot_quality(
     let empty = || vec![ShotScore::default(); options.shots.len()];
     let mut tasks: BTreeMap<String, Vec<ShotScore>> = BTreeMap::new();
     let bar = reporter.bar("prompts", (rows.len() * options.shots.len()) as u64, 0);
-    for (index, row) in rows.iter().enumerate() {
-        let drawn = match most {
-            0 => vec![],
-            _ => draw(row, by_task.get(row.task.as_str()).map_or(&[], Vec::as_slice), most, options.seed, index)?,
-        };
+    // All of them first: what cannot be drawn is told before an hour is lost.
+    let drawn_for = |(index, row): (usize, &Completion)| match most {
+        0 => Ok(vec![]),
+        _ => draw(row, by_task.get(row.task.as_str()).map_or(&[], Vec::as_slice), most, options.seed, index),
+    };
+    let drawn = rows.iter().enumerate().map(drawn_for).collect::<Result<Vec<_>>>()?;
+    for (index, (row, drawn)) in rows.iter().zip(&drawn).enumerate() {
         let scores = tasks.entry(row.task.clone()).or_insert_with(empty);
         for (place, &shots) in options.shots.iter().enumerate() {
             let mut prompt = Prompt::new(&row.context).instruction(&options.instruction).separator(&options.separator);
             for example in &drawn[..shots] {
                 prompt = prompt.example(&example.context, &example.completion);
             }
-            let (right, dropped) = complete(model, &prompt, row, &options.choosing)?;
+            let (right, dropped) = complete(model, &prompt, row, &options.choosing)
+                .with_context(|| format!("prompt {}, {:?}", index + 1, row.context))?;
             scores[place].prompts += 1;
             scores[place].right += usize::from(right);
             scores[place].examples_dropped += dropped;
@@ -130,7 +133,9 @@ fn draw<'e>(
     );
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index as u64);
-    Ok(sample(&mut rng, others.len(), count).into_iter().map(|place| others[place]).collect())
+    // The same order whatever the count, so that the first of eight is the one of one.
+    let order = sample(&mut rng, others.len(), others.len());
+    Ok(order.into_iter().take(count).map(|place| others[place]).collect())
 }
 
 /// Whether a prompt is completed right, and how many of its examples did not fit.
@@ -140,9 +145,9 @@ fn complete(model: &Model, prompt: &Prompt, row: &Completion, choosing: &ChooseO
         let chosen = model.prompt(prompt).choose_with(&choices, choosing)?;
         return Ok((row.choices[chosen.choices[0].index] == row.completion, chosen.usage.examples_dropped));
     }
-    // A token is at least a byte: what is not ended after so many is longer than what is wanted. White space before it
-    // and a line end after it may be tokens of their own.
-    let options = GenerateOptions::default().max_new_tokens(row.completion.len() + 4).context(ContextPolicy::Error);
+    // White space before the completion and a line end after it may be tokens of their own.
+    let room = model.tokenize(&row.completion)?.ids.len() + 4;
+    let options = GenerateOptions::default().max_new_tokens(room).context(ContextPolicy::Error);
     let prompted = model.prompt(prompt);
     let mut writing = prompted.generate(&options)?;
     let mut text = String::new();
@@ -190,6 +195,8 @@ mod tests {
         let pool: Vec<Completion> = (0..9).map(|n| row(&n.to_string(), "t")).collect();
         let refs: Vec<&Completion> = pool.iter().collect();
         let draw = |seed, index| super::draw(&pool[4], &refs, 8, seed, index).unwrap();
+        let first = super::draw(&pool[4], &refs, 1, 0, 3).unwrap();
+        assert_eq!(first[0], draw(0, 3)[0], "the first of eight is the one of one");
         let mut all: Vec<&str> = draw(0, 0).iter().map(|example| example.context.as_str()).collect();
         assert_ne!(draw(0, 0), draw(0, 1));
         assert_ne!(draw(0, 0), draw(1, 0));

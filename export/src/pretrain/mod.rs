@@ -98,6 +98,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     // Again with the vocabulary that the model has.
     let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
     Teacher::check(recipe, folder, &config, &encoder)?;
+    not_over_its_own_source(recipe, folder, out)?;
     let text = Text::read(recipe, folder)?;
     let identity = identity(recipe, folder, &tokenizer, &text.sha256)?;
     let _lock = leads.then(|| files::lock_folder(out)).transpose()?;
@@ -116,7 +117,10 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         reporter.log_to(&out.join("train.log"))?;
         files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     }
+    let before = Instant::now();
     let control = control(options, group, reporter)?;
+    // It has a file of its own with its time.
+    let of_control = before.elapsed();
     let shape = Shape {
         kind: objective.kind,
         sentence: objective.sentence,
@@ -221,7 +225,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         outcome,
         date: today(),
         machine: machine(),
-        wall_seconds: started.elapsed().as_secs_f64(),
+        wall_seconds: (started.elapsed() - of_control).as_secs_f64(),
     };
     if leads {
         files::write_json(&result, &done)?;
@@ -284,8 +288,26 @@ fn save(start: &Start, tokenizer: &Path, out: &Path) -> Result<()> {
     save(out, &start.config, start.head, &start.own())
 }
 
+/// Refuses to write a model over the one that it begins with or learns from.
+fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -> Result<()> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    let sources = [recipe.model.start.as_ref(), recipe.teacher.as_ref().map(|teacher| &teacher.model)];
+    for source in sources.into_iter().flatten() {
+        let own = folder.join(source).canonicalize().is_ok_and(|source| source == out);
+        ensure!(
+            !own,
+            "{} is the model to begin with or to learn from, and would be lost; give another --out",
+            out.display()
+        );
+    }
+    Ok(())
+}
+
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
-    let weights = |named: Option<&String>| named.map(|name| checkpoint::weights_sha256(&folder.join(name))).transpose();
+    let weights = |named: Option<&String>| -> Result<Option<(String, String)>> {
+        let Some(model) = named.map(|name| folder.join(name)) else { return Ok(None) };
+        Ok(Some((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?)))
+    };
     let start = weights(recipe.model.start.as_ref())?;
     let parts = (recipe, text, files::sha256_file(tokenizer)?, start);
     let parts = match weights(recipe.teacher.as_ref().map(|teacher| &teacher.model))? {

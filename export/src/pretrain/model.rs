@@ -38,6 +38,7 @@ pub(super) fn tokenizer_path(recipe: &PretrainRecipe, folder: &Path) -> Result<P
     let named =
         recipe.tokenizer.as_ref().or(recipe.model.start.as_ref()).or(teacher).context("no tokenizer is named")?;
     let path = folder.join(named);
+    ensure!(path.exists(), "{} is not there", path.display());
     if path.is_dir() { checkpoint::tokenizer_path(&path) } else { Ok(path) }
 }
 

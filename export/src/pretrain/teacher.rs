@@ -125,7 +125,7 @@ impl TeacherRecipe {
         let teacher = read_causal(&folder.join(&self.model))?;
         let rate = |rate: f64| model.dropout.unwrap_or(rate);
         Ok(ModelConfig {
-            layers: model.layers.unwrap_or(teacher.layers.div_ceil(2)),
+            layers: model.layers.or(self.layer_map.as_ref().map(Vec::len)).unwrap_or(teacher.layers.div_ceil(2)),
             embedding_dropout: rate(teacher.embedding_dropout),
             hidden_dropout: rate(teacher.hidden_dropout),
             attention_dropout: rate(teacher.attention_dropout),

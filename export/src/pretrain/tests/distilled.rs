@@ -233,6 +233,13 @@ fn a_run_compares_student_control_and_teacher() {
     let weights = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
     assert_eq!(weights(&out.join("control")), weights(&world.path().join("again")));
     assert_ne!(weights(&out), weights(&out.join("control")));
+    // Nothing is written over the teacher, and nothing in its place.
+    let own_place = run(world.path(), own.clone(), &world.path().join("teacher")).unwrap_err();
+    assert!(format!("{own_place:#}").contains("would be lost"), "{own_place:#}");
+    assert_eq!(
+        crate::files::read_json::<crate::pretrain::Pretrained>(&world.path().join("teacher/pretrain.json")).unwrap(),
+        first
+    );
     // Done is done; another teacher is another model.
     assert_eq!(run(world.path(), own.clone(), &out).unwrap(), done);
     let text = PretrainRecipe { train: TrainOptions { steps: Some(1), ..own.train.clone() }, ..plain() };
