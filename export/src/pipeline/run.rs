@@ -89,7 +89,7 @@ struct Finished {
 
 const MARKER: &str = "stage.json";
 const WEIGHTS: &str = "weights.safetensors";
-/// The folder of [`Trained::fp32`] in that of the student.
+/// The folder, in that of a student trained for fewer bits, of the same student before.
 pub const FULL_PRECISION: &str = "fp32";
 const EVALUATION_BATCH: usize = 64;
 
