@@ -81,7 +81,17 @@ fn a_ternary_student_is_shipped_as_it_was_trained() {
 
     // A finished run is not trained again.
     let output = world.distill(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("rounded: done before"), "{}", stderr(&output));
+    // What it is measured against was made again from what its stage left, and the next run finds it.
+    assert!(world.out("student/fp32/model.safetensors").exists());
+    let output = world.distill(&[]).output().unwrap();
     assert!(stderr(&output).contains("student: done before"), "{}", stderr(&output));
+    // Of the recipe without fewer bits nothing is measured against it.
+    std::fs::write(world.recipe(), recipe("texts.csv", "", "", "layers = 1", &stages(""))).unwrap();
+    let output = world.distill(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!world.out("student/fp32").exists());
 }
 
 #[test]

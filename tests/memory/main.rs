@@ -41,6 +41,7 @@ fn budgets_are_kept() {
         (cache::minilm(), WeightMode::Blocks(Blocks::new(Bits::Eight, 32, false).unwrap())),
         (cache::minilm(), WeightMode::Blocks(Blocks::new(Bits::Four, 32, false).unwrap())),
         (cache::minilm(), WeightMode::Half),
+        (cache::minilm(), WeightMode::Ternary),
         (cache::bert_tiny_masked_lm(), WeightMode::Float),
     ];
     for (model, weights) in models {

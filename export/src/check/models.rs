@@ -10,6 +10,7 @@ use crate::checkpoint::{self, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
 use crate::finetune::{head_for, labels_for, load_for};
+use crate::graph::WeightMode;
 use crate::pipeline::PreparedData;
 use crate::recipe::{Recipe, TeacherSource};
 
@@ -115,10 +116,12 @@ fn read(
     // A finished teacher is loaded as it is, by the number of its labels.
     let finished = recipe.teacher.source == TeacherSource::Finished && role == "teacher";
     let loaded = match finished {
-        true => checkpoint::load(folder, info.head, device).map(|loaded| {
-            let has_head = !loaded.initialised.iter().any(|name| name.starts_with("head."));
-            (loaded.params, has_head)
-        }),
+        true => crate::pack::check_form(folder, WeightMode::Float)
+            .and_then(|()| checkpoint::load(folder, info.head, device))
+            .map(|loaded| {
+                let has_head = !loaded.initialised.iter().any(|name| name.starts_with("head."));
+                (loaded.params, has_head)
+            }),
         false => load_for(folder, &config, &info, device).map(|params| (params, false)),
     };
     let (params, has_head) = match loaded.map_err(&mut noted) {

@@ -59,7 +59,7 @@ pub(super) struct Quantize {
     mode: Option<Mode>,
     /// The fp32 model that the drop of one trained for fewer bits is measured against. Default: the folder `fp32` that
     /// `limbeck distill` puts into it
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "unproven")]
     against: Option<PathBuf>,
     /// Weights that share a scale, with int8-weights, int4-weights and an int4 table: 32, 64 or 128
     #[arg(long, default_value_t = 32)]
@@ -292,15 +292,17 @@ impl Quantize {
         }
         let Some((bytes, manifest)) = written else {
             if let (Some(proof), Some(data)) = (proof, &self.data) {
+                let fp32 = against.as_deref().unwrap_or(&self.model).display();
+                let searched = self.keep_float.is_empty() && against.is_none();
                 eprintln!(
                     "limbeck: {stored} costs {:.2} {} of {} on {}, more than --max-drop {}{}; nothing was written. \
-                     `limbeck pack` makes the fp32 bundle.",
+                     `limbeck pack {fp32}` makes the fp32 bundle.",
                     proof.drop,
                     proof.unit,
                     proof.measure,
                     data.display(),
                     self.max_drop,
-                    if self.keep_float.is_empty() { ", and is the best that was reached" } else { "" },
+                    if searched { ", and is the best that was reached" } else { "" },
                 );
             }
             return Ok(ExitCode::from(2));

@@ -80,11 +80,14 @@ impl Trained {
     }
 }
 
+/// How the stages of a model went, by name.
+type Outcomes = Vec<(String, Outcome)>;
+
 /// `stage.json`: written last, so that its presence means that what lies beside it is whole.
 #[derive(Serialize, Deserialize)]
 struct Finished {
     identity: String,
-    stages: Vec<(String, Outcome)>,
+    stages: Outcomes,
 }
 
 const MARKER: &str = "stage.json";
@@ -130,7 +133,7 @@ impl Run<'_> {
     /// # Errors
     /// Whatever a stage finds wrong. What was finished stays.
     pub(super) fn train(&self, training: Training) -> Result<Trained> {
-        let Training { name, folder, config, info, params, stages, seed, .. } = &training;
+        let Training { name, folder, config, info, stages, seed, .. } = &training;
         let mut identities = Vec::new();
         let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
         for stage in *stages {
@@ -143,10 +146,13 @@ impl Run<'_> {
         let before_rounding = full_precision_stage(stages);
         let fp32 = before_rounding.map(|_| folder.join(FULL_PRECISION));
         let last = identities.last().context("nothing to train: there are no stages")?;
-        if let Some(done) = finished(folder, last) {
-            let arrays = checkpoint::read_params(folder, config, info.head)?;
-            let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
-            params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))?;
+        // What it is measured against is of the same stages, or is made again from what they left.
+        let kept = match (&fp32, before_rounding) {
+            (Some(fp32), Some(index)) => finished(fp32, &identities[index]).is_some(),
+            _ => true,
+        };
+        if let Some(done) = finished(folder, last).filter(|_| kept) {
+            self.copy_saved(&training)?;
             let taken = folder.file_name().unwrap_or_default().to_string_lossy();
             self.reporter.note(&format!("  {name}: done before, taken from the folder {taken}"));
             return Ok(Trained { folder: folder.clone(), fp32, stages: done.stages });
@@ -156,7 +162,23 @@ impl Run<'_> {
             .map(|stage| Needs::of(stage, config, training.teachers.first().map(|teacher| &teacher.config)))
             .collect::<Result<_>>()?;
         let params = with_helpers(&training, &needs);
-        let mut outcomes = Vec::new();
+        let save = |own: &Path, params: &Params| {
+            if let Some(pooling) = training.pooling {
+                checkpoint::write_pooling(own, pooling, config.hidden_size)?;
+            }
+            checkpoint::save(own, config, info, params, training.tokenizer)
+        };
+        let save_before_rounding = |index: usize, params: &Params, stages: &Outcomes| -> Result<()> {
+            let Some(own) = fp32.as_ref().filter(|_| before_rounding == Some(index) && self.leads()) else {
+                return Ok(());
+            };
+            save(own, params)?;
+            files::write_json(
+                &own.join(MARKER),
+                &Finished { identity: identities[index].clone(), stages: stages.clone() },
+            )
+        };
+        let mut outcomes = Outcomes::new();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
             let own = if is_last { folder.clone() } else { folder.join("stages").join(&stage.name) };
@@ -164,10 +186,15 @@ impl Run<'_> {
             let helps = |name: &str| needs[index..].iter().any(|needs| needs.trains(name));
             let kept = params.iter().filter(|(name, _)| !name.starts_with(HELPER) || helps(name));
             let params = Params::handles(kept, params.device());
-            if !is_last && let Some(done) = finished(&own, &identities[index]) {
-                params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
+            if let Some(done) = finished(&own, &identities[index]) {
                 self.reporter.note(&format!("  {name}, {}: done before", stage.name));
                 outcomes = done.stages;
+                if is_last {
+                    self.copy_saved(&training)?;
+                } else {
+                    params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
+                    save_before_rounding(index, &params, &outcomes)?;
+                }
                 continue;
             }
             let outcome = if stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map) {
@@ -182,17 +209,13 @@ impl Run<'_> {
             if !self.leads() {
                 continue;
             }
-            let save = |own: &Path| {
-                if let Some(pooling) = training.pooling {
-                    checkpoint::write_pooling(own, pooling, config.hidden_size)?;
-                }
-                checkpoint::save(own, config, info, &params, training.tokenizer)
-            };
-            if before_rounding == Some(index) {
-                save(&folder.join(FULL_PRECISION))?;
-            }
+            save_before_rounding(index, &params, &outcomes)?;
             if is_last {
-                save(&own)?;
+                save(&own, &params)?;
+                if before_rounding.is_none() {
+                    // Of a recipe that this one has taken the place of.
+                    let _ = std::fs::remove_dir_all(folder.join(FULL_PRECISION));
+                }
                 if stage.quantize.is_some() {
                     checkpoint::mark_trained_for(&own, stage.quantize)?;
                 }
@@ -208,6 +231,14 @@ impl Run<'_> {
         // Nobody looks for what the first process has not written yet.
         self.group.barrier()?;
         Ok(Trained { folder: folder.clone(), fp32, stages: outcomes })
+    }
+
+    /// The weights of a model that was saved.
+    fn copy_saved(&self, training: &Training) -> Result<()> {
+        let Training { folder, config, info, params, .. } = training;
+        let arrays = checkpoint::read_params(folder, config, info.head)?;
+        let tensors = arrays.iter().map(|(name, array)| (name.clone(), checkpoint::tensor_of(array))).collect();
+        params.copy_from(&tensors).with_context(|| format!("in {}", folder.display()))
     }
 
     /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses

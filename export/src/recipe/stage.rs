@@ -299,12 +299,11 @@ impl LossTerm {
     }
 }
 
-/// The last stage before those that round weights to fewer bits, if its student has a head that was trained: what fewer
-/// bits lose is measured against that student.
+/// The last stage that trains the head before those that round weights to fewer bits, if there is one: what fewer bits lose
+/// is measured against its student.
 pub fn full_precision_stage(stages: &[StageRecipe]) -> Option<usize> {
     let first = stages.iter().position(|stage| stage.quantize.is_some())?;
-    let trained = stages[..first].iter().any(|stage| stage.losses.iter().any(LossTerm::reads_head));
-    trained.then(|| first - 1)
+    stages[..first].iter().rposition(|stage| stage.losses.iter().any(LossTerm::reads_head))
 }
 
 impl StageRecipe {

@@ -112,7 +112,7 @@ fn folded(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
     Ok(folded)
 }
 
-/// Names that go into a node which does not just look rows up in a table.
+/// Names that go into a node which does not just look rows up in a table, nor use 2-bit codes where they lie.
 fn multiplied(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
     let mut multiplied = HashSet::new();
     for field in Fields(graph) {
@@ -127,7 +127,7 @@ fn multiplied(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
                     _ => {}
                 }
             }
-            if !operator.starts_with(b"Gather") {
+            if !operator.starts_with(b"Gather") && !operator.starts_with(b"Ternary") {
                 multiplied.extend(inputs);
             }
         }

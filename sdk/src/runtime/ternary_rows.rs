@@ -8,6 +8,8 @@
 //!
 //! Attribute: `width`. Output: the shape of `ids`, then `width`; fp32, code times the scale of its row.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext,
 };
@@ -80,6 +82,15 @@ impl Operator for TernaryRows {
 
 impl Kernel for TernaryRowsKernel<'_> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        // ONNX Runtime calls this from C++, which no panic may reach.
+        catch_unwind(AssertUnwindSafe(|| self.try_compute(context))).unwrap_or_else(|_| {
+            Err(ort::Error::new(format!("{TERNARY_ROWS} has panicked; this is a mistake in limbeck")))
+        })
+    }
+}
+
+impl TernaryRowsKernel<'_> {
+    fn try_compute(&self, context: &ComputeContext) -> ort::Result<()> {
         let missing = || ort::Error::new(format!("{TERNARY_ROWS} was run without its input"));
         let input = context.input(0)?.ok_or_else(missing)?;
         let (shape, ids) = input.try_extract_tensor::<i32>()?;

@@ -17,6 +17,7 @@ use crate::pack::{PackOptions, draft};
 use crate::pipeline::bundles::in_fresh_process;
 use crate::pipeline::run::Run;
 use crate::pipeline::student::Ancestor;
+use crate::quantize::FakeQuantization;
 
 /// Fresh processes that time a shape; the fastest median counts, for what disturbs only adds.
 const ROUNDS: usize = 2;
@@ -54,9 +55,10 @@ impl LatencyTable {
         Ok(Self { file, text: text.to_owned(), kept })
     }
 
-    /// The time of a shape, with new weights in int8 and the recipe's tokenizer.
+    /// The time of a shape, with new weights in the form that ships and the recipe's tokenizer.
     pub(super) fn measure(&mut self, run: &Run, ancestor: Ancestor, shape: &Shape) -> Result<BenchCase> {
-        let key = files::sha256_hex(&serde_json::to_vec(&(&shape.config, run.recipe.max_tokens))?);
+        let weights = run.recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
+        let key = files::sha256_hex(&serde_json::to_vec(&(&shape.config, run.recipe.max_tokens, weights.name()))?);
         if let Some(case) = self.kept.cases.get(&key) {
             return Ok(case.clone());
         }
@@ -74,7 +76,7 @@ impl LatencyTable {
             id: shape.name(),
             task: Some(run.recipe.task),
             max_tokens: Some(run.recipe.max_tokens),
-            weights: WeightMode::Int8Layers,
+            weights,
             ..PackOptions::default()
         };
         let bundle = folder.path().join("shape.limbeck");
