@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import inspect
 import sqlite3
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import limbeck
-from limbeck import _threads, _workers
+from limbeck import _abi, _threads, _workers
 from limbeck.aio import AsyncModel, AsyncStream, _awaited
 from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, runtime, until
 
@@ -326,8 +327,9 @@ class Streams(InALoop):
         self.assertEqual(len(stream.result.ids), 1)
 
     async def test_cancelling_the_task_ends_the_call(self) -> None:
-        for turn in range(1, 21):
-            stream, read = writer().stream("a", **ENDLESS), []
+        model = writer()
+        for turn in range(1, 11):
+            stream, read = model.stream("a", **ENDLESS), []
 
             async def work() -> None:
                 async for piece in stream:
@@ -338,13 +340,34 @@ class Streams(InALoop):
             task.cancel()
             with self.assertRaises(asyncio.CancelledError):
                 await task
-            self.assertEqual(package_threads(), 0)
+            self.assertFalse(any(thread.name == "limbeck stream" for thread in threading.enumerate()))
             # As far as it was read, and a piece that came just then.
             found = stream.result
             self.assertEqual(found.finish, "unfinished")
             self.assertIn(len(found.ids) - len(read), (0, 1))
             self.assertTrue(found.text.startswith("".join(piece.text for piece in read)))
         self.assertEqual((await writer().generate("a", max_new_tokens=1)).text, "b")
+
+    async def test_a_stream_that_is_cancelled_while_a_token_is_written_has_what_was_read(self) -> None:
+        cancel, at_work = limbeck.Cancel(), threading.Event()
+
+        def call(token: Any) -> limbeck.Generation:
+            text = ctypes.create_string_buffer("🙂".encode())
+            token(None, 7, _abi.Str(ctypes.addressof(text), 4))
+            at_work.set()
+            while not cancel.triggered:
+                time.sleep(0.001)
+            raise limbeck.CancelledError("cancelled")
+
+        stream = AsyncStream(limbeck.Stream(call, cancel))
+        self.assertEqual((await anext(stream)).id, 7)
+        task = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+        await until(at_work.is_set)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        found = stream.result
+        self.assertEqual((found.text, list(found.ids), found.finish), ("🙂", [7], "unfinished"))
 
     async def test_errors_come_where_the_text_is_read(self) -> None:
         stream = writer().stream("a" * 65)
