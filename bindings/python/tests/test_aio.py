@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import ctypes
 import inspect
+import os
 import sqlite3
 import subprocess
 import sys
@@ -220,7 +222,8 @@ class Calls(InALoop):
 
     async def test_a_thread_makes_one_call_after_another(self) -> None:
         model = tiny()
-        with mock.patch.object(_workers, "REST", 30), mock.patch.object(_threads, "start", wraps=_threads.start) as start:
+        started = mock.patch.object(_threads, "start", wraps=_threads.start)
+        with mock.patch.object(_workers, "REST", 30), started as start:
             for _ in range(20):
                 await model.classify("good")
                 await until(lambda: model._workers._idle == 1)
@@ -264,13 +267,14 @@ class Calls(InALoop):
         self.assertIsNone(none)
 
     async def test_arguments_that_are_read_once_are_read_in_the_task(self) -> None:
-        rows = sqlite3.connect(":memory:").execute("values ('good'), ('bad film')")
-        found = await tiny().classify_batch(text for (text,) in rows)
-        self.assertEqual([item.best.label for item in found], ["positive", "negative"])
-        rows = sqlite3.connect(":memory:").execute("values ('bad'), ('good')")
-        model = AsyncModel(model_of("bundles/pairs.limbeck"))
-        found = await model.zero_shot("film", labels=(text for (text,) in rows))
-        self.assertEqual(len(found.labels), 2)
+        # Rows of SQLite may be read on the thread that asked for them alone.
+        with contextlib.closing(sqlite3.connect(":memory:")) as data:
+            rows = data.execute("values ('good'), ('bad film')")
+            found = await tiny().classify_batch(text for (text,) in rows)
+            self.assertEqual([item.best.label for item in found], ["positive", "negative"])
+            rows = data.execute("values ('bad'), ('good')")
+            model = AsyncModel(model_of("bundles/pairs.limbeck"))
+            self.assertEqual(len((await model.zero_shot("film", labels=(text for (text,) in rows))).labels), 2)
 
     async def test_a_call_has_the_context_of_its_task(self) -> None:
         user = contextvars.ContextVar("user", default="nobody")
@@ -433,6 +437,21 @@ class Loops(unittest.TestCase):
         self.assertEqual(package_threads(), 0)
         self.assertFalse(call.done())
         call._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_a_fork_has_threads_of_its_own(self) -> None:
+        code = (
+            "import asyncio, os, limbeck\nfrom limbeck.aio import AsyncModel\n"
+            f"model = AsyncModel(limbeck.Model({str(bundle('tiny'))!r}, runtime={runtime()!r}))\n"
+            "asyncio.run(model.classify('good'))\n"  # whose thread rests
+            "child = os.fork()\n"
+            "print(asyncio.run(model.classify('good')).best.label, flush=True)\n"
+            "if not child: os._exit(0)\n"
+            "os.waitpid(child, 0)\n"
+        )
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (0, "positive\n" * 2), done.stderr)
 
     def test_a_program_ends_while_calls_run(self) -> None:
         code = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from . import _threads
 
 T = TypeVar("T")
 
-#: The most threads of one `Workers`. More than a model has sessions, so that texts that are written, which give theirs away
-#: after each token, do not wait for each other.
+#: The most threads of one `Workers`. More than a model has sessions, so that texts that are written, which give theirs
+#: away after each token, do not wait for each other.
 MOST = 32
-#: How many seconds a thread waits for its next call. To start one holds up the loop, some milliseconds on a busy machine.
+#: How many seconds a thread waits for its next call. To start one holds up the loop, for milliseconds on a busy machine.
 REST = 1.0
 
 
@@ -81,10 +82,13 @@ class Workers:
         self._waiting: deque[_Call] = deque()
         self._running: set[_Call] = set()
         self._ended = False
+        self._process = os.getpid()
 
     async def run(self, work: Callable[[], T], end: Callable[[], None]) -> T:
-        """Does `work` on a thread, with the context of the task. If the task is cancelled, `end` makes it return soon, and
-        only then does the task go on: nothing is done behind its back."""
+        """Does `work` on a thread, with the context of the task. If the task is cancelled, `end` makes it return soon,
+        and only then does the task go on: nothing is done behind its back."""
+        if self._process != os.getpid():  # a fork, which has none of the threads
+            Workers.__init__(self)
         call = _Call(partial(contextvars.copy_context().run, work), end)
         try:
             self._start(call)

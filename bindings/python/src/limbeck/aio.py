@@ -96,10 +96,10 @@ def _nothing() -> None:
 class AsyncModel:
     """The calls of a model for asyncio, with the parameters and results of :class:`limbeck.Model`.
 
-    Each is made on a thread of this package's, so that the loop goes on; `timeout` counts the wait for one too. Cancelling the task ends the call inside the
-    model, mostly within 50 ms, and only then does the task go on; opening, warming up and the like cannot be ended, and
-    are waited for. As many calls run at one time as the model has sessions, others wait their turn. May be used from
-    many loops.
+    Each is made on a thread of this package's, so that the loop goes on; `timeout` counts the wait for one too.
+    Cancelling the task ends the call inside the model, mostly within 50 ms, and only then does the task go on;
+    opening, warming up and the like cannot be ended, and are waited for. As many calls run at one time as the model
+    has sessions, others wait their turn. May be used from many loops.
     """
 
     def __init__(self, model: Model) -> None:
