@@ -73,7 +73,7 @@ fn works_without_exceptions() {
     );
 }
 
-/// Whatever a program makes first, the library of another ABI is refused with both versions.
+/// Whatever a program opens first, the library of another ABI is refused with both versions.
 #[test]
 fn a_library_of_another_abi_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,8 @@ fn a_library_of_another_abi_is_refused() {
         &source,
         "#include <limbeck.hpp>\n#include <cstdio>\nint main() {\n\
          std::puts(limbeck::Bundle::try_open(\"a\").error().what());\n\
-         std::puts(limbeck::Env::try_open().error().what());\n}\n",
+         std::puts(limbeck::Env::try_open().error().what());\n\
+         std::puts(limbeck::try_set_logger(limbeck::LogLevel::info, {}).error().what());\n}\n",
     )
     .unwrap();
     let program = folder.path().join("other");
@@ -100,7 +101,7 @@ fn a_library_of_another_abi_is_refused() {
          library\n",
         env!("CARGO_PKG_VERSION")
     );
-    assert_eq!(text, said.repeat(2));
+    assert_eq!(text, said.repeat(3));
 }
 
 /// With other compilers and standards than the suite is built with.

@@ -253,6 +253,8 @@ inline Expected<Done> try_set_logger(LogLevel lowest, Logger logger) {
 #endif
         };
     auto set = detail::done([&](limbeck_error **error) {
+        const limbeck_status abi = LIMBECK_CHECK_ABI(error);
+        if (abi != LIMBECK_OK) return abi;
         return limbeck_set_logger(static_cast<std::uint32_t>(lowest), call, next.get(), error);
     });
     if (set) current = std::move(next);

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,8 @@ def resident() -> int:
 
 
 def package_threads() -> int:
-    """Threads of this package that are still there; one that is ending gets some time for it."""
-    for _ in range(200):
+    """Threads of this package that are still there; one that is ending gets some time for it, on a busy machine too."""
+    for _ in range(3000):
         count = sum(thread.name.startswith("limbeck") for thread in threading.enumerate())
         if count == 0:
             return 0
@@ -55,10 +57,19 @@ def package_threads() -> int:
     return count
 
 
+async def until(condition: Callable[[], Any]) -> None:
+    """Lets the loop go on until something holds."""
+    for _ in range(30_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it does not come to hold")
+
+
 def nothing_left() -> None:
     """After the tests of a file: they left no thread, and no handle but ONNX Runtime's, which a process keeps."""
     model_of.cache_clear()
-    for _ in range(200):
+    for _ in range(3000):
         gc.collect()
         if limbeck.open_handles() <= 1:
             break

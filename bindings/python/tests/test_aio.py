@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+import ctypes
 import inspect
+import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
 import limbeck
-from limbeck.aio import AsyncModel, AsyncStream
-from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, runtime
+from limbeck import _abi, _threads, _workers
+from limbeck.aio import AsyncModel, AsyncStream, _awaited
+from support import ENDLESS, ROUND, bundle, model_of, nothing_left, package_threads, runtime, until
 
-tearDownModule = nothing_left
+#: It takes minutes.
+LONG: dict[str, Any] = {"texts": ["good " * 50000] * 80, "overflow": "window"}
+#: Threads rest for a shorter time here, for each test waits until there are none.
+SHORT_REST = mock.patch.object(_workers, "REST", 0.02)
 
-#: It takes half a minute and more.
-LONG: dict[str, Any] = {"texts": ["good " * 50000] * 20, "overflow": "window"}
+
+def setUpModule() -> None:
+    SHORT_REST.start()
+
+
+def tearDownModule() -> None:
+    SHORT_REST.stop()
+    nothing_left()
 
 
 def tiny() -> AsyncModel:
@@ -82,6 +98,10 @@ class Calls(InALoop):
                 list(inspect.signature(getattr(AsyncModel, name)).parameters),
                 list(inspect.signature(getattr(limbeck.Model, name)).parameters),
             )
+        self.assertIn("async for piece in", AsyncModel.stream.__doc__ or "")
+        self.assertEqual(AsyncModel.stream.__annotations__["return"], "AsyncStream")
+        self.assertEqual(inspect.signature(AsyncModel.stream).return_annotation, "AsyncStream")
+        self.assertEqual(limbeck.Model.stream.__annotations__["return"], "Stream")
 
     async def test_opening_and_closing(self) -> None:
         async with await AsyncModel.open(bundle("tiny"), runtime=runtime(), sessions=2) as model:
@@ -147,7 +167,7 @@ class Calls(InALoop):
             task.cancel()  # twice is once
             with self.assertRaises(asyncio.CancelledError):
                 await task
-            self.assertLess(time.monotonic() - started, 10)
+            self.assertLess(time.monotonic() - started, 60)
             # It does not go on behind the task's back.
             self.assertEqual(package_threads(), 0)
         with self.assertRaises(asyncio.TimeoutError):
@@ -159,8 +179,9 @@ class Calls(InALoop):
         running = [asyncio.create_task(model.generate("a", **ENDLESS)) for _ in range(32)]
         waiting = [asyncio.create_task(model.generate("a", **ENDLESS)) for _ in range(8)]
         last = asyncio.create_task(model.generate("a", max_new_tokens=1))
-        await asyncio.sleep(0.1)
-        self.assertEqual(sum(thread.name == "limbeck call" for thread in threading.enumerate()), 32)
+        await until(lambda: sum(thread.name == "limbeck call" for thread in threading.enumerate()) == 32)
+        # Each has begun, and takes its turn at the only session.
+        await until(lambda: model.model._handle._users == 32)
         for tasks in (waiting, running):
             for task in tasks:
                 task.cancel()
@@ -188,14 +209,86 @@ class Calls(InALoop):
         self.assertEqual(len(cancel._followers), 0)
 
     async def test_closing_while_calls_run(self) -> None:
-        model = await AsyncModel.open(bundle("writer"), runtime=runtime())
-        tasks = [asyncio.create_task(model.generate("a", max_new_tokens=200, context="slide")) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        model, cancel = await AsyncModel.open(bundle("tiny"), runtime=runtime()), limbeck.Cancel()
+        tasks = [asyncio.create_task(model.classify_batch(**LONG, cancel=cancel)) for _ in range(3)]
+        await until(lambda: model.model._handle._users == 3)
         model.close()
-        for task in tasks:
-            self.assertEqual(len((await task).ids), 200)
         with self.assertRaisesRegex(ValueError, "the model is closed"):
-            await model.generate("a")
+            await model.classify("good")
+        cancel.trigger()
+        for task in tasks:
+            with self.assertRaises(limbeck.CancelledError):
+                await task
+
+    async def test_a_thread_makes_one_call_after_another(self) -> None:
+        model = tiny()
+        started = mock.patch.object(_threads, "start", wraps=_threads.start)
+        with mock.patch.object(_workers, "REST", 30), started as start:
+            for _ in range(20):
+                await model.classify("good")
+                await until(lambda: model._workers._idle == 1)
+            self.assertEqual(start.call_count, 1)
+            await asyncio.gather(*(model.classify("good") for _ in range(3)))
+            self.assertIn(start.call_count, (1, 2, 3))
+        # One that rests is ended with the program, and makes no call then.
+        model._workers._end()
+        self.assertEqual((package_threads(), model._workers._threads), (0, 0))
+        with self.assertRaisesRegex(RuntimeError, "the program is ending"):
+            await model.classify("good")
+
+    async def test_no_thread_is_to_be_had(self) -> None:
+        model = tiny()
+        for error in (RuntimeError("can't start new thread"), KeyboardInterrupt()):
+            with mock.patch.object(threading.Thread, "start", side_effect=error):
+                with self.assertRaises(type(error)):
+                    await model.classify("good")
+            workers = model._workers
+            self.assertEqual((workers._threads, len(workers._waiting), len(_threads._running)), (0, 0, 0))
+            self.assertEqual((await model.classify("good")).best.label, "positive")
+            self.assertEqual(package_threads(), 0)
+
+    async def test_the_wait_for_a_thread_counts_to_the_timeout(self) -> None:
+        model, cancel = writer(), limbeck.Cancel()
+
+        def given(_: Any, *, timeout: Any = None, cancel: Any) -> Any:
+            return timeout
+
+        call = _awaited(given)
+        with mock.patch.object(_workers, "MOST", 1):
+            first = asyncio.create_task(model.generate("a", cancel=cancel, **ENDLESS))
+            await until(lambda: model._workers._running)
+            waiting = [asyncio.create_task(call(model, timeout=timeout, cancel=None)) for timeout in (0.02, None)]
+            await asyncio.sleep(0.05)
+            cancel.trigger()
+            with self.assertRaises(limbeck.CancelledError):
+                await first
+            left, none = [await task for task in waiting]
+        self.assertLess(left, 0)
+        self.assertIsNone(none)
+
+    async def test_arguments_that_are_read_once_are_read_in_the_task(self) -> None:
+        # Rows of SQLite may be read on the thread that asked for them alone.
+        with contextlib.closing(sqlite3.connect(":memory:")) as data:
+            rows = data.execute("values ('good'), ('bad film')")
+            found = await tiny().classify_batch(text for (text,) in rows)
+            self.assertEqual([item.best.label for item in found], ["positive", "negative"])
+            rows = data.execute("values ('bad'), ('good')")
+            model = AsyncModel(model_of("bundles/pairs.limbeck"))
+            self.assertEqual(len((await model.zero_shot("film", labels=(text for (text,) in rows))).labels), 2)
+
+    async def test_a_call_has_the_context_of_its_task(self) -> None:
+        user = contextvars.ContextVar("user", default="nobody")
+        user.set("Ada")
+        self.assertEqual(await _workers.Workers().run(user.get, lambda: None), "Ada")
+
+    async def test_a_closed_token_is_refused(self) -> None:
+        cancel = limbeck.Cancel()
+        cancel.close()
+        with self.assertRaisesRegex(ValueError, "the cancel token is closed"):
+            await writer().generate("a", cancel=cancel)
+        with self.assertRaisesRegex(ValueError, "the cancel token is closed"):
+            writer().model.generate("a", cancel=cancel)
+        self.assertEqual(len(cancel._followers), 0)
 
 
 class Streams(InALoop):
@@ -238,21 +331,47 @@ class Streams(InALoop):
         self.assertEqual(len(stream.result.ids), 1)
 
     async def test_cancelling_the_task_ends_the_call(self) -> None:
-        read = []
+        model = writer()
+        for turn in range(1, 11):
+            stream, read = model.stream("a", **ENDLESS), []
 
-        async def work() -> None:
-            stream = writer().stream("a", **ENDLESS)
-            async for piece in stream:
-                read.append(piece)
+            async def work() -> None:
+                async for piece in stream:
+                    read.append(piece)
 
-        task = asyncio.create_task(work())
-        await asyncio.sleep(0.1)
+            task = asyncio.create_task(work())
+            await until(lambda: len(read) >= turn)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertFalse(any(thread.name == "limbeck stream" for thread in threading.enumerate()))
+            # As far as it was read, and a piece that came just then.
+            found = stream.result
+            self.assertEqual(found.finish, "unfinished")
+            self.assertIn(len(found.ids) - len(read), (0, 1))
+            self.assertTrue(found.text.startswith("".join(piece.text for piece in read)))
+        self.assertEqual((await writer().generate("a", max_new_tokens=1)).text, "b")
+
+    async def test_a_stream_that_is_cancelled_while_a_token_is_written_has_what_was_read(self) -> None:
+        cancel, at_work = limbeck.Cancel(), threading.Event()
+
+        def call(token: Any) -> limbeck.Generation:
+            text = ctypes.create_string_buffer("🙂".encode())
+            token(None, 7, _abi.Str(ctypes.addressof(text), 4))
+            at_work.set()
+            while not cancel.triggered:
+                time.sleep(0.001)
+            raise limbeck.CancelledError("cancelled")
+
+        stream = AsyncStream(limbeck.Stream(call, cancel))
+        self.assertEqual((await anext(stream)).id, 7)
+        task = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+        await until(at_work.is_set)
         task.cancel()
         with self.assertRaises(asyncio.CancelledError):
             await task
-        self.assertGreater(len(read), 0)
-        self.assertEqual(package_threads(), 0)
-        self.assertEqual((await writer().generate("a", max_new_tokens=1)).text, "b")
+        found = stream.result
+        self.assertEqual((found.text, list(found.ids), found.finish), ("🙂", [7], "unfinished"))
 
     async def test_errors_come_where_the_text_is_read(self) -> None:
         stream = writer().stream("a" * 65)
@@ -311,13 +430,28 @@ class Loops(unittest.TestCase):
 
     def test_a_loop_is_closed_while_a_call_runs(self) -> None:
         loop = asyncio.new_event_loop()
-        call = loop.create_task(tiny().classify_batch(["good " * 20000], overflow="window"))
+        call = loop.create_task(tiny().classify_batch(["good " * 5000], overflow="window"))
         loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
         # It ends, and tells nobody.
         self.assertEqual(package_threads(), 0)
         self.assertFalse(call.done())
         call._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_a_fork_has_threads_of_its_own(self) -> None:
+        code = (
+            "import asyncio, os, limbeck\nfrom limbeck.aio import AsyncModel\n"
+            f"model = AsyncModel(limbeck.Model({str(bundle('tiny'))!r}, runtime={runtime()!r}))\n"
+            "asyncio.run(model.classify('good'))\n"  # whose thread rests
+            "child = os.fork()\n"
+            "print(asyncio.run(model.classify('good')).best.label, flush=True)\n"
+            "if not child: os._exit(0)\n"
+            "os.waitpid(child, 0)\n"
+        )
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (0, "positive\n" * 2), done.stderr)
 
     def test_a_program_ends_while_calls_run(self) -> None:
         code = (
@@ -330,10 +464,20 @@ class Loops(unittest.TestCase):
             "print(loop.run_until_complete(anext(stream)).text)\n"
             "loop.run_until_complete(asyncio.sleep(0.05))\n"
         )
-        for end, status in (("", 0), ("loop.close()", 0), ("import sys; sys.exit(3)", 3), ("raise KeyboardInterrupt", -2)):
+        # A loop in a thread that outlives the main one, and goes on to call.
+        daemon = (
+            "import threading\nasync def calls():\n    while True:\n"
+            "        await asyncio.gather(*(model.generate('a', max_new_tokens=1) for _ in range(8)), return_exceptions=True)\n"
+            "        try:\n            async for _ in model.stream('a', max_new_tokens=2): pass\n"
+            "        except RuntimeError: pass\n"
+            "threading.Thread(target=asyncio.run, args=(calls(),), daemon=True).start()\n"
+            "loop.run_until_complete(asyncio.sleep(0.05))\n"
+        )
+        for end, status in (("", 0), (daemon, 0), ("loop.close()", 0), ("import sys; sys.exit(3)", 3), ("raise KeyboardInterrupt", -2)):
             command = [sys.executable, "-X", "utf8", "-c", code + end]
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
             self.assertEqual((done.returncode, done.stdout), (status, "b\n"), done.stderr)
+            self.assertNotIn("atexit", done.stderr)
 
 
 def plain(result: Any) -> Any:

@@ -111,3 +111,10 @@ def generation(fields: dict[str, Any]) -> Generation:
         fields["decode_ms"],
         fields["sampling_ms"],
     )
+
+
+def unfinished(pieces: Iterable[Piece]) -> Generation:
+    """What is known of a text whose call was cancelled, by its pieces."""
+    pieces = tuple(pieces)
+    text, ids = "".join(piece.text for piece in pieces), array("I", (piece.id for piece in pieces))
+    return Generation(text, ids, "unfinished", None, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)

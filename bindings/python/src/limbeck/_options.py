@@ -54,10 +54,11 @@ class Cancel(Owner):
 
     def _lead(self, follower: Cancel) -> None:
         """Triggers another token too, until :meth:`_let_go`."""
-        with self._lock:
-            self._followers.add(follower)
-        if self.triggered:
-            follower.trigger()
+        with self._handle:  # refuses a closed one
+            with self._lock:
+                self._followers.add(follower)
+            if self.triggered:
+                follower.trigger()
 
     def _let_go(self, follower: Cancel) -> None:
         with self._lock:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Optional, Union
 
 from . import _abi, _threads
-from ._generation import Generation, Piece
+from ._errors import CancelledError
+from ._generation import Generation, Piece, unfinished
 from ._options import Cancel
 
 
@@ -23,6 +24,7 @@ class _Exchange:
         self._asked = True
         self._left = False
         self._piece: Optional[Piece] = None
+        self._read: list[Piece] = []
         self._wakes: list[Callable[[], None]] = []
         self.outcome: Union[Generation, BaseException, None] = None
 
@@ -38,6 +40,8 @@ class _Exchange:
     def finish(self, outcome: Union[Generation, BaseException]) -> None:
         """The call has returned."""
         with self._changed:
+            if self._left and isinstance(outcome, CancelledError):  # by `leave`
+                outcome = unfinished(self._read)
             self.outcome = outcome
             self._tell()
 
@@ -75,7 +79,10 @@ class _Exchange:
 
     def _taken(self) -> Optional[Piece]:
         piece, self._piece = self._piece, None
-        return None if self._left else piece
+        if self._left or piece is None:
+            return None
+        self._read.append(piece)
+        return piece
 
     def _tell(self) -> None:
         self._changed.notify_all()
@@ -155,7 +162,8 @@ class Stream:
     @property
     def result(self) -> Generation:
         """What was written: the whole text after the last piece, and after :meth:`close` as far as it was read
-        (`finish` is "unfinished"). Raises what made the call fail, or ValueError if it has not ended."""
+        (`finish` is "unfinished"; if a token was being written just then, nothing is known but `text` and `ids`, and the
+        numbers are 0). Raises what made the call fail, or ValueError if it has not ended."""
         outcome = self._exchange.outcome
         if outcome is None:
             if self._exchange.left:

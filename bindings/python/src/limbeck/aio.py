@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial, wraps
+from time import monotonic
 from typing import Any, Concatenate, Optional, ParamSpec, TypeVar
 
 from ._generation import Generation, Piece
@@ -34,16 +35,24 @@ def _awaited(
 
     @wraps(blocking)
     async def call(self: AsyncModel, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        make = _read(blocking, self.model, *args, **kwargs)
         if not takes_cancel:
-            return await self._workers.run(partial(blocking, self.model, *args, **kwargs), _nothing)
+            return await self._workers.run(make, _nothing)
         # Of its own, for that of the caller's may be shared with other calls.
         own = Cancel()
         theirs: Optional[Cancel] = kwargs.get("cancel")  # type: ignore[assignment]
-        kwargs["cancel"] = own
+        timeout: Optional[float] = kwargs.get("timeout")  # type: ignore[assignment]
+        called = monotonic()
+
+        def work() -> R:
+            # The wait for a thread counts.
+            left = None if timeout is None else timeout - (monotonic() - called)
+            return make(cancel=own, timeout=left)
+
         if theirs is not None:
             theirs._lead(own)
         try:
-            return await self._workers.run(partial(blocking, self.model, *args, **kwargs), own.trigger)
+            return await self._workers.run(work, own.trigger)
         finally:
             if theirs is not None:
                 theirs._let_go(own)
@@ -56,16 +65,28 @@ def _streamed(blocking: Callable[Concatenate[Model, P], Stream]) -> Callable[Con
     def call(self: AsyncModel, /, *args: P.args, **kwargs: P.kwargs) -> AsyncStream:
         return AsyncStream(blocking(self.model, *args, **kwargs))
 
+    call.__doc__ = (blocking.__doc__ or "").replace("for piece", "async for piece")
+    call.__annotations__ = {**blocking.__annotations__, "return": "AsyncStream"}
+    call.__signature__ = inspect.signature(blocking).replace(return_annotation="AsyncStream")  # type: ignore[attr-defined]
     return call
 
 
 def _opening(make: Callable[P, Model]) -> Callable[P, Coroutine[Any, Any, AsyncModel]]:
     @wraps(Model.__init__, assigned=("__doc__",))
     async def open(*args: P.args, **kwargs: P.kwargs) -> AsyncModel:
-        return AsyncModel(await Workers().run(partial(make, *args, **kwargs), _nothing))
+        return AsyncModel(await Workers().run(_read(make, *args, **kwargs), _nothing))
 
     open.__signature__ = inspect.signature(Model)  # type: ignore[attr-defined]
     return open
+
+
+def _read(function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Callable[..., R]:
+    """A call whose arguments may be used on another thread: what can be read only once is read here."""
+
+    def read(value: Any) -> Any:
+        return list(value) if isinstance(value, Iterator) else value
+
+    return partial(function, *map(read, args), **{name: read(value) for name, value in kwargs.items()})
 
 
 def _nothing() -> None:
@@ -75,10 +96,10 @@ def _nothing() -> None:
 class AsyncModel:
     """The calls of a model for asyncio, with the parameters and results of :class:`limbeck.Model`.
 
-    Each is made on a thread of this package's, so that the loop goes on. Cancelling the task ends the call inside the
-    model, mostly within 50 ms, and only then does the task go on; opening, warming up and the like cannot be ended, and
-    are waited for. As many calls run at one time as the model has sessions, others wait their turn. May be used from
-    many loops.
+    Each is made on a thread of this package's, so that the loop goes on; `timeout` counts the wait for one too.
+    Cancelling the task ends the call inside the model, mostly within 50 ms, and only then does the task go on;
+    opening, warming up and the like cannot be ended, and are waited for. As many calls run at one time as the model
+    has sessions, others wait their turn. May be used from many loops.
     """
 
     def __init__(self, model: Model) -> None:
