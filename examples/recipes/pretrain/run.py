@@ -3,8 +3,8 @@
     python3 run.py PREPARED OUT [--limbeck PROGRAM] [--only sentence,sharing,electra,gpt2] [--steps N]
 
 PREPARED is what prepare.py wrote. Tokenizers are trained first. Each recipe goes on where it was stopped, and one that is done is
-not done again. `--steps` cuts every run short, to try the recipes out. OUT/results.json has a row for each recipe, and ALBERT's
-table of models by tasks.
+not done again. `--steps` cuts every run short, to try the recipes out. OUT/results.json has a row for each recipe that was run, now or
+before, and ALBERT's table of models by tasks.
 """
 
 import argparse
@@ -39,7 +39,9 @@ def main():
     for name, arguments in TOKENIZERS.items():
         if not (prepared / "tokenizer" / name / "tokenizer.json").exists():
             limbeck("tokenizer", "train", "--max-tokens", 128, "--out", f"tokenizer/{name}", *arguments)
-    rows, table = {}, {}
+    results = out / "results.json"
+    known = json.loads(results.read_text()) if results.exists() else {}
+    rows, table = known.get("recipes", {}), known.get("trained_on_by_scored_on", {})
     # `gpt2` before `gpt2-distilled`, whose teacher it is.
     for recipe in sorted(HERE.glob("*.toml"), key=lambda recipe: recipe.stem):
         name = recipe.stem
@@ -63,7 +65,8 @@ def main():
             }
             share = {"mlm": "masked_accuracy", "nsp": "sentence_accuracy", "sop": "sentence_accuracy"}
             table[name] = {task: score["held_out"][share[task]] for task, score in scores.items()}
-    (out / "results.json").write_text(json.dumps({"recipes": rows, "trained_on_by_scored_on": table}, indent=2) + "\n")
+        found = {"schema": 1, "date": done["date"], "recipes": rows, "trained_on_by_scored_on": table}
+        results.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

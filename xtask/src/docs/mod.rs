@@ -2,6 +2,7 @@
 
 mod generation;
 mod peers;
+mod pretraining;
 mod recipes;
 mod report;
 mod tables;
@@ -24,8 +25,8 @@ use tables::{Library, cases_table, memory_table, overhead_table, results_table, 
 
 /// `--help`.
 pub const HELP: &str = "\
-Writes the tables of README.md, docs/benchmarks.md, docs/distillation.md, docs/tasks.md,
-docs/packaging.md and docs/training-speed.md anew. A table stands between the lines
+Writes the tables of README.md, docs/benchmarks.md, docs/distillation.md, docs/pretraining.md,
+docs/tasks.md, docs/packaging.md and docs/training-speed.md anew. A table stands between the lines
   <!-- generated: NAME -->
   <!-- /generated -->
 NAME is
@@ -43,6 +44,9 @@ NAME is
   generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
+  few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
+  sentence-tasks, sharing, distilled-gpt2
+              from examples/recipes/pretrain/results.json, which run.py beside it writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
 
@@ -52,18 +56,21 @@ Options:
   --check   write nothing; fail if a page differs from what would be written
 ";
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "docs/benchmarks.md",
     "docs/tasks.md",
     "docs/packaging.md",
     "docs/training-speed.md",
     "docs/distillation.md",
+    "docs/pretraining.md",
 ];
 const RECIPES: &str = "examples/recipes";
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
 const TASKS: &str = "examples/recipes/tasks/results.json";
+const FEW_SHOT: &str = "examples/recipes/few-shot/results.json";
+const PRETRAINING: &str = "examples/recipes/pretrain/results.json";
 const OPEN: &str = "<!-- generated: ";
 const CLOSE: &str = "<!-- /generated -->";
 
@@ -136,6 +143,10 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
+        "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
+        "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
+        "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),
+        "sharing" => Ok(pretraining::sharing_table(&read(&root.join(PRETRAINING))?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
         "sizes" => sizes::table(&read(&root.join(sizes::RESULTS))?),
         other => bail!("{page} asks for the table `{other}`, which is none of those of `cargo xtask docs --help`"),

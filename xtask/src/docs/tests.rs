@@ -52,6 +52,14 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         "device": "cpu", "threads": 2, "dropout": 0.1, "precision": "fp32", "rounds": 3, "cases": []});
     fs::create_dir_all(root.path().join("export/benches/results")).unwrap();
     fs::write(root.path().join(crate::bench::train::RESULTS), training.to_string()).unwrap();
+    let few_shot = json!({"schema": 1, "date": "2026-01-02", "steps": 1, "parameters": 1, "tokens_seen": 1,
+        "held_out": {"loss": 1.0}, "shots": {"fp32": {"tasks": {}, "all": []}}});
+    let pretraining = json!({"schema": 1, "date": "2026-01-02", "recipes": {}, "trained_on_by_scored_on": {}});
+    for (path, results) in [(FEW_SHOT, few_shot), (PRETRAINING, pretraining)] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, results.to_string()).unwrap();
+    }
     fs::create_dir_all(root.path().join("docs")).unwrap();
     let page = |names: &[&str]| -> String {
         names.iter().map(|name| format!("<!-- generated: {name} -->\n<!-- /generated -->\n")).collect()
@@ -62,6 +70,7 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         (PAGES[3], &["sizes"]),
         (PAGES[4], &["training", "training-cache"]),
         (PAGES[5], &["recipes", "ablations"]),
+        (PAGES[6], &["few-shot", "sentence-tasks", "sharing", "distilled-gpt2"]),
     ] {
         fs::write(root.path().join(name), page(tables)).unwrap();
         let (_, after) = regenerate(root.path(), name).unwrap();

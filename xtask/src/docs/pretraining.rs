@@ -1,0 +1,227 @@
+//! What the language models of `examples/recipes` reached: `pretrain/results.json` and `few-shot/results.json`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What `examples/recipes/few-shot/run.py` writes.
+#[derive(Deserialize)]
+pub(super) struct FewShot {
+    date: String,
+    steps: u64,
+    parameters: u64,
+    tokens_seen: u64,
+    held_out: HeldOut,
+    /// By bundle.
+    shots: BTreeMap<String, Shots>,
+}
+
+/// What `examples/recipes/pretrain/run.py` writes.
+#[derive(Deserialize)]
+pub(super) struct Pretraining {
+    date: String,
+    recipes: BTreeMap<String, Recipe>,
+    /// Shares of right answers, by recipe and what was asked.
+    trained_on_by_scored_on: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+#[derive(Deserialize)]
+struct Recipe {
+    parameters: u64,
+    tokens_seen: u64,
+    steps: u64,
+    held_out: HeldOut,
+    #[serde(default)]
+    distilled: Option<Distilled>,
+}
+
+/// A student's teacher and control.
+#[derive(Deserialize)]
+struct Distilled {
+    teacher: HeldOut,
+    teacher_parameters: u64,
+    ratio: f64,
+    control: Option<HeldOut>,
+    control_ratio: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct HeldOut {
+    loss: f64,
+    #[serde(default)]
+    masked_accuracy: Option<f64>,
+    #[serde(default)]
+    sentence_accuracy: Option<f64>,
+    #[serde(default)]
+    perplexity: Option<f64>,
+    #[serde(default)]
+    bits_per_byte: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Shots {
+    tasks: BTreeMap<String, Vec<Shot>>,
+    all: Vec<Shot>,
+}
+
+#[derive(Deserialize)]
+struct Shot {
+    shots: u64,
+    prompts: u64,
+    accuracy: f64,
+    low: f64,
+    high: f64,
+    examples_dropped: u64,
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{:.1}", value * 100.0))
+}
+
+/// A row a task, a column a number of examples, for the fp32 bundle; all tasks together for each bundle.
+pub(super) fn few_shot_table(results: &FewShot) -> String {
+    let Some(own) = results.shots.get("fp32") else { return "no results".to_owned() };
+    let mut text = "| task | prompts |".to_owned();
+    own.all.iter().for_each(|shot| text += &format!(" {} |", shot.shots));
+    text += &format!("\n|---|---|{}\n", "---|".repeat(own.all.len()));
+    let row = |name: &str, shots: &[Shot], intervals: bool| {
+        let cells: Vec<String> = shots
+            .iter()
+            .map(|shot| match intervals {
+                true => format!(
+                    "{} ({} to {})",
+                    percent(Some(shot.accuracy)),
+                    percent(Some(shot.low)),
+                    percent(Some(shot.high))
+                ),
+                false => percent(Some(shot.accuracy)),
+            })
+            .collect();
+        format!("| {name} | {} | {} |\n", shots.first().map_or(0, |shot| shot.prompts), cells.join(" | "))
+    };
+    for (name, shots) in &own.tasks {
+        text += &row(name, shots, false);
+    }
+    for (name, bundle) in &results.shots {
+        text += &row(&format!("**all, {name}**"), &bundle.all, true);
+    }
+    let dropped: u64 = own.all.iter().map(|shot| shot.examples_dropped).sum();
+    if dropped > 0 {
+        text += &format!("\n{dropped} examples did not fit into the context, over all prompts.\n");
+    }
+    text + &format!(
+        "\nPrompts completed right, in percent, by the number of examples before them (in brackets Wilson's 95% interval). {:.2} M \
+         parameters, {} steps, {:.1} M tokens, perplexity {:.2} on held-out documents. {}.\n",
+        results.parameters as f64 / 1e6,
+        results.steps,
+        results.tokens_seen as f64 / 1e6,
+        results.held_out.perplexity.unwrap_or(f64::NAN),
+        results.date
+    )
+}
+
+/// A row for each of what was learned of pairs, a column for each thing asked (Lan 2020, table 5).
+pub(super) fn sentence_table(results: &Pretraining) -> String {
+    let mut text = "| learned of pairs | masked tokens | next sentence | sentence order | steps | tokens |\n|---|---|---|---|---|---|\n".to_owned();
+    for (name, scores) in &results.trained_on_by_scored_on {
+        let Some(recipe) = results.recipes.get(name) else { continue };
+        let score = |task: &str| percent(scores.get(task).copied());
+        text += &format!(
+            "| {} | {} | {} | {} | {} | {:.1} M |\n",
+            name.trim_start_matches("sentence-"),
+            score("mlm"),
+            score("nsp"),
+            score("sop"),
+            recipe.steps,
+            recipe.tokens_seen as f64 / 1e6
+        );
+    }
+    text + &format!("\nRight answers on held-out text, in percent; of pairs half are of each kind. {}.\n", results.date)
+}
+
+/// A row for each of what layers share (Lan 2020, table 4).
+pub(super) fn sharing_table(results: &Pretraining) -> String {
+    let mut text = "| shared | parameters | masked tokens | sentence order | loss | steps | tokens |\n|---|---|---|---|---|---|---|\n".to_owned();
+    for (name, recipe) in results.recipes.iter().filter(|(name, _)| name.starts_with("sharing-")) {
+        text += &format!(
+            "| {} | {} | {} | {} | {:.3} | {} | {:.1} M |\n",
+            name.trim_start_matches("sharing-"),
+            recipe.parameters,
+            percent(recipe.held_out.masked_accuracy),
+            percent(recipe.held_out.sentence_accuracy),
+            recipe.held_out.loss,
+            recipe.steps,
+            recipe.tokens_seen as f64 / 1e6
+        );
+    }
+    text + &format!("\nOn held-out text, right answers in percent. {}.\n", results.date)
+}
+
+/// Teacher, control and student of each causal model that learned from another.
+pub(super) fn distilled_table(results: &Pretraining) -> String {
+    let mut text =
+        "| model | parameters | perplexity | to the teacher's | bits a byte | steps |\n|---|---|---|---|---|---|\n"
+            .to_owned();
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    for recipe in results.recipes.values() {
+        let Some(distilled) = &recipe.distilled else { continue };
+        let mut row = |name: &str, parameters: u64, scored: &HeldOut, ratio: Option<f64>, steps: &str| {
+            let [perplexity, ratio, bits] = [scored.perplexity, ratio, scored.bits_per_byte].map(number);
+            text += &format!("| {name} | {parameters} | {perplexity} | {ratio} | {bits} | {steps} |\n");
+        };
+        let steps = recipe.steps.to_string();
+        row("teacher", distilled.teacher_parameters, &distilled.teacher, Some(1.0), "");
+        if let Some(control) = &distilled.control {
+            row("control", recipe.parameters, control, distilled.control_ratio, &steps);
+        }
+        row("student", recipe.parameters, &recipe.held_out, Some(distilled.ratio), &steps);
+    }
+    text + &format!("\nOn held-out text. {}.\n", results.date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_what_the_files_say() {
+        let shot = |shots: u64, accuracy: f64| serde_json::json!({"shots": shots, "prompts": 50, "right": 0, "accuracy": accuracy, "low": 0.1, "high": 0.9, "examples_dropped": 1});
+        let few: FewShot = serde_json::from_value(serde_json::json!({
+            "schema": 1, "date": "2026-01-02", "steps": 10, "parameters": 858_880, "tokens_seen": 1_500_000,
+            "held_out": {"loss": 1.0, "perplexity": 2.5},
+            "shots": {
+                "fp32": {"tasks": {"sums": [shot(0, 0.25), shot(8, 0.5)]}, "all": [shot(0, 0.25), shot(8, 0.5)]},
+                "int8": {"tasks": {}, "all": [shot(0, 0.2), shot(8, 0.4)]}
+            }
+        }))
+        .unwrap();
+        let table = few_shot_table(&few);
+        assert!(table.contains("| task | prompts | 0 | 8 |\n"), "{table}");
+        assert!(table.contains("| sums | 50 | 25.0 | 50.0 |\n"), "{table}");
+        assert!(table.contains("| **all, int8** | 50 | 20.0 (10.0 to 90.0) | 40.0 (10.0 to 90.0) |"), "{table}");
+        let recipe = serde_json::json!({
+            "parameters": 1234, "tokens_seen": 2_000_000, "steps": 7,
+            "held_out": {"loss": 2.5, "masked_accuracy": 0.3, "sentence_accuracy": 0.55}
+        });
+        let student = serde_json::json!({
+            "parameters": 5, "tokens_seen": 6, "steps": 7, "held_out": {"loss": 1.0, "perplexity": 12.0, "bits_per_byte": 2.0},
+            "distilled": {
+                "teacher": {"loss": 1.0, "perplexity": 10.0}, "teacher_parameters": 9, "ratio": 1.2,
+                "control": {"loss": 1.0, "perplexity": 13.0}, "control_ratio": 1.3
+            }
+        });
+        let pretraining: Pretraining = serde_json::from_value(serde_json::json!({
+            "schema": 1, "date": "2026-01-02",
+            "recipes": {"sentence-sop": recipe, "sharing-all": recipe, "small": student},
+            "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}}
+        }))
+        .unwrap();
+        assert!(sentence_table(&pretraining).contains("| sop | 30.0 | 50.0 | 60.0 | 7 | 2.0 M |"));
+        let table = distilled_table(&pretraining);
+        assert!(
+            table.contains("| control | 5 | 13.000 | 1.300 | - | 7 |\n| student | 5 | 12.000 | 1.200 | 2.000 | 7 |"),
+            "{table}"
+        );
+        assert!(sharing_table(&pretraining).contains("| all | 1234 | 30.0 | 55.0 | 2.500 | 7 | 2.0 M |"));
+    }
+}
