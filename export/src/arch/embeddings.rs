@@ -103,9 +103,11 @@ impl Embeddings {
     /// `ids`, `mask`, `types` `[batch, length]` int64 to `[batch, length, hidden]`.
     pub(super) fn forward(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, train: bool) -> Tensor {
         let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
-        let words = rows(&self.words, ids);
-        // Rows have scales of their own: it is enough to round those that are looked up.
-        let words = self.rounding.map_or_else(|| words.shallow_clone(), |rounding| rounding.of_weights(&words));
+        let mut words = rows(&self.words, ids);
+        if let Some(rounding) = self.rounding {
+            // Rows have scales of their own: it is enough to round those that are looked up.
+            words = rounding.of_weights(&words);
+        }
         let mut x = words + rows(&self.positions, &position_rows(mask, self.first_position));
         if let Some(table) = &self.types {
             x += match types {

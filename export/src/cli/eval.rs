@@ -157,14 +157,6 @@ impl Eval {
             "--shots above 0 need --examples: a file of prompts with their completions"
         );
         let examples = examples.as_deref().map(read_completions).transpose()?.unwrap_or_default();
-        let lines = rows.iter().find(|row| row.choices.is_empty() && row.completion.trim().contains('\n'));
-        if let Some(row) = lines {
-            anyhow::bail!(
-                "{}: what is written counts up to the end of its line, and the completion {:?} has several; give \"choices\"",
-                self.data.display(),
-                row.completion
-            );
-        }
         let choosing = ChooseOptions::default().scoring(match scoring {
             Rule::Sum => Scoring::Sum,
             Rule::PerToken => Scoring::PerToken,

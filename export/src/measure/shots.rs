@@ -62,7 +62,8 @@ pub struct ShotQuality {
 /// number: the first of eight is the one of one.
 ///
 /// # Errors
-/// Before anything is computed: a task with fewer examples than are to be drawn; those of the sdk.
+/// Before anything is computed: a completion of several lines that is to be written, a task with fewer examples than are
+/// to be drawn; those of the sdk.
 pub fn shot_quality(
     model: &Model,
     rows: &[Completion],
@@ -70,6 +71,13 @@ pub fn shot_quality(
     options: &ShotOptions,
     reporter: &Reporter,
 ) -> Result<ShotQuality> {
+    for row in rows {
+        ensure!(
+            !row.choices.is_empty() || !row.completion.trim().contains('\n'),
+            "what is written counts up to the end of its line, and the completion {:?} has several; give \"choices\"",
+            row.completion
+        );
+    }
     let most = options.shots.iter().copied().max().unwrap_or(0);
     let mut by_task: BTreeMap<&str, Vec<&Completion>> = BTreeMap::new();
     examples.iter().for_each(|example| by_task.entry(&example.task).or_default().push(example));

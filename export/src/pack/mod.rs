@@ -154,9 +154,9 @@ fn graph_options(config: &ModelConfig, usage: &Use, options: &PackOptions) -> Re
 /// Refuses other forms of a model that was trained in ternary weights than those: its fp32 values were never run.
 fn as_trained(folder: &Path, options: &PackOptions) -> Result<()> {
     check_form(folder, options.weights)?;
-    let ternary = trained_for(folder)? == Some(FakeQuantization::Ternary);
+    let whole = options.table.is_none_or(|table| table == options.weights) && options.keep_float.is_empty();
     ensure!(
-        !ternary || (options.table.is_none_or(|table| table == options.weights) && options.keep_float.is_empty()),
+        whole || trained_for(folder)? != Some(FakeQuantization::Ternary),
         "{} was trained with all of its layers and its token table in ternary weights: no part of it can be stored otherwise",
         folder.display()
     );

@@ -147,10 +147,8 @@ impl Run<'_> {
         let fp32 = before_rounding.map(|_| folder.join(FULL_PRECISION));
         let last = identities.last().context("nothing to train: there are no stages")?;
         // What it is measured against is of the same stages, or is made again from what they left.
-        let kept = match (&fp32, before_rounding) {
-            (Some(fp32), Some(index)) => finished(fp32, &identities[index]).is_some(),
-            _ => true,
-        };
+        let kept =
+            before_rounding.is_none_or(|index| finished(&folder.join(FULL_PRECISION), &identities[index]).is_some());
         if let Some(done) = finished(folder, last).filter(|_| kept) {
             self.copy_saved(&training)?;
             let taken = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -168,15 +166,16 @@ impl Run<'_> {
             }
             checkpoint::save(own, config, info, params, training.tokenizer)
         };
+        let mark = |own: &Path, index: usize, stages: &Outcomes| {
+            let marker = Finished { identity: identities[index].clone(), stages: stages.clone() };
+            files::write_json(&own.join(MARKER), &marker)
+        };
         let save_before_rounding = |index: usize, params: &Params, stages: &Outcomes| -> Result<()> {
             let Some(own) = fp32.as_ref().filter(|_| before_rounding == Some(index) && self.leads()) else {
                 return Ok(());
             };
             save(own, params)?;
-            files::write_json(
-                &own.join(MARKER),
-                &Finished { identity: identities[index].clone(), stages: stages.clone() },
-            )
+            mark(own, index, stages)
         };
         let mut outcomes = Outcomes::new();
         for (index, stage) in stages.iter().enumerate() {
@@ -224,8 +223,7 @@ impl Run<'_> {
                     params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
                 checkpoint::write_tensors(&own.join(WEIGHTS), &tensors, &BTreeMap::new())?;
             }
-            let marker = Finished { identity: identities[index].clone(), stages: outcomes.clone() };
-            files::write_json(&own.join(MARKER), &marker)?;
+            mark(&own, index, &outcomes)?;
             discard_checkpoint(&own);
         }
         // Nobody looks for what the first process has not written yet.

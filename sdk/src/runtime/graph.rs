@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use super::protobuf::{self, Field, Fields, Value};
 use crate::BundleError;
+use crate::int8::DOMAIN;
 
 mod places;
 #[cfg(test)]
@@ -112,22 +113,24 @@ fn folded(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
     Ok(folded)
 }
 
-/// Names that go into a node which does not just look rows up in a table, nor use 2-bit codes where they lie.
+/// Names that go into a node which does not just look rows up in a table, nor is of limbeck's own operators, which use
+/// weights where they lie.
 fn multiplied(graph: &[u8]) -> Result<HashSet<&[u8]>, BundleError> {
     let mut multiplied = HashSet::new();
     for field in Fields(graph) {
         let Some(graph) = field?.bytes_of(7) else { continue };
         for field in Fields(graph) {
             let Some(node) = field?.bytes_of(1) else { continue };
-            let (mut inputs, mut operator) = (Vec::new(), &b""[..]);
+            let (mut inputs, mut operator, mut domain) = (Vec::new(), &b""[..], &b""[..]);
             for field in Fields(node) {
                 match field? {
                     Field { number: 1, value: Value::Bytes(name) } => inputs.push(name),
                     Field { number: 4, value: Value::Bytes(name) } => operator = name,
+                    Field { number: 7, value: Value::Bytes(name) } => domain = name,
                     _ => {}
                 }
             }
-            if !operator.starts_with(b"Gather") && !operator.starts_with(b"Ternary") {
+            if !operator.starts_with(b"Gather") && domain != DOMAIN.as_bytes() {
                 multiplied.extend(inputs);
             }
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::recipes::percent;
+
 /// What `examples/recipes/few-shot/run.py` writes.
 #[derive(Deserialize)]
 pub(super) struct FewShot {
@@ -74,8 +76,8 @@ struct Shot {
     examples_dropped: u64,
 }
 
-fn percent(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |value| format!("{:.1}", value * 100.0))
+fn percent_or_dash(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), percent)
 }
 
 /// A row a task, a column a number of examples, for the fp32 bundle; all tasks together for each bundle.
@@ -88,13 +90,8 @@ pub(super) fn few_shot_table(results: &FewShot) -> String {
         let cells: Vec<String> = shots
             .iter()
             .map(|shot| match intervals {
-                true => format!(
-                    "{} ({} to {})",
-                    percent(Some(shot.accuracy)),
-                    percent(Some(shot.low)),
-                    percent(Some(shot.high))
-                ),
-                false => percent(Some(shot.accuracy)),
+                true => format!("{} ({} to {})", percent(shot.accuracy), percent(shot.low), percent(shot.high)),
+                false => percent(shot.accuracy),
             })
             .collect();
         format!("| {name} | {} | {} |\n", shots.first().map_or(0, |shot| shot.prompts), cells.join(" | "))
@@ -125,7 +122,7 @@ pub(super) fn sentence_table(results: &Pretraining) -> String {
     let mut text = "| learned of pairs | masked tokens | next sentence | sentence order | steps | tokens |\n|---|---|---|---|---|---|\n".to_owned();
     for (name, scores) in &results.trained_on_by_scored_on {
         let Some(recipe) = results.recipes.get(name) else { continue };
-        let score = |task: &str| percent(scores.get(task).copied());
+        let score = |task: &str| percent_or_dash(scores.get(task).copied());
         text += &format!(
             "| {} | {} | {} | {} | {} | {:.1} M |\n",
             name.trim_start_matches("sentence-"),
@@ -147,8 +144,8 @@ pub(super) fn sharing_table(results: &Pretraining) -> String {
             "| {} | {} | {} | {} | {:.3} | {} | {:.1} M |\n",
             name.trim_start_matches("sharing-"),
             recipe.parameters,
-            percent(recipe.held_out.masked_accuracy),
-            percent(recipe.held_out.sentence_accuracy),
+            percent_or_dash(recipe.held_out.masked_accuracy),
+            percent_or_dash(recipe.held_out.sentence_accuracy),
             recipe.held_out.loss,
             recipe.steps,
             recipe.tokens_seen as f64 / 1e6

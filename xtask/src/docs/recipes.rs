@@ -31,7 +31,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Report>) -> Result<()> {
 }
 
 /// In percent.
-fn percent(value: f64) -> String {
+pub(super) fn percent(value: f64) -> String {
     format!("{:.1}", value * 100.0)
 }
 
