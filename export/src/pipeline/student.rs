@@ -61,7 +61,8 @@ impl Variant {
         Self { folder: "control".to_owned(), stages: on_labels(&recipe.student.train), start: recipe.student.start }
     }
 
-    /// The recipe with each loss left out in turn, without each stage before the last, and from new weights.
+    /// The recipe with each loss left out in turn, without all losses on mapped layers where others stand beside them
+    /// (TinyBERT's "w/o Trm": Jiao 2020, table 3), without each stage before the last, and from new weights.
     pub(super) fn ablations(recipe: &Recipe) -> Vec<(String, Self)> {
         let mut variants = Vec::new();
         let mut add = |name: String, folder: String, stages: Vec<StageRecipe>, start| {
@@ -81,6 +82,14 @@ impl Variant {
                     let folder = format!("without-{}-{}", stage.name, term.name());
                     add(format!("without {of}"), folder, stages, recipe.student.start);
                 }
+            }
+            let of_layers = stage.losses.iter().filter(|term| term.reads_map()).count();
+            if of_layers > 1 && of_layers < stage.losses.len() {
+                let mut stages = recipe.stages.clone();
+                stages[index].losses.retain(|term| !term.reads_map());
+                let of = if several { format!("{}, layers", stage.name) } else { "layers".to_owned() };
+                let folder = format!("without-{}-layers", stage.name);
+                add(format!("without {of}"), folder, stages, recipe.student.start);
             }
             if !last {
                 let mut stages = recipe.stages.clone();
@@ -229,5 +238,38 @@ impl<'a> Origin<'a> {
             teachers,
             seed,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tinybert_without_its_parts() {
+        let text = "id = \"a\"\nmethod = \"tinybert\"\n[data]\nfiles = [\"a.csv\"]\n[student]\nlayers = 2\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        std::fs::write(&path, text).unwrap();
+        let recipe = Recipe::read(&path).unwrap();
+        let variants = Variant::ablations(&recipe);
+        let losses = |name: &str| -> Vec<Vec<&str>> {
+            let (_, variant) = variants.iter().find(|(other, _)| other == name).unwrap();
+            variant.stages.iter().map(|stage| stage.losses.iter().map(LossTerm::name).collect()).collect()
+        };
+        let names: Vec<&str> = variants.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "without intermediate, attention-scores",
+                "without intermediate, hidden-states",
+                "without intermediate, embeddings",
+                "without intermediate, layers",
+                "without the stage intermediate",
+                "from new weights"
+            ]
+        );
+        assert_eq!(losses("without intermediate, layers")[0], ["embeddings"]);
+        assert_eq!(losses("without the stage intermediate").len(), 1);
     }
 }
