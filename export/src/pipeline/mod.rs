@@ -11,6 +11,8 @@ mod search;
 pub mod speed;
 mod student;
 mod teacher;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::path::{Path, PathBuf};

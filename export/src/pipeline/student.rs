@@ -131,11 +131,14 @@ impl<'a> Origin<'a> {
         Ok(Self { run, from, is_teacher, tokenizer, config, layer_map, info, directions: OnceCell::new(), encoder })
     }
 
+    /// Whether the ancestor came with a trained head; that of another encoder is as new as any.
+    fn is_finished(&self) -> bool {
+        self.is_teacher && self.run.recipe.teacher.source == TeacherSource::Finished
+    }
+
     fn weights(&self, start: Start) -> Result<&Params> {
         match start {
-            Start::Pretrained if self.run.recipe.teacher.source == TeacherSource::Finished && self.is_teacher => {
-                Ok(&self.from.params)
-            }
+            Start::Pretrained if self.is_finished() => Ok(&self.from.params),
             Start::Pretrained => {
                 self.from.pretrained.as_ref().context("there are no weights from before the teacher was fine-tuned")
             }
@@ -168,7 +171,7 @@ impl<'a> Origin<'a> {
     }
 
     /// A student's first weights; `seed` decides those that are new, a head that was never trained among them.
-    fn first_weights(&self, start: Start, seed: u64) -> Result<Params> {
+    pub(super) fn first_weights(&self, start: Start, seed: u64) -> Result<Params> {
         tch::manual_seed(seed as i64);
         let (config, head) = (&self.config, self.info.head);
         if start == Start::Random {
@@ -178,7 +181,7 @@ impl<'a> Origin<'a> {
         let directions = self.directions(start)?;
         let params =
             checkpoint::student_from_teacher(weights, &self.from.config, config, &self.layer_map, head, directions)?;
-        if start == Start::Teacher || self.run.recipe.teacher.source == TeacherSource::Finished {
+        if start == Start::Teacher || self.is_finished() {
             return Ok(params);
         }
         Ok(params.with(new_head(config, head, self.run.options.device)))

@@ -1,0 +1,105 @@
+//! Parts of a run in a tiny world.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tch::{Device, Tensor};
+
+use super::data::{TextSets, prepare};
+use super::run::Run;
+use super::student::{Ancestor, Origin};
+use super::teacher::Teacher;
+use super::{DistillOptions, PreparedData};
+use crate::check::tests::{RECIPE, World, clean, tiny, tokenizer};
+use crate::progress::{Output, Reporter};
+use crate::recipe::{Recipe, Start};
+use crate::train::Alone;
+
+/// A world with a recipe, and what distill is told besides.
+struct Setting {
+    world: World,
+    recipe: Recipe,
+    options: DistillOptions,
+}
+
+impl Setting {
+    /// With the folder `model` as teacher.
+    fn new(recipe: &str) -> Self {
+        let world = World::new();
+        clean(&world);
+        let (data, out) = (world.path(""), world.path("out"));
+        let options = DistillOptions {
+            teachers: vec![world.path("model")],
+            student: None,
+            data,
+            cache: out.join("cache"),
+            out,
+            masked_lm: None,
+            device: Device::Cpu,
+            runtime: None,
+            checkpoint_every: Duration::MAX,
+            ablate: false,
+            latency: None,
+            commit: None,
+        };
+        let recipe = read(&world, recipe);
+        Self { world, recipe, options }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.world.path(name)
+    }
+
+    fn prepare(&self) -> (PreparedData, TextSets) {
+        let data = prepare(&self.recipe, &self.options.data).unwrap();
+        let reporter = Reporter::new(Output::Silent);
+        let sets = TextSets::new(&self.recipe, &data, &self.options.data, None, &reporter).unwrap();
+        (data, sets)
+    }
+
+    /// Does a part of a run; nobody else draws random numbers meanwhile.
+    fn run<T>(&self, work: impl FnOnce(&Run) -> T) -> T {
+        let _turn = crate::seeded(3);
+        let (data, sets) = self.prepare();
+        let reporter = Reporter::new(Output::Silent);
+        let (recipe, options) = (&self.recipe, &self.options);
+        work(&Run { recipe, options, data: &data, sets: &sets, reporter: &reporter, group: &Alone })
+    }
+}
+
+fn read(world: &World, recipe: &str) -> Recipe {
+    world.write("recipe.toml", recipe);
+    Recipe::read(&world.path("recipe.toml")).unwrap()
+}
+
+fn finished() -> String {
+    RECIPE.replace("[student]", "[teacher]\nsource = \"finished\"\n[student]")
+}
+
+/// An encoder that a student is made from, and that is no teacher.
+fn untrained<'a>(run: &Run<'a>, folder: &'a Path, work: impl FnOnce(&Origin)) {
+    let own = Teacher::untrained(run, folder).unwrap();
+    work(&Origin::new(*run, Ancestor { model: &own, folder, is_teacher: false }).unwrap());
+}
+
+#[test]
+fn a_new_head_is_another_for_each_seed() {
+    for recipe in [finished(), RECIPE.to_owned()] {
+        let mut setting = Setting::new(&recipe);
+        setting.world.model("named", &tiny(), Some(&["bad", "good"]), &tokenizer());
+        let encoder = setting.path("model");
+        setting.options.teachers = vec![setting.path("named")];
+        setting.options.student = Some(encoder.clone());
+        setting.run(|run| {
+            untrained(run, &encoder, |origin| {
+                let first = |name: &str, seed| -> Tensor {
+                    origin.first_weights(Start::Pretrained, seed).unwrap().get(name).unwrap().copy()
+                };
+                let (head, layer) = ("head.output.weight", "encoder.attention.0.query.weight");
+                assert_ne!(first(head, 1), first(head, 2));
+                assert_eq!(first(head, 1), first(head, 1));
+                assert_eq!(first(layer, 1), first(layer, 2));
+            });
+        });
+    }
+}
