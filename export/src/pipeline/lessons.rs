@@ -66,8 +66,7 @@ impl Lessons {
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
         for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
-            let wanted =
-                if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
+            let wanted = wanted.of_teacher(index);
             if wanted == Wanted::default() {
                 continue;
             }
@@ -196,7 +195,7 @@ pub(crate) fn answer_weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64
     Ok(weights.into_iter().map(|weight| weight / sum).collect())
 }
 
-fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
+pub(super) fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
     first.len() == second.len()
         && first.iter().zip(second).all(|(a, b)| a.ids.len() == b.ids.len() && a.partner.len() == b.partner.len())
 }

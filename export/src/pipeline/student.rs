@@ -119,9 +119,8 @@ impl Variant {
 /// stage `a-labels` are both `without-a-labels`. No stage's name has the dot.
 fn apart(variants: &mut [(String, Variant)], seeds: &[u64]) {
     let mut taken = BTreeSet::new();
-    let of_seeds = |folder: &str| -> Vec<String> {
-        seeds.iter().map(|&seed| Variant::folder_of(folder, seed, seeds)).collect()
-    };
+    let of_seeds =
+        |folder: &str| -> Vec<String> { seeds.iter().map(|&seed| Variant::folder_of(folder, seed, seeds)).collect() };
     for (_, variant) in variants {
         let (name, mut number) = (variant.folder.clone(), 2);
         while of_seeds(&variant.folder).iter().any(|folder| taken.contains(folder)) {
@@ -136,12 +135,6 @@ impl<'a> Origin<'a> {
     pub(super) fn new(run: Run<'a>, ancestor: Ancestor<'a>) -> Result<Self> {
         let recipe = run.recipe;
         let Ancestor { model: from, folder, is_teacher } = ancestor;
-        ensure!(
-            is_teacher || recipe.student.start != Start::Teacher,
-            "student.start = \"teacher\" takes the teacher's layers, and the student is to be made from {}; use \
-             \"pretrained\" or \"random\"",
-            folder.display()
-        );
         let config = recipe.student.config(&from.config)?;
         let layer_map = match &recipe.student.layer_map {
             Some(map) => map.clone(),
@@ -281,7 +274,9 @@ mod tests {
     #[test]
     fn no_two_variants_share_a_folder() {
         let stage = |name: &str| {
-            format!("[[stages]]\nname = \"{name}\"\nlosses = [{{ loss = \"labels\" }}, {{ loss = \"soft-targets\" }}]\n")
+            format!(
+                "[[stages]]\nname = \"{name}\"\nlosses = [{{ loss = \"labels\" }}, {{ loss = \"soft-targets\" }}]\n"
+            )
         };
         let stages: String = ["a", "a-labels", "a-seed-6", "end"].map(stage).concat();
         let variants = ablations("seeds = [5, 6]", &stages);

@@ -60,22 +60,13 @@ impl Teacher {
     pub(super) fn make(run: &Run, folder: &Path, index: usize) -> Result<Self> {
         let Run { recipe, data, options, reporter, .. } = *run;
         let name = if index == 0 { "teacher".to_owned() } else { format!("teacher-{}", index + 1) };
-        let (config, own) = checkpoint::read_shape(folder)?;
+        let (config, _) = checkpoint::read_shape(folder)?;
         let number = &recipe.data.columns.label;
         let (info, pooling) = head_for(data.goal, &data.labels, number, folder)?;
         let weights = checkpoint::weights_sha256(folder)?;
         let tokenizer = checkpoint::tokenizer_path(folder)?;
         let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
-        ensure!(
-            recipe.max_tokens <= config.max_positions(),
-            "max_tokens is {}, but {} has {} positions",
-            recipe.max_tokens,
-            folder.display(),
-            config.max_positions()
-        );
         if recipe.teacher.source == TeacherSource::Finished {
-            let own = own.with_context(|| format!("{} has no head", folder.display()))?;
-            made_for(&own, &info, folder)?;
             let params = checkpoint::load(folder, info.head, options.device)?.params;
             let identity = files::sha256_hex(format!("finished {weights} {}", run.task_identity()?).as_bytes());
             let teacher = Self {

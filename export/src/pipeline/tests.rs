@@ -15,6 +15,8 @@ use crate::progress::{Output, Reporter};
 use crate::recipe::{Recipe, Start};
 use crate::train::Alone;
 
+mod fit;
+
 /// A world with a recipe, and what distill is told besides.
 struct Setting {
     world: World,
@@ -52,8 +54,7 @@ impl Setting {
 
     fn prepare(&self) -> (PreparedData, TextSets) {
         let data = prepare(&self.recipe, &self.options.data).unwrap();
-        let reporter = Reporter::new(Output::Silent);
-        let sets = TextSets::new(&self.recipe, &data, &self.options.data, None, &reporter).unwrap();
+        let sets = TextSets::read(&self.recipe, &self.options.data).unwrap();
         (data, sets)
     }
 
