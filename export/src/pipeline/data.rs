@@ -103,7 +103,9 @@ impl PreparedData {
 /// What stages train on and choose by.
 pub(super) struct TextSets {
     /// The rows that `[augment]` makes and those they are made of.
-    augmented: Option<Rows>,
+    pub augmented: Option<Rows>,
+    /// Hash of all that decides them: rows, masked language model, settings, seed.
+    pub augmentation: Option<String>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
     filter: CorpusFilter,
@@ -167,7 +169,7 @@ impl TextSets {
             corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
         }
         let filter = recipe.data.corpus_filter.unwrap_or_default();
-        Ok(Self { augmented: None, corpus, filter, corpus_sha256 })
+        Ok(Self { augmented: None, augmentation: None, corpus, filter, corpus_sha256 })
     }
 
     /// Augments the training rows, if a stage wants them.
@@ -181,7 +183,9 @@ impl TextSets {
         let wanted = recipe.stages.iter().any(|stage| stage.on == Texts::Augmented);
         if let Some(options) = recipe.augment.as_ref().filter(|_| wanted) {
             let sources = sources.context("a stage reads augmented rows; give --masked-lm FOLDER to make them")?;
-            self.augmented = Some(augment::augment(&data.split.train, sources, options, recipe.seeds[0], reporter)?);
+            let (rows, seed) = (&data.split.train, recipe.seeds[0]);
+            self.augmentation = Some(augment::identity(rows, sources, options, seed)?);
+            self.augmented = Some(augment::augment(rows, sources, options, seed, reporter)?);
         }
         Ok(())
     }

@@ -63,12 +63,12 @@ impl Teacher {
         let (config, _) = checkpoint::read_shape(folder)?;
         let number = &recipe.data.columns.label;
         let (info, pooling) = head_for(data.goal, &data.labels, number, folder)?;
-        let weights = checkpoint::weights_sha256(folder)?;
+        let model = checkpoint::model_sha256(folder)?;
         let tokenizer = checkpoint::tokenizer_path(folder)?;
         let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
         if recipe.teacher.source == TeacherSource::Finished {
             let params = checkpoint::load(folder, info.head, options.device)?.params;
-            let identity = files::sha256_hex(format!("finished {weights} {}", run.task_identity()?).as_bytes());
+            let identity = files::sha256_hex(format!("finished {model} {}", run.task_identity()?).as_bytes());
             let teacher = Self {
                 name,
                 config,
@@ -99,7 +99,7 @@ impl Teacher {
         );
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             "finetune",
-            &weights,
+            &model,
             run.task_identity()?,
             &recipe.teacher.train,
             recipe.seeds[0],
@@ -150,7 +150,7 @@ impl Teacher {
         let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, recipe.max_tokens, config.vocab_size)?;
         tch::manual_seed(recipe.seeds[0] as i64);
         let params = load_for(folder, &config, &info, options.device)?;
-        let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
+        let identity = files::sha256_hex(format!("encoder {}", checkpoint::model_sha256(folder)?).as_bytes());
         let pretrained = params.deep_clone();
         let masks = recipe.stages.iter().any(StageRecipe::masks);
         let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };

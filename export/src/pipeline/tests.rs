@@ -16,6 +16,7 @@ use crate::recipe::{Recipe, Start};
 use crate::train::Alone;
 
 mod fit;
+mod identity;
 
 /// A world with a recipe, and what distill is told besides.
 struct Setting {
@@ -60,12 +61,30 @@ impl Setting {
 
     /// Does a part of a run; nobody else draws random numbers meanwhile.
     fn run<T>(&self, work: impl FnOnce(&Run) -> T) -> T {
-        let _turn = crate::seeded(3);
         let (data, sets) = self.prepare();
-        let reporter = Reporter::new(Output::Silent);
-        let (recipe, options) = (&self.recipe, &self.options);
-        work(&Run { recipe, options, data: &data, sets: &sets, reporter: &reporter, group: &Alone })
+        self.run_on(&data, &sets, work)
     }
+
+    fn run_on<T>(&self, data: &PreparedData, sets: &TextSets, work: impl FnOnce(&Run) -> T) -> T {
+        let _turn = crate::seeded(3);
+        let reporter = Reporter::new(Output::Silent);
+        std::fs::create_dir_all(&self.options.out).unwrap();
+        reporter.log_to(&self.options.out.join("train.log")).unwrap();
+        let (recipe, options) = (&self.recipe, &self.options);
+        work(&Run { recipe, options, data, sets, reporter: &reporter, group: &Alone })
+    }
+}
+
+/// Trainings that were found done.
+fn done_before(setting: &Setting) -> usize {
+    let log = std::fs::read_to_string(setting.options.out.join("train.log")).unwrap_or_default();
+    log.matches("done before").count()
+}
+
+/// The recipe with trainings that are short and enough for this task.
+fn quick(recipe: &str) -> String {
+    let train = "epochs = 8\nbatch_size = 16\nlearning_rate = 1e-2\n";
+    recipe.replace("[student]", &format!("[teacher.train]\n{train}[student]")) + &format!("[student.train]\n{train}")
 }
 
 fn read(world: &World, recipe: &str) -> Recipe {
