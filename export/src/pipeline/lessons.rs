@@ -253,12 +253,11 @@ impl Side {
 
 /// The outputs on disk, by side.
 fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> Result<Vec<TeacherCache>> {
-    let state = if state == TeacherState::Task { "task" } else { "pretrained" };
     let mut caches = Vec::new();
     for side in sides {
         let rows = side.examples.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
-            teacher: format!("{}-{state}", teacher.identity),
+            teacher: teacher.sha256(state),
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,

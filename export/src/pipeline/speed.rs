@@ -174,7 +174,7 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
     let (config, info) = checkpoint::read_model_config(folder)?;
     let params = checkpoint::load(folder, info.head, run.options.device)?.params;
     let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, run.recipe.max_tokens, config.vocab_size)?;
-    let identity = checkpoint::weights_sha256(folder)?;
+    let identity = checkpoint::model_sha256(folder)?;
     let name = folder.display().to_string();
     Ok(Teacher {
         name,
@@ -185,6 +185,7 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
         pretrained: None,
         masked_lm: None,
         outcome: None,
+        folders_sha256: [identity.clone(), identity.clone()],
         identity,
         encoder,
     })

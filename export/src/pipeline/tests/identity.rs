@@ -3,7 +3,7 @@
 use super::*;
 use crate::check::tests::replace;
 use crate::pipeline::student::Variant;
-use crate::recipe::Texts;
+use crate::recipe::{TeacherState, Texts};
 
 fn make(setting: &Setting) -> Teacher {
     setting.run(|run| Teacher::make(run, &setting.path("model"), 0).unwrap())
@@ -52,4 +52,23 @@ fn a_student_of_rows_that_were_augmented_otherwise_is_another() {
         done.push(done_before(&setting));
     }
     assert_eq!(done, [0, 1, 1]);
+}
+
+/// As a teacher is that was trained again with another number of threads: by the same settings, to other weights.
+#[test]
+fn outputs_and_students_are_of_the_weights_that_a_teacher_has() {
+    let setting = Setting::new(&quick(RECIPE));
+    let states = [TeacherState::Task, TeacherState::Pretrained];
+    let of = |teacher: Teacher| (teacher.identity.clone(), states.map(|state| teacher.sha256(state)));
+    let (first, again) = (of(make(&setting)), of(make(&setting)));
+    assert_eq!(first, again);
+    let weights = setting.path("out/teacher/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&0.25f32.to_le_bytes());
+    std::fs::write(&weights, bytes).unwrap();
+    let (identity, [task, pretrained]) = of(make(&setting));
+    assert_eq!(done_before(&setting), 2);
+    assert!(identity != first.0 && task != first.1[0]);
+    assert_eq!(pretrained, first.1[1], "what the encoder gave before stays");
 }
