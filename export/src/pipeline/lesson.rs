@@ -242,7 +242,8 @@ impl Side<'_> {
 }
 
 impl Lesson<'_> {
-    /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on.
+    /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on. On dev each loss counts
+    /// with the larger end of its weight: epochs are compared there, also by losses that fade away.
     pub(super) fn loss(&self, batch: &Batch, set: Set, done: f64, train: bool) -> Result<Loss> {
         let (given, mut live) = match self.masked {
             None => (self.pupil.forward(batch, &self.needs.capture, train), None),
@@ -287,7 +288,11 @@ impl Lesson<'_> {
                 }
             };
             parts.push((term.name(), value.detach()));
-            let weighted = value * term.weight().at(done);
+            let weight = match set {
+                Set::Train => term.weight().at(done),
+                Set::Dev => term.weight().largest(),
+            };
+            let weighted = value * weight;
             total = Some(match total {
                 Some(sum) => sum + weighted,
                 None => weighted,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tch::{Device, Tensor};
 
 use super::data::{TextSets, prepare};
-use super::run::Run;
+use super::run::{Run, Trained};
 use super::student::{Ancestor, Origin};
 use super::teacher::Teacher;
 use super::{DistillOptions, PreparedData};
@@ -17,6 +17,7 @@ use crate::train::Alone;
 
 mod fit;
 mod identity;
+mod stages;
 
 /// A world with a recipe, and what distill is told besides.
 struct Setting {
