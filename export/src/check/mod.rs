@@ -11,7 +11,7 @@ mod near;
 mod recipe;
 mod teacher;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod texts;
 mod tokenizer;
 

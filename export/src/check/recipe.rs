@@ -5,7 +5,7 @@ use super::{CheckOptions, Findings};
 use crate::arch::{ModelConfig, Params};
 use crate::checkpoint::{Directions, evenly_spaced_layers, student_from_teacher};
 use crate::data::Goal;
-use crate::pipeline::{Needs, answer_weights, read_corpus};
+use crate::pipeline::{Needs, answer_weights, corpus_is_left, read_corpus, starts_from, student_config};
 use crate::recipe::{Recipe, StageRecipe, Start, TeacherSource, Texts};
 
 /// A student that can be built.
@@ -31,10 +31,11 @@ pub(super) fn check(
         findings.problem(format!("{error:#}"));
     }
     for stage in &recipe.stages {
-        texts(recipe, stage, goal, options, findings);
+        texts(recipe, stage, goal, options, models, findings);
     }
     let origin = models.origin()?;
-    let config = student(recipe, origin).map_err(|error| findings.problem(format!("student: {error:#}"))).ok()?;
+    let config = student_config(&recipe.student, &origin.config, &origin.info);
+    let config = config.map_err(|error| findings.problem(format!("student: {error:#}"))).ok()?;
     let teacher = models.teachers.first().map(|teacher| &teacher.config);
     for stage in recipe.stages.iter().filter(|_| teacher.is_some()) {
         // One loss at a time, so that each says what is wrong with it.
@@ -52,38 +53,17 @@ pub(super) fn check(
     Some(Planned { config, params })
 }
 
-/// The student's shape.
-///
-/// # Errors
-/// One that cannot be built, or that its folder could not say.
-fn student(recipe: &Recipe, origin: &Opened) -> anyhow::Result<ModelConfig> {
-    let config = recipe.student.config(&origin.config)?;
-    origin.info.head.check(&config)?;
-    let written = ModelConfig::from_hf(&config.to_hf(&origin.info)).ok();
-    anyhow::ensure!(
-        written.as_ref() == Some(&config),
-        "transformers' {} has no model of this shape, so that it could not be saved; give it other sizes",
-        config.family.name()
-    );
-    Ok(config)
-}
-
 /// The student's first weights, along any directions: what their shapes forbid shows at once.
 ///
 /// # Errors
 /// A layer map that does not fit; sizes that cannot start from the encoder.
 fn first_weights(recipe: &Recipe, origin: &Opened, config: &ModelConfig) -> anyhow::Result<Option<Params>> {
+    starts_from(&recipe.student, (&origin.name, &origin.config), config, origin.info.head)?;
     let Some(params) = &origin.params else { return Ok(None) };
     if recipe.student.start == Start::Random {
         return Ok(None);
     }
     let (wide, narrow) = (origin.config.hidden_size, config.hidden_size);
-    anyhow::ensure!(
-        narrow <= wide,
-        "student.hidden_size {narrow} is more than the {wide} of {}, whose weights it starts from; take less, or \
-         student.start = \"random\"",
-        origin.name
-    );
     let even = || evenly_spaced_layers(origin.config.blocks().len(), config.blocks().len());
     let map = recipe.student.layer_map.clone().unwrap_or_else(even);
     let directions = match wide == narrow {
@@ -95,13 +75,27 @@ fn first_weights(recipe: &Recipe, origin: &Opened, config: &ModelConfig) -> anyh
 }
 
 /// Whether the texts that a stage reads are there.
-fn texts(recipe: &Recipe, stage: &StageRecipe, goal: Goal, options: &CheckOptions, findings: &mut Findings) {
+fn texts(
+    recipe: &Recipe,
+    stage: &StageRecipe,
+    goal: Goal,
+    options: &CheckOptions,
+    models: &Models,
+    findings: &mut Findings,
+) {
     let name = &stage.name;
     match stage.on {
         Texts::Train => {}
         Texts::Corpus => match read_corpus(recipe, &options.data) {
-            Ok((train, dev)) => {
-                findings.fact(format!("stage {name}: {} lines of corpus, {} to look at", train.len(), dev.len()));
+            Ok(corpus) => {
+                let (train, dev) = (corpus.0.len(), corpus.1.len());
+                findings.fact(format!("stage {name}: {train} lines of corpus, {dev} to look at"));
+                let filter = recipe.data.corpus_filter.unwrap_or_default();
+                for (opened, encoder) in models.all().filter_map(|opened| Some((opened, opened.encoder.as_ref()?))) {
+                    if let Err(error) = corpus_is_left(&corpus, encoder, &filter) {
+                        findings.problem(format!("stage {name}, tokenizer of {}: {error:#}", opened.name));
+                    }
+                }
             }
             Err(error) => findings.problem(format!("stage {name}, data.corpus: {error:#}")),
         },

@@ -20,27 +20,27 @@ const WORDS: [&str; 18] = [
 ];
 
 /// Files in a folder that goes away with it.
-struct World {
+pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         world.model("model", &tiny(), None, &tokenizer());
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
     /// A folder of random weights; a head that says its first label, always.
-    fn model(&self, name: &str, config: &Value, labels: Option<&[&str]>, tokenizer: &Value) {
+    pub(crate) fn model(&self, name: &str, config: &Value, labels: Option<&[&str]>, tokenizer: &Value) {
         let _turn = crate::seeded(5);
         let config = ModelConfig::from_hf(config).unwrap();
         let labels = labels.map(|labels| labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>());
@@ -71,19 +71,19 @@ impl World {
     }
 }
 
-fn tiny() -> Value {
+pub(crate) fn tiny() -> Value {
     json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": WORDS.len(), "hidden_size": 16,
            "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 24,
            "type_vocab_size": 2, "pad_token_id": 0})
 }
 
-fn with(mut value: Value, changes: Value) -> Value {
+pub(crate) fn with(mut value: Value, changes: Value) -> Value {
     let object = value.as_object_mut().unwrap();
     object.extend(changes.as_object().unwrap().clone());
     value
 }
 
-fn tokenizer() -> Value {
+pub(crate) fn tokenizer() -> Value {
     let vocabulary: serde_json::Map<String, Value> =
         WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
     let special = |id: &str, types: u32| json!({"SpecialToken": {"id": id, "type_id": types}});
@@ -129,14 +129,14 @@ fn csv(rows: &[(String, &str)]) -> String {
 }
 
 /// Three files of different sentences.
-fn clean(world: &World) {
+pub(crate) fn clean(world: &World) {
     let rows = sentences(240);
     for (name, rows) in [("train.csv", &rows[..160]), ("dev.csv", &rows[160..200]), ("test.csv", &rows[200..])] {
         world.write(name, &csv(rows));
     }
 }
 
-const RECIPE: &str = "id = \"x\"\nmax_tokens = 12\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"\n\
+pub(crate) const RECIPE: &str = "id = \"x\"\nmax_tokens = 12\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"\n\
                       [student]\nlayers = 1\n";
 
 fn assert_found(list: &[String], expected: &[&str]) {
@@ -168,7 +168,7 @@ fn shown_texts_are_short() {
     assert_eq!([super::percent(0, 5), super::percent(1, 9999), super::percent(1, 8)], ["0.0%", "<0.1%", "12.5%"]);
 }
 
-fn replace(folder: &Path, name: &str, from: &str, to: &str) {
+pub(crate) fn replace(folder: &Path, name: &str, from: &str, to: &str) {
     let path = folder.join(name);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");

@@ -74,6 +74,22 @@ pub fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// SHA-256 over all files of a model folder that decide what it gives for a text: weights, `config.json`,
+/// `tokenizer.json`, and those that say how it pools, if it has them.
+///
+/// # Errors
+/// A file that is missing or cannot be read.
+pub fn model_sha256(folder: &Path) -> Result<String> {
+    let mut hashes = format!("weights {}", weights_sha256(folder)?);
+    let optional = ["1_Pooling/config.json", "modules.json"].map(|name| folder.join(name));
+    let paths = [folder.join("config.json"), tokenizer_path(folder)?];
+    for path in paths.iter().chain(optional.iter().filter(|path| path.is_file())) {
+        let name = path.strip_prefix(folder).unwrap_or(path);
+        hashes += &format!(", {} {}", name.display(), files::sha256_file(path)?);
+    }
+    Ok(files::sha256_hex(hashes.as_bytes()))
+}
+
 /// `config.json` as limbeck understands it: the model's shape and the head that the file names.
 pub fn read_model_config(folder: &Path) -> Result<(ModelConfig, HeadInfo)> {
     let (config, info) = read_shape(folder)?;

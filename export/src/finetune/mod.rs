@@ -281,9 +281,9 @@ fn identity(
     labels: &[String],
     layers: &[usize],
 ) -> Result<String> {
-    let weights = checkpoint::weights_sha256(&options.model)?;
+    let model = checkpoint::model_sha256(&options.model)?;
     let FinetuneOptions { task, goal, stride, options, seed, .. } = options;
-    let parts = (task.task(), goal, max_tokens, stride, options, seed, data, labels, layers, weights);
+    let parts = (task.task(), goal, max_tokens, stride, options, seed, data, labels, layers, model);
     Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
 }
 

@@ -16,6 +16,8 @@ use crate::recipe::{Recipe, Texts};
 const DEFAULT_SPLIT: Fractions = Fractions { dev: 0.1, test: 0.2 };
 /// Share of a corpus that shows how well a stage without labels does.
 const CORPUS_DEV: f64 = 0.02;
+/// Lines of a corpus that are tokenized at a time where a few may be enough.
+const SOME_LINES: usize = 1024;
 
 /// Data ready for training.
 pub struct PreparedData {
@@ -101,7 +103,9 @@ impl PreparedData {
 /// What stages train on and choose by.
 pub(super) struct TextSets {
     /// The rows that `[augment]` makes and those they are made of.
-    augmented: Option<Rows>,
+    pub augmented: Option<Rows>,
+    /// Hash of all that decides them: rows, masked language model, settings, seed.
+    pub augmentation: Option<String>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
     filter: CorpusFilter,
@@ -133,31 +137,68 @@ pub(crate) fn read_corpus(recipe: &Recipe, folder: &Path) -> Result<(Vec<String>
     Ok((train, dev))
 }
 
-impl TextSets {
-    /// Reads the corpus and augments the training rows, if a stage wants them.
-    pub(super) fn new(
-        recipe: &Recipe,
-        data: &PreparedData,
-        folder: &Path,
-        sources: Option<&augment::Sources>,
-        reporter: &Reporter,
-    ) -> Result<Self> {
-        let wanted = |on| recipe.stages.iter().any(|stage| stage.on == on);
-        let augmented = match &recipe.augment {
-            Some(options) if wanted(Texts::Augmented) => {
-                let sources = sources.context("a stage reads augmented rows; give --masked-lm FOLDER to make them")?;
-                Some(augment::augment(&data.split.train, sources, options, recipe.seeds[0], reporter)?)
+/// Refuses a corpus of which the filter leaves nothing to train on, or nothing to look at.
+///
+/// # Errors
+/// That, with what became of the lines; a line that cannot be tokenized.
+pub(crate) fn corpus_is_left(
+    (train, dev): &(Vec<String>, Vec<String>),
+    encoder: &Encoder,
+    filter: &CorpusFilter,
+) -> Result<()> {
+    for lines in [train, dev] {
+        let mut count = CorpusCount::default();
+        for some in lines.chunks(SOME_LINES) {
+            count = count.with(encoder.encode_corpus(some, filter)?.1);
+            if count.used > 0 {
+                break;
             }
-            _ => None,
-        };
+        }
+        ensure!(count.used > 0, too_little(&count, filter));
+    }
+    Ok(())
+}
+
+impl TextSets {
+    /// Reads the corpus, if a stage wants it; [`Self::augment`] does the rest.
+    pub(super) fn read(recipe: &Recipe, folder: &Path) -> Result<Self> {
         let (mut corpus, mut corpus_sha256) = (None, None);
-        if wanted(Texts::Corpus) {
+        if recipe.stages.iter().any(|stage| stage.on == Texts::Corpus) {
             corpus = Some(read_corpus(recipe, folder)?);
             let hashes = recipe.data.corpus.iter().map(|name| files::sha256_file(&folder.join(name)));
             corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
         }
         let filter = recipe.data.corpus_filter.unwrap_or_default();
-        Ok(Self { augmented, corpus, filter, corpus_sha256 })
+        Ok(Self { augmented: None, augmentation: None, corpus, filter, corpus_sha256 })
+    }
+
+    /// Augments the training rows, if a stage wants them.
+    pub(super) fn augment(
+        &mut self,
+        recipe: &Recipe,
+        data: &PreparedData,
+        sources: Option<&augment::Sources>,
+        reporter: &Reporter,
+    ) -> Result<()> {
+        let wanted = recipe.stages.iter().any(|stage| stage.on == Texts::Augmented);
+        if let Some(options) = recipe.augment.as_ref().filter(|_| wanted) {
+            let sources = sources.context("a stage reads augmented rows; give --masked-lm FOLDER to make them")?;
+            let (rows, seed) = (&data.split.train, recipe.seeds[0]);
+            self.augmentation = Some(augment::identity(rows, sources, options, seed)?);
+            self.augmented = Some(augment::augment(rows, sources, options, seed, reporter)?);
+        }
+        Ok(())
+    }
+
+    /// Refuses a corpus of which nothing is left, if there is one.
+    pub(super) fn corpus_is_left(&self, encoder: &Encoder) -> Result<()> {
+        self.corpus.as_ref().map_or(Ok(()), |corpus| corpus_is_left(corpus, encoder, &self.filter))
+    }
+
+    /// The first sequences of the corpus.
+    pub(super) fn corpus_sample(&self, encoder: &Encoder) -> Result<Vec<EncodedExample>> {
+        let (train, _) = self.corpus.as_ref().context("a stage reads a corpus that was not read")?;
+        Ok(encoder.encode_corpus(&train[..train.len().min(SOME_LINES)], &self.filter)?.0)
     }
 
     /// One of the sets, tokenized.
@@ -173,11 +214,7 @@ impl TextSets {
                 let (train, count) = encoder.encode_corpus(train, &self.filter)?;
                 let (dev, more) = encoder.encode_corpus(own_dev, &self.filter)?;
                 let count = count.with(more);
-                ensure!(
-                    !train.is_empty() && !dev.is_empty(),
-                    "too little of the corpus is left: {}; lower data.corpus_filter.min_tokens, or give more lines",
-                    told(&count, &self.filter)
-                );
+                ensure!(!train.is_empty() && !dev.is_empty(), too_little(&count, &self.filter));
                 Tokens { train, dev, count: Some(count) }
             }
             _ => bail!("a stage reads texts that were not made"),
@@ -190,6 +227,11 @@ impl TextSets {
     pub(super) fn told(&self, count: &CorpusCount) -> String {
         told(count, &self.filter)
     }
+}
+
+fn too_little(count: &CorpusCount, filter: &CorpusFilter) -> String {
+    let told = told(count, filter);
+    format!("too little of the corpus is left: {told}; lower data.corpus_filter.min_tokens, or give more lines")
 }
 
 fn told(count: &CorpusCount, filter: &CorpusFilter) -> String {

@@ -11,7 +11,7 @@ use super::wanted::{LOGITS, Wanted, relation_field};
 use crate::arch::{Capture, Head, Layers, ModelConfig, ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
-    LayerMap, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
+    LayerMap, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
     soft_cross_entropy, soft_labels, soft_spans, soft_targets,
 };
 use crate::graph::fits_int8_layers;
@@ -242,7 +242,8 @@ impl Side<'_> {
 }
 
 impl Lesson<'_> {
-    /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on.
+    /// The loss of a batch when `done` of the stage, 0 to 1, is behind; `train` switches dropout on. On dev each loss counts
+    /// with the larger end of its weight: epochs are compared there, also by losses that fade away.
     pub(super) fn loss(&self, batch: &Batch, set: Set, done: f64, train: bool) -> Result<Loss> {
         let (given, mut live) = match self.masked {
             None => (self.pupil.forward(batch, &self.needs.capture, train), None),
@@ -287,7 +288,11 @@ impl Lesson<'_> {
                 }
             };
             parts.push((term.name(), value.detach()));
-            let weighted = value * term.weight().at(done);
+            let weight = match set {
+                Set::Train => term.weight().at(done),
+                Set::Dev => term.weight().largest(),
+            };
+            let weighted = value * weight;
             total = Some(match total {
                 Some(sum) => sum + weighted,
                 None => weighted,
@@ -348,14 +353,17 @@ impl Lesson<'_> {
                 let pairs = needs.hidden.iter().enumerate().skip(1);
                 sum(pairs
                     .map(|(index, from)| {
-                        let teacher = side.teacher(&format!("hidden.{from}"))?;
-                        hidden_states(state(index)?, teacher, mask, projection(HIDDEN), *padding)
+                        let [own, teacher] = [state(index)?, side.teacher(&format!("hidden.{from}"))?]
+                            .map(|states| compared(states, mask, *padding));
+                        hidden_states(&own, &teacher, mask, projection(HIDDEN), *padding)
                     })
                     .collect::<Result<_>>()?)
             }
             LossTerm::Embeddings { padding, projection: which, .. } => {
                 let map = if *which == Projection::Shared { projection(HIDDEN) } else { projection(EMBEDDINGS) };
-                hidden_states(state(0)?, side.teacher("hidden.0")?, mask, map, *padding)
+                let [own, teacher] =
+                    [state(0)?, side.teacher("hidden.0")?].map(|states| compared(states, mask, *padding));
+                hidden_states(&own, &teacher, mask, map, *padding)
             }
             LossTerm::AttentionScores { padding, .. } => {
                 let pairs = needs.attention.iter().enumerate();
@@ -391,6 +399,15 @@ impl Lesson<'_> {
             }
             other => anyhow::bail!("{} is no loss on layers", other.name()),
         }
+    }
+}
+
+/// States as they are compared. Where padding counts they are 0 there on both sides: what is kept of a teacher is without
+/// padding, and its states there are of no text.
+fn compared(states: &Tensor, mask: &Tensor, padding: Padding) -> Tensor {
+    match padding {
+        Padding::Excluded => states.shallow_clone(),
+        Padding::Counted => states * mask.unsqueeze(-1).to_kind(states.kind()),
     }
 }
 

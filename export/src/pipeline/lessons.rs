@@ -66,8 +66,7 @@ impl Lessons {
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
         for (index, (teacher, weight)) in teachers.iter().zip(weights).enumerate() {
-            let wanted =
-                if index == 0 { wanted.clone() } else { Wanted { logits: wanted.logits, ..Wanted::default() } };
+            let wanted = wanted.of_teacher(index);
             if wanted == Wanted::default() {
                 continue;
             }
@@ -207,7 +206,7 @@ pub(crate) fn answer_weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64
     Ok(weights.into_iter().map(|weight| weight / sum).collect())
 }
 
-fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
+pub(super) fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
     first.len() == second.len()
         && first.iter().zip(second).all(|(a, b)| a.ids.len() == b.ids.len() && a.partner.len() == b.partner.len())
 }
@@ -278,12 +277,11 @@ fn right_answers(logits: &Tensor, rows: &[Example], labels: &[String]) -> Result
 
 /// The outputs on disk, by side.
 fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> Result<Vec<TeacherCache>> {
-    let state = if state == TeacherState::Task { "task" } else { "pretrained" };
     let mut caches = Vec::new();
     for side in sides {
         let rows = side.examples.iter().flat_map(|example| [example.ids.as_slice(), example.types.as_slice()]);
         let key = CacheKey {
-            teacher: format!("{}-{state}", teacher.identity),
+            teacher: teacher.sha256(state),
             data: rows_sha256(rows),
             augmentation: None,
             max_tokens: run.recipe.max_tokens,

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod data;
+mod fit;
 mod lesson;
 mod lessons;
 mod masked;
@@ -11,22 +12,23 @@ mod search;
 pub mod speed;
 mod student;
 mod teacher;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tch::Device;
 
 use crate::data::{augment, some_labels};
 use crate::finetune::labels_for;
-use crate::graph::WeightMode;
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherSource};
+use crate::recipe::{LossTerm, Recipe, TeacherSource};
 use crate::report::{Report, StageReport, TrainingPlace};
 use crate::train::{Alone, Group};
-use crate::{checkpoint, files, measure, pack};
+use crate::{checkpoint, files, measure};
 
 use bundles::Models;
 use run::{Run, Trained};
@@ -35,7 +37,8 @@ use teacher::Teacher;
 
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
-pub(crate) use data::{read_corpus, read_file};
+pub(crate) use data::{corpus_is_left, read_corpus, read_file};
+pub(crate) use fit::{starts_from, student_config};
 pub(crate) use lesson::Needs;
 pub(crate) use lessons::answer_weights;
 pub use run::FULL_PRECISION;
@@ -111,11 +114,6 @@ pub fn distill_together(
         let (_, own) = checkpoint::read_shape(first)?;
         data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
     }
-    if recipe.teacher.source == TeacherSource::Finished {
-        for folder in &options.teachers {
-            pack::check_form(folder, WeightMode::Float).context("a teacher is run in fp32")?;
-        }
-    }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
     reporter.note(&format!(
@@ -124,19 +122,14 @@ pub fn distill_together(
     ));
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
     let others_sha256 = others_sha256(options)?;
+    let mut sets = data::TextSets::read(recipe, &options.data)?;
+    fit::check(&Run { recipe, options, data: &data, sets: &sets, reporter, group })?;
     let sources = augmentation(options)?;
-    let sets = data::TextSets::new(recipe, &data, &options.data, sources.as_ref(), reporter)?;
+    sets.augment(recipe, &data, sources.as_ref(), reporter)?;
     let run = Run { recipe, options, data: &data, sets: &sets, reporter, group };
-    if options.latency.is_none() {
-        fits(&run, first)?;
-    }
     lost_tokens(&run, first)?;
 
     let only_answers = recipe.teacher.source == TeacherSource::Answers;
-    ensure!(
-        !only_answers || options.teachers.len() == 1,
-        "a teacher's answers as a file stand alone; give one --teacher"
-    );
     let mut teachers = Vec::new();
     let mut origin_alone = None;
     if only_answers {
@@ -265,22 +258,6 @@ fn others_sha256(options: &DistillOptions) -> Result<Vec<(String, String)>> {
 fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {
     let Some(folder) = &options.masked_lm else { return Ok(None) };
     Ok(Some(augment::Sources::load(folder, augment::VectorsFrom::MaskedLm, options.device)?))
-}
-
-/// Refuses, before anything is trained, a student that cannot be built and stages that do not fit it and its teacher.
-fn fits(run: &Run, first: &Path) -> Result<()> {
-    let (teacher, _) = checkpoint::read_shape(first)?;
-    let student = match &run.options.student {
-        Some(folder) => run.recipe.student.config(&checkpoint::read_shape(folder)?.0)?,
-        None => run.recipe.student.config(&teacher)?,
-    };
-    for stage in &run.recipe.stages {
-        Needs::of(stage, &student, Some(&teacher))?;
-    }
-    if run.recipe.stages.iter().any(StageRecipe::masks) {
-        pack::mask_id(run.options.student.as_deref().unwrap_or(first))?;
-    }
-    Ok(())
 }
 
 /// Says how much of the training texts a model will not see.

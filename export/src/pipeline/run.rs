@@ -139,7 +139,8 @@ impl Run<'_> {
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
             let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
-            let parts = (&identity, stage, teachers, self.augmentation(stage.on), corpus, &self.recipe.teacher.weights);
+            let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
+            let parts = (&identity, stage, teachers, augmentation, corpus, &self.recipe.teacher.weights);
             identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
             identities.push(identity.clone());
         }
@@ -269,10 +270,6 @@ impl Run<'_> {
             }
         }
         best.map(|(_, map)| map).context("no layer map fits these depths; list the teacher layer of each student layer")
-    }
-
-    fn augmentation(&self, on: Texts) -> Option<&crate::data::AugmentOptions> {
-        (on == Texts::Augmented).then_some(self.recipe.augment.as_ref()).flatten()
     }
 
     fn stage(

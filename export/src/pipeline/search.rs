@@ -4,7 +4,7 @@
 mod latency;
 mod shapes;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::bundles::text_of_quantile;
 use super::run::Run;
@@ -16,6 +16,7 @@ use crate::report::{SearchReport, ShapeReport};
 use crate::train::TrainOptions;
 use latency::LatencyTable;
 use shapes::Shape;
+pub(super) use shapes::candidates;
 
 /// The time that a student may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,13 +43,8 @@ pub(super) fn search(
     teachers: &[Teacher],
 ) -> Result<(Recipe, SearchReport)> {
     let from = ancestor.model;
-    ensure!(
-        run.group.size() == 1,
-        "a search for a latency runs in one process; then distil OUT/recipe.toml in several"
-    );
     let text = text_of_quantile(&run.data.split.dev, QUANTILE);
-    let shapes = shapes::candidates(run.recipe, &from.config, teachers.first().map(|teacher| &teacher.config));
-    ensure!(!shapes.is_empty(), "no smaller student fits this recipe's stages and its teacher");
+    let shapes = candidates(run.recipe, &from.config, teachers.first().map(|teacher| &teacher.config))?;
     run.reporter.note(&format!(
         "Search: shapes that take at most {} ms on {} thread{}, for a text as long as nine tenths of dev are at most",
         budget.ms,

@@ -94,7 +94,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         commit: None,
     };
     let data = prepare(recipe, &setting.data)?;
-    let sets = TextSets::new(recipe, &data, &setting.data, None, &reporter)?;
+    let sets = TextSets::read(recipe, &setting.data)?;
     let run = Run { recipe, options: &options, data: &data, sets: &sets, reporter: &reporter, group: &Alone };
     let stage = recipe.stages.first().context("the recipe has no stage")?;
     let teachers = [finished(&run, &setting.teacher)?];
@@ -174,7 +174,7 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
     let (config, info) = checkpoint::read_model_config(folder)?;
     let params = checkpoint::load(folder, info.head, run.options.device)?.params;
     let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, run.recipe.max_tokens, config.vocab_size)?;
-    let identity = checkpoint::weights_sha256(folder)?;
+    let identity = checkpoint::model_sha256(folder)?;
     let name = folder.display().to_string();
     Ok(Teacher {
         name,
@@ -185,6 +185,7 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
         pretrained: None,
         masked_lm: None,
         outcome: None,
+        folders_sha256: [identity.clone(), identity.clone()],
         identity,
         encoder,
     })

@@ -1,7 +1,7 @@
 //! Students: where their first weights come from, and the trainings that a run gives them.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -105,7 +105,29 @@ impl Variant {
         if recipe.student.start != Start::Random {
             add("from new weights".to_owned(), "random-start".to_owned(), recipe.stages.clone(), Start::Random);
         }
+        apart(&mut variants, &recipe.seeds);
         variants
+    }
+
+    /// Its folder for one of the seeds, below the run's.
+    fn folder_of(folder: &str, seed: u64, seeds: &[u64]) -> String {
+        if seeds.first() == Some(&seed) { folder.to_owned() } else { format!("{folder}-seed-{seed}") }
+    }
+}
+
+/// Numbers the folder of a variant that for some seed is another's: without the loss `labels` of a stage `a` and without a
+/// stage `a-labels` are both `without-a-labels`. No stage's name has the dot.
+fn apart(variants: &mut [(String, Variant)], seeds: &[u64]) {
+    let mut taken = BTreeSet::new();
+    let of_seeds =
+        |folder: &str| -> Vec<String> { seeds.iter().map(|&seed| Variant::folder_of(folder, seed, seeds)).collect() };
+    for (_, variant) in variants {
+        let (name, mut number) = (variant.folder.clone(), 2);
+        while of_seeds(&variant.folder).iter().any(|folder| taken.contains(folder)) {
+            variant.folder = format!("{name}.{number}");
+            number += 1;
+        }
+        taken.extend(of_seeds(&variant.folder));
     }
 }
 
@@ -113,12 +135,6 @@ impl<'a> Origin<'a> {
     pub(super) fn new(run: Run<'a>, ancestor: Ancestor<'a>) -> Result<Self> {
         let recipe = run.recipe;
         let Ancestor { model: from, folder, is_teacher } = ancestor;
-        ensure!(
-            is_teacher || recipe.student.start != Start::Teacher,
-            "student.start = \"teacher\" takes the teacher's layers, and the student is to be made from {}; use \
-             \"pretrained\" or \"random\"",
-            folder.display()
-        );
         let config = recipe.student.config(&from.config)?;
         let layer_map = match &recipe.student.layer_map {
             Some(map) => map.clone(),
@@ -131,11 +147,14 @@ impl<'a> Origin<'a> {
         Ok(Self { run, from, is_teacher, tokenizer, config, layer_map, info, directions: OnceCell::new(), encoder })
     }
 
+    /// Whether the ancestor came with a trained head; that of another encoder is as new as any.
+    fn is_finished(&self) -> bool {
+        self.is_teacher && self.run.recipe.teacher.source == TeacherSource::Finished
+    }
+
     fn weights(&self, start: Start) -> Result<&Params> {
         match start {
-            Start::Pretrained if self.run.recipe.teacher.source == TeacherSource::Finished && self.is_teacher => {
-                Ok(&self.from.params)
-            }
+            Start::Pretrained if self.is_finished() => Ok(&self.from.params),
             Start::Pretrained => {
                 self.from.pretrained.as_ref().context("there are no weights from before the teacher was fine-tuned")
             }
@@ -168,7 +187,7 @@ impl<'a> Origin<'a> {
     }
 
     /// A student's first weights; `seed` decides those that are new, a head that was never trained among them.
-    fn first_weights(&self, start: Start, seed: u64) -> Result<Params> {
+    pub(super) fn first_weights(&self, start: Start, seed: u64) -> Result<Params> {
         tch::manual_seed(seed as i64);
         let (config, head) = (&self.config, self.info.head);
         if start == Start::Random {
@@ -178,7 +197,7 @@ impl<'a> Origin<'a> {
         let directions = self.directions(start)?;
         let params =
             checkpoint::student_from_teacher(weights, &self.from.config, config, &self.layer_map, head, directions)?;
-        if start == Start::Teacher || self.run.recipe.teacher.source == TeacherSource::Finished {
+        if start == Start::Teacher || self.is_finished() {
             return Ok(params);
         }
         Ok(params.with(new_head(config, head, self.run.options.device)))
@@ -201,8 +220,7 @@ impl<'a> Origin<'a> {
     /// Those of its stages.
     pub(super) fn train(&self, variant: &Variant, teachers: &[Teacher], seed: u64) -> Result<Trained> {
         let recipe = self.run.recipe;
-        let folder =
-            if seed == recipe.seeds[0] { variant.folder.clone() } else { format!("{}-seed-{seed}", variant.folder) };
+        let folder = Variant::folder_of(&variant.folder, seed, &recipe.seeds);
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             &self.from.identity,
             self.run.task_identity()?,
@@ -245,14 +263,41 @@ impl<'a> Origin<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn tinybert_without_its_parts() {
-        let text = "id = \"a\"\nmethod = \"tinybert\"\n[data]\nfiles = [\"a.csv\"]\n[student]\nlayers = 2\n";
+    fn ablations(head: &str, stages: &str) -> Vec<(String, Variant)> {
+        let text = format!("id = \"a\"\n{head}\n[data]\nfiles = [\"a.csv\"]\n[student]\nlayers = 2\n{stages}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recipe.toml");
         std::fs::write(&path, text).unwrap();
-        let recipe = Recipe::read(&path).unwrap();
-        let variants = Variant::ablations(&recipe);
+        Variant::ablations(&Recipe::read(&path).unwrap())
+    }
+
+    #[test]
+    fn no_two_variants_share_a_folder() {
+        let stage = |name: &str| {
+            format!(
+                "[[stages]]\nname = \"{name}\"\nlosses = [{{ loss = \"labels\" }}, {{ loss = \"soft-targets\" }}]\n"
+            )
+        };
+        let stages: String = ["a", "a-labels", "a-seed-6", "end"].map(stage).concat();
+        let variants = ablations("seeds = [5, 6]", &stages);
+        let mut folders: Vec<String> = variants
+            .iter()
+            .flat_map(|(_, variant)| [5, 6].map(|seed| Variant::folder_of(&variant.folder, seed, &[5, 6])))
+            .collect();
+        let all = folders.len();
+        folders.sort();
+        folders.dedup();
+        assert_eq!((folders.len(), all), (24, 24), "{folders:#?}");
+        let of = |name: &str| &variants.iter().find(|(other, _)| other == name).unwrap().1.folder;
+        assert_eq!(of("without a, labels"), "ablation/without-a-labels");
+        assert_eq!(of("without the stage a-labels"), "ablation/without-a-labels.2");
+        assert_eq!(of("without the stage a"), "ablation/without-a");
+        assert_eq!(of("without the stage a-seed-6"), "ablation/without-a-seed-6.2");
+    }
+
+    #[test]
+    fn tinybert_without_its_parts() {
+        let variants = ablations("method = \"tinybert\"", "");
         let losses = |name: &str| -> Vec<Vec<&str>> {
             let (_, variant) = variants.iter().find(|(other, _)| other == name).unwrap();
             variant.stages.iter().map(|stage| stage.losses.iter().map(LossTerm::name).collect()).collect()

@@ -32,8 +32,10 @@ pub(super) struct Teacher {
     pub masked_lm: Option<Params>,
     /// How its fine-tuning went.
     pub outcome: Option<Outcome>,
-    /// Hash of all that decides its weights.
+    /// Hash of the folders that it came from and is kept in: of all that a student can have of it.
     pub identity: String,
+    /// Hash of the folder that holds it as a teacher of the task, and of that which it came in.
+    pub folders_sha256: [String; 2],
     pub encoder: Encoder,
 }
 
@@ -53,6 +55,13 @@ impl Teacher {
         Ok(Model::new(params, &self.config, self.info.head))
     }
 
+    /// Hash of what decides its outputs for given tokens: the weights that it has, not what they were made by, since
+    /// another number of threads or another device makes others.
+    pub(super) fn sha256(&self, state: TeacherState) -> String {
+        let folder = &self.folders_sha256[usize::from(state == TeacherState::Pretrained)];
+        files::sha256_hex(format!("{folder} {}", self.info.head.name()).as_bytes())
+    }
+
     /// Makes the teacher of one folder.
     ///
     /// # Errors
@@ -60,24 +69,14 @@ impl Teacher {
     pub(super) fn make(run: &Run, folder: &Path, index: usize) -> Result<Self> {
         let Run { recipe, data, options, reporter, .. } = *run;
         let name = if index == 0 { "teacher".to_owned() } else { format!("teacher-{}", index + 1) };
-        let (config, own) = checkpoint::read_shape(folder)?;
+        let (config, _) = checkpoint::read_shape(folder)?;
         let number = &recipe.data.columns.label;
         let (info, pooling) = head_for(data.goal, &data.labels, number, folder)?;
-        let weights = checkpoint::weights_sha256(folder)?;
+        let model = checkpoint::model_sha256(folder)?;
         let tokenizer = checkpoint::tokenizer_path(folder)?;
         let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
-        ensure!(
-            recipe.max_tokens <= config.max_positions(),
-            "max_tokens is {}, but {} has {} positions",
-            recipe.max_tokens,
-            folder.display(),
-            config.max_positions()
-        );
         if recipe.teacher.source == TeacherSource::Finished {
-            let own = own.with_context(|| format!("{} has no head", folder.display()))?;
-            made_for(&own, &info, folder)?;
             let params = checkpoint::load(folder, info.head, options.device)?.params;
-            let identity = files::sha256_hex(format!("finished {weights} {}", run.task_identity()?).as_bytes());
             let teacher = Self {
                 name,
                 config,
@@ -87,7 +86,8 @@ impl Teacher {
                 pretrained: None,
                 masked_lm: None,
                 outcome: None,
-                identity,
+                identity: files::sha256_hex(format!("finished {model}").as_bytes()),
+                folders_sha256: [model.clone(), model],
                 encoder,
             };
             teacher.check(run, teacher.dev_score(run)?)?;
@@ -108,7 +108,7 @@ impl Teacher {
         );
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             "finetune",
-            &weights,
+            &model,
             run.task_identity()?,
             &recipe.teacher.train,
             recipe.seeds[0],
@@ -122,15 +122,17 @@ impl Teacher {
             pretrained: Some(pretrained),
             masked_lm,
             outcome: None,
-            identity,
+            identity: String::new(),
+            folders_sha256: [String::new(), model.clone()],
             encoder,
         };
+        let kept = options.out.join(&teacher.name);
         let named = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
         reporter.note(&format!("Teacher: fine-tuning {named} on the labels"));
         let trained = run.train(Training {
             name: &teacher.name,
-            folder: options.out.join(&teacher.name),
-            identity: &teacher.identity,
+            folder: kept.clone(),
+            identity: &identity,
             config: &teacher.config,
             info: &teacher.info,
             pooling: teacher.pooling,
@@ -144,6 +146,9 @@ impl Teacher {
             seed: recipe.seeds[0],
         })?;
         teacher.check(run, trained.dev())?;
+        let task = checkpoint::model_sha256(&kept)?;
+        teacher.identity = files::sha256_hex(format!("finetuned {model} {task}").as_bytes());
+        teacher.folders_sha256[0] = task;
         teacher.outcome = trained.stages.into_iter().next().map(|(_, outcome)| outcome);
         Ok(teacher)
     }
@@ -159,7 +164,7 @@ impl Teacher {
         let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, recipe.max_tokens, config.vocab_size)?;
         tch::manual_seed(recipe.seeds[0] as i64);
         let params = load_for(folder, &config, &info, options.device)?;
-        let identity = files::sha256_hex(format!("encoder {}", checkpoint::weights_sha256(folder)?).as_bytes());
+        let model = checkpoint::model_sha256(folder)?;
         let pretrained = params.deep_clone();
         let masks = recipe.stages.iter().any(StageRecipe::masks);
         let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
@@ -172,7 +177,8 @@ impl Teacher {
             pretrained: Some(pretrained),
             masked_lm,
             outcome: None,
-            identity,
+            identity: files::sha256_hex(format!("encoder {model}").as_bytes()),
+            folders_sha256: [model.clone(), model],
             encoder,
         })
     }

@@ -46,6 +46,11 @@ impl Wanted {
         self.relations.dedup();
     }
 
+    /// What is needed of one of several teachers: layers are the first one's.
+    pub(super) fn of_teacher(&self, index: usize) -> Wanted {
+        if index == 0 { self.clone() } else { Wanted { logits: self.logits, ..Wanted::default() } }
+    }
+
     /// Whether layers are needed, which one teacher alone can give.
     pub(super) fn layers(&self) -> bool {
         !(self.hidden.is_empty() && self.scores.is_empty() && self.relations.is_empty())

@@ -85,6 +85,12 @@ impl Scheduled {
         }
     }
 
+    /// The larger of its ends.
+    pub fn largest(self) -> f64 {
+        let [from, to] = self.ends();
+        from.max(to)
+    }
+
     fn ends(self) -> [f64; 2] {
         [self.at(0.0), self.at(1.0)]
     }

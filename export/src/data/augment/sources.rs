@@ -43,7 +43,7 @@ impl Sources {
         let masked = MaskedWords::load(masked_lm, device)?;
         let (hash, path) = match vectors {
             VectorsFrom::MaskedLm => (String::new(), masked_lm),
-            VectorsFrom::Model(folder) => (model_sha256(folder)?, folder),
+            VectorsFrom::Model(folder) => (checkpoint::model_sha256(folder)?, folder),
             VectorsFrom::File(path) => (files::sha256_file(path)?, path),
         };
         let vectors = match vectors {
@@ -56,7 +56,7 @@ impl Sources {
             VectorsFrom::Model(folder) => WordVectors::of_model(folder, device),
             VectorsFrom::File(path) => WordVectors::of_file(path, device),
         }?;
-        let identity = files::sha256_hex((model_sha256(masked_lm)? + &hash).as_bytes());
+        let identity = files::sha256_hex((checkpoint::model_sha256(masked_lm)? + &hash).as_bytes());
         let name = |path: &Path| path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
         Ok(Self { masked, vectors, identity, names: (name(masked_lm), name(path)) })
     }
@@ -107,11 +107,4 @@ impl Sources {
         });
         Ok(replaceable.collect())
     }
-}
-
-fn model_sha256(folder: &Path) -> Result<String> {
-    let file = |path| files::sha256_file(path);
-    Ok(checkpoint::weights_sha256(folder)?
-        + &file(&folder.join("config.json"))?
-        + &file(&checkpoint::tokenizer_path(folder)?)?)
 }

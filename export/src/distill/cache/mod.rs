@@ -40,7 +40,7 @@ pub type Outputs = BTreeMap<String, Tensor>;
 /// All that decides a teacher's outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheKey {
-    /// SHA-256 of the teacher's weights.
+    /// Hash of the teacher's weights and of all else that decides what it gives for tokens.
     pub teacher: String,
     /// SHA-256 of the encoded texts, in order: [`rows_sha256`].
     pub data: String,

@@ -28,7 +28,8 @@ pub enum Padding {
     /// They do not: a text has the same loss whatever it is batched with.
     #[default]
     Excluded,
-    /// They do, as in TinyBERT's released code (`MSELoss` over whole tensors), whose loss depends on the padding.
+    /// They do, as in TinyBERT's released code (`MSELoss` over whole tensors), whose loss depends on the padding. In a stage
+    /// both sides are 0 there, and not, as in that code, what the models give for padding.
     Counted,
 }
 

@@ -1,11 +1,13 @@
 //! The shapes that a search looks at.
 
+use anyhow::{Result, ensure};
+
 use crate::arch::{Head, ModelConfig, Sharing, count_parameters};
 use crate::pipeline::lesson::Needs;
 use crate::recipe::{Recipe, Student};
 
 /// A student that could be made.
-pub(super) struct Shape {
+pub(in crate::pipeline) struct Shape {
     pub student: Student,
     pub config: ModelConfig,
 }
@@ -28,11 +30,19 @@ const DEEP: [usize; 5] = [8, 10, 12, 18, 24];
 
 /// All depths and widths that the recipe's stages can train, by width from the widest and by depth from 1. Other settings of
 /// the recipe's student (sharing, heads, start) stay.
-pub(super) fn candidates(recipe: &Recipe, origin: &ModelConfig, teacher: Option<&ModelConfig>) -> Vec<Shape> {
+///
+/// # Errors
+/// There is none; with what is wrong with the first.
+pub(in crate::pipeline) fn candidates(
+    recipe: &Recipe,
+    origin: &ModelConfig,
+    teacher: Option<&ModelConfig>,
+) -> Result<Vec<Shape>> {
     let deepest = origin.layers;
     let depths = (1..=deepest).filter(|depth| *depth <= 6 || DEEP.contains(depth) || *depth == deepest);
     let depths: Vec<usize> = depths.collect();
     let mut shapes = Vec::new();
+    let mut refused = None;
     for width in widths(origin) {
         for &layers in &depths {
             // As large as its origin would be no student.
@@ -42,13 +52,21 @@ pub(super) fn candidates(recipe: &Recipe, origin: &ModelConfig, teacher: Option<
             let hidden_size = (width != origin.hidden_size).then_some(width);
             let student =
                 Student { layers, hidden_size, intermediate_size: None, layer_map: None, ..recipe.student.clone() };
-            let Ok(config) = student.config(origin) else { continue };
-            if recipe.stages.iter().all(|stage| Needs::of(stage, &config, teacher).is_ok()) {
-                shapes.push(Shape { student, config });
+            let fits = |config: &ModelConfig| {
+                recipe.stages.iter().try_for_each(|stage| Needs::of(stage, config, teacher).map(drop))
+            };
+            match student.config(origin).and_then(|config| fits(&config).map(|()| config)) {
+                Ok(config) => shapes.push(Shape { student, config }),
+                Err(error) => _ = refused.get_or_insert(error.context(format!("{layers}x{width}"))),
             }
         }
     }
-    shapes
+    ensure!(
+        !shapes.is_empty(),
+        "no smaller student fits this recipe's stages and its teacher{}",
+        refused.map_or(String::new(), |error| format!("; {error:#}"))
+    );
+    Ok(shapes)
 }
 
 /// The origin's width, and narrower ones that the heads divide, in steps of 8 a head where that is possible.
