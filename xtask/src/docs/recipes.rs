@@ -1,11 +1,12 @@
 //! What the committed recipes reached: every report below `examples/recipes`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::report::{REPORT_SCHEMA, Report};
+use super::report::{Model, REPORT_SCHEMA, Report};
 
 /// Every report of schema 2 below a folder, by folder.
 pub(super) fn reports(root: &Path) -> Result<Vec<Report>> {
@@ -46,7 +47,26 @@ fn mean(values: impl Iterator<Item = f64>) -> String {
     format!("{} ± {:.1}", percent(mean), variance.sqrt() * 100.0)
 }
 
-/// A row a recipe.
+/// The student as its training left it: in fp32, or in what it was trained for.
+fn compared(report: &Report) -> Option<&Model> {
+    let named = |name: &str| report.models.iter().find(|model| model.name == name);
+    named("student ternary").or(named("student fp32"))
+}
+
+/// What students of one shape kept of their teachers, for shapes that several sets have a folder for: `SET/SHAPE`.
+fn shapes(reports: &[Report]) -> BTreeMap<&str, Vec<f64>> {
+    let mut shapes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for report in reports {
+        let kept = compared(report).and_then(|model| model.retention.as_ref());
+        if let (Some((_, shape)), Some(kept)) = (report.folder.rsplit_once('/'), kept) {
+            shapes.entry(shape).or_default().push(kept.value);
+        }
+    }
+    shapes.retain(|_, kept| kept.len() > 1);
+    shapes
+}
+
+/// A row a recipe, and the means of shapes.
 pub(super) fn results_table(reports: &[Report]) -> String {
     let mut text = "| recipe | measure | test examples | teacher | control | student | retention | gain (p) | int8 | int8 file |\n\
                     |---|---|---|---|---|---|---|---|---|---|\n"
@@ -57,8 +77,7 @@ pub(super) fn results_table(reports: &[Report]) -> String {
         // The last model is the student that ships, in int8 or in what it was trained for.
         let shipped =
             report.models.iter().rfind(|model| model.name.starts_with("student") && model.name != "student fp32");
-        let compared = shipped.filter(|model| model.name == "student ternary").or(model("student fp32"));
-        let retention = compared.and_then(|model| model.retention.as_ref());
+        let retention = compared(report).and_then(|model| model.retention.as_ref());
         text += &format!(
             "| [{}](../examples/recipes/{}) | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             report.title,
@@ -81,6 +100,13 @@ pub(super) fn results_table(reports: &[Report]) -> String {
             )),
             shipped.map_or("-".to_owned(), |model| percent(model.score.value)),
             shipped.map_or("-".to_owned(), |model| format!("{:.1} MB", model.file_bytes as f64 / 1e6)),
+        );
+    }
+    for (shape, kept) in shapes(reports) {
+        text += &format!(
+            "| **{shape}, mean of {} sets** | | | | | | **{}%** | | | |\n",
+            kept.len(),
+            percent(kept.iter().sum::<f64>() / kept.len() as f64)
         );
     }
     let dates: Vec<&str> = reports.iter().map(|report| report.date.as_str()).collect();
@@ -152,6 +178,12 @@ mod tests {
         let row = "| [banking](../examples/recipes/banking/3) | accuracy | 300 | 92.0 | 88.0 ± 0.0 | 91.0 ± 1.4 | 98.9% (98.0 to 99.9) \
                    | +3.0 (0.010) | 90.9 | 15.0 MB |";
         assert!(table.lines().any(|line| line == row), "{table}");
+        assert!(!table.contains("mean of"), "one set is no mean: {table}");
+        let mut other = report();
+        other.folder = "clinc/3".to_owned();
+        other.models[1].retention.as_mut().unwrap().value = 0.969;
+        let table = results_table(&[report(), other]);
+        assert!(table.contains("| **3, mean of 2 sets** | | | | | | **97.9%** |"), "{table}");
         let table = ablations(&[report()]);
         assert!(table.contains("| soft-targets | 88.0 | -3.0 (-4.0 to -2.0) | 0.001 |"), "{table}");
     }
