@@ -30,7 +30,7 @@ internal class ConformanceTest {
                 }
             }
         }
-        assertTrue(tests.size > 150, "only ${tests.size} cases were found")
+        assertTrue(tests.size > 350, "only ${tests.size} cases were found")
         return tests
     }
 
