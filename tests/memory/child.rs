@@ -73,7 +73,8 @@ pub fn measure(job: &Job) -> Measured {
     }
 }
 
-fn status(field: &str) -> u64 {
+/// A field of this process in /proc, in bytes.
+pub fn status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim_start_matches(':').split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024

@@ -2,6 +2,7 @@
 //! only, where /proc tells.
 #![cfg(target_os = "linux")]
 
+mod calibration;
 mod child;
 mod steps;
 

@@ -71,7 +71,7 @@ fn every_observer_is_near_to_fp32_and_every_family_has_scales() {
 #[test]
 fn answers_do_not_depend_on_their_batch() {
     let made = calibrated(&Recipe::classifier(&["a", "b", "c"]), Observer::Mse, 64);
-    let texts: Vec<String> = (0..60).map(|i| long(i * 7 % 37)).collect();
+    let texts: Vec<String> = (0..105).map(|i| long(i * 7 % 37)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     for threads in [1, 2] {
         let model = made.open_with(|builder| builder.threads(threads));

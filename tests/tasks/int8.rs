@@ -47,15 +47,15 @@ pub(crate) const KINDS: [(&str, Change); 11] = [
     ("albert, attention shared", |config| ModelConfig { sharing: Sharing::Attention, ..of(config, "albert-base") }),
 ];
 
-fn classifier(config: Change) -> Made {
-    Recipe { weights: WeightMode::Int8Layers, config, ..Recipe::classifier(&["a", "b", "c"]) }.make()
+fn classifier(weights: WeightMode, config: Change) -> Made {
+    Recipe { weights, config, ..Recipe::classifier(&["a", "b", "c"]) }.make()
 }
 
 #[test]
 fn every_kind_of_layer_is_near_to_fp32() {
     for (name, config) in KINDS {
         let _turn = seeded(130);
-        let made = classifier(config);
+        let made = classifier(WeightMode::Int8Layers, config);
         let model = made.open();
         let manifest = model.bundle().manifest();
         assert_eq!(manifest.batching, Batching::Padded, "{name}");
@@ -169,13 +169,19 @@ fn errors_of_parts_add_up() {
 /// 105 texts, one by one and in batches of every order, with one thread and with two.
 #[test]
 fn an_answer_does_not_depend_on_its_batch() {
+    for weights in [WeightMode::Int8Layers, WeightMode::Ternary] {
+        batches_of(weights);
+    }
+}
+
+fn batches_of(weights: WeightMode) {
     let texts: Vec<String> =
         HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(105).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = ClassifyOptions::new().overflow(Overflow::AutoWindow);
     for (name, config) in KINDS {
         let _turn = seeded(131);
-        let made = classifier(config);
+        let made = classifier(weights, config);
         let model = made.open();
         let alone: Vec<Vec<f32>> =
             texts.iter().map(|text| logits(&model.classify_with(text, &options).unwrap())).collect();
@@ -188,7 +194,7 @@ fn an_answer_does_not_depend_on_its_batch() {
                 let batch: Vec<&str> = order.iter().map(|i| texts[*i]).collect();
                 for (i, together) in order.iter().zip(model.classify_batch(&batch, &options).unwrap()) {
                     let largest = difference(&alone[*i], &logits(&together));
-                    assert!(largest <= 1e-5, "{name}: {largest} at {:?}", texts[*i]);
+                    assert!(largest <= 1e-5, "{name}, {weights:?}: {largest} at {:?}", texts[*i]);
                 }
             }
         }

@@ -3,14 +3,23 @@
 use limbeck::Bundle;
 use limbeck::runtime::{GraphFormat, Optimization, save_optimized};
 use limbeck_export::arch::{Head, ModelConfig};
+use limbeck_export::data::{Example, Rows};
 use limbeck_export::graph::{WeightMode, describe};
-use limbeck_export::quantize::{Bits, Blocks};
+use limbeck_export::progress::{Output, Reporter};
+use limbeck_export::quantize::{Bits, Blocks, Observer, calibrate};
 use limbeck_export::shrink::{OPERATORS_NAME, ORT_NAME, Platform, shrink};
 use limbeck_tests::bundles::Recipe;
 use limbeck_tests::models::tiny;
 use limbeck_tests::seeded;
 
-/// Every node of the graph that was packed and of what ONNX Runtime makes of it is in the list, in each mode.
+fn texts() -> Rows {
+    let example =
+        |text: &str| Example { text: text.to_owned(), pair: None, label: String::new(), source: String::new() };
+    Rows::Texts(["the battery is good", "a bad screen"].map(example).to_vec())
+}
+
+/// Every node of the graph that was packed and of what ONNX Runtime makes of it is in the list, in each mode; those that
+/// this library computes are not.
 #[test]
 fn every_node_is_in_the_list() {
     let blocks = WeightMode::Blocks(Blocks::new(Bits::Four, 32, true).unwrap());
@@ -23,6 +32,9 @@ fn every_node_is_in_the_list() {
     let recipes = [
         classifier.clone(),
         Recipe { weights: WeightMode::Int8Layers, ..classifier.clone() },
+        Recipe { weights: WeightMode::Ternary, ..classifier.clone() },
+        Recipe { weights: WeightMode::Int8Layers, table: Some(blocks), ..classifier.clone() },
+        Recipe { weights: WeightMode::StaticInt8, ..classifier.clone() },
         Recipe { weights: WeightMode::DynamicInt8, ..classifier.clone() },
         Recipe { weights: WeightMode::Half, ..Recipe::new(Head::MaskedLm, &[]) },
         Recipe { weights: blocks, ..Recipe::new(Head::TokenClassification { labels: 2 }, &["O", "B-A"]) },
@@ -30,7 +42,13 @@ fn every_node_is_in_the_list() {
     ];
     for recipe in recipes {
         let _turn = seeded(180);
-        let made = recipe.make();
+        let made = match recipe.weights {
+            WeightMode::StaticInt8 => recipe.make_calibrated(|folder, model| {
+                let silent = Reporter::new(Output::Silent);
+                calibrate(folder, model, &texts(), 4, Observer::MinMax, &silent).unwrap()
+            }),
+            _ => recipe.make(),
+        };
         // ONNX Runtime is loaded with the first model.
         let model = made.open();
         let bundle = Bundle::from_bytes(made.bundle.clone()).unwrap();

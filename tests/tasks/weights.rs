@@ -114,14 +114,14 @@ fn a_head_over_the_vocabulary_shares_the_table() {
     }
 }
 
-/// Texts one by one and in batches of another order, with one thread and with two.
+/// 105 texts one by one and in batches of another order, with one thread and with two.
 #[test]
 fn an_answer_does_not_depend_on_its_batch() {
     let texts: Vec<String> =
-        HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(60).collect();
+        HARD.iter().map(|text| (*text).to_owned()).chain((0..).map(|i| long(i * 3 % 47))).take(105).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = ClassifyOptions::new().overflow(Overflow::AutoWindow);
-    for weights in [blocks(Bits::Eight, 32, false), blocks(Bits::Four, 32, true), WeightMode::Half] {
+    for weights in [WeightMode::Float, blocks(Bits::Eight, 32, false), blocks(Bits::Four, 32, true), WeightMode::Half] {
         let made = made(144, Recipe { weights, config: wide, ..Recipe::classifier(&["a", "b", "c"]) });
         let model = made.open();
         assert_eq!(model.bundle().manifest().batching, Batching::Padded);

@@ -195,7 +195,7 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         // A matrix that was not rearranged beforehand is, piece by piece, while it is used.
         let (packed, session) = match prepacked {
             true => (size.matrices * 9 / 8, session),
-            false => (0, session + 2 * size.largest),
+            false => (0, session.saturating_add(2 * size.largest)),
         };
         (fixed + packed).saturating_add(sessions.saturating_mul(session.saturating_add(run(tokens))))
     };
