@@ -31,10 +31,26 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("unix") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{libraries}");
     }
+    if let Some(version) = torch_version(root) {
+        println!("cargo:rustc-env=LIMBECK_TORCH_VERSION={version}");
+    }
     // A default for the CLI only; the sdk never has a path built in.
     if let Ok(library) = env::var("LIMBECK_ORT_DYLIB") {
         println!("cargo:rustc-env=LIMBECK_ORT_DYLIB={library}");
     }
+}
+
+/// libtorch's version, by its headers.
+fn torch_version(root: &Path) -> Option<String> {
+    let places = ["include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/version.h"];
+    places.iter().find_map(|place| {
+        let header = std::fs::read_to_string(root.join(place)).ok()?;
+        let number = |part: &str| {
+            let define = format!("#define TORCH_VERSION_{part} ");
+            header.lines().find_map(|line| line.strip_prefix(&define)).map(|number| number.trim().to_owned())
+        };
+        Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
+    })
 }
 
 /// Folders of the headers of CUDA and NCCL: of `CUDA_HOME` and `NCCL_HOME`, else of the wheels beside torch's.

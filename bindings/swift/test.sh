@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the C library, tests the Swift package over it with the conformance cases, and runs the examples.
 #
-# Needs swift 5.9 or later, and ORT_DYLIB_PATH (`cargo xtask test --swift` sets it). Where there is no swift, as root on
+# Needs swift 5.9 or later, and ORT_DYLIB_PATH (`cargo xtask test --filter swift` sets it). Where there is no swift, as root on
 # Debian: --debian DIR puts Debian trixie with its swiftlang into DIR (3.4 GB, by debootstrap), and works in there.
 #
 # Usage: bindings/swift/test.sh [--debian DIR] [--save]
@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     *) echo "error: unknown option $1; see the first lines of $0" >&2 && exit 2 ;;
     esac
 done
-: "${ORT_DYLIB_PATH:?set it to an ONNX Runtime library, or use: cargo xtask test --swift}"
+: "${ORT_DYLIB_PATH:?set it to an ONNX Runtime library, or use: cargo xtask test --filter swift}"
 
 cargo build --package limbeck-capi
 libraries=$(mktemp -d)
@@ -44,7 +44,15 @@ set -eu
 cd "$1/bindings/swift"
 export LD_LIBRARY_PATH="$2" LIMBECK_CASES="$1/tests/conformance" LIMBECK_RUNTIME="$2/libonnxruntime.so"
 # Built outside of the repository, which may be another machine's.
-work=${TMPDIR:-/tmp}/limbeck-swift
+work=${TMPDIR:-/tmp}/limbeck-swift-$(id -u)
+mkdir -p "$work"
+# One run at a time: another checkout's uses the same folders.
+exec 9>"$work/lock"
+flock 9
+# SwiftPM leaves folders behind.
+rm -rf "$work/tmp"
+mkdir "$work/tmp"
+export TMPDIR="$work/tmp"
 set -- "$1" --disable-sandbox -Xcc "-I$1/capi/include" -Xlinker "-L$2"
 repository=$1 && shift
 swift --version 2>&1 | grep 'Swift version'

@@ -21,6 +21,8 @@ pub const TERNARY_ROWS: &str = "TernaryRows";
 /// Rows of texts that a layer computes together, where a text is no longer than that: memory does not grow with the
 /// batch.
 pub(crate) const ROWS: usize = 256;
+/// The most columns of ternary codes that a thread has as bytes at a time: three panels.
+pub(crate) const COLUMNS_UNPACKED: usize = 48;
 
 #[cfg(feature = "int8-kernel")]
 pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights};
@@ -52,8 +54,16 @@ pub fn pack_ternary(codes: &[i8]) -> crate::Result<Vec<u8>> {
 
 /// Whether a model has encoder layers of this kind.
 pub(crate) fn has_layers(manifest: &Manifest) -> bool {
-    let own = [Some((DOMAIN, ENCODER_LAYER)), Some((DOMAIN, TERNARY_ENCODER_LAYER))];
-    manifest.operators.iter().any(|operator| own.contains(&operator.split_once(':')))
+    uses(manifest, ENCODER_LAYER) || has_ternary_layers(manifest)
+}
+
+/// Whether it has some whose codes have 2 bits.
+pub(crate) fn has_ternary_layers(manifest: &Manifest) -> bool {
+    uses(manifest, TERNARY_ENCODER_LAYER)
+}
+
+fn uses(manifest: &Manifest, operator: &str) -> bool {
+    manifest.operators.iter().any(|used| used.split_once(':') == Some((DOMAIN, operator)))
 }
 
 /// Whether this library computes the operators that a bundle asks for.

@@ -359,6 +359,7 @@ impl ModelBuilder {
         }
         let most = self.memory_budget.map_or(PREFIX_CACHE, |budget| PREFIX_CACHE.min(budget / 8));
         let mut size = session::size(bundle)?;
+        size.threads = self.threads as u64;
         if manifest.task == Task::Generation {
             size.kept = self.prefix_cache.unwrap_or(most);
         }

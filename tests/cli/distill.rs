@@ -197,7 +197,7 @@ fn vectors_and_numbers() {
     assert!(score(&report, "teacher") > 0.7 && score(&report, "student fp32") > 0.5, "{report}");
 }
 
-/// Two teachers, one of another shape; then none, but its answers, and a student of another folder.
+/// Two teachers; then none, but its answers, which must be better than chance.
 #[test]
 fn several_teachers_and_none() {
     let (world, other) = (World::new(), World::new());
@@ -228,6 +228,19 @@ fn several_teachers_and_none() {
     let names: Vec<&Value> = report["models"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
     assert_eq!(names, ["control", "student fp32", "student int8"]);
     assert!(stdout(&world.distill(&[]).output().unwrap()).contains("retention"));
+    assert_eq!(report["training"]["processes"], 1);
+    let output = world.distill(&["--require", "retention=90"]).output().unwrap();
+    assert!(stderr(&output).contains("require a score or a gain"), "{}", stderr(&output));
+    // The same for every text.
+    let mut guesses = String::new();
+    for line in texts().lines().skip(1) {
+        let (text, _) = line.split_once(',').unwrap();
+        writeln!(guesses, "{}", json!({"text": text, "label": "positive"})).unwrap();
+    }
+    std::fs::write(world.data("answers.jsonl"), guesses).unwrap();
+    std::fs::remove_dir_all(world.out("student")).unwrap();
+    let output = world.distill(&[]).output().unwrap();
+    assert!(stderr(&output).contains("nothing to distil"), "{}", stderr(&output));
 }
 
 #[test]

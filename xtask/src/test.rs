@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::Arguments;
-use crate::bindings::{self, phones};
+use crate::bindings::{self, jvm, swift};
 use crate::cache::Cache;
 use crate::command::{cargo, command, repository};
 use crate::docs;
@@ -18,11 +18,11 @@ use crate::{python, tools};
 
 /// `--help`.
 pub const HELP: &str = "\
-Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and
-damaged files among them), the packages for Python and Node, Kotlin and Java through Maven, the pool under loom, the C header,
-the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen, a JDK,
-Maven and more) with apt-get if they are missing and it runs as root; fetches engines, models, data, and packages for Python,
-Node and Java if they are missing (about 1.1 GB in all).
+Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and damaged files
+among them), the packages for Python and Node, Kotlin and Java through Maven, Swift where it is installed, the pool
+under loom, the C header, the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind,
+GoogleTest, abidiff, doxygen, a JDK, Maven and more) with apt-get if they are missing and it runs as root; fetches
+engines, models, data, and packages for Python, Node and Java if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
 
 Usage: cargo xtask test [OPTIONS]
@@ -31,8 +31,10 @@ Options:
   --filter X     only the tests, and the checks, whose name contains X
   --list         show the names of all checks and tests, run none (compiles the tests)
   --fail-fast    stop after the first step that fails
-  --swift        also the tests and examples of Swift, which needs Swift 5.9 or later; as root on Debian set
-                 LIMBECK_SWIFT_DEBIAN to a folder instead, into which Debian's is installed (3.4 GB)
+  --swift        fail where there is no Swift, in place of skipping its tests and examples. They run on Linux: with
+                 `swift` 5.9 or later, or as root with Debian's in a folder that LIMBECK_SWIFT_DEBIAN names, or in
+                 `swift-debian` of the cache. With this option the folder that is named is filled first if
+                 Swift is not in it (3.4 GB)
   --references   first make the committed reference values anew, with PyTorch and transformers in a
                  Python environment in the cache (gigabytes; needs Python 3.11 or newer)
 ";
@@ -67,7 +69,7 @@ enum Step {
     Bindings,
     /// Kotlin and Java.
     Jvm,
-    /// Swift, on request alone.
+    /// Swift, where it is installed.
     Swift,
     /// The sdk's pool under loom, a workspace of its own.
     Loom,
@@ -102,7 +104,7 @@ impl Counts {
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let filter = arguments.value("--filter")?;
     let (list, fail_fast) = (arguments.flag("--list"), arguments.flag("--fail-fast"));
-    let (references, swift) = (arguments.flag("--references"), arguments.flag("--swift"));
+    let (references, swift_required) = (arguments.flag("--references"), arguments.flag("--swift"));
     arguments.finish()?;
     tools::ensure_for_tests()?;
     let engines = Engines::ready_for_tests()?;
@@ -116,7 +118,6 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (mut counts, mut failures) = (Counts::default(), Vec::new());
     for (name, step) in STEPS {
         let chosen = match (&filter, step) {
-            (_, Step::Swift) if !swift => false,
             (None, _) | (Some(_), Step::Tests) => true,
             (Some(filter), _) => name.contains(filter.as_str()),
         };
@@ -129,8 +130,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
             Step::Bindings => bindings::test(&engines).into(),
-            Step::Jvm => phones::test_jvm(&engines)?.into(),
-            Step::Swift => phones::test_swift(&engines)?.into(),
+            Step::Jvm => jvm::test(&engines)?.into(),
+            Step::Swift => swift::test(&engines, swift_required)?.into(),
             Step::Loom => loom()?,
             Step::Docs => Counts::one(report(docs::check(&repository()))),
         };

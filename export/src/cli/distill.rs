@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use limbeck_export::pack::TaskName;
 use limbeck_export::pipeline::{DistillOptions, LatencyBudget, distill_together};
-use limbeck_export::recipe::Recipe;
+use limbeck_export::recipe::{Recipe, TeacherSource};
 use limbeck_export::report::Requirement;
 
 use super::engines::Engine;
@@ -61,7 +61,7 @@ pub(super) struct Distill {
     #[arg(long)]
     ablate: bool,
     /// A limit that the shipped student must keep, else exit status 3: retention=97 (percent of the teacher), score=90,
-    /// gain=0.5 (points over the control), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may be repeated
+    /// gain=0.5 (points over the control, mean over seeds), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may be repeated
     #[arg(long, value_name = "NAME=NUMBER")]
     require: Vec<Requirement>,
     #[command(flatten)]
@@ -112,6 +112,11 @@ impl Distill {
         if !self.seeds.is_empty() {
             recipe = recipe.with_seeds(self.seeds)?;
         }
+        ensure!(
+            recipe.teacher.source != TeacherSource::Answers || !self.require.iter().any(Requirement::needs_teacher),
+            "--require retention needs the teacher's own score, and this recipe's teacher is a file of answers; require a \
+             score or a gain"
+        );
         let processes = self.parallel.join()?;
         let options = DistillOptions {
             teachers: self.teacher,

@@ -12,13 +12,20 @@ use tch::Tensor;
 
 use crate::data::{read_text, some_labels};
 
-/// No probability counts as less: its logarithm must be finite, and a teacher that says 0 is not that sure.
+/// No probability counts as less (with many labels the limit is lower, see `smoothing`): its logarithm must be finite, and a
+/// teacher that says 0 is not that sure.
 const FLOOR: f64 = 1e-6;
 /// How far probabilities may be from adding up to 1: they are written with few digits.
 const TOLERANCE: f64 = 1e-3;
-/// What a label without probabilities leaves to all others together. Soft targets need finite logits; at this value
+/// What a label without probabilities leaves to the other one of two. Soft targets need finite logits; at this value
 /// their cross-entropy differs from that of the hard label by a thousandth.
 const SMOOTHING: f64 = 1e-3;
+
+/// What a label without probabilities leaves to each other one. The square of their number keeps the sum of square roots,
+/// and so what a temperature of 2 makes of it, as small as it is with two labels.
+fn smoothing(labels: usize) -> f64 {
+    SMOOTHING / ((labels - 1) as f64).powi(2)
+}
 
 /// What such a file says.
 #[derive(Debug)]
@@ -38,8 +45,8 @@ pub struct TeacherFile {
 /// The file is JSON Lines. Each row has one of:
 /// * `"probabilities"`: `{"label": p, ...}`, where a label that is left out has 0, or a list;
 /// * `"logits"`: the same, but every label must be there;
-/// * `"label"`: the label alone, which gets the probability 0.999 while the others share 0.001. Beside one of the
-///   other two it is not read.
+/// * `"label"`: the label alone, which gets all but a thousandth or less, also where a temperature of 2 flattens it to all
+///   but a thirtieth. Beside one of the other two it is not read.
 ///
 /// Lists are in the order of a first line `{"labels": [...]}`, or without one in the order of `labels`. Rows with
 /// `"text"` (and `"pair"`, where the training rows are pairs) are joined by it, with white space of any kind and length
@@ -229,13 +236,15 @@ impl Answers<'_> {
         }
         let sum: f64 = values.iter().sum();
         ensure!((sum - 1.0).abs() <= TOLERANCE, "the probabilities add up to {sum}, not to 1");
-        Ok(values.into_iter().map(|value| value.max(FLOOR).ln()).collect())
+        let floor = smoothing(self.labels.len()).min(FLOOR);
+        Ok(values.into_iter().map(|value| value.max(floor).ln()).collect())
     }
 
     fn hard(&self, label: &Value) -> Result<Vec<f64>> {
         let place = self.place(&name_of(label)?)?;
-        let mut logits = vec![(SMOOTHING / (self.labels.len() - 1) as f64).ln(); self.labels.len()];
-        logits[place] = (1.0 - SMOOTHING).ln();
+        let other = smoothing(self.labels.len());
+        let mut logits = vec![other.ln(); self.labels.len()];
+        logits[place] = (1.0 - other * (self.labels.len() - 1) as f64).ln();
         Ok(logits)
     }
 }

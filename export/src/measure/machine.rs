@@ -26,6 +26,9 @@ pub struct Versions {
     pub onnxruntime: Option<String>,
     /// HF tokenizers.
     pub tokenizers: String,
+    /// libtorch; reports of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torch: Option<String>,
 }
 
 /// This machine.
@@ -54,6 +57,7 @@ pub fn versions() -> Versions {
         limbeck: env!("CARGO_PKG_VERSION").to_owned(),
         onnxruntime: limbeck::runtime::loaded().map(|info| info.version.clone()),
         tokenizers: crate::TOKENIZERS_VERSION.to_owned(),
+        torch: option_env!("LIMBECK_TORCH_VERSION").map(str::to_owned),
     }
 }
 

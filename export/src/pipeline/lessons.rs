@@ -8,10 +8,10 @@ use tch::{Device, Tensor};
 
 use super::data::Tokens;
 use super::run::Run;
-use super::teacher::Teacher;
+use super::teacher::{MARGIN, Teacher};
 use super::wanted::{LOGITS, Wanted};
 use crate::arch::Model;
-use crate::data::{Batch, EncodedExample, Goal, Rows};
+use crate::data::{Batch, EncodedExample, Example, Goal, Rows};
 use crate::distill::{CacheKey, Field, TeacherCache, read_teacher_file, rows_sha256};
 use crate::recipe::{Recipe, TeacherState, Texts};
 
@@ -75,9 +75,10 @@ impl Lessons {
             if by_token {
                 ensure!(
                     same_lengths(&tokens.train, &student.train) && same_lengths(&tokens.dev, &student.dev),
-                    "{} cuts texts into other tokens than the student: only its answers to whole texts can be learned; \
-                     leave the losses on layers out, or give the student the teacher's tokenizer",
-                    teacher.name
+                    "{} cuts texts into other tokens than the student: only its answers to whole texts can be learned{}; \
+                     give the student the teacher's tokenizer",
+                    teacher.name,
+                    if wanted.layers() { ", without losses on layers" } else { "" }
                 );
             }
             let make = |examples: &[EncodedExample]| {
@@ -102,6 +103,16 @@ impl Lessons {
         let file = read_teacher_file(path, &texts, &run.data.labels)?;
         ensure!(student.train.len() == texts.len(), "a teacher's answers as a file cannot be used on augmented rows");
         run.reporter.note(&format!("Teacher: answers to {} of {} rows", file.matched, texts.len()));
+        let (right, most) = right_answers(&file.logits, rows, &run.data.labels)?;
+        let of = |rows: usize| 100.0 * rows as f64 / texts.len().max(1) as f64;
+        ensure!(
+            of(right) - of(most) >= MARGIN,
+            "the answers of {} are right for {:.1}% of the training rows, and the largest class alone is {:.1}%: there is \
+             nothing to distil; `limbeck check` tells whether they fit in another order of labels or rows",
+            path.display(),
+            of(right),
+            of(most)
+        );
         Ok(Self { train: vec![(1.0, Outputs::Answers(file.logits))], dev: Vec::new(), goal: run.data.goal })
     }
 
@@ -249,6 +260,19 @@ impl Side {
         let types = batch.types.as_ref().filter(|_| self.types);
         self.wanted.gather(&self.model.forward(&batch.ids, &batch.mask, types, &self.wanted.capture(), false))
     }
+}
+
+/// How many training rows the answers are right for, and how many the largest class has.
+fn right_answers(logits: &Tensor, rows: &[Example], labels: &[String]) -> Result<(usize, usize)> {
+    let chosen: Vec<i64> = Vec::try_from(logits.argmax(-1, false))?;
+    let mut counts = vec![0; labels.len()];
+    let mut right = 0;
+    for (row, chosen) in rows.iter().zip(chosen) {
+        let own = labels.iter().position(|label| *label == row.label).context("a row's label is none of the labels")?;
+        counts[own] += 1;
+        right += usize::from(own as i64 == chosen);
+    }
+    Ok((right, counts.into_iter().max().unwrap_or(0)))
 }
 
 /// The outputs on disk, by side.

@@ -26,7 +26,7 @@ use crate::data::{augment, some_labels};
 use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, TeacherSource};
-use crate::report::{Report, StageReport};
+use crate::report::{Report, StageReport, TrainingPlace};
 use crate::train::{Alone, Group};
 use crate::{checkpoint, files, measure};
 
@@ -121,6 +121,7 @@ pub fn distill_together(
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
+    let others_sha256 = others_sha256(options)?;
     let mut sets = data::TextSets::read(recipe, &options.data)?;
     fit::check(&Run { recipe, options, data: &data, sets: &sets, reporter, group })?;
     let sources = augmentation(options)?;
@@ -218,6 +219,12 @@ pub fn distill_together(
         versions: measure::versions(),
         recipe_sha256: recipe.sha256()?,
         teacher_sha256,
+        others_sha256,
+        training: Some(TrainingPlace {
+            device: if options.device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),
+            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            processes: group.size(),
+        }),
         task: recipe.task.task().name().to_owned(),
         measure: measured.measure,
         layer_map: origin.layer_map.clone(),
@@ -235,6 +242,19 @@ pub fn distill_together(
     files::write_json(&options.out.join("report.json"), &report)?;
     files::write_bytes(&options.out.join("report.html"), crate::report::html(&report, recipe)?.as_bytes())?;
     Ok(Some(report))
+}
+
+/// Hashes of the folders that a run is made from, but the first teacher's.
+fn others_sha256(options: &DistillOptions) -> Result<Vec<(String, String)>> {
+    let teachers =
+        options.teachers.iter().enumerate().skip(1).map(|(index, folder)| (format!("teacher {}", index + 1), folder));
+    let student = options.student.iter().map(|folder| ("student".to_owned(), folder));
+    let masked_lm = options.masked_lm.iter().map(|folder| ("masked language model".to_owned(), folder));
+    teachers
+        .chain(student)
+        .chain(masked_lm)
+        .map(|(role, folder)| Ok((role, checkpoint::weights_sha256(folder)?)))
+        .collect()
 }
 
 fn augmentation(options: &DistillOptions) -> Result<Option<augment::Sources>> {

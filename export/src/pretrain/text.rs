@@ -97,7 +97,11 @@ impl Shape<'_> {
             }
             all
         };
-        ensure!(!examples.is_empty(), "the text is too short: it gives no example");
+        ensure!(
+            !examples.is_empty(),
+            "the text gives no example: it is too short, or for pairs no document has two sentences that fit max_tokens {}",
+            self.max_tokens
+        );
         Ok(examples)
     }
 }

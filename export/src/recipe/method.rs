@@ -29,7 +29,8 @@ pub enum Method {
     TinybertCode,
     /// Deep self-attention distillation (Wang 2020), then soft targets.
     Minilm,
-    /// Relations of queries, keys and values with more heads than attention has (Wang 2021), then soft targets.
+    /// Relations of queries, keys and values (Wang 2021), then soft targets. With as many relation heads as the teacher's
+    /// attention has: the paper's 48 or 64 do not divide the width of every student; `heads` sets them.
     Minilmv2,
     /// Progressive stages (Mukherjee 2021): embeddings and the last layer, then the head's answers, then with labels.
     Xtremedistil,

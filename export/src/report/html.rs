@@ -27,7 +27,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         ),
         paragraph(&circumstances(report)),
         models::models(report),
-        models::seeds(report),
+        models::seeds(report, recipe),
         models::trade_off(report),
         models::latency(report),
         search::search(report),
@@ -99,13 +99,28 @@ fn data_files(recipe: &Recipe) -> impl Iterator<Item = &str> {
 
 /// The command that gives this report again, as far as the report knows it.
 fn reproduce(report: &Report, recipe: &Recipe) -> String {
-    let teachers = report.stages.iter().filter(|stage| stage.name == "teacher" || stage.name.starts_with("teacher-"));
+    let roles = || report.others_sha256.iter().map(|(role, _)| role.as_str());
+    let trained = report.stages.iter().filter(|stage| stage.name == "teacher" || stage.name.starts_with("teacher-"));
+    let teachers = trained.count().max(1 + roles().filter(|role| role.starts_with("teacher")).count());
     let mut command = String::from("limbeck distill --recipe recipe.toml");
-    command += &" --teacher FOLDER".repeat(teachers.count().max(1));
+    command += &" --teacher FOLDER".repeat(teachers);
+    if roles().any(|role| role == "student") {
+        command += " --student FOLDER";
+    }
     if recipe.stages.iter().any(|stage| stage.on == Texts::Augmented) {
         command += " --masked-lm FOLDER";
     }
     command += " --data FOLDER --out FOLDER";
+    if let Some(place) = &report.training {
+        command += &format!(" --device {} --threads {}", place.device, place.threads);
+        if place.processes > 1 {
+            command += &format!(" --parallel {}", if place.device == "cuda" { "nccl" } else { "mpi" });
+            command = match place.device.as_str() {
+                "cuda" => format!("torchrun --no-python --nproc-per-node {} {command}", place.processes),
+                _ => format!("mpirun -n {} {command}", place.processes),
+            };
+        }
+    }
     if !report.ablation.is_empty() {
         command += " --ablate";
     }
@@ -121,14 +136,22 @@ fn reproduce(report: &Report, recipe: &Recipe) -> String {
         }
     };
     let seeds: Vec<String> = report.seeds.iter().map(|seed| seed.seed.to_string()).collect();
+    let torch = report.versions.torch.as_ref().map_or(String::new(), |version| format!(" with libtorch {version}"));
+    let found = match &report.search {
+        Some(_) => " The student's shape below was found by `--latency`.",
+        None => "",
+    };
     let text = format!(
-        "{start} Seeds: {}. On one machine, with one number of threads, a run on a CPU repeats itself to the bit; it took \
-         {:.0} seconds, of which parts may have been taken from an earlier run.",
+        "{start}{found} Seeds: {}. On one machine{torch}, with one number of threads, a run on a CPU repeats itself to the bit; \
+         it took {:.0} seconds, of which parts may have been taken from an earlier run.",
         seeds.join(", "),
         report.wall_seconds
     );
     let mut table = Table::new(["SHA-256 of", ""]).left(2);
     table.row(["the recipe below", &report.recipe_sha256]);
     table.row(["the weights of the first teacher's folder", &report.teacher_sha256]);
+    for (role, sha256) in &report.others_sha256 {
+        table.row([&format!("the weights of the folder of the {role}"), sha256]);
+    }
     [format!("<h2>How to reproduce</h2>\n<pre>{}</pre>\n", escape(&command)), paragraph(&text), table.html()].concat()
 }

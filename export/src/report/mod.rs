@@ -37,8 +37,14 @@ pub struct Report {
     pub versions: Versions,
     /// Hash of the written-out recipe.
     pub recipe_sha256: String,
-    /// Hash of the pretrained weights.
+    /// Hash of the pretrained weights of the first teacher.
     pub teacher_sha256: String,
+    /// Hashes of the weights of all other folders that it was made from: `teacher 2`, `student`, `masked language model`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others_sha256: Vec<(String, String)>,
+    /// Where it was trained; reports of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingPlace>,
     /// What the models are for.
     pub task: String,
     /// What scores are: `accuracy`, `entity_f1`.
@@ -67,6 +73,17 @@ pub struct Report {
     pub search: Option<SearchReport>,
     /// Of the whole command, this time.
     pub wall_seconds: f64,
+}
+
+/// What decides, beside the recipe, how sums are rounded in training.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingPlace {
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Threads of each process.
+    pub threads: usize,
+    /// Processes, each with its share of every batch.
+    pub processes: usize,
 }
 
 /// One measured model.

@@ -57,6 +57,11 @@ impl FromStr for Requirement {
 }
 
 impl Requirement {
+    /// Whether it can be kept only where the teacher's own score is known.
+    pub fn needs_teacher(&self) -> bool {
+        self.what == What::Retention
+    }
+
     /// What is wrong with a report, if it does not keep the limit.
     pub fn broken_by(&self, report: &Report) -> Option<String> {
         let Some(shipped) = report.models.last() else {
@@ -72,11 +77,13 @@ impl Requirement {
             What::Latency => ("latency", shipped.latency_p50_ms, " ms", false),
             What::Size => ("size", shipped.file_bytes as f64 / 1e6, " MB", false),
         };
+        // The shipped file is of one seed; the gain is the mean of all.
+        let whose = if self.what == What::Gain { "student, over all seeds," } else { &shipped.name };
         let kept = if at_least { found >= limit } else { found <= limit };
         let word = if at_least { "at least" } else { "at most" };
         (!kept).then(|| {
             let found = if found.is_nan() { "unknown".to_owned() } else { format!("{found:.2}{unit}") };
-            format!("the {name} of the {} is {found}, and {word} {limit}{unit} is required", shipped.name)
+            format!("the {name} of the {whose} is {found}, and {word} {limit}{unit} is required")
         })
     }
 }
@@ -111,7 +118,10 @@ mod tests {
         for (limit, message) in [
             ("retention=98", "the retention of the student int8 is 97.83%, and at least 98% is required"),
             ("score=90.01", "the score of the student int8 is 90.00%, and at least 90.01% is required"),
-            ("gain=2.6", "the gain over the control of the student int8 is 2.50 points, and at least 2.6 points"),
+            (
+                "gain=2.6",
+                "the gain over the control of the student, over all seeds, is 2.50 points, and at least 2.6 points",
+            ),
             ("drop=0.4", "the drop by int8 of the student int8 is 0.50 points, and at most 0.4 points"),
             ("latency=0.7", "the latency of the student int8 is 0.79 ms, and at most 0.7 ms"),
             ("size=15", "the size of the student int8 is 15.70 MB, and at most 15 MB"),

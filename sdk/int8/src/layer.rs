@@ -104,7 +104,7 @@ impl<'a> Layer<'a> {
     /// The layer itself.
     ///
     /// # Errors
-    /// Parts that do not fit each other.
+    /// Parts that do not fit each other, or are not finite.
     pub fn check(self) -> Result<Self, Mismatch> {
         let Self { hidden, heads, head_size, .. } = self;
         let Some(attended) =
@@ -138,6 +138,12 @@ impl<'a> Layer<'a> {
             if norm.gain.len() != hidden || norm.bias.len() != hidden {
                 return Err(Mismatch(format!("{name} does not have {hidden} gains and biases")));
             }
+            if !norm.gain.iter().chain(norm.bias).all(|value| value.is_finite()) {
+                return Err(Mismatch(format!("{name} has a gain or bias that is not finite")));
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return Err(Mismatch(format!("an epsilon of {}", self.epsilon)));
         }
         Ok(self)
     }

@@ -31,5 +31,5 @@ mod workers;
 pub use attention::ScoreBias;
 pub use isa::Isa;
 pub use layer::{Activation, Layer, Norm, Scratch, Texts};
-pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, pack, pack_ternary};
+pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, all_ternary, pack, pack_ternary};
 pub use workers::{Alone, Workers};

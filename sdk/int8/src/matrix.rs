@@ -101,6 +101,11 @@ pub fn pack_ternary(codes: &[i8]) -> Result<Vec<u8>, Mismatch> {
     Ok(codes.chunks(DEPTH).map(byte).collect())
 }
 
+/// Whether bytes hold no other codes than [`pack_ternary`] writes: -2, which is 0b10, is none of them.
+pub fn all_ternary(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |found, byte| found | (byte >> 1 & !byte & 0b01_01_01_01)) == 0
+}
+
 /// Codes of a matrix, where a session has them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Codes<'a> {
@@ -127,7 +132,7 @@ impl<'a> Matrix<'a> {
     /// The codes of `shape`, the other parts with a value for each column.
     ///
     /// # Errors
-    /// Parts that do not fit each other.
+    /// Parts that do not fit each other; scales and biases that are not finite.
     pub fn new(
         shape: &[i64],
         codes: &'a [i8],
@@ -149,7 +154,7 @@ impl<'a> Matrix<'a> {
     /// The same of codes of 2 bits, `[outputs / COLUMNS, inputs / DEPTH, COLUMNS]` bytes.
     ///
     /// # Errors
-    /// Parts that do not fit each other.
+    /// Parts that do not fit each other; codes other than -1, 0 and 1; scales and biases that are not finite.
     pub fn ternary(
         shape: &[i64],
         codes: &'a [u8],
@@ -164,6 +169,9 @@ impl<'a> Matrix<'a> {
             return Err(Mismatch(format!("ternary codes of the shape {shape:?}, which does not end with {COLUMNS}")));
         }
         let count = codes.len().saturating_mul(DEPTH);
+        if !all_ternary(codes) {
+            return Err(Mismatch("ternary codes with -2 among them, where only -1, 0 and 1 may be".to_owned()));
+        }
         Self::of(shape, [panels, depth], (Codes::Ternary(codes), count), scales, sums, bias)
     }
 
@@ -190,6 +198,11 @@ impl<'a> Matrix<'a> {
                 sums.len(),
                 bias.len()
             ));
+        }
+        for (name, values) in [("scales", scales), ("biases", bias)] {
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return wrong(format!("{name} with {value} among them"));
+            }
         }
         Ok(Matrix { codes, scales, sums, bias, inputs })
     }
@@ -264,6 +277,31 @@ mod tests {
             assert!(ternary(&shape, &bytes[..length]).is_err(), "{shape:?}");
         }
         assert!(Matrix::ternary(&[1, 1, 16], &bytes, &numbers, &sums[1..], &numbers).is_err());
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut wrong = numbers;
+            wrong[15] = value;
+            for (scales, bias, name) in [(&wrong, &numbers, "scales"), (&numbers, &wrong, "biases")] {
+                for refused in [
+                    Matrix::new(&[1, 1, 16, 4], &codes, scales, &sums, bias),
+                    Matrix::ternary(&[1, 1, 16], &bytes, scales, &sums, bias),
+                ] {
+                    assert_eq!(refused.unwrap_err().0, format!("{name} with {value} among them"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_with_another_code_is_refused() {
+        let (numbers, sums) = ([0.0; 16], [0; 16]);
+        for byte in 0..=u8::MAX {
+            let right = (0..4).all(|place| byte >> (2 * place) & 3 != 0b10);
+            for place in [0, 9, 15] {
+                let mut bytes = [0; 16];
+                bytes[place] = byte;
+                assert_eq!(Matrix::ternary(&[1, 1, 16], &bytes, &numbers, &sums, &numbers).is_ok(), right, "{byte:#b}");
+            }
+        }
     }
 
     #[test]

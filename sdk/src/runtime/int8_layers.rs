@@ -108,7 +108,8 @@ impl Operator for EncoderLayer {
         };
         let number = |name: &str| {
             let value: Option<i64> = context.get(name);
-            value.and_then(|value| usize::try_from(value).ok()).ok_or_else(|| wrong(format!("no attribute {name}")))
+            let value = value.and_then(|value| usize::try_from(value).ok());
+            value.ok_or_else(|| wrong(format!("no attribute {name}, or one below 0")))
         };
         let activation: Option<String> = context.get("activation");
         let activation = match activation.as_deref() {
@@ -119,7 +120,7 @@ impl Operator for EncoderLayer {
         };
         let epsilon: Option<f32> = context.get("epsilon");
         let constants = (CONSTANTS..CONSTANTS + 20)
-            .map(|input| context.constant_input(input))
+            .map(|input| constant(context, input).map_err(&wrong))
             .collect::<ort::Result<Vec<Constant<'attr>>>>()?;
         let matrix = |first: usize, name: &str| matrix(&constants[first..], name, self.ternary).map_err(&wrong);
         let norm = |first: usize| norm(&constants[first..]).map_err(&wrong);
@@ -168,6 +169,11 @@ impl Operator for EncoderLayer {
         };
         context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols })
     }
+}
+
+/// An input that must be a constant.
+pub(super) fn constant<'a>(context: &KernelContext<'a>, input: usize) -> Result<Constant<'a>, String> {
+    context.constant_input(input).map_err(|error| format!("input {input}: {}", error.message()))
 }
 
 /// Shape and values of a constant, for as long as its session.

@@ -69,6 +69,8 @@ pub(crate) struct Size {
     pub columns: u64,
     /// Bytes kept from call to call.
     pub kept: u64,
+    /// Threads of a session.
+    pub threads: u64,
 }
 
 impl Size {
@@ -113,6 +115,7 @@ impl Size {
             widened: widened.sum(),
             columns: columns as u64,
             kept: 0,
+            threads: 1,
         }
     }
 }
@@ -152,16 +155,25 @@ fn keys_and_values(manifest: &Manifest, tokens: u64) -> u64 {
 }
 
 /// What a session of such layers keeps to compute in, however large a batch is: some rows of queries, keys, values,
-/// context and sums, and of the feed-forward part. Heads together are taken to be no wider than the hidden states.
-fn layer_scratch(manifest: &Manifest) -> u64 {
+/// context and sums, and of the feed-forward part; for each thread a head, and columns of ternary codes as bytes. Heads
+/// together are taken to be no wider than the hidden states.
+fn layer_scratch(manifest: &Manifest, threads: u64) -> u64 {
+    if !int8::has_layers(manifest) {
+        return 0;
+    }
     let a = &manifest.architecture;
     let [hidden, intermediate, tokens] = [a.hidden_size, a.intermediate_size, manifest.max_tokens].map(|v| v as u64);
     let together = int8::ROWS as u64;
     let rows = tokens.max(together);
-    match int8::has_layers(manifest) {
-        true => rows.saturating_mul(hidden * 32).saturating_add(together.saturating_mul(intermediate * 5)),
+    let shared = rows.saturating_mul(hidden * 32).saturating_add(together.saturating_mul(intermediate * 5));
+    // Keys, values and contexts of a head, and scores of eight queries.
+    let head = hidden.div_ceil((a.attention_heads as u64).max(1)).next_multiple_of(16);
+    let head = tokens.next_multiple_of(16).saturating_mul((3 * head + 8) * 4);
+    let columns = match int8::has_ternary_layers(manifest) {
+        true => int8::COLUMNS_UNPACKED as u64 * hidden.max(intermediate),
         false => 0,
-    }
+    };
+    shared.saturating_add(threads.saturating_mul(head.saturating_add(columns)))
 }
 
 /// Plans for a budget; without one, what is asked for.
@@ -175,7 +187,7 @@ pub(crate) fn plan(manifest: &Manifest, size: &Size, sessions: usize, budget: Op
         Batching::Padded => one_row.max(one_row.saturating_mul(tokens) / longest.max(1)),
         Batching::Single => one_row,
     };
-    let session = (SESSION + GRAPH * size.graph + size.widened).saturating_add(layer_scratch(manifest));
+    let session = (SESSION + GRAPH * size.graph + size.widened).saturating_add(layer_scratch(manifest, size.threads));
     // A beginning that several texts go on from is held beside the one that goes on.
     let session = session.saturating_add(keys_and_values(manifest, longest));
     let fixed = (TOKENIZER * size.tokenizer).saturating_add(size.kept);
@@ -237,6 +249,7 @@ mod tests {
         widened: 0,
         columns: 0,
         kept: 0,
+        threads: 1,
     };
 
     #[test]
@@ -277,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn each_thread_of_our_own_layers_counts() {
+        let expected = |operator: &str, threads| {
+            let mut manifest = manifest(Task::TextClassification);
+            manifest.operators = vec![operator.to_owned()];
+            plan(&manifest, &Size { threads, ..SIZE }, 2, None).unwrap().expected
+        };
+        let [int8, ternary, of_others] =
+            ["ai.limbeck:EncoderLayer", "ai.limbeck:TernaryEncoderLayer", "ai.onnx:MatMul"]
+                .map(|operator| [1, 4].map(|threads| expected(operator, threads)));
+        // Two sessions of three threads more: 512 tokens of heads of 32, and 48 columns of 1,536 ternary codes.
+        let (head, columns) = (512 * (3 * 32 + 8) * 4, 48 * 1536);
+        assert_eq!(int8[1] - int8[0], 2 * 3 * head);
+        assert_eq!(ternary[1] - ternary[0], 2 * 3 * (head + columns));
+        assert_eq!(ternary[0] - int8[0], 2 * columns);
+        assert_eq!(of_others[0], of_others[1]);
+    }
+
+    #[test]
     fn wide_outputs_make_small_batches() {
         let size = Size { columns: 30522, ..SIZE };
         let plan = plan(&manifest(Task::FillMask), &size, 1, None).unwrap();
@@ -289,7 +320,8 @@ mod tests {
         manifest.max_tokens = 1 << 20;
         let a = &mut manifest.architecture;
         (a.hidden_size, a.intermediate_size, a.attention_heads) = (1 << 24, 1 << 24, 1 << 10);
-        let size = Size { columns: i32::MAX as u64, ..SIZE };
+        manifest.operators = vec!["ai.limbeck:TernaryEncoderLayer".to_owned()];
+        let size = Size { columns: i32::MAX as u64, threads: u64::MAX, ..SIZE };
         assert!(plan(&manifest, &size, 256, None).is_ok());
         assert!(plan(&manifest, &size, 256, Some(1 << 30)).is_err());
     }

@@ -15,7 +15,9 @@ use ort::operator::{
 };
 use ort::value::{Shape, SymbolicDimensions, TensorElementType, ValueType};
 
-use super::int8_layers::{Constant, values};
+use limbeck_int8::all_ternary;
+
+use super::int8_layers::{Constant, constant, values};
 use crate::int8::TERNARY_ROWS;
 
 /// Codes in a byte.
@@ -54,11 +56,18 @@ impl Operator for TernaryRows {
         let width: Option<i64> = context.get("width");
         let width = width.and_then(|width| usize::try_from(width).ok()).filter(|&width| width > 0);
         let width = width.ok_or_else(|| wrong("no attribute width, or one that is not above 0".to_owned()))?;
-        let constants = [context.constant_input(1)?, context.constant_input(2)?];
+        let constants = [constant(context, 1).map_err(&wrong)?, constant(context, 2).map_err(&wrong)?];
         let (shape, codes) = values::<u8>(&constants[0]).map_err(&wrong)?;
         let (_, scales) = values::<f32>(&constants[1]).map_err(&wrong)?;
-        if scales.is_empty() || codes.len() != scales.len().saturating_mul(width.div_ceil(CODES)) {
+        let expected = [scales.len(), width.div_ceil(CODES)].map(|size| size as i64);
+        if scales.is_empty() || shape != expected {
             return Err(wrong(format!("codes of the shape {shape:?} and {} scales for rows of {width}", scales.len())));
+        }
+        if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(wrong(format!("scales with {scale} among them")));
+        }
+        if !all_ternary(codes) {
+            return Err(wrong("codes with -2 among them, where only -1, 0 and 1 may be".to_owned()));
         }
         Ok(TernaryRowsKernel { codes, scales, width, _constants: constants })
     }

@@ -1,11 +1,13 @@
 //! The bindings: the packages for Python and Node, built over one library and tested as their users get them; Kotlin, Java and
 //! Swift.
 
+pub mod jvm;
 pub mod node;
-pub mod phones;
 pub mod python;
+pub mod swift;
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -113,6 +115,29 @@ fn succeed(command: &mut Command, what: &str) -> Result<String> {
         bail!("{what} failed:\n{}", text.trim());
     }
     Ok(text)
+}
+
+/// What ended badly before it counted has failed all the same.
+fn ended(mut outcome: Outcome, succeeded: bool) -> Outcome {
+    if (!succeeded || outcome.passed == 0) && outcome.failed == 0 {
+        outcome.failed = 1;
+    }
+    outcome
+}
+
+/// Runs a program whose output is shown, and gives its lines and whether it ended well.
+fn watched(mut program: Command) -> Result<(Vec<String>, bool)> {
+    let name = program.get_program().to_string_lossy().into_owned();
+    let mut child = program.stdout(Stdio::piped()).spawn().with_context(|| format!("running {name}"))?;
+    let mut output = BufReader::new(child.stdout.take().context("it has no output")?);
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    while output.read_until(b'\n', &mut line)? != 0 {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        println!("{text}");
+        lines.push(text);
+        line.clear();
+    }
+    Ok((lines, child.wait()?.success()))
 }
 
 /// Copies a folder, but for what git leaves out.

@@ -96,9 +96,11 @@ impl Segments<'_> {
     /// Goes through all documents once, in random order, with all random choices by `seed`: another seed gives other
     /// examples of the same text (`dupe_factor`).
     ///
-    /// Pairs are runs of sentences. What is too long is cut at its outer ends, so that the two segments of an order task
-    /// stay consecutive; a single sentence that fills the example is split inside. Without pairs a document is cut into
-    /// pieces wherever one is full, so that only its last one has fewer tokens than were aimed at.
+    /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
+    /// of an order task came first, so there the run ends before the sentence that is too much, and one that no
+    /// neighbour fits beside is left out. Next-sentence pairs are cut at their outer ends, alike in both classes.
+    /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
+    /// than were aimed at.
     ///
     /// # Errors
     /// Special tokens that leave no room; next-sentence pairs of fewer than two documents.
@@ -114,11 +116,12 @@ impl Segments<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut examples = Vec::new();
         for document in 0..self.documents.len() {
-            if two {
-                self.of_document(document, room, &mut rng, &mut examples);
-            } else {
-                self.pieces(document, room, &mut rng, &mut examples);
-            }
+            let of_document = match self.task {
+                SentenceTask::None => Self::pieces,
+                SentenceTask::Nsp => Self::next_sentences,
+                SentenceTask::Sop => Self::orders,
+            };
+            of_document(self, document, room, &mut rng, &mut examples);
         }
         examples.shuffle(&mut rng);
         Ok(examples)
@@ -143,8 +146,32 @@ impl Segments<'_> {
         }
     }
 
-    /// Examples of two segments.
-    fn of_document(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+    /// Two segments in their order or swapped.
+    fn orders(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+        let mut left = self.documents[index].as_slice();
+        while !left.is_empty() {
+            let target = self.aim(room, rng);
+            let (mut sentences, mut length) = (0, 0);
+            for sentence in left {
+                if length + sentence.len() > room || (sentences >= 2 && length >= target) {
+                    break;
+                }
+                sentences += 1;
+                length += sentence.len();
+            }
+            if sentences >= 2 {
+                let (_, a, b) = split(&left[..sentences], rng);
+                examples.push(match rng.random::<bool>() {
+                    true => self.frame.two(&b, &a, 1),
+                    false => self.frame.two(&a, &b, 0),
+                });
+            }
+            left = &left[sentences.max(1)..];
+        }
+    }
+
+    /// Two segments, the second of the same document or of another.
+    fn next_sentences(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
         let document = &self.documents[index];
         let mut target = self.aim(room, rng);
         let (mut first, mut length, mut next) = (0, 0, 0);
@@ -154,28 +181,17 @@ impl Segments<'_> {
             if next < document.len() && length < target {
                 continue;
             }
-            let chunk = &document[first..next];
-            let (sentences, mut a, mut b) = split(chunk, rng);
-            if self.task == SentenceTask::Sop {
-                cut(&mut a, &mut b, room);
-                if !a.is_empty() && !b.is_empty() {
-                    examples.push(match rng.random::<bool>() {
-                        true => self.frame.two(&b, &a, 1),
-                        false => self.frame.two(&a, &b, 0),
-                    });
-                }
-            } else {
-                let random = b.is_empty() || rng.random::<bool>();
-                if random {
-                    b.clear();
-                    self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
-                    // What was not used stands at the start of the next example.
-                    next = first + sentences;
-                }
-                cut(&mut a, &mut b, room);
-                if !a.is_empty() && !b.is_empty() {
-                    examples.push(self.frame.two(&a, &b, usize::from(random)));
-                }
+            let (sentences, mut a, mut b) = split(&document[first..next], rng);
+            let random = b.is_empty() || rng.random::<bool>();
+            if random {
+                b.clear();
+                self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
+                // What was not used stands at the start of the next example.
+                next = first + sentences;
+            }
+            cut(&mut a, &mut b, room);
+            if !a.is_empty() && !b.is_empty() {
+                examples.push(self.frame.two(&a, &b, usize::from(random)));
             }
             (first, length) = (next, 0);
             target = self.aim(room, rng);
@@ -298,7 +314,44 @@ mod tests {
             }
         }
         let share = swapped as f64 / all as f64;
-        assert!(all > 2000 && (share - 0.5).abs() < 0.03, "{share} of {all}");
+        assert!(all > 1400 && (share - 0.5).abs() < 0.03, "{share} of {all}");
+    }
+
+    #[test]
+    fn where_segments_are_cut_does_not_tell_their_order() {
+        // Sentences of 2 to 40 tokens, the last of which is 7.
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut sentence = || [vec![1; rng.random_range(1..40)], vec![7]].concat();
+        let documents: Vec<Vec<Vec<i64>>> = (0..60).map(|_| (0..80).map(|_| sentence()).collect()).collect();
+        let (mut right, mut all) = (0, 0);
+        for seed in 0..4 {
+            for example in examples(&documents, SentenceTask::Sop, 64, seed) {
+                let (a, b, is_swapped) = sides(&example);
+                assert!(a[a.len() - 1] == 7 && b[b.len() - 1] == 7, "a segment ends inside of a sentence");
+                right += usize::from((a[a.len() - 1] != 7 && b[b.len() - 1] == 7) == is_swapped);
+                all += 1;
+            }
+        }
+        let share = right as f64 / all as f64;
+        assert!(all > 4000 && (share - 0.5).abs() < 0.03, "{share} of {all}");
+    }
+
+    #[test]
+    fn order_pairs_leave_out_only_what_no_neighbour_fits_beside() {
+        // 40 is too long for the room of 21; 20 fits beside neither of its neighbours.
+        let documents = documents(&[&[5, 7, 40, 3, 9, 20, 4, 6, 2]]);
+        let frame = frame();
+        let segments =
+            Segments { documents: &documents, frame: &frame, task: SentenceTask::Sop, max_tokens: 24, short: 0.0 };
+        let mut seen: Vec<i64> = segments
+            .examples(1)
+            .unwrap()
+            .iter()
+            .flat_map(|example| example.ids.iter().copied().filter(|&id| id >= 0))
+            .collect();
+        seen.sort_unstable();
+        let expected: Vec<i64> = (0..12).chain(52..64).chain(84..96).collect();
+        assert_eq!(seen, expected);
     }
 
     #[test]

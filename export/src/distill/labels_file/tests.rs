@@ -29,10 +29,21 @@ fn labels_are_matched_by_name_and_rows_by_text() {
         &["a", "b", "c"],
     )
     .unwrap();
-    let hard = [0.0005, 0.0005, 0.999];
+    let hard = [0.00025, 0.00025, 0.9995];
     near(&softmax(&file), &[&hard, &[0.2, 0.7, 0.1], &hard]);
     assert_eq!((file.matched, file.by_position, file.unused), (3, false, 1));
     assert_eq!((file.logits.kind(), file.logits.size()), (tch::Kind::Float, vec![3, 3]));
+}
+
+#[test]
+fn a_label_alone_stays_nearly_sure_at_a_temperature_of_2_with_many_labels() {
+    let labels: Vec<String> = (0..150).map(|label| format!("l{label}")).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let one_hot = r#"{"text":"b","probabilities":{"l7":1}}"#;
+    let file = read(&format!("{{\"text\":\"a\",\"label\":\"l3\"}}\n{one_hot}\n"), &[("a", None), ("b", None)], &labels)
+        .unwrap();
+    let at_two = Vec::<Vec<f64>>::try_from((&file.logits / 2.0).softmax(-1, tch::Kind::Double)).unwrap();
+    assert!(at_two[0][3] > 0.965 && at_two[1][7] > 0.965, "{} {}", at_two[0][3], at_two[1][7]);
 }
 
 #[test]

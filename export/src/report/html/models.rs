@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::element::{Table, escape, figures, legend, paragraph};
+use crate::recipe::Recipe;
 use crate::report::words::{
     NONE, fixed, is_correlation, measure_name, megabytes, parameters, percent, percent_interval, points,
     points_interval, score, score_interval,
@@ -70,7 +71,7 @@ fn how_measured(report: &Report) -> String {
 }
 
 /// Student and control by seed.
-pub(super) fn seeds(report: &Report) -> String {
+pub(super) fn seeds(report: &Report, recipe: &Recipe) -> String {
     if report.seeds.is_empty() {
         return String::new();
     }
@@ -81,8 +82,15 @@ pub(super) fn seeds(report: &Report) -> String {
         if row.first().is_some_and(|name| name == "mean") { table.strong(row) } else { table.row(row) }
     }
     let text = format!(
-        "Both in fp32, from the same start, on the same texts; the control learns from the labels alone. Student less \
+        "{}, from the same start, on the same texts; the control learns from the labels alone. Student less \
          control: {} points, 95% interval {}, p = {}.",
+        match recipe.quantize() {
+            None => "Both in fp32".to_owned(),
+            Some(_) => format!(
+                "The student in {}, which it was trained for, the control in fp32",
+                report.quantization.element()
+            ),
+        },
         points(gain.value),
         points_interval(gain),
         fixed(report.comparison.p_value, 3, "")

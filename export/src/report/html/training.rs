@@ -96,8 +96,9 @@ pub(super) fn ablation(report: &Report) -> String {
             each(&mut row.seeds.iter().copied()),
         ]);
     }
-    let text = "The same student and seeds, in fp32, with one thing left out; left of 0 is worse than the whole recipe. p: \
-                two-sided chance of such a difference or a larger one of the other sign; with many rows some are small by chance.";
+    let text = "The same student and seeds, each in the weights that its last stage was trained in, with one thing left out; \
+                left of 0 is worse than the whole recipe. p: two-sided chance of such a difference or a larger one of the other \
+                sign; with many rows some are small by chance.";
     let title = "<h2>Ablation</h2>\n".to_owned();
     let drawn = wide_figure(plot::ablation(report, &drawn));
     [title, drawn, table.html(), paragraph(text)].concat()

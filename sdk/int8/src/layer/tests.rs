@@ -1,5 +1,5 @@
 use super::*;
-use crate::matrix::{PackedWeights, pack};
+use crate::matrix::{PackedWeights, pack, pack_ternary};
 use crate::workers::{Alone, Threads};
 
 fn value(i: usize) -> f32 {
@@ -16,8 +16,8 @@ struct Map {
 }
 
 impl Map {
-    fn new(inputs: usize, outputs: usize, seed: usize) -> Self {
-        let codes: Vec<i8> = (0..inputs * outputs).map(|i| (value(i + seed) * 127.0) as i8).collect();
+    fn new(inputs: usize, outputs: usize, seed: usize, most: f32) -> Self {
+        let codes: Vec<i8> = (0..inputs * outputs).map(|i| (value(i + seed) * most) as i8).collect();
         let scales: Vec<f32> = (0..outputs).map(|i| 0.002 + 0.001 * value(i + seed).abs()).collect();
         let packed = pack(&codes, &scales).unwrap();
         let mut bias: Vec<f32> = (0..outputs).map(|i| 0.1 * value(i + 3 * seed)).collect();
@@ -57,9 +57,14 @@ impl Weights {
         Self::with_heads(hidden, (heads, hidden / heads), inner)
     }
 
-    fn with_heads(hidden: usize, (heads, head_size): (usize, usize), inner: usize) -> Self {
+    fn with_heads(hidden: usize, heads: (usize, usize), inner: usize) -> Self {
+        Self::of_codes(hidden, heads, inner, 127.0)
+    }
+
+    /// Codes are below `most`.
+    fn of_codes(hidden: usize, (heads, head_size): (usize, usize), inner: usize, most: f32) -> Self {
         let attended = heads * head_size;
-        let map = |inputs, outputs, seed| Map::new(inputs, outputs, seed);
+        let map = |inputs, outputs, seed| Map::new(inputs, outputs, seed, most);
         let maps = [
             map(hidden, attended, 1),
             map(hidden, attended, 2),
@@ -224,6 +229,38 @@ fn a_text_does_not_know_its_mates_and_the_first_token_not_the_others() {
     }
 }
 
+/// A layer of codes -1, 0 and 1 gives the same bits however they are stored, on every path, with any threads, and
+/// whatever the memory held.
+#[test]
+fn ternary_codes_of_2_bits_change_nothing() {
+    for (hidden, heads, inner) in [(64, (4, 16), 96), (36, (3, 12), 50)] {
+        let weights = Weights::of_codes(hidden, heads, inner, 1.9);
+        let [.., out, up, down] = &weights.maps;
+        let all = [&weights.query_key_value.0, &out.packed, &up.packed, &down.packed];
+        let bytes = all.map(|packed| pack_ternary(&packed.codes).unwrap());
+        let x: Vec<f32> = (0..26 * hidden).map(value).collect();
+        let lengths = [5, 1, 17, 3];
+        for first_only in [false, true] {
+            let layer = weights.layer(first_only);
+            let maps = [layer.query_key_value, layer.attention_output, layer.up, layer.down];
+            let [query_key_value, attention_output, up, down] = std::array::from_fn(|map| {
+                let (shape, of) = (all[map].shape().map(|n| n as i64), maps[map]);
+                Matrix::ternary(&shape[..3], &bytes[map], of.scales, of.sums, of.bias).unwrap()
+            });
+            let ternary = Layer { query_key_value, attention_output, up, down, ..layer }.check().unwrap();
+            let expected = run(&layer, Isa::Portable, &Alone, &lengths, &x);
+            let mut scratch = Scratch::default();
+            for isa in Isa::available() {
+                for workers in [&Alone as &dyn Workers, &Threads(3)] {
+                    let (mut x, rows) = (x.clone(), texts(&lengths));
+                    ternary.run(isa, workers, Texts { rows: &rows, bias: None }, &mut x, &mut scratch);
+                    assert!(x[..expected.len()] == expected, "{isa:?}, {hidden}, {first_only}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn memory_that_was_used_before_changes_nothing() {
     let weights = Weights::new(36, 3, 50);
@@ -243,7 +280,13 @@ fn shapes_that_do_not_fit_are_refused() {
     let weights = Weights::new(32, 4, 64);
     let other = Weights::new(48, 4, 64);
     let good = weights.layer(false);
+    let nan = vec![f32::NAN; 32];
     for bad in [
+        Layer { epsilon: f32::NAN, ..good },
+        Layer { epsilon: f32::INFINITY, ..good },
+        Layer { epsilon: -1e-12, ..good },
+        Layer { attention_norm: Norm { gain: &nan, ..good.attention_norm }, ..good },
+        Layer { output_norm: Norm { bias: &nan, ..good.output_norm }, ..good },
         Layer { heads: 5, ..good },
         Layer { heads: 0, ..good },
         Layer { head_size: 0, ..good },

@@ -1,12 +1,8 @@
-//! The steps of `cargo xtask test` for the languages of phones: Kotlin and Java through Maven, and Swift.
-
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
+//! The step of `cargo xtask test` for Kotlin and Java, through Maven.
 
 use anyhow::{Context, Result};
 
-use super::Outcome;
+use super::{Outcome, ended, skip, watched};
 use crate::bench::target_folder;
 use crate::command::{cargo, command, repository};
 use crate::engines::Engines;
@@ -19,10 +15,9 @@ const JNI_FAULTS: [&str; 3] = ["WARNING in native method", "WARNING: JNI", "FATA
 ///
 /// # Errors
 /// cargo or Maven cannot be started.
-pub fn test_jvm(engines: &Engines) -> Result<Outcome> {
+pub fn test(engines: &Engines) -> Result<Outcome> {
     if !runs("mvn", "--version") || !runs("javac", "--version") {
-        eprintln!("*** SKIPPED: Maven and a JDK are not installed, the tests of Kotlin and Java were not run ***");
-        return Ok(Outcome { skipped: 1, ..Outcome::default() });
+        return Ok(skip("Maven and a JDK are not installed, the tests of Kotlin and Java were not run"));
     }
     let mut build = cargo();
     // With the hook that panics; see bindings/kotlin/jni/build.rs.
@@ -64,53 +59,6 @@ fn maven_total(line: &str) -> Option<Outcome> {
         }
         _ => None,
     }
-}
-
-/// Builds the Swift package, runs its tests and its examples, as `bindings/swift/test.sh` says.
-///
-/// # Errors
-/// The script cannot be started.
-pub fn test_swift(engines: &Engines) -> Result<Outcome> {
-    let mut script = command(repository().join("bindings/swift/test.sh"));
-    engines.apply(&mut script);
-    if let Some(folder) = std::env::var_os("LIMBECK_SWIFT_DEBIAN").filter(|folder| !folder.is_empty()) {
-        script.arg("--debian").arg(std::path::absolute(Path::new(&folder))?);
-    } else if !runs("swift", "--version") {
-        eprintln!(
-            "error: there is no swift. Install Swift 5.9 or later; or, as root on Debian, set LIMBECK_SWIFT_DEBIAN to a \
-             folder, and Debian trixie with its swiftlang is installed into it (3.4 GB)"
-        );
-        return Ok(Outcome { failed: 1, ..Outcome::default() });
-    }
-    let (lines, succeeded) = watched(script)?;
-    let (mut outcome, seen) = (Outcome::default(), |end: &str| {
-        lines.iter().filter(|line| line.starts_with("Test Case ") && line.contains(end)).count() as u64
-    });
-    (outcome.passed, outcome.failed) = (seen("' passed"), seen("' failed"));
-    Ok(ended(outcome, succeeded))
-}
-
-/// What ended badly before it counted has failed all the same.
-fn ended(mut outcome: Outcome, succeeded: bool) -> Outcome {
-    if (!succeeded || outcome.passed == 0) && outcome.failed == 0 {
-        outcome.failed = 1;
-    }
-    outcome
-}
-
-/// Runs a program whose output is shown, and gives its lines and whether it ended well.
-fn watched(mut program: Command) -> Result<(Vec<String>, bool)> {
-    let name = program.get_program().to_string_lossy().into_owned();
-    let mut child = program.stdout(Stdio::piped()).spawn().with_context(|| format!("running {name}"))?;
-    let mut output = BufReader::new(child.stdout.take().context("it has no output")?);
-    let (mut lines, mut line) = (Vec::new(), Vec::new());
-    while output.read_until(b'\n', &mut line)? != 0 {
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        println!("{text}");
-        lines.push(text);
-        line.clear();
-    }
-    Ok((lines, child.wait()?.success()))
 }
 
 #[cfg(test)]
