@@ -197,6 +197,7 @@ pub fn distill_together(
         stages.extend(teacher.outcome.clone().map(|outcome| StageReport {
             name: teacher.name.clone(),
             scored: true,
+            layer_map: None,
             outcome,
         }));
     }
@@ -205,7 +206,8 @@ pub fn distill_together(
             let alone = trained.stages.len() == 1;
             let scored = alone || recipe.stages[index].losses.iter().any(LossTerm::reads_head);
             let name = if alone { name.to_owned() } else { format!("{name}, {stage}") };
-            stages.push(StageReport { name, scored, outcome: outcome.clone() });
+            let layer_map = trained.layer_maps.get(stage).cloned();
+            stages.push(StageReport { name, scored, layer_map, outcome: outcome.clone() });
         }
     }
     let report = Report {

@@ -66,6 +66,8 @@ pub(super) struct Trained {
     fp32: Option<PathBuf>,
     /// How its stages went, by name.
     pub stages: Vec<(String, Outcome)>,
+    /// Layer maps that were searched, by stage.
+    pub layer_maps: BTreeMap<String, LayerMap>,
 }
 
 impl Trained {
@@ -84,10 +86,12 @@ impl Trained {
 type Outcomes = Vec<(String, Outcome)>;
 
 /// `stage.json`: written last, so that its presence means that what lies beside it is whole.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Finished {
     identity: String,
     stages: Outcomes,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    layer_maps: BTreeMap<String, LayerMap>,
 }
 
 const MARKER: &str = "stage.json";
@@ -136,11 +140,16 @@ impl Run<'_> {
         let Training { name, folder, config, info, stages, seed, .. } = &training;
         let mut identities = Vec::new();
         let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
-        for stage in *stages {
-            let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
+        let inputs = |stage: &StageRecipe| -> Result<serde_json::Value> {
             let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
             let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
-            let parts = (&identity, stage, teachers, augmentation, corpus, &self.recipe.teacher.weights);
+            Ok(serde_json::to_value((stage, augmentation, corpus))?)
+        };
+        for stage in *stages {
+            let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
+            // What judges the maps that are tried.
+            let judge = stages.last().filter(|_| searches(stage)).map(inputs).transpose()?;
+            let parts = (&identity, inputs(stage)?, judge, teachers, &self.recipe.teacher.weights);
             identity = files::sha256_hex(&serde_json::to_vec(&parts)?);
             identities.push(identity.clone());
         }
@@ -154,7 +163,7 @@ impl Run<'_> {
             self.copy_saved(&training)?;
             let taken = folder.file_name().unwrap_or_default().to_string_lossy();
             self.reporter.note(&format!("  {name}: done before, taken from the folder {taken}"));
-            return Ok(Trained { folder: folder.clone(), fp32, stages: done.stages });
+            return Ok(Trained { folder: folder.clone(), fp32, stages: done.stages, layer_maps: done.layer_maps });
         }
         let needs: Vec<Needs> = stages
             .iter()
@@ -167,18 +176,17 @@ impl Run<'_> {
             }
             checkpoint::save(own, config, info, params, training.tokenizer)
         };
-        let mark = |own: &Path, index: usize, stages: &Outcomes| {
-            let marker = Finished { identity: identities[index].clone(), stages: stages.clone() };
-            files::write_json(&own.join(MARKER), &marker)
+        let mark = |own: &Path, index: usize, so_far: &Finished| {
+            files::write_json(&own.join(MARKER), &Finished { identity: identities[index].clone(), ..so_far.clone() })
         };
-        let save_before_rounding = |index: usize, params: &Params, stages: &Outcomes| -> Result<()> {
+        let save_before_rounding = |index: usize, params: &Params, so_far: &Finished| -> Result<()> {
             let Some(own) = fp32.as_ref().filter(|_| before_rounding == Some(index) && self.leads()) else {
                 return Ok(());
             };
             save(own, params)?;
-            mark(own, index, stages)
+            mark(own, index, so_far)
         };
-        let mut outcomes = Outcomes::new();
+        let mut so_far = Finished::default();
         for (index, stage) in stages.iter().enumerate() {
             let is_last = index + 1 == stages.len();
             let own = if is_last { folder.clone() } else { folder.join("stages").join(&stage.name) };
@@ -188,28 +196,29 @@ impl Run<'_> {
             let params = Params::handles(kept, params.device());
             if let Some(done) = finished(&own, &identities[index]) {
                 self.reporter.note(&format!("  {name}, {}: done before", stage.name));
-                outcomes = done.stages;
+                so_far = done;
                 if is_last {
                     self.copy_saved(&training)?;
                 } else {
                     params.copy_from(&checkpoint::read_tensors(&own.join(WEIGHTS))?)?;
-                    save_before_rounding(index, &params, &outcomes)?;
+                    save_before_rounding(index, &params, &so_far)?;
                 }
                 continue;
             }
-            let outcome = if stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map) {
-                let found = self.search_map(&training, index, &params, &own)?;
+            let outcome = if searches(stage) {
+                let found = self.search_map(&training, index, &identities[index], &params, &own)?;
+                so_far.layer_maps.insert(stage.name.clone(), found.clone());
                 let found = StageRecipe { layer_map: found, ..stage.clone() };
                 let needs = Needs::of(&found, config, training.teachers.first().map(|teacher| &teacher.config))?;
                 self.stage(&training, &found, &needs, &params, &own, &identities[index])?
             } else {
                 self.stage(&training, stage, &needs[index], &params, &own, &identities[index])?
             };
-            outcomes.push((stage.name.clone(), outcome));
+            so_far.stages.push((stage.name.clone(), outcome));
             if !self.leads() {
                 continue;
             }
-            save_before_rounding(index, &params, &outcomes)?;
+            save_before_rounding(index, &params, &so_far)?;
             if is_last {
                 save(&own, &params)?;
                 if before_rounding.is_none() {
@@ -224,12 +233,12 @@ impl Run<'_> {
                     params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
                 checkpoint::write_tensors(&own.join(WEIGHTS), &tensors, &BTreeMap::new())?;
             }
-            mark(&own, index, &outcomes)?;
+            mark(&own, index, &so_far)?;
             discard_checkpoint(&own);
         }
         // Nobody looks for what the first process has not written yet.
         self.group.barrier()?;
-        Ok(Trained { folder: folder.clone(), fp32, stages: outcomes })
+        Ok(Trained { folder: folder.clone(), fp32, stages: so_far.stages, layer_maps: so_far.layer_maps })
     }
 
     /// The weights of a model that was saved.
@@ -241,29 +250,50 @@ impl Run<'_> {
     }
 
     /// The layer map whose student does best on dev after an epoch of this stage and one of the last stage, whose losses
-    /// look at the head: distances to different teacher layers say nothing of each other.
-    fn search_map(&self, training: &Training, index: usize, params: &Params, folder: &Path) -> Result<LayerMap> {
+    /// look at the head: distances to different teacher layers say nothing of each other. `identity` is that of the stage;
+    /// what a trial gave is kept below `folder`, so that a stopped run does not try again.
+    fn search_map(
+        &self,
+        training: &Training,
+        index: usize,
+        identity: &str,
+        params: &Params,
+        folder: &Path,
+    ) -> Result<LayerMap> {
         let Training { config, stages, .. } = *training;
         let teacher =
             training.teachers.first().map(|teacher| &teacher.config).context("a layer map without a teacher")?;
         let short = |stage: &StageRecipe, map: &LayerMap| {
             let train = stage.train.clone().unwrap_or_else(|| self.recipe.student.train.clone());
-            let train = Some(TrainOptions { epochs: 1, ..train });
+            let train = Some(TrainOptions { epochs: 1, steps: None, ..train });
             StageRecipe { layer_map: map.clone(), train, ..stage.clone() }
         };
         let mut best: Option<(f64, LayerMap)> = None;
         for map in LayerMap::candidates(teacher.blocks().len(), config.blocks().len()) {
-            let trial = params.deep_clone();
             let folder = folder.join("search").join(map.to_string());
-            let mut dev = f64::NEG_INFINITY;
             let mut own = vec![short(&stages[index], &map)];
             own.extend((index + 1 < stages.len()).then(|| short(&stages[stages.len() - 1], &LayerMap::Uniform)));
-            for (step, stage) in own.iter().enumerate() {
-                let needs = Needs::of(stage, config, Some(teacher))?;
-                let identity = files::sha256_hex(&serde_json::to_vec(&(training.identity, &own, step))?);
-                dev = self.stage(training, stage, &needs, &trial, &folder.join(&stage.name), &identity)?.best_dev;
-                discard_checkpoint(&folder.join(&stage.name));
-            }
+            let identity = files::sha256_hex(&serde_json::to_vec(&(identity, &own))?);
+            let tried = match finished(&folder, &identity) {
+                Some(tried) => tried,
+                None => {
+                    let trial = params.deep_clone();
+                    let mut tried = Finished { identity, ..Finished::default() };
+                    for (step, stage) in own.iter().enumerate() {
+                        let needs = Needs::of(stage, config, Some(teacher))?;
+                        let own = folder.join(&stage.name);
+                        let identity = files::sha256_hex(format!("{} {step}", tried.identity).as_bytes());
+                        let outcome = self.stage(training, stage, &needs, &trial, &own, &identity)?;
+                        tried.stages.push((stage.name.clone(), outcome));
+                        discard_checkpoint(&own);
+                    }
+                    if self.leads() {
+                        files::write_json(&folder.join(MARKER), &tried)?;
+                    }
+                    tried
+                }
+            };
+            let dev = tried.stages.last().map_or(f64::NEG_INFINITY, |(_, outcome)| outcome.best_dev);
             self.reporter.note(&format!("  {}, {}: layer map {map}: dev {dev:.4}", training.name, stages[index].name));
             if best.as_ref().is_none_or(|(score, _)| dev > *score) {
                 best = Some((dev, map));
@@ -350,6 +380,11 @@ impl Run<'_> {
         };
         train(&setting, self.reporter, &|batch, done| lesson.loss(batch, Set::Train, done, true), &score)
     }
+}
+
+/// Whether a stage's layer map is found by trials.
+fn searches(stage: &StageRecipe) -> bool {
+    stage.layer_map == LayerMap::Search && stage.losses.iter().any(LossTerm::reads_map)
 }
 
 fn finished(folder: &Path, identity: &str) -> Option<Finished> {

@@ -12,6 +12,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 use crate::data::SplitReport;
+use crate::distill::LayerMap;
 use crate::measure::{BenchCase, Classes, Interval, Machine, Versions, metrics::Metrics};
 use crate::train::Outcome;
 
@@ -156,6 +157,9 @@ pub struct StageReport {
     pub name: String,
     /// Whether the dev scores are the task's; else they are minus the loss on dev.
     pub scored: bool,
+    /// The layer map that trials found, where the recipe has it searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_map: Option<LayerMap>,
     /// How it went.
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -49,7 +49,7 @@ fn stage(name: &str, scored: bool, devs: &[f64]) -> StageReport {
     let best_dev = devs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let outcome =
         Outcome { best_dev, best_epoch: devs.len(), steps: 99, history, tokens_per_second: 1000.0, resumed_at: 0 };
-    StageReport { name: name.to_owned(), scored, outcome }
+    StageReport { name: name.to_owned(), scored, layer_map: None, outcome }
 }
 
 fn seed(seed: u64, student: f64, control: f64) -> SeedReport {

@@ -1,8 +1,11 @@
 //! Stages that compare layers.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::arch::Model;
 use crate::data::Batch;
+use crate::distill::LayerMap;
 use crate::objective::Pupil;
 use crate::pipeline::lesson::{Lesson, Needs};
 use crate::pipeline::lessons::{Lessons, Set, Source};
@@ -51,7 +54,7 @@ fn padding_that_counts_is_the_same_on_both_sides() {
         let model = Model::new(&teacher.params, &teacher.config, teacher.info.head);
         let pupil = Pupil { model: &model, goal: run.data.goal, labels: &run.data.labels, types: teacher.types() };
         // Half precision is what remains of the kept ones.
-        for (source, most) in [(Source::EachStep, 0.0), (Source::Cache, 1e-5)] {
+        for (source, most) in [(Source::EachStep, 1e-12), (Source::Cache, 1e-5)] {
             let lessons =
                 Lessons::learn(run, &teachers, stage.on, stage.from, needs.teacher().unwrap(), &tokens, source)
                     .unwrap();
@@ -61,4 +64,42 @@ fn padding_that_counts_is_the_same_on_both_sides() {
             assert!((0.0..=most).contains(&loss), "{source:?}: {loss}");
         }
     });
+}
+
+#[test]
+fn a_map_is_searched_once_and_kept() {
+    let recipe = |steps: usize| {
+        let train = |steps| format!("train = {{ steps = {steps}, batch_size = 16, learning_rate = 1e-2 }}");
+        let before = format!("losses = [{{ loss = \"labels\" }}]\n{}", train(steps));
+        let layers = format!("layer_map = \"search\"\nlosses = [{{ loss = \"hidden-states\" }}]\n{}", train(3));
+        stages(&layers).replace(
+            "[[stages]]\nname = \"layers\"",
+            &format!("[[stages]]\nname = \"before\"\n{before}\n[[stages]]\nname = \"layers\""),
+        )
+    };
+    let mut setting = Setting::new(&recipe(1));
+    let kept = setting.path("out/student/stages/layers");
+    let read_json = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let found = train(&setting, 7).layer_maps["layers"].clone();
+    let marker = read_json(&kept.join("stage.json"));
+    assert_eq!(marker["layer_maps"]["layers"], found.to_string());
+    let other = [LayerMap::Uniform, LayerMap::First].into_iter().find(|map| *map != found).unwrap();
+    let trial = kept.join(format!("search/{other}/stage.json"));
+    let mut tried = read_json(&trial);
+    // An epoch of 160 rows, also of a stage that is shorter.
+    assert_eq!((&tried["stages"][0][1]["steps"], &tried["stages"][1][1]["steps"]), (&json!(10), &json!(10)), "{tried}");
+
+    // A run that was stopped in the stage goes by the trials that it finds.
+    tried["stages"][1][1]["best_dev"] = json!(2.0);
+    std::fs::write(&trial, tried.to_string()).unwrap();
+    for marker in [kept.join("stage.json"), setting.path("out/student/stage.json")] {
+        std::fs::remove_file(marker).unwrap();
+    }
+    assert_eq!(train(&setting, 7).layer_maps["layers"], other);
+    assert_eq!(train(&setting, 7).layer_maps["layers"], other, "of a student that is done");
+
+    // After another stage before they are no longer right.
+    setting.recipe = read(&setting.world, &recipe(2));
+    train(&setting, 7);
+    assert_ne!(read_json(&trial)["identity"], tried["identity"]);
 }

@@ -44,10 +44,10 @@ fn table(report: &Report) -> String {
         "dev loss",
         "tokens a second",
     ]);
-    for StageReport { name, scored, outcome } in &report.stages {
+    for StageReport { name, scored, layer_map, outcome } in &report.stages {
         let best = outcome.best_dev;
         table.row([
-            name.clone(),
+            layer_map.as_ref().map_or_else(|| name.clone(), |map| format!("{name} (layer map found: {map})")),
             outcome.steps.to_string(),
             format!("{} of {}", outcome.best_epoch, plot::epochs(outcome)),
             if *scored { score(&report.measure, best) } else { String::new() },
