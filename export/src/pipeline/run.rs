@@ -143,7 +143,10 @@ impl Run<'_> {
         let inputs = |stage: &StageRecipe| -> Result<serde_json::Value> {
             let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
             let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
-            Ok(serde_json::to_value((stage, augmentation, corpus))?)
+            let taught = stage.losses.iter().any(|loss| !matches!(loss, LossTerm::Labels { .. }));
+            let answers = self.recipe.teacher.answers.as_ref().filter(|_| taught);
+            let answers = answers.map(|file| files::sha256_file(&self.options.data.join(file))).transpose()?;
+            Ok(serde_json::to_value((stage, augmentation, corpus, answers))?)
         };
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
