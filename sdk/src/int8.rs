@@ -21,7 +21,7 @@ pub const TERNARY_ROWS: &str = "TernaryRows";
 /// Rows of texts that a layer computes together, where a text is no longer than that: memory does not grow with the
 /// batch.
 pub(crate) const ROWS: usize = 256;
-/// The most columns of ternary codes that a thread has as bytes at a time: three panels.
+/// The most columns of ternary codes that a thread has as bytes at a time: the three panels of a tile of AVX-512.
 pub(crate) const COLUMNS_UNPACKED: usize = 48;
 
 #[cfg(feature = "int8-kernel")]

@@ -103,7 +103,7 @@ pub fn pack_ternary(codes: &[i8]) -> Result<Vec<u8>, Mismatch> {
 
 /// Whether bytes hold no other codes than [`pack_ternary`] writes: -2, which is 0b10, is none of them.
 pub fn all_ternary(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0, |found, byte| found | (byte >> 1 & !byte & 0b01_01_01_01)) == 0
+    bytes.iter().fold(0, |found, byte| found | ((byte >> 1) & !byte & 0x55)) == 0
 }
 
 /// Codes of a matrix, where a session has them.

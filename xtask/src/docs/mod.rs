@@ -1,7 +1,9 @@
 //! The tables of the README and of docs/, generated from committed result files.
 
 mod generation;
+mod goals;
 mod peers;
+mod plot;
 mod pretraining;
 mod recipes;
 mod report;
@@ -12,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -41,6 +43,7 @@ NAME is
               from sdk/benches/results/peers.json, which `cargo xtask bench peers --save` writes
   shapes, shapes-times, shapes-opening
               from shapes.json beside it, which `cargo xtask bench peers --shapes --save` writes
+  goals       from peers.json, shapes.json, and the recipes' reports of students of 4 layers of 312
   generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
@@ -49,6 +52,7 @@ NAME is
               from examples/recipes/pretrain/results.json, which run.py beside it writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
+docs/peers.svg is drawn from peers.json.
 
 Usage: cargo xtask docs [--check]
 
@@ -65,6 +69,7 @@ const PAGES: [&str; 7] = [
     "docs/distillation.md",
     "docs/pretraining.md",
 ];
+const PLOT: &str = "docs/peers.svg";
 const RECIPES: &str = "examples/recipes";
 const REPORT: &str = "examples/recipes/sentiment/report.json";
 const SPEED: &str = "sdk/benches/results";
@@ -96,6 +101,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
             println!("{page} is written");
         }
     }
+    fs::write(root.join(PLOT), plot(&root)?).with_context(|| format!("writing {PLOT}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,7 +121,13 @@ pub fn check(root: &Path) -> Result<()> {
             "{page} differs from the committed results: run `cargo xtask docs`. First at line {line}:\n  is      {is}\n  becomes {should}"
         )
     }
+    let drawn = fs::read_to_string(root.join(PLOT)).with_context(|| format!("reading {PLOT}"))?;
+    ensure!(drawn == plot(root)?, "{PLOT} differs from the committed results: run `cargo xtask docs`");
     Ok(())
+}
+
+fn plot(root: &Path) -> Result<String> {
+    plot::peers(&read(&root.join(crate::bench::peers::RESULTS))?)
 }
 
 fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
@@ -140,6 +152,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "peers" => peers::ratios_table(&peers()?),
         "peers-times" => peers::times_table(&peers()?),
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
+        "goals" => goals::goals_table(&peers()?, &shapes()?, &recipes::reports(&root.join(RECIPES))?),
         "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
         "training" => Ok(training::engines_table(&trained()?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),

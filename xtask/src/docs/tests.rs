@@ -76,6 +76,7 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         let (_, after) = regenerate(root.path(), name).unwrap();
         fs::write(root.path().join(name), after).unwrap();
     }
+    fs::write(root.path().join(PLOT), plot(root.path()).unwrap()).unwrap();
     root
 }
 
@@ -116,6 +117,10 @@ fn check_finds_a_changed_number_and_a_second_run_changes_nothing() {
     fs::write(root.path().join(PAGES[0]), after.replace("93.0%", "99.0%")).unwrap();
     let error = check(root.path()).unwrap_err().to_string();
     assert!(error.contains("99.0%") && error.contains("93.0%"), "{error}");
+    fs::write(root.path().join(PAGES[0]), &after).unwrap();
+    fs::write(root.path().join(PLOT), "<svg/>").unwrap();
+    let error = check(root.path()).unwrap_err().to_string();
+    assert!(error.contains("docs/peers.svg differs"), "{error}");
 }
 
 #[test]
