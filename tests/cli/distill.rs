@@ -209,6 +209,12 @@ fn several_teachers_and_none() {
         distil(&world, &made.replace("[teacher.train]", "[teacher]\nweights = [3.0, 1.0]\n[teacher.train]"), &two);
     assert!(score(&report, "student fp32") > 0.85, "{report}");
     assert!(world.out("teacher-2/model.safetensors").exists());
+    // Both are measured; retention is against the first.
+    let models = report["models"].as_array().unwrap();
+    assert_eq!((&models[0]["name"], &models[1]["name"], models.len()), (&json!("teacher"), &json!("teacher-2"), 5));
+    let kept = score(&report, "teacher-2") / score(&report, "teacher");
+    assert!((models[1]["retention"]["value"].as_f64().unwrap() - kept).abs() < 1e-9, "{report}");
+    assert!(world.out("teacher-2.limbeck").exists());
 
     let world = World::new();
     std::fs::write(world.data("texts.csv"), texts()).unwrap();

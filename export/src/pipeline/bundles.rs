@@ -22,8 +22,8 @@ const LENGTHS: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
 /// Trained models of one recipe.
 pub(super) struct Models<'a> {
-    /// The folder of the teacher, if its weights are here.
-    pub teacher: Option<PathBuf>,
+    /// Names and folders of the teachers whose weights are here; the first is what retention is measured against.
+    pub teachers: Vec<(String, PathBuf)>,
     /// Students and controls in the order of the seeds.
     pub students: &'a [Trained],
     pub controls: &'a [Trained],
@@ -42,7 +42,7 @@ pub(super) struct Measured {
 }
 
 struct Candidate {
-    name: &'static str,
+    name: String,
     file: PathBuf,
     draft: Draft,
     test: TaskQuality,
@@ -98,24 +98,17 @@ impl Bench<'_> {
         .collect()
     }
 
-    fn candidate(
-        &self,
-        name: &'static str,
-        folder: &Path,
-        id: String,
-        file: String,
-        weights: WeightMode,
-    ) -> Result<Candidate> {
+    fn candidate(&self, name: &str, folder: &Path, id: String, file: String, weights: WeightMode) -> Result<Candidate> {
         let mut draft = self.draft(folder, id, weights)?;
         let model = draft.open()?;
         draft.record_self_test(&model)?;
         let test = task_quality(&model, &self.run.data.split.test, self.run.reporter)?;
         let outcomes = vec![test.outcomes.clone()];
-        Ok(Candidate { name, file: self.run.options.out.join(file), draft, test, outcomes })
+        Ok(Candidate { name: name.to_owned(), file: self.run.options.out.join(file), draft, test, outcomes })
     }
 }
 
-/// Writes `teacher.limbeck`, `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8, or what the student was trained
+/// Writes `teacher.limbeck` (`teacher-2.limbeck` of a further one), `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8, or what the student was trained
 /// for), of the seed that dev chose.
 ///
 /// # Errors
@@ -136,9 +129,9 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
         .context("no student was trained")?;
     let id = &recipe.id;
     let mut candidates = Vec::new();
-    if let Some(folder) = &models.teacher {
-        let id = format!("{id}-teacher");
-        candidates.push(bench.candidate("teacher", folder, id, "teacher.limbeck".to_owned(), WeightMode::Float)?);
+    for (name, folder) in &models.teachers {
+        let (id, file) = (format!("{id}-{name}"), format!("{name}.limbeck"));
+        candidates.push(bench.candidate(name, folder, id, file, WeightMode::Float)?);
     }
     let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
     let control = &models.controls[best].folder;
@@ -230,7 +223,7 @@ fn time(
             } else {
                 timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
             }
-            bar.advance((round * candidates.len() + i + 1) as u64, candidate.name);
+            bar.advance((round * candidates.len() + i + 1) as u64, &candidate.name);
         }
     }
     bar.finish();
@@ -244,7 +237,7 @@ fn time(
             Some(Latency { p50_ms: p50, threads: 1, tokens, machine: format!("{} ({})", machine.cpu, machine.os) });
         let file_bytes = candidate.draft.write(&candidate.file)?;
         reports.push(ModelReport {
-            name: candidate.name.to_owned(),
+            name: candidate.name.clone(),
             file: candidate.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             score: interval(&candidate.outcomes),
             retention: teacher.map(|teacher| ratio(&candidate.outcomes, teacher)),

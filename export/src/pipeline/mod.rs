@@ -177,12 +177,12 @@ pub fn distill_together(
         return Ok(None);
     }
     reporter.note("Bundles: writing, checking and measuring through the sdk");
-    let teacher = teachers.first().map(|teacher| match recipe.teacher.source {
-        TeacherSource::Finished => first.to_owned(),
-        _ => options.out.join(&teacher.name),
+    let folders = teachers.iter().zip(&options.teachers).map(|(teacher, folder)| match recipe.teacher.source {
+        TeacherSource::Finished => (teacher.name.clone(), folder.clone()),
+        _ => (teacher.name.clone(), options.out.join(&teacher.name)),
     });
     let models = Models {
-        teacher,
+        teachers: folders.collect(),
         students: &students,
         controls: &controls,
         ablations: &ablations,

@@ -55,7 +55,7 @@ pub struct Report {
     pub data: SplitReport,
     /// What needs no model scores on dev: the largest class; 0 where there is no such thing.
     pub chance_on_dev: f64,
-    /// Teacher (if its weights are here), control, student fp32, student int8 (or ternary); of the seed that dev chose.
+    /// Teachers (if their weights are here), control, student fp32, student int8 (or ternary); of the seed that dev chose.
     pub models: Vec<ModelReport>,
     /// Student and control for each seed.
     pub seeds: Vec<SeedReport>,
@@ -89,14 +89,14 @@ pub struct TrainingPlace {
 /// One measured model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelReport {
-    /// `teacher`, `control`, `student fp32`, `student int8` or `student ternary`.
+    /// `teacher` (`teacher-2` a further one), `control`, `student fp32`, `student int8` or `student ternary`.
     pub name: String,
     /// Bundle file.
     pub file: String,
     /// Score with its 95% bootstrap interval over test examples; of the control and the fp32 student the mean over seeds,
     /// which are drawn too.
     pub score: Interval,
-    /// Score as a share of the teacher's, with its interval; absent without a teacher.
+    /// Score as a share of the first teacher's, with its interval; absent without a teacher.
     pub retention: Option<Interval>,
     /// Test examples.
     pub examples: usize,

@@ -57,7 +57,9 @@ fn how_measured(report: &Report) -> String {
         }
     };
     if report.models.iter().any(|model| model.retention.is_some()) {
-        text += "Retention: score as a share of the teacher's. ";
+        let several = report.models.iter().any(|model| model.name.starts_with("teacher-"));
+        let whose = if several { "first teacher's, whose layers are learned" } else { "teacher's" };
+        text += &format!("Retention: score as a share of the {whose}. ");
     }
     if let Some(model) = report.models.first() {
         text += &format!(
