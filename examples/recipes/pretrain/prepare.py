@@ -2,9 +2,10 @@
 
     python3 prepare.py DATA OUT
 
-DATA has the sets as their authors publish them (see README.md). OUT gets `prose/train.txt` and `prose/held-out.txt` (a sentence
-or paragraph a line, an empty line between documents; a fortieth of the documents is held out by a hash of their text) and
-`shakespeare/train.txt` and `shakespeare/held-out.txt` (the first nine tenths and the rest).
+DATA has the sets as their authors publish them (see README.md). OUT gets `train.txt` and `held-out.txt` in three folders:
+`prose` (a sentence or paragraph a line, an empty line between documents; a fortieth of the documents is held out by a hash of
+their text), `news` (the same of short stories without their headlines, of which an eighth is held out) and `shakespeare` (the
+first nine tenths and the rest).
 """
 
 import hashlib
@@ -13,9 +14,13 @@ import sys
 import zipfile
 
 
-def held_out(text):
-    """The same choice on any machine."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 40 == 0
+def split(documents, of):
+    """One of `of` documents is held out, the same ones on any machine."""
+    sets = {"train": [], "held-out": []}
+    for document in documents:
+        number = int(hashlib.sha256(document.encode()).hexdigest(), 16)
+        sets["held-out" if number % of == 0 else "train"].append(document)
+    return {name: "\n\n".join(texts) + "\n" for name, texts in sets.items()}
 
 
 def decoded(data):
@@ -25,7 +30,7 @@ def decoded(data):
         return data.decode("latin-1")
 
 
-def documents(data):
+def prose(data):
     """Speeches and reviews, a document each: lines without the empty ones."""
     for name in ["inaugural", "state_union", "movie_reviews"]:
         with zipfile.ZipFile(data / "nltk" / f"{name}.zip") as files:
@@ -35,21 +40,37 @@ def documents(data):
                     yield "\n".join(line for line in lines if line)
 
 
+def news(data):
+    """Stories of rural news: an empty line ends one, and the first line is its headline."""
+    with zipfile.ZipFile(data / "nltk" / "abc.zip") as files:
+        text = files.read("abc/rural.txt").decode("latin-1")
+    story = []
+    for line in [*text.splitlines(), ""]:
+        line = " ".join(line.split())
+        if line:
+            story.append(line)
+        else:
+            if len(story) > 1:
+                yield "\n".join(story[1:])
+            story = []
+
+
 def main():
     data, out = map(pathlib.Path, sys.argv[1:])
-    sets = {"train": [], "held-out": []}
-    for document in documents(data):
-        sets["held-out" if held_out(document) else "train"].append(document)
     text = (data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
     # At the end of a speech.
     cut = text.rindex("\n\n", 0, len(text) * 9 // 10) + 2
-    files = {f"prose/{name}.txt": "\n\n".join(texts) + "\n" for name, texts in sets.items()}
-    files |= {"shakespeare/train.txt": text[:cut], "shakespeare/held-out.txt": text[cut:]}
-    for name, content in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8", newline="\n")
-        print(f"{path}: {len(content)} characters")
+    sets = {
+        "prose": split(prose(data), 40),
+        "news": split(news(data), 8),
+        "shakespeare": {"train": text[:cut], "held-out": text[cut:]},
+    }
+    for folder, files in sets.items():
+        for name, content in files.items():
+            path = out / folder / f"{name}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8", newline="\n")
+            print(f"{path}: {len(content)} characters")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import subprocess
 HERE = pathlib.Path(__file__).parent
 TOKENIZERS = {
     "wordpiece": ["--kind", "wordpiece", "--vocab-size", "4000", "--lowercase", "prose/train.txt"],
+    "news": ["--kind", "wordpiece", "--vocab-size", "4000", "--lowercase", "news/train.txt"],
     "byte-bpe": ["--kind", "byte-bpe", "--vocab-size", "1000", "shakespeare/train.txt"],
 }
 
@@ -55,10 +56,12 @@ def main():
         done = json.loads((out / name / "pretrain.json").read_text())
         keys = ["parameters", "generator_parameters", "tokens_seen", "flops", "held_out", "distilled", "wall_seconds"]
         rows[name] = {key: done[key] for key in keys if key in done} | {"steps": done["outcome"]["steps"]}
+        shape = json.loads((out / name / "config.json").read_text())
+        rows[name] |= {key: shape[key] for key in ["embedding_size", "hidden_size"] if key in shape}
         print(f"{name}: {rows[name]['held_out']}", flush=True)
         if name.startswith("sentence-"):
             tasks = ["mlm"] if name == "sentence-none" else ["mlm", "nsp", "sop"]
-            held_out = ["--held-out", "prose/held-out.txt", "--json"]
+            held_out = ["--held-out", "news/held-out.txt", "--json"]
             scores = {
                 task: json.loads(limbeck("pretrain", "--evaluate-on", task, "--model", out / name, *common, *held_out))
                 for task in tasks

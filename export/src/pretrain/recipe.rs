@@ -462,7 +462,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 14);
+        assert_eq!(count, 18);
     }
 
     #[test]

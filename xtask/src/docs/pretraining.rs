@@ -30,6 +30,9 @@ pub(super) struct Pretraining {
 #[derive(Deserialize)]
 struct Recipe {
     parameters: u64,
+    /// Width of the token table, where it may be another than the layers'.
+    #[serde(default)]
+    embedding_size: Option<u64>,
     tokens_seen: u64,
     steps: u64,
     held_out: HeldOut,
@@ -136,13 +139,15 @@ pub(super) fn sentence_table(results: &Pretraining) -> String {
     text + &format!("\nRight answers on held-out text, in percent; of pairs half are of each kind. {}.\n", results.date)
 }
 
-/// A row for each of what layers share (Lan 2020, table 4).
+/// A row for each of what layers share and each width E of the token table (Lan 2020, table 4).
 pub(super) fn sharing_table(results: &Pretraining) -> String {
-    let mut text = "| shared | parameters | masked tokens | sentence order | loss | steps | tokens |\n|---|---|---|---|---|---|---|\n".to_owned();
-    for (name, recipe) in results.recipes.iter().filter(|(name, _)| name.starts_with("sharing-")) {
+    let mut text = "| shared | E | parameters | masked tokens | sentence order | loss | steps | tokens |\n|---|---|---|---|---|---|---|---|\n".to_owned();
+    for (name, recipe) in &results.recipes {
+        let Some(name) = name.strip_prefix("sharing-") else { continue };
         text += &format!(
-            "| {} | {} | {} | {} | {:.3} | {} | {:.1} M |\n",
-            name.trim_start_matches("sharing-"),
+            "| {} | {} | {} | {} | {} | {:.3} | {} | {:.1} M |\n",
+            name.trim_end_matches("-wide"),
+            recipe.embedding_size.map_or("-".to_owned(), |size| size.to_string()),
             recipe.parameters,
             percent_or_dash(recipe.held_out.masked_accuracy),
             percent_or_dash(recipe.held_out.sentence_accuracy),
@@ -151,7 +156,10 @@ pub(super) fn sharing_table(results: &Pretraining) -> String {
             recipe.tokens_seen as f64 / 1e6
         );
     }
-    text + &format!("\nOn held-out text, right answers in percent. {}.\n", results.date)
+    text + &format!(
+        "\nE is the width of the token table. On held-out text, right answers in percent. {}.\n",
+        results.date
+    )
 }
 
 /// Teacher, control and student of each causal model that learned from another.
@@ -200,6 +208,8 @@ mod tests {
             "parameters": 1234, "tokens_seen": 2_000_000, "steps": 7,
             "held_out": {"loss": 2.5, "masked_accuracy": 0.3, "sentence_accuracy": 0.55}
         });
+        let mut wide = recipe.clone();
+        wide["embedding_size"] = 128.into();
         let student = serde_json::json!({
             "parameters": 5, "tokens_seen": 6, "steps": 7, "held_out": {"loss": 1.0, "perplexity": 12.0, "bits_per_byte": 2.0},
             "distilled": {
@@ -209,7 +219,7 @@ mod tests {
         });
         let pretraining: Pretraining = serde_json::from_value(serde_json::json!({
             "schema": 1, "date": "2026-01-02",
-            "recipes": {"sentence-sop": recipe, "sharing-all": recipe, "small": student},
+            "recipes": {"sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
             "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}}
         }))
         .unwrap();
@@ -219,6 +229,10 @@ mod tests {
             table.contains("| control | 5 | 13.000 | 1.300 | - | 7 |\n| student | 5 | 12.000 | 1.200 | 2.000 | 7 |"),
             "{table}"
         );
-        assert!(sharing_table(&pretraining).contains("| all | 1234 | 30.0 | 55.0 | 2.500 | 7 | 2.0 M |"));
+        let table = sharing_table(&pretraining);
+        assert!(
+            table.contains("| all | - | 1234 | 30.0 | 55.0 | 2.500 | 7 | 2.0 M |\n| all | 128 | 1234 | 30.0 |"),
+            "{table}"
+        );
     }
 }

@@ -98,7 +98,8 @@ impl Segments<'_> {
     ///
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
     /// of an order task came first, so there the run ends before the sentence that is too much, and one that no
-    /// neighbour fits beside is left out. Next-sentence pairs are cut at their outer ends, alike in both classes.
+    /// neighbour fits beside is left out. Next-sentence pairs are cut at their outer ends, alike in both classes; one
+    /// sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
@@ -178,11 +179,11 @@ impl Segments<'_> {
         while next < document.len() {
             length += document[next].len();
             next += 1;
-            if next < document.len() && length < target {
+            if next - first < 2 || (next < document.len() && length < target) {
                 continue;
             }
             let (sentences, mut a, mut b) = split(&document[first..next], rng);
-            let random = b.is_empty() || rng.random::<bool>();
+            let random = rng.random::<bool>();
             if random {
                 b.clear();
                 self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
@@ -220,19 +221,10 @@ impl Segments<'_> {
     }
 }
 
-/// Two parts of a chunk, cut at a random sentence, or inside of the only one; and how many sentences begin in the first.
+/// Two parts of a chunk of several sentences, cut between two of them at random; and how many are in the first.
 fn split(chunk: &[Vec<i64>], rng: &mut ChaCha8Rng) -> (usize, Vec<i64>, Vec<i64>) {
-    match chunk {
-        [only] if only.len() < 2 => (1, only.clone(), vec![]),
-        [only] => {
-            let (a, b) = only.split_at(rng.random_range(1..only.len()));
-            (1, a.to_vec(), b.to_vec())
-        }
-        several => {
-            let at = rng.random_range(1..several.len());
-            (at, several[..at].concat(), several[at..].concat())
-        }
-    }
+    let at = rng.random_range(1..chunk.len());
+    (at, chunk[..at].concat(), chunk[at..].concat())
 }
 
 /// Cuts the longer of the two, the first at its start and the second at its end, until both fit.
@@ -352,6 +344,19 @@ mod tests {
         seen.sort_unstable();
         let expected: Vec<i64> = (0..12).chain(52..64).chain(84..96).collect();
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn where_a_second_segment_begins_does_not_tell_whether_it_is_next() {
+        // Sentences that begin with 7, many of them longer than the example.
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let mut sentence = || [vec![7], vec![1; rng.random_range(1..60)]].concat();
+        let documents: Vec<Vec<Vec<i64>>> = (0..40).map(|d| (0..1 + d % 9).map(|_| sentence()).collect()).collect();
+        let pairs = examples(&documents, SentenceTask::Nsp, 32, 1);
+        assert!(pairs.len() > 50);
+        for (a, b, _) in pairs.iter().map(sides) {
+            assert!(b[0] == 7 && !a.is_empty());
+        }
     }
 
     #[test]
