@@ -70,9 +70,10 @@ impl Row {
 pub(super) fn goals_table(peers: &Results, shapes: &Results, reports: &[Report]) -> Result<String> {
     let [small, albert] = ["4x312-int8", "albert-int8"].map(|name| peer(shapes, name));
     let (small, albert, own) = (small?, albert?, peer(peers, "limbeck-int8")?);
+    // Three digits, because a goal of 1.2 is missed by a thousandth.
     let ratio = |what: &str, goal, results, slow, fast, lengths: &[usize]| -> Result<Row> {
         let measured = ratios(results, slow, fast, lengths)?;
-        Ok(Row { what: what.to_owned(), goal: Goal::AtLeast(goal), unit: "", digits: 2, measured })
+        Ok(Row { what: what.to_owned(), goal: Goal::AtLeast(goal), unit: "", digits: 3, measured })
     };
     let memory = |mb: Option<f64>| mb.context("no memory was measured");
     let lost = reports.iter().filter(|report| report.folder.ends_with(SMALL)).map(|report| {
@@ -202,12 +203,12 @@ mod tests {
             [report("polarity/4x312", 0.84, 0.85), report("banking/4x312", 0.92, 0.914), report("x/3x384", 0.9, 0.1)];
         let table = goals_table(&peers, &shapes, &reports).unwrap();
         for line in [
-            "plain export in ONNX Runtime | at least 50 | 49.99 (128 tokens) | no |",
+            "plain export in ONNX Runtime | at least 50 | 49.990 (128 tokens) | no |",
             "its bundle, 30,522 tokens | at most 15 MB | 15.0 MB | yes |",
             "fp32 on test | at most 0.5 | -1.0 (polarity/4x312), 0.6 (banking/4x312) | only polarity/4x312 |",
-            "tract in fp32 | at least 5 | 1.00 (16 tokens), 5.00 (32 tokens), 5.00 (64 tokens), 5.00 (128 tokens) | only 32 tokens, 64 tokens, 128 tokens |",
-            "`quantize_dynamic` | at least 1.2 | 1.00 (16 tokens), 1.20 (32 tokens)",
-            "`limbeck export --int8` | at least 1.3 | 1.00 (16 tokens), 1.29 (32 tokens), 1.29 (64 tokens), 1.29 (128 tokens) | no |",
+            "tract in fp32 | at least 5 | 1.000 (16 tokens), 5.000 (32 tokens), 5.000 (64 tokens), 5.000 (128 tokens) | only 32 tokens, 64 tokens, 128 tokens |",
+            "`quantize_dynamic` | at least 1.2 | 1.000 (16 tokens), 1.200 (32 tokens)",
+            "`limbeck export --int8` | at least 1.3 | 1.000 (16 tokens), 1.290 (32 tokens), 1.290 (64 tokens), 1.290 (128 tokens) | no |",
             "opened in | at most 25 ms | 25.0 ms | yes |",
             "resident memory | at most 26 MB | 26.0 MB | no |",
             "of it private | at most 10 MB | 13.0 MB | no |",
