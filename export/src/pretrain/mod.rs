@@ -27,7 +27,7 @@ use crate::progress::Reporter;
 use crate::train::{Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
 
 pub use cost::Cost;
-pub use evaluate::{EvaluateOn, EvaluateOptions, evaluate};
+pub use evaluate::{EvaluateOn, EvaluateOptions, Evaluated, evaluate};
 pub use learner::HeldOut;
 pub use pretrained::{Distilled, Pretrained};
 pub use recipe::{ModelRecipe, Objective, ObjectiveKind, PretrainData, PretrainRecipe};

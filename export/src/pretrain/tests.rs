@@ -164,10 +164,10 @@ fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
         })
     };
     let sop = score("out", EvaluateOn::Sop).unwrap();
-    assert!(sop.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
+    assert!(sop.held_out.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
     assert_eq!(score("out", EvaluateOn::Sop).unwrap(), sop, "the same each time");
     let chance = 1.0 / 14.0;
-    let mlm = score("out", EvaluateOn::Mlm).unwrap();
+    let mlm = score("out", EvaluateOn::Mlm).unwrap().held_out;
     assert!(mlm.masked_accuracy.is_some_and(|share| share > 2.0 * chance), "{mlm:?}");
     // Texts of one segment say nothing of pairs, nor does the loss.
     assert!(mlm.sentence_accuracy.is_none() && mlm.sentence_loss.is_none());
@@ -194,6 +194,9 @@ fn a_budget_buys_steps_in_proportion() {
 /// Clark 2020, section 2: "we do not back-propagate the discriminator loss through the generator".
 #[test]
 fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
+    // Pairs are read as on the device, without masks.
+    let HeldOut { loss, sentence_loss, masked_loss, .. } = sop.held_out;
+    assert!(masked_loss.is_none() && (loss - sentence_loss.unwrap()).abs() < 1e-6 && !sop.untrained_head);
     let world = world(false);
     let own = recipe("electra-small", "kind = \"rtd\"", "embedding_size = 16");
     let path = world.path().join("t/tokenizer.json");
@@ -201,6 +204,16 @@ fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
     let config = model::shape(&own, world.path(), &encoder).unwrap();
     let text = Text::read(&own, world.path()).unwrap();
     let shape = Shape {
+    // One that knows nothing of pairs answers by a new head, the same each time.
+    let own = recipe("bert-base-uncased", "kind = \"mlm\"", "");
+    let train = TrainOptions { steps: Some(1), ..own.train.clone() };
+    run(world.path(), PretrainRecipe { train, ..own }, &world.path().join("masked")).unwrap();
+    for on in [EvaluateOn::Nsp, EvaluateOn::Sop] {
+        let untrained = score("masked", on).unwrap();
+        assert!(untrained.untrained_head && untrained.held_out.sentence_accuracy.is_some(), "{untrained:?}");
+        assert_eq!(score("masked", on).unwrap(), untrained);
+    }
+    assert!(!score("masked", EvaluateOn::Mlm).unwrap().untrained_head);
         kind: own.objective.kind,
         sentence: own.objective.sentence,
         max_tokens: 24,
