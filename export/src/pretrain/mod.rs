@@ -24,7 +24,9 @@ use crate::files;
 use crate::measure::{machine, today};
 use crate::pack::mask_id;
 use crate::progress::Reporter;
-use crate::train::{Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
+use crate::train::{
+    Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, refuse_another_run, seen_lengths, train,
+};
 
 pub use cost::Cost;
 pub use evaluate::{EvaluateOn, EvaluateOptions, Evaluated, evaluate};
@@ -115,7 +117,6 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     }
     if leads {
         reporter.log_to(&out.join("train.log"))?;
-        files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     }
     let before = Instant::now();
     let control = control(options, group, reporter)?;
@@ -195,6 +196,10 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         stop_before: None,
         group,
     };
+    if leads {
+        refuse_another_run(&stage)?;
+        files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
     let outcome = train(&stage, reporter, &|batch, _| learner.loss(&examples, batch), &score)?;
     if leads {
         save(&start, &tokenizer, out)?;

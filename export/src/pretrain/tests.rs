@@ -138,6 +138,34 @@ fn every_objective_learns_and_its_folder_loads() {
 }
 
 #[test]
+fn a_stopped_run_is_not_begun_anew_by_one_with_other_settings() {
+    let world = world(false);
+    let out = world.path().join("out");
+    let own = recipe("bert-base-uncased", "kind = \"mlm\"", "");
+    let own = PretrainRecipe { train: TrainOptions { steps: Some(3), ..own.train.clone() }, ..own };
+    let run = |recipe: &PretrainRecipe| {
+        let _turn = crate::seeded(1);
+        let options = PretrainOptions {
+            recipe: recipe.clone(),
+            folder: world.path().to_owned(),
+            out: out.clone(),
+            device: Device::Cpu,
+            checkpoint_every: Duration::ZERO,
+        };
+        pretrain(&options, &Reporter::new(Output::Silent))
+    };
+    // A folder in the result's place stops it at its end, before the checkpoint goes.
+    std::fs::create_dir_all(out.join(RESULT).join("full")).unwrap();
+    run(&own).unwrap_err();
+    std::fs::remove_dir_all(out.join(RESULT)).unwrap();
+    let error = run(&PretrainRecipe { seed: 8, ..own.clone() }).unwrap_err().to_string();
+    assert!(error.contains("resume.safetensors") && error.contains("stopped after step 2"), "{error}");
+    let kept = PretrainRecipe::read(&out.join("recipe.toml")).unwrap();
+    assert_eq!(kept, own, "the recipe of the stopped run stays");
+    assert_eq!(run(&own).unwrap().outcome.resumed_at, 2);
+}
+
+#[test]
 fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
     let world = world(false);
     let out = world.path().join("out");
