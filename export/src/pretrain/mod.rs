@@ -309,14 +309,18 @@ fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -
 }
 
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
-    let weights = |named: Option<&String>| -> Result<Option<(String, String)>> {
-        let Some(model) = named.map(|name| folder.join(name)) else { return Ok(None) };
-        Ok(Some((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?)))
+    let weights = |model: PathBuf| -> Result<(String, String)> {
+        Ok((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?))
     };
-    let start = weights(recipe.model.start.as_ref())?;
-    let parts = (recipe, text, files::sha256_file(tokenizer)?, start);
-    let parts = match weights(recipe.teacher.as_ref().map(|teacher| &teacher.model))? {
-        Some(teacher) => serde_json::to_vec(&(parts, teacher))?,
+    let named = |name: Option<&String>| name.map(|name| folder.join(name));
+    let start = named(recipe.model.start.as_ref());
+    let generator = start.as_ref().filter(|_| recipe.objective.kind.has_generator());
+    let generator = generator.map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir());
+    let teacher = named(recipe.teacher.as_ref().map(|teacher| &teacher.model));
+    let parts = (recipe, text, files::sha256_file(tokenizer)?, start.map(weights).transpose()?);
+    // A teacher has no generator beside it.
+    let parts = match teacher.or(generator).map(weights).transpose()? {
+        Some(more) => serde_json::to_vec(&(parts, more))?,
         None => serde_json::to_vec(&parts)?,
     };
     Ok(files::sha256_hex(&parts))

@@ -125,3 +125,21 @@ fn losses_are_those_of_whole_passes() {
         assert!((loss.total.double_value(&[]) / total - 1.0).abs() < 1e-5, "{kind}: {total}");
     }
 }
+
+#[test]
+fn another_generator_to_go_on_with_is_another_model() {
+    let world = world(false);
+    let own = recipe("electra-small", "kind = \"rtd\"", "embedding_size = 16");
+    let own = PretrainRecipe { train: TrainOptions { steps: Some(1), ..own.train.clone() }, ..own };
+    let at = |name: &str| world.path().join(name);
+    run(world.path(), own.clone(), &at("one")).unwrap();
+    run(world.path(), PretrainRecipe { seed: 8, ..own.clone() }, &at("other")).unwrap();
+    let model = ModelRecipe { start: Some("one".to_owned()), ..ModelRecipe::default() };
+    let on = PretrainRecipe { model, tokenizer: None, ..own };
+    let done = run(world.path(), on.clone(), &at("on")).unwrap();
+    assert_eq!(run(world.path(), on.clone(), &at("on")).unwrap(), done);
+    let weights = "generator/model.safetensors";
+    std::fs::copy(at("other").join(weights), at("one").join(weights)).unwrap();
+    let error = run(world.path(), on, &at("on")).unwrap_err().to_string();
+    assert!(error.contains("another model"), "{error}");
+}
