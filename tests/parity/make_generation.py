@@ -86,7 +86,13 @@ class Scorer:
             whole = before + self.ids(completion)
         return self.log_probabilities(whole, len(before)), len(completion.encode())
 
-    def ranks(self, context, completions, rule):
+    def alone(self, query, completion):
+        """After "Answer: ", whose space a completion with its own has not once more, unless the query ended with some."""
+        if query != query.rstrip() or not completion[:1].isspace():
+            completion = " " + completion
+        return self.completion("Answer:", completion)[0]
+
+    def ranks(self, context, completions, rule, query):
         ranks = []
         for completion in completions:
             logs, size = self.completion(context, completion)
@@ -96,7 +102,7 @@ class Scorer:
             elif rule == "per-byte":
                 total /= size
             elif rule == "answer-context":
-                total -= math.fsum(self.completion("Answer: ", completion)[0])
+                total -= math.fsum(self.alone(query, completion))
             ranks.append(total)
         return ranks
 
@@ -119,10 +125,11 @@ def choices(scorer):
         for count in range(3):
             for rule in ["sum", "per-token", "per-byte", "answer-context"]:
                 text = few_shot(query, examples[:count], "\n\n")
-                ranks = scorer.ranks(text, completions, rule)
+                ranks = scorer.ranks(text, completions, rule, query)
                 mean = [0.0] * len(completions)
                 for other in free:
-                    other = softmax(scorer.ranks(few_shot(other, examples[:count], "\n\n"), completions, rule))
+                    context = few_shot(other, examples[:count], "\n\n")
+                    other = softmax(scorer.ranks(context, completions, rule, query))
                     mean = [a + b / len(free) for a, b in zip(mean, other)]
                 odds = [own / other for own, other in zip(softmax(ranks), mean)]
                 cases.append({

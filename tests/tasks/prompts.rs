@@ -85,7 +85,16 @@ fn each_rule_compares_what_it_says() {
     close(&by(Scoring::PerByte), &bytes);
     let answer = ids(&made, "Answer:");
     let normalised: Vec<f64> = sums.iter().zip(COMPLETIONS).map(|(own, text)| own - sum(&answer, text)).collect();
-    close(&by(Scoring::AnswerContext("Answer:".to_owned())), &normalised);
+    // The space of the context is in the completions already.
+    for context in ["Answer:", "Answer: "] {
+        close(&by(Scoring::AnswerContext(context.to_owned())), &normalised);
+    }
+    // A completion without its own has the context's.
+    let picked = |context: &str| {
+        let options = ChooseOptions::new().scoring(Scoring::AnswerContext(context.to_owned()));
+        model.prompt(&prompt).choose_with(&["yes"], &options).unwrap().choices[0].score
+    };
+    close(&[picked("Answer: ")], &[sum(&context, "yes") - sum(&answer, " yes")]);
 
     // Calibrated by two queries without content: p / mean p, normalised again.
     let free = ["Q: N/A\nA:", "Q:\nA:"];

@@ -250,9 +250,11 @@ impl Pretrain {
             device: processes.device,
         })?;
         if self.json {
-            super::print_json(&json!({"evaluated_on": on, "held_out": scored}))?;
+            super::print_json(&json!(scored))?;
         } else {
-            super::print(&format!("{}, {} examples\n", scored.told(), scored.examples))?;
+            let held_out = &scored.held_out;
+            let head = if scored.untrained_head { "; its head for pairs is untrained" } else { "" };
+            super::print(&format!("{}, {} examples{head}\n", held_out.told(), held_out.examples))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -68,6 +68,10 @@ impl MaskingChoice {
     /// Those of [`Masking::check`]; a smoothing of draws by anything but weights.
     pub fn over(self, defaults: Masking, stage: &str) -> Result<Masking> {
         let Self { draw, share, smoothing, masked, kept, longest, most } = self;
+        let defaults = match draw {
+            Some(Draw::ElectraCode) => Masking { masked: 0.85, kept: 0.15, ..defaults },
+            _ => defaults,
+        };
         let all = Masking {
             draw: draw.unwrap_or(defaults.draw),
             share: share.unwrap_or(defaults.share),
@@ -108,7 +112,8 @@ pub enum Draw {
     /// `ceil(share * tokens)` of each text, without replacement, all alike (Clark 2020, section 2: k = ceil(0.15 n)).
     EachText,
     /// As ELECTRA's released code draws them (`mask` of `pretrain_helpers.py`): `int((share + 0.005) * tokens)` of each
-    /// text with replacement, so that some are drawn twice and fewer are masked.
+    /// text with replacement, so that some are drawn twice and fewer are masked. Where nothing else is said, 85% of them are
+    /// masked and 15% stay, as there.
     ElectraCode,
     /// Whole words, up to `round(share * tokens)` tokens of a text (google-research/bert, whole word masking).
     Words,

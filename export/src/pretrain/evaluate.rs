@@ -56,11 +56,22 @@ pub struct EvaluateOptions {
     pub device: Device,
 }
 
-/// Scores a model.
+/// How well a model did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluated {
+    /// What it was scored on.
+    pub evaluated_on: EvaluateOn,
+    /// Whether the model was never trained on pairs: its head for them is a random one, and the score what chance gives.
+    pub untrained_head: bool,
+    /// The scores. Of pairs no token is masked, as none is on the device.
+    pub held_out: HeldOut,
+}
+
+/// Scores a model. A masked-LM head says nothing of pairs: it gets a new head for them, by the seed.
 ///
 /// # Errors
-/// A folder without the head that the task reads; text that cannot be read.
-pub fn evaluate(options: &EvaluateOptions) -> Result<HeldOut> {
+/// A folder without a head that the task reads; text that cannot be read.
+pub fn evaluate(options: &EvaluateOptions) -> Result<Evaluated> {
     let (config, info) = checkpoint::read_model_config(&options.model)?;
     let (kind, sentence) = match options.on {
         EvaluateOn::Mlm => (ObjectiveKind::Mlm, SentenceTask::None),
@@ -70,9 +81,11 @@ pub fn evaluate(options: &EvaluateOptions) -> Result<HeldOut> {
     };
     let fits = match (options.on, info.head) {
         (EvaluateOn::Mlm, Head::MaskedLm | Head::Pretraining) | (EvaluateOn::Clm, Head::CausalLm) => true,
+        (EvaluateOn::Nsp | EvaluateOn::Sop, Head::MaskedLm) => Head::Pretraining.check(&config).is_ok(),
         (EvaluateOn::Nsp | EvaluateOn::Sop, head) => head == Head::Pretraining,
         _ => false,
     };
+    let head = if sentence == SentenceTask::None { info.head } else { Head::Pretraining };
     if !fits {
         bail!(
             "{} has a {} head, which gives no answer to this; it was trained for another objective",
@@ -101,14 +114,20 @@ pub fn evaluate(options: &EvaluateOptions) -> Result<HeldOut> {
     };
     let bytes = documents.iter().map(String::len).sum();
     let examples = shape.examples(documents, &encoder)?;
-    let loaded = checkpoint::load(&options.model, info.head, options.device)?;
-    let start = Start { config, head: info.head, generator: None, params: loaded.params };
+    tch::manual_seed(options.seed as i64 & i64::MAX);
+    let loaded = checkpoint::load(&options.model, head, options.device)?;
+    let start = Start { config, head, generator: None, params: loaded.params };
     let masking = Masking { draw: Draw::EachToken, ..Objective::new(kind).masking(start.config.family)? };
-    let masker = match kind {
-        ObjectiveKind::Clm => None,
-        _ => Some(masker_for(masking, &examples, &start.config, &encoder, folder_of(&tokenizer)?)?),
+    let masker = match options.on {
+        EvaluateOn::Mlm => Some(masker_for(masking, &examples, &start.config, &encoder, folder_of(&tokenizer)?)?),
+        EvaluateOn::Nsp | EvaluateOn::Sop | EvaluateOn::Clm => None,
     };
-    Learner::new(&start, (kind, sentence), 1.0, masker.as_ref(), Precision::Fp32)?.held_out(&examples, bytes)
+    let learner = Learner::new(&start, (kind, sentence), 1.0, masker.as_ref(), Precision::Fp32)?;
+    Ok(Evaluated {
+        evaluated_on: options.on,
+        untrained_head: head != info.head,
+        held_out: learner.held_out(&examples, bytes)?,
+    })
 }
 
 pub(super) fn folder_of(tokenizer: &Path) -> Result<&Path> {

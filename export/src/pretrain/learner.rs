@@ -114,7 +114,7 @@ struct Given {
 
 impl<'a> Learner<'a> {
     /// For an objective and a task on pairs, which may be other than those that the model was trained for. `masker` is
-    /// for all but causal models.
+    /// for all but causal models; without one pairs alone are scored.
     pub(super) fn new(
         start: &Start,
         (kind, sentence): (ObjectiveKind, SentenceTask),
@@ -122,7 +122,11 @@ impl<'a> Learner<'a> {
         masker: Option<&'a Masker>,
         precision: Precision,
     ) -> Result<Self> {
-        ensure!(masker.is_some() || kind == ObjectiveKind::Clm, "nothing masks; this is a mistake in limbeck");
+        let sentences = start.head == Head::Pretraining && sentence != SentenceTask::None;
+        ensure!(
+            masker.is_some() || kind == ObjectiveKind::Clm || sentences,
+            "nothing masks; this is a mistake in limbeck"
+        );
         let generator = start.generator.as_ref().zip(start.of_generator());
         let copy = |name: &str| start.params.get(&format!("{COPY}{name}")).map(Tensor::shallow_clone);
         Ok(Self {
@@ -130,7 +134,7 @@ impl<'a> Learner<'a> {
             weight,
             model: Model::new(&start.own(), &start.config, start.head).in_precision(precision),
             types: start.config.token_types > 1,
-            sentences: start.head == Head::Pretraining && sentence != SentenceTask::None,
+            sentences,
             generator: generator
                 .map(|(config, params)| Model::new(&params, config, Head::MaskedLm).in_precision(precision)),
             copy: copy("weight").zip(copy("bias")),
@@ -156,7 +160,7 @@ impl<'a> Learner<'a> {
         let types = batch.types.as_ref().filter(|_| self.types);
         let capture = Capture::default();
         let mut given = Given::default();
-        let Some(masker) = self.masker else {
+        if self.kind == ObjectiveKind::Clm {
             let output = self.model.forward(&batch.ids, &batch.mask, None, &capture, train);
             let mut weight = 1.0;
             if let Some(teacher) = self.teacher.filter(|_| train) {
@@ -165,6 +169,16 @@ impl<'a> Learner<'a> {
             }
             let padding = batch.mask.eq(0);
             given.next = Some((output.logits, batch.ids.masked_fill(&padding, IGNORED), weight));
+            return Ok(given);
+        }
+        let of_pair = |output: &ModelOutput| {
+            let logits = output.sentence_logits.as_ref().filter(|_| self.sentences)?;
+            Some((logits.shallow_clone(), batch.targets.shallow_clone()))
+        };
+        let Some(masker) = self.masker else {
+            let nowhere = Tensor::zeros([0], (Kind::Int64, self.device));
+            let output = self.model.forward_at(&batch.ids, &batch.mask, types, Some(&nowhere), &capture, train);
+            given.sentence = of_pair(&output);
             return Ok(given);
         };
         let rows: Vec<&[i64]> = batch.indices.iter().map(|&index| examples[index].ids.as_slice()).collect();
@@ -178,9 +192,7 @@ impl<'a> Learner<'a> {
         };
         let Some(generator) = &self.generator else {
             let output = run(&self.model, &ids, &at);
-            if self.sentences {
-                given.sentence = output.sentence_logits.map(|logits| (logits, batch.targets.shallow_clone()));
-            }
+            given.sentence = of_pair(&output);
             given.masked = Some((output.logits, wanted));
             return Ok(given);
         };

@@ -24,10 +24,12 @@ use crate::files;
 use crate::measure::{machine, today};
 use crate::pack::mask_id;
 use crate::progress::Reporter;
-use crate::train::{Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, seen_lengths, train};
+use crate::train::{
+    Alone, Group, Precision, Stage, TrainOptions, discard_checkpoint, refuse_another_run, seen_lengths, train,
+};
 
 pub use cost::Cost;
-pub use evaluate::{EvaluateOn, EvaluateOptions, evaluate};
+pub use evaluate::{EvaluateOn, EvaluateOptions, Evaluated, evaluate};
 pub use learner::HeldOut;
 pub use pretrained::{Distilled, Pretrained};
 pub use recipe::{ModelRecipe, Objective, ObjectiveKind, PretrainData, PretrainRecipe};
@@ -115,7 +117,6 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     }
     if leads {
         reporter.log_to(&out.join("train.log"))?;
-        files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     }
     let before = Instant::now();
     let control = control(options, group, reporter)?;
@@ -195,6 +196,10 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         stop_before: None,
         group,
     };
+    if leads {
+        refuse_another_run(&stage)?;
+        files::write_bytes(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    }
     let outcome = train(&stage, reporter, &|batch, _| learner.loss(&examples, batch), &score)?;
     if leads {
         save(&start, &tokenizer, out)?;
@@ -304,14 +309,18 @@ fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -
 }
 
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
-    let weights = |named: Option<&String>| -> Result<Option<(String, String)>> {
-        let Some(model) = named.map(|name| folder.join(name)) else { return Ok(None) };
-        Ok(Some((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?)))
+    let weights = |model: PathBuf| -> Result<(String, String)> {
+        Ok((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?))
     };
-    let start = weights(recipe.model.start.as_ref())?;
-    let parts = (recipe, text, files::sha256_file(tokenizer)?, start);
-    let parts = match weights(recipe.teacher.as_ref().map(|teacher| &teacher.model))? {
-        Some(teacher) => serde_json::to_vec(&(parts, teacher))?,
+    let named = |name: Option<&String>| name.map(|name| folder.join(name));
+    let start = named(recipe.model.start.as_ref());
+    let generator = start.as_ref().filter(|_| recipe.objective.kind.has_generator());
+    let generator = generator.map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir());
+    let teacher = named(recipe.teacher.as_ref().map(|teacher| &teacher.model));
+    let parts = (recipe, text, files::sha256_file(tokenizer)?, start.map(weights).transpose()?);
+    // A teacher has no generator beside it.
+    let parts = match teacher.or(generator).map(weights).transpose()? {
+        Some(more) => serde_json::to_vec(&(parts, more))?,
         None => serde_json::to_vec(&parts)?,
     };
     Ok(files::sha256_hex(&parts))

@@ -426,6 +426,18 @@ mod tests {
             ),
             ("rtd", "share = 0.25", Family::Electra, Masking { share: 0.25, ..all_masked }),
             ("rtd", "masked = 0.85", Family::Electra, Masking { masked: 0.85, ..all_masked }),
+            (
+                "rtd",
+                "draw = \"electra-code\"",
+                Family::Electra,
+                Masking { draw: Draw::ElectraCode, masked: 0.85, kept: 0.15, ..all_masked },
+            ),
+            (
+                "rtd",
+                "draw = \"electra-code\"\nmasked = 1.0\nkept = 0.0",
+                Family::Electra,
+                Masking { draw: Draw::ElectraCode, ..all_masked },
+            ),
         ] {
             let found = of(kind, table, family).unwrap();
             assert_eq!(found, expected, "{kind} {table}");

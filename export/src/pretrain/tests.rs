@@ -1,6 +1,7 @@
 //! Whole runs, so small that each takes seconds.
 
 mod distilled;
+mod generators;
 
 use std::path::Path;
 
@@ -8,7 +9,6 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::*;
-use crate::data::Batch;
 use crate::progress::Output;
 
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
@@ -138,6 +138,34 @@ fn every_objective_learns_and_its_folder_loads() {
 }
 
 #[test]
+fn a_stopped_run_is_not_begun_anew_by_one_with_other_settings() {
+    let world = world(false);
+    let out = world.path().join("out");
+    let own = recipe("bert-base-uncased", "kind = \"mlm\"", "");
+    let own = PretrainRecipe { train: TrainOptions { steps: Some(3), ..own.train.clone() }, ..own };
+    let run = |recipe: &PretrainRecipe| {
+        let _turn = crate::seeded(1);
+        let options = PretrainOptions {
+            recipe: recipe.clone(),
+            folder: world.path().to_owned(),
+            out: out.clone(),
+            device: Device::Cpu,
+            checkpoint_every: Duration::ZERO,
+        };
+        pretrain(&options, &Reporter::new(Output::Silent))
+    };
+    // A folder in the result's place stops it at its end, before the checkpoint goes.
+    std::fs::create_dir_all(out.join(RESULT).join("full")).unwrap();
+    run(&own).unwrap_err();
+    std::fs::remove_dir_all(out.join(RESULT)).unwrap();
+    let error = run(&PretrainRecipe { seed: 8, ..own.clone() }).unwrap_err().to_string();
+    assert!(error.contains("resume.safetensors") && error.contains("stopped after step 2"), "{error}");
+    let kept = PretrainRecipe::read(&out.join("recipe.toml")).unwrap();
+    assert_eq!(kept, own, "the recipe of the stopped run stays");
+    assert_eq!(run(&own).unwrap().outcome.resumed_at, 2);
+}
+
+#[test]
 fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
     let world = world(false);
     let out = world.path().join("out");
@@ -164,15 +192,28 @@ fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
         })
     };
     let sop = score("out", EvaluateOn::Sop).unwrap();
-    assert!(sop.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
+    assert!(sop.held_out.sentence_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
     assert_eq!(score("out", EvaluateOn::Sop).unwrap(), sop, "the same each time");
+    // Pairs are read as on the device, without masks.
+    let HeldOut { loss, sentence_loss, masked_loss, .. } = sop.held_out;
+    assert!(masked_loss.is_none() && (loss - sentence_loss.unwrap()).abs() < 1e-6 && !sop.untrained_head);
     let chance = 1.0 / 14.0;
-    let mlm = score("out", EvaluateOn::Mlm).unwrap();
+    let mlm = score("out", EvaluateOn::Mlm).unwrap().held_out;
     assert!(mlm.masked_accuracy.is_some_and(|share| share > 2.0 * chance), "{mlm:?}");
     // Texts of one segment say nothing of pairs, nor does the loss.
     assert!(mlm.sentence_accuracy.is_none() && mlm.sentence_loss.is_none());
     assert!((mlm.loss / mlm.masked_loss.unwrap() - 1.0).abs() < 0.1, "{mlm:?}");
     assert!(score("out", EvaluateOn::Clm).unwrap_err().to_string().contains("pretraining head"));
+    // One that knows nothing of pairs answers by a new head, the same each time.
+    let own = recipe("bert-base-uncased", "kind = \"mlm\"", "");
+    let train = TrainOptions { steps: Some(1), ..own.train.clone() };
+    run(world.path(), PretrainRecipe { train, ..own }, &world.path().join("masked")).unwrap();
+    for on in [EvaluateOn::Nsp, EvaluateOn::Sop] {
+        let untrained = score("masked", on).unwrap();
+        assert!(untrained.untrained_head && untrained.held_out.sentence_accuracy.is_some(), "{untrained:?}");
+        assert_eq!(score("masked", on).unwrap(), untrained);
+    }
+    assert!(!score("masked", EvaluateOn::Mlm).unwrap().untrained_head);
 }
 
 #[test]
@@ -189,54 +230,6 @@ fn a_budget_buys_steps_in_proportion() {
     let (rtd, of_rtd) = cost(4e9, "kind = \"rtd\"", "electra-small");
     assert!(of_rtd < of_mlm, "a generator costs too: {of_rtd} and {of_mlm} steps");
     assert!((mlm / 4e9 - 1.0).abs() < 0.1 && (rtd / 4e9 - 1.0).abs() < 0.1, "{mlm:e} {rtd:e}");
-}
-
-/// Clark 2020, section 2: "we do not back-propagate the discriminator loss through the generator".
-#[test]
-fn the_discriminator_teaches_the_generator_nothing_but_its_tables() {
-    let world = world(false);
-    let own = recipe("electra-small", "kind = \"rtd\"", "embedding_size = 16");
-    let path = world.path().join("t/tokenizer.json");
-    let encoder = Encoder::new(&path, 24, usize::MAX).unwrap();
-    let config = model::shape(&own, world.path(), &encoder).unwrap();
-    let text = Text::read(&own, world.path()).unwrap();
-    let shape = Shape {
-        kind: own.objective.kind,
-        sentence: own.objective.sentence,
-        max_tokens: 24,
-        short: 0.1,
-        duplicates: 1,
-        end_of_text: None,
-        seed: 1,
-    };
-    let examples = shape.examples(text.train, &encoder).unwrap();
-    let masking = own.objective.masking(config.family).unwrap();
-    let masker = masker_for(masking, &examples, &config, &encoder, &world.path().join("t")).unwrap();
-    let _turn = crate::seeded(4);
-    let start = Start::new(&own, world.path(), config, None, Device::Cpu).unwrap();
-    start.params.set_requires_grad(true);
-    let names: Vec<String> = start.params.iter().map(|(name, _)| name.to_owned()).collect();
-    let weights: Vec<Tensor> = start.params.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
-    let batch = Batch::new(&examples, (0..8).collect(), 0, Device::Cpu);
-    let gradients = |weight: f64| {
-        let scored = (own.objective.kind, own.objective.sentence);
-        let learner = Learner::new(&start, scored, weight, Some(&masker), crate::train::Precision::Fp32).unwrap();
-        tch::manual_seed(9);
-        let loss = learner.loss(&examples, &batch).unwrap();
-        assert_eq!(loss.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["generator", "replaced"]);
-        let sum = |scale: f64| loss.parts[0].1.double_value(&[]) + scale * loss.parts[1].1.double_value(&[]);
-        assert!((loss.total.double_value(&[]) - sum(weight)).abs() < 1e-4);
-        Tensor::f_run_backward(&[&loss.total], &weights, false, false).unwrap()
-    };
-    let (light, heavy) = (gradients(1.0), gradients(50.0));
-    for ((name, a), b) in names.iter().zip(light).zip(heavy) {
-        let norm = |x: &Tensor| if x.defined() { x.abs().sum(Kind::Double).double_value(&[]) } else { 0.0 };
-        if name.starts_with("generator.") {
-            assert!(a.equal(&b) && norm(&a) > 0.0, "{name}: the weight of the discriminator's loss must not matter");
-        } else if name.starts_with("encoder.") || name.starts_with("head.") {
-            assert!((norm(&b) / norm(&a) - 50.0).abs() < 0.1 || norm(&a) < 1e-6, "{name}: the discriminator's alone");
-        }
-    }
 }
 
 /// The same numbers as from whole forward passes, written out.

@@ -84,7 +84,7 @@ impl Shape<'_> {
             drop(documents);
             packed_windows(&encoded, end, self.max_tokens)
         } else {
-            let encoded = encoder.encode_sentences(&documents)?;
+            let encoded = encoder.encode_sentences(&documents, self.sentence == SentenceTask::None)?;
             drop(documents);
             let frame = Frame::of(encoder)?;
             let Self { sentence: task, max_tokens, short, .. } = *self;

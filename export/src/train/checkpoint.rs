@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -65,6 +65,23 @@ impl StageFiles {
             return Ok(None);
         }
         Ok(Some((progress, read_tensors(&self.resume)?)))
+    }
+
+    /// Refuses the checkpoint of a run with another fingerprint.
+    pub(super) fn refuse_another(&self, fingerprint: &str) -> Result<()> {
+        if !self.resume.is_file() {
+            return Ok(());
+        }
+        let file = self.resume.display();
+        let progress =
+            self.read_progress().with_context(|| format!("cannot resume from {file}; remove it to start again"))?;
+        ensure!(
+            progress.fingerprint == fingerprint,
+            "{file} is of a run with other text, settings or number of processes, stopped after step {}; go on with those, give \
+             another --out, or remove the file to start again",
+            progress.step
+        );
+        Ok(())
     }
 
     fn read_progress(&self) -> Result<Progress> {

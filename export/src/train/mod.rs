@@ -27,4 +27,4 @@ pub use precision::{Autocast, Precision};
 pub use schedule::{Schedule, linear_warmup_decay};
 pub(crate) use stage::TrainStep;
 pub use stage::{EpochRecord, Loss, Outcome, Stage};
-pub use trainer::{discard_checkpoint, seen_lengths, train};
+pub use trainer::{discard_checkpoint, refuse_another_run, seen_lengths, train};

@@ -113,6 +113,21 @@ pub fn train(
     })
 }
 
+/// Refuses a folder with the checkpoint of another run, which [`train`] would write over.
+///
+/// # Errors
+/// Such a checkpoint, by its file; settings that cannot train.
+pub fn refuse_another_run(stage: &Stage) -> Result<()> {
+    stage.options.check(stage.name)?;
+    let plan = Plan::new(stage.name, stage.examples, stage.options, stage.seed, stage.group.size())?;
+    StageFiles::new(stage.folder).refuse_another(&of_run(stage, &plan)?)
+}
+
+/// The fingerprint of a run.
+fn of_run(stage: &Stage, plan: &Plan) -> Result<String> {
+    fingerprint(&(stage.name, stage.options, stage.seed, stage.identity, plan.lengths(), stage.group.size()))
+}
+
 /// How many examples of each length, in tokens, a run of these settings sees in all.
 ///
 /// # Errors
@@ -147,7 +162,7 @@ impl<'a> Run<'a> {
     fn start(stage: &'a Stage<'a>, plan: &Plan) -> Result<Self> {
         let Stage { params, options, group, .. } = *stage;
         let size = group.size();
-        let own = fingerprint(&(stage.name, options, stage.seed, stage.identity, plan.lengths(), size))?;
+        let own = of_run(stage, plan)?;
         let mut run = Self {
             stage,
             files: StageFiles::new(stage.folder),

@@ -217,11 +217,14 @@ impl<'a> Decoding<'a> {
             let mut rest = String::new();
             this.bytes.finish(&mut rest);
             // What was held back may yet become a stop string with half a character that comes now.
-            let (more, stop) = this.search.push(&rest);
+            let (mut more, mut stop) = this.search.push(&rest);
             text.push_str(&more);
-            match stop {
-                Some(_) => (this.stop, this.finish) = (stop, Some(Finish::Stop)),
-                None => text.push_str(&this.search.finish()),
+            if stop.is_none() {
+                (more, stop) = this.search.finish();
+                text.push_str(&more);
+            }
+            if stop.is_some() {
+                (this.stop, this.finish) = (stop, Some(Finish::Stop));
             }
         }
         this.text.push_str(&text);

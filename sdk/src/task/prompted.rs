@@ -68,8 +68,7 @@ impl Prompted<'_> {
         }
         let (scores, mut usage) = self.scores(self.prompt, completions, limits)?;
         let alone = match &options.scoring {
-            // The white space that was moved to the completions of the prompt is moved here too.
-            Scoring::AnswerContext(context) => self.scores(&Prompt::new(context.as_str()), completions, limits)?.0,
+            Scoring::AnswerContext(context) => self.alone(context, completions, limits)?,
             _ => Vec::new(),
         };
         let ranks_of = |scores: &[Score]| ranks(scores, &alone, &options.scoring);
@@ -108,6 +107,20 @@ impl Prompted<'_> {
             .collect();
         choices.sort_by(|a, b| b.score.total_cmp(&a.score));
         Ok(Choices { choices, usage })
+    }
+
+    /// The scores of completions after the context of [`Scoring::AnswerContext`]. White space at its end counts to the
+    /// completions as the query's does, but to none that begins with its own after a query without: it would be doubled.
+    fn alone(&self, context: &str, completions: &[&str], limits: &Limits) -> Result<Vec<Score>> {
+        let (text, space) = context.split_at(context.trim_end().len());
+        let bare = !self.prompt.query.ends_with(char::is_whitespace);
+        let spaced = completions.iter().map(|completion| match bare && completion.starts_with(char::is_whitespace) {
+            true => (*completion).to_owned(),
+            false => format!("{space}{completion}"),
+        });
+        let spaced: Vec<String> = spaced.collect();
+        let spaced: Vec<&str> = spaced.iter().map(String::as_str).collect();
+        Ok(self.scores(&Prompt::new(text), &spaced, limits)?.0)
     }
 
     /// How likely a completion is.

@@ -134,26 +134,41 @@ impl StopSearch {
     }
 
     /// Adds a piece, and gives the text that can no longer be part of a stop string; and, if one is there, which, with
-    /// the text before it. Of two that are there the one that begins first counts, of those the longest.
+    /// the text before it. Of two the one that begins first counts, of those the shortest, however the text is cut: one
+    /// that is there waits while another may yet come that began before it.
     pub(crate) fn push(&mut self, piece: &str) -> (String, Option<usize>) {
         self.held.push_str(piece);
-        let found = self.stops.iter().enumerate();
-        let found = found.filter_map(|(number, stop)| Some((self.held.find(stop.as_str())?, stop.len(), number)));
-        if let Some((at, _, number)) = found.min_by_key(|&(at, length, _)| (at, std::cmp::Reverse(length))) {
-            self.held.truncate(at);
-            return (std::mem::take(&mut self.held), Some(number));
-        }
+        let found = self.first();
         let open = self.held.char_indices().map(|(at, _)| at).find(|&at| {
             let tail = self.held.get(at..).unwrap_or_default();
             self.stops.iter().any(|stop| stop.starts_with(tail))
         });
-        let rest = self.held.split_off(open.unwrap_or(self.held.len()));
-        (std::mem::replace(&mut self.held, rest), None)
+        match found {
+            Some((at, number)) if open.is_none_or(|open| open >= at) => {
+                self.held.truncate(at);
+                (std::mem::take(&mut self.held), Some(number))
+            }
+            _ => {
+                let rest = self.held.split_off(open.unwrap_or(self.held.len()));
+                (std::mem::replace(&mut self.held, rest), None)
+            }
+        }
     }
 
-    /// No more text comes: what was held back is text.
-    pub(crate) fn finish(&mut self) -> String {
-        std::mem::take(&mut self.held)
+    /// Where the first stop string of the text that is held begins, and which it is.
+    fn first(&self) -> Option<(usize, usize)> {
+        let found = self.stops.iter().enumerate();
+        let found = found.filter_map(|(number, stop)| Some((self.held.find(stop.as_str())?, stop.len(), number)));
+        found.min().map(|(at, _, number)| (at, number))
+    }
+
+    /// No more text comes: what was held back is text, up to a stop string that waited.
+    pub(crate) fn finish(&mut self) -> (String, Option<usize>) {
+        let found = self.first();
+        if let Some((at, _)) = found {
+            self.held.truncate(at);
+        }
+        (std::mem::take(&mut self.held), found.map(|(_, number)| number))
     }
 }
 
@@ -207,8 +222,8 @@ mod tests {
                 return (out, found);
             }
         }
-        out.push_str(&search.finish());
-        (out, None)
+        let (rest, found) = search.finish();
+        (out + &rest, found)
     }
 
     #[test]
@@ -219,7 +234,15 @@ mod tests {
             assert_eq!(searched("aaaab", &["aaab"], cut), ("a".to_owned(), Some(0)));
             assert_eq!(searched("caf\u{e9}\u{e9}", &["\u{e9}\u{e9}"], cut), ("caf".to_owned(), Some(0)));
         }
-        assert_eq!(searched("abcd", &["cd", "bcd"], 4), ("a".to_owned(), Some(1)));
+        // The one that begins first, however the text is cut.
+        for cut in 1..5 {
+            assert_eq!(searched("abcd", &["cd", "bcd"], cut), ("a".to_owned(), Some(1)));
+            assert_eq!(searched("abcd", &["bc", "abcd"], cut), (String::new(), Some(1)));
+            for rest in ["", "x", "c"] {
+                assert_eq!(searched(&format!("abc{rest}"), &["bc", "abcd"], cut), ("a".to_owned(), Some(0)));
+            }
+            assert_eq!(searched("a\n\nb", &["\n\n", "\n"], cut), ("a".to_owned(), Some(1)));
+        }
     }
 
     proptest! {
@@ -229,10 +252,16 @@ mod tests {
         }
 
         #[test]
-        fn stops_are_found_however_text_is_cut(text in "[ab\u{e9}]{0,24}", stop in "[ab\u{e9}]{1,4}", cut in 1usize..6) {
-            let (found, which) = searched(&text, &[&stop], cut);
-            match text.find(&stop) {
-                Some(at) => prop_assert_eq!((found.as_str(), which), (&text[..at], Some(0))),
+        fn stops_are_found_however_text_is_cut(
+            text in "[ab\u{e9}]{0,24}",
+            stops in proptest::collection::vec("[ab\u{e9}]{1,4}", 1..4),
+            cut in 1usize..6,
+        ) {
+            let named: Vec<&str> = stops.iter().map(String::as_str).collect();
+            let (found, which) = searched(&text, &named, cut);
+            let places = named.iter().enumerate().filter_map(|(number, stop)| Some((text.find(stop)?, stop.len(), number)));
+            match places.min() {
+                Some((at, _, number)) => prop_assert_eq!((found.as_str(), which), (&text[..at], Some(number))),
                 None => prop_assert_eq!((found, which), (text, None)),
             }
         }

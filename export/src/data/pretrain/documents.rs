@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokenizers::PreTokenizerWrapper;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::data::encode::{library, wide};
@@ -82,14 +83,29 @@ impl Encoder {
         Ok(all)
     }
 
+    /// Whether a token depends on the space before it, and a text begins without one (byte-level: RoBERTa, GPT-2).
+    fn reads_spaces(&self) -> bool {
+        let bare =
+            |own: &PreTokenizerWrapper| matches!(own, PreTokenizerWrapper::ByteLevel(own) if !own.add_prefix_space);
+        match self.tokenizer().get_pre_tokenizer() {
+            Some(PreTokenizerWrapper::Sequence(all)) => all.as_ref().iter().any(bare),
+            own => own.is_some_and(bare),
+        }
+    }
+
     /// The sentences of each document in tokens, without special ones; documents of which nothing is left are gone.
+    /// `joined` says that they are read as one text, with a space between them where tokens depend on it.
     ///
     /// # Errors
     /// A text that cannot be tokenized.
-    pub fn encode_sentences(&self, documents: &[String]) -> Result<Vec<Vec<Vec<i64>>>> {
+    pub fn encode_sentences(&self, documents: &[String], joined: bool) -> Result<Vec<Vec<Vec<i64>>>> {
+        let between = if joined && self.reads_spaces() { " " } else { "" };
         let mut all = Vec::new();
         for document in documents {
-            let mut own = self.encode_plain(sentences(document).collect())?;
+            let own = sentences(document).enumerate();
+            let own: Vec<String> =
+                own.map(|(at, sentence)| format!("{}{sentence}", if at == 0 { "" } else { between })).collect();
+            let mut own = self.encode_plain(own.iter().map(String::as_str).collect())?;
             own.retain(|sentence| !sentence.is_empty());
             all.extend((!own.is_empty()).then_some(own));
         }
@@ -127,6 +143,40 @@ mod tests {
         let error = read("a.jsonl", "{\"text\": \"a\"}\n{\"body\": 1}", Documents::Lines).unwrap_err();
         assert!(error.to_string().contains("line 2: no text under \"text\""), "{error}");
         assert!(read("a.txt", " \n", Documents::EmptyLines).unwrap_err().to_string().contains("has no text"));
+    }
+
+    #[test]
+    fn joined_sentences_keep_the_space_between_them() {
+        use serde_json::json;
+        use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let mut letters: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+        letters.sort_unstable();
+        let vocabulary: serde_json::Map<String, Value> =
+            letters.into_iter().zip(0..).map(|(letter, id)| (letter, json!(id))).collect();
+        let encoder = |pre_tokenizer: Value| {
+            let tokenizer = json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+                "normalizer": null, "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": null,
+                "model": {"type": "BPE", "vocab": vocabulary, "merges": []}});
+            std::fs::write(&path, tokenizer.to_string()).unwrap();
+            Encoder::new(&path, 64, usize::MAX).unwrap()
+        };
+        let text = ["One ran. Two sat!\n Three".to_owned()];
+        let bytes = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true});
+        let own = encoder(bytes(false));
+        let joined = own.encode_sentences(&text, true).unwrap();
+        assert_eq!(joined[0].len(), 3);
+        assert_eq!([joined[0].concat()], *own.encode_plain(vec!["One ran. Two sat! Three"]).unwrap());
+        // Each for itself begins as a text does.
+        let apart = own.encode_plain(vec!["One ran.", "Two sat!", "Three"]).unwrap();
+        assert_eq!(own.encode_sentences(&text, false).unwrap(), std::slice::from_ref(&apart));
+        let several = encoder(json!({"type": "Sequence", "pretokenizers": [bytes(false)]}));
+        assert_eq!(several.encode_sentences(&text, true).unwrap(), joined);
+        // A tokenizer that puts the space there itself is given none.
+        let prefixed = encoder(bytes(true));
+        assert_eq!(prefixed.encode_sentences(&text, true).unwrap(), prefixed.encode_sentences(&text, false).unwrap());
     }
 
     #[test]
