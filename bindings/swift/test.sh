@@ -20,7 +20,8 @@ while [ $# -gt 0 ]; do
 done
 : "${ORT_DYLIB_PATH:?set it to an ONNX Runtime library, or use: cargo xtask test --filter swift}"
 
-cargo build --package limbeck-capi
+# As the other tests build it, so that it is not compiled twice.
+LIMBECK_CAPI_TEST_HOOKS=${LIMBECK_CAPI_TEST_HOOKS:-0} cargo build --package limbeck-capi --lib
 libraries=$(mktemp -d)
 trap 'rm -rf "$libraries"' EXIT
 # The name that programs are linked to.
@@ -48,7 +49,7 @@ work=${TMPDIR:-/tmp}/limbeck-swift-$(id -u)
 mkdir -p "$work"
 # One run at a time: another checkout's uses the same folders.
 exec 9>"$work/lock"
-flock 9
+flock -w 900 9 || { echo "error: another run has held $work for 15 minutes" >&2; exit 1; }
 # SwiftPM leaves folders behind.
 rm -rf "$work/tmp"
 mkdir "$work/tmp"

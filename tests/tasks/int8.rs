@@ -180,8 +180,10 @@ fn batches_of(weights: WeightMode) {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = ClassifyOptions::new().overflow(Overflow::AutoWindow);
     for (name, config) in KINDS {
-        let _turn = seeded(131);
-        let made = classifier(weights, config);
+        let made = {
+            let _turn = seeded(131);
+            classifier(weights, config)
+        };
         let model = made.open();
         let alone: Vec<Vec<f32>> =
             texts.iter().map(|text| logits(&model.classify_with(text, &options).unwrap())).collect();

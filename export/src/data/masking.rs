@@ -11,9 +11,10 @@ use super::EncodedExample;
 use super::batch::padded;
 use crate::objective::IGNORED;
 
-/// How tokens are masked. The defaults are DistilBERT's (Sanh 2019; `distiller.py`, `prepare_batch_mlm`).
+/// How tokens are masked. The defaults are DistilBERT's (Sanh 2019; `distiller.py`, `prepare_batch_mlm`), but for draws that
+/// have their own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "MaskingChoice", into = "MaskingChoice")]
 pub struct Masking {
     /// How they are drawn.
     pub draw: Draw,
@@ -27,10 +28,8 @@ pub struct Masking {
     /// ... and share of those that stay. A token drawn from the whole vocabulary takes the place of the others.
     pub kept: f64,
     /// With `draw = "n-grams"`: the longest run of words that is masked together; 3 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub longest: Option<usize>,
     /// With `draw = "words"` and `"n-grams"`: at most this many tokens of a text (`max_predictions_per_seq`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub most: Option<usize>,
 }
 
@@ -67,12 +66,22 @@ impl MaskingChoice {
     /// # Errors
     /// Those of [`Masking::check`]; a smoothing of draws by anything but weights.
     pub fn over(self, defaults: Masking, stage: &str) -> Result<Masking> {
+        let all = self.filled(defaults);
+        ensure!(
+            self.smoothing.is_none() || all.draw == Draw::Batch,
+            "{stage}: masking.smoothing is for draw = \"batch\" alone; leave it out"
+        );
+        all.check(stage)?;
+        Ok(all)
+    }
+
+    fn filled(self, defaults: Masking) -> Masking {
         let Self { draw, share, smoothing, masked, kept, longest, most } = self;
         let defaults = match draw {
             Some(Draw::ElectraCode) => Masking { masked: 0.85, kept: 0.15, ..defaults },
             _ => defaults,
         };
-        let all = Masking {
+        Masking {
             draw: draw.unwrap_or(defaults.draw),
             share: share.unwrap_or(defaults.share),
             smoothing: smoothing.unwrap_or(defaults.smoothing),
@@ -80,13 +89,13 @@ impl MaskingChoice {
             kept: kept.unwrap_or(defaults.kept),
             longest: longest.or(defaults.longest),
             most: most.or(defaults.most),
-        };
-        ensure!(
-            smoothing.is_none() || all.draw == Draw::Batch,
-            "{stage}: masking.smoothing is for draw = \"batch\" alone; leave it out"
-        );
-        all.check(stage)?;
-        Ok(all)
+        }
+    }
+}
+
+impl From<MaskingChoice> for Masking {
+    fn from(said: MaskingChoice) -> Self {
+        said.filled(Self::default())
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
 
 use super::lesson::Needs;
-use super::lessons::{answer_weights, same_lengths};
+use super::lessons::{self, answer_weights, same_lengths};
 use super::run::Run;
 use super::search;
 use super::teacher::made_for;
@@ -41,6 +41,10 @@ pub(super) fn check(run: &Run) -> Result<()> {
     let augmented = recipe.stages.iter().any(|stage| stage.on == Texts::Augmented);
     ensure!(!answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
     ensure!(!(answers && augmented), "a teacher's answers as a file cannot be used on augmented rows");
+    if let Some(file) = &recipe.teacher.answers {
+        let logits = lessons::answers(run, &options.data.join(file))?;
+        run.reporter.note(&format!("Teacher: the answers of {file} to {} rows", logits.size()[0]));
+    }
     ensure!(
         !augmented || options.masked_lm.is_some(),
         "a stage reads augmented rows; give --masked-lm FOLDER to make them"

@@ -95,25 +95,12 @@ impl Lessons {
     }
 
     fn from_file(run: &Run, path: &Path, student: &Tokens) -> Result<Self> {
-        let Rows::Texts(rows) = &run.data.split.train else {
-            bail!("a teacher's answers as a file are for classification; this is {}", run.recipe.task.task().name())
-        };
-        ensure!(run.data.goal == Goal::Class, "a teacher's answers as a file are for rows with one label each");
-        let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
-        let file = read_teacher_file(path, &texts, &run.data.labels)?;
-        ensure!(student.train.len() == texts.len(), "a teacher's answers as a file cannot be used on augmented rows");
-        run.reporter.note(&format!("Teacher: answers to {} of {} rows", file.matched, texts.len()));
-        let (right, most) = right_answers(&file.logits, rows, &run.data.labels)?;
-        let of = |rows: usize| 100.0 * rows as f64 / texts.len().max(1) as f64;
+        let logits = answers(run, path)?;
         ensure!(
-            of(right) - of(most) >= MARGIN,
-            "the answers of {} are right for {:.1}% of the training rows, and the largest class alone is {:.1}%: there is \
-             nothing to distil; `limbeck check` tells whether they fit in another order of labels or rows",
-            path.display(),
-            of(right),
-            of(most)
+            student.train.len() as i64 == logits.size()[0],
+            "a teacher's answers as a file cannot be used on augmented rows"
         );
-        Ok(Self { train: vec![(1.0, Outputs::Answers(file.logits))], dev: Vec::new(), goal: run.data.goal })
+        Ok(Self { train: vec![(1.0, Outputs::Answers(logits))], dev: Vec::new(), goal: run.data.goal })
     }
 
     /// Bytes of all caches.
@@ -260,6 +247,30 @@ impl Side {
         let types = batch.types.as_ref().filter(|_| self.types);
         self.wanted.gather(&self.model.forward(&batch.ids, &batch.mask, types, &self.wanted.capture(), false))
     }
+}
+
+/// A teacher's answers for the training rows, from a file: `[rows, labels]`.
+///
+/// # Errors
+/// Those of [`read_teacher_file`]; rows that do not have one label each; answers that are hardly better than the largest class.
+pub(super) fn answers(run: &Run, path: &Path) -> Result<Tensor> {
+    let Rows::Texts(rows) = &run.data.split.train else {
+        bail!("a teacher's answers as a file are for classification; this is {}", run.recipe.task.task().name())
+    };
+    ensure!(run.data.goal == Goal::Class, "a teacher's answers as a file are for rows with one label each");
+    let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
+    let file = read_teacher_file(path, &texts, &run.data.labels)?;
+    let (right, most) = right_answers(&file.logits, rows, &run.data.labels)?;
+    let of = |rows: usize| 100.0 * rows as f64 / texts.len().max(1) as f64;
+    ensure!(
+        of(right) - of(most) >= MARGIN,
+        "the answers of {} are right for {:.1}% of the training rows, and the largest class alone is {:.1}%: there is \
+         nothing to distil; `limbeck check` tells whether they fit in another order of labels or rows",
+        path.display(),
+        of(right),
+        of(most)
+    );
+    Ok(file.logits)
 }
 
 /// How many training rows the answers are right for, and how many the largest class has.

@@ -120,10 +120,10 @@ pub fn distill_together(
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
-    let teacher_sha256 = checkpoint::weights_sha256(first)?;
-    let others_sha256 = others_sha256(options)?;
     let mut sets = data::TextSets::read(recipe, &options.data)?;
     fit::check(&Run { recipe, options, data: &data, sets: &sets, reporter, group })?;
+    let teacher_sha256 = checkpoint::weights_sha256(first)?;
+    let others_sha256 = others_sha256(options)?;
     let sources = augmentation(options)?;
     sets.augment(recipe, &data, sources.as_ref(), reporter)?;
     let run = Run { recipe, options, data: &data, sets: &sets, reporter, group };

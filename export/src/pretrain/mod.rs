@@ -102,7 +102,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     Teacher::check(recipe, folder, &config, &encoder)?;
     not_over_its_own_source(recipe, folder, out)?;
     let text = Text::read(recipe, folder)?;
-    let identity = identity(recipe, folder, &tokenizer, &text.sha256)?;
+    let identity = identity(recipe, folder, &tokenizer, &text.sha256, masking)?;
     let _lock = leads.then(|| files::lock_folder(out)).transpose()?;
     let result = out.join(RESULT);
     if result.is_file() {
@@ -308,7 +308,10 @@ fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -
     Ok(())
 }
 
-fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str) -> Result<String> {
+/// Counts the ways in which examples were made of text: what was made another way is not taken up.
+const EXAMPLES: u32 = 2;
+
+fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str, masking: Masking) -> Result<String> {
     let weights = |model: PathBuf| -> Result<(String, String)> {
         Ok((checkpoint::weights_sha256(&model)?, files::sha256_file(&model.join("config.json"))?))
     };
@@ -317,7 +320,8 @@ fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str
     let generator = start.as_ref().filter(|_| recipe.objective.kind.has_generator());
     let generator = generator.map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir());
     let teacher = named(recipe.teacher.as_ref().map(|teacher| &teacher.model));
-    let parts = (recipe, text, files::sha256_file(tokenizer)?, start.map(weights).transpose()?);
+    // What the recipe says nothing of in masking is as this version has it.
+    let parts = (recipe, EXAMPLES, masking, text, files::sha256_file(tokenizer)?, start.map(weights).transpose()?);
     // A teacher has no generator beside it.
     let parts = match teacher.or(generator).map(weights).transpose()? {
         Some(more) => serde_json::to_vec(&(parts, more))?,

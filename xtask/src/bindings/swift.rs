@@ -69,6 +69,14 @@ impl Machine {
         if let Some(folder) = self.cached.as_ref().filter(usable) {
             return Toolchain::Debian(folder.clone());
         }
+        let there = [&self.named, &self.cached].into_iter().flatten().find(|folder| has_swift(folder));
+        if let Some(folder) = there.filter(|_| !self.may_mount) {
+            let folder = folder.display();
+            return Toolchain::None(format!(
+                "the Debian in {folder} has one, and to enter it this must be root and be allowed to mount (most containers are \
+                 not). Or install Swift 5.9 or later"
+            ));
+        }
         let found = version.map_or_else(|| "there is no swift".to_owned(), |(a, b)| format!("swift is {a}.{b}"));
         let folder = self.cached.as_deref().map_or("a folder".to_owned(), |folder| folder.display().to_string());
         Toolchain::None(format!(
@@ -116,13 +124,18 @@ fn version(text: &str) -> Option<(u32, u32)> {
 
 /// Whether a Debian in a folder has its Swift: a link that leads nowhere from out here.
 fn has_swift(debian: &Path) -> bool {
-    debian.join("usr/bin/swift").symlink_metadata().is_ok()
+    debian.join("usr/bin/swift").symlink_metadata().is_ok_and(|entry| entry.is_symlink())
 }
 
 /// Whether root may mount, which it may not in most containers.
 fn mounts() -> bool {
     let mut unshare = command("unshare");
-    unshare.args(["--mount", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // What the script does: a container may allow the first and not the second.
+    unshare
+        .args(["--mount", "mount", "-t", "proc", "proc", "/proc"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     unshare.status().is_ok_and(|status| status.success())
 }
 

@@ -291,3 +291,18 @@ fn tokens_of_words_have_each_a_fate() {
         }
     }
 }
+
+#[test]
+fn a_stage_that_draws_as_electra_keeps_what_its_code_keeps() {
+    let read = |text: &str| toml::from_str::<Masking>(text).unwrap();
+    assert_eq!(read(""), Masking::default());
+    let electra = read("draw = \"electra-code\"");
+    assert_eq!((electra.masked, electra.kept, electra.share), (0.85, 0.15, 0.15));
+    assert_eq!(read("draw = \"electra-code\"\nkept = 0.0").kept, 0.0);
+    // Written out and read again it is the same.
+    let batch = Masking { smoothing: 0.5, ..Masking::default() };
+    for masking in [electra, batch] {
+        assert_eq!(read(&toml::to_string(&masking).unwrap()), masking);
+    }
+    assert!(toml::from_str::<Masking>("shares = 0.1").is_err());
+}

@@ -97,8 +97,8 @@ impl Segments<'_> {
     /// examples of the same text (`dupe_factor`).
     ///
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
-    /// of an order task came first, so there the run ends before the sentence that is too much, and one that no
-    /// neighbour fits beside is left out. Next-sentence pairs are cut at their outer ends, alike in both classes; one
+    /// of an order task came first, so there the run ends before the sentence that is too much, and one that does not
+    /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer ends, alike in both classes; one
     /// sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn order_pairs_leave_out_only_what_no_neighbour_fits_beside() {
+    fn order_pairs_leave_out_a_sentence_that_does_not_fit_with_the_next() {
         // 40 is too long for the room of 21; 20 fits beside neither of its neighbours.
         let documents = documents(&[&[5, 7, 40, 3, 9, 20, 4, 6, 2]]);
         let frame = frame();
