@@ -108,8 +108,8 @@ impl Bench<'_> {
     }
 }
 
-/// Writes `teacher.limbeck` (`teacher-2.limbeck` of a further one), `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck` (int8, or what the student was trained
-/// for), of the seed that dev chose.
+/// Writes `teacher.limbeck` (`teacher-2.limbeck` of a further one), `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck`
+/// (int8, or what the student was trained for), of the seed that dev chose.
 ///
 /// # Errors
 /// A bundle of fewer bits that loses more on dev than the recipe allows is refused.
