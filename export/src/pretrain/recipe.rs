@@ -434,7 +434,7 @@ mod tests {
             ),
             (
                 "rtd",
-                "draw = \"electra-code\"\nmasked = 1.0\nkept = 0.0",
+                "draw = \"electra-code\", masked = 1.0, kept = 0.0",
                 Family::Electra,
                 Masking { draw: Draw::ElectraCode, ..all_masked },
             ),

@@ -68,7 +68,7 @@ fn world(causal: bool) -> tempfile::TempDir {
 fn recipe(preset: &str, objective: &str, more: &str) -> PretrainRecipe {
     let documents = if objective.contains("clm") { "documents = \"empty-lines\"\n" } else { "" };
     PretrainRecipe::parse(&format!(
-        "tokenizer = \"t\"\nmax_tokens = 24\n[model]\npreset = \"{preset}\"\nlayers = 2\nhidden_size = 32\n\
+        "tokenizer = \"t\"\nmax_tokens = 32\n[model]\npreset = \"{preset}\"\nlayers = 2\nhidden_size = 32\n\
          attention_heads = 2\npositions = 32\ndropout = 0.0\n{more}\n[data]\ntrain = [\"a.txt\"]\nheld_out_share = 0.2\n\
          {documents}[objective]\n{objective}\n[train]\nsteps = 60\nbatch_size = 16\nlearning_rate = 5e-3\nwarmup = 0.1\n"
     ))
@@ -186,7 +186,7 @@ fn a_model_goes_on_from_a_folder_and_is_scored_on_other_tasks() {
             text: "text".to_owned(),
             end_of_text: None,
             // Positions beyond were not trained.
-            max_tokens: Some(24),
+            max_tokens: Some(32),
             seed: 3,
             device: Device::Cpu,
         })
