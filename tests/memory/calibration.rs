@@ -39,7 +39,7 @@ fn child() {
     let Some(bundle) = std::env::var_os(BUNDLE) else { return };
     let model = Model::builder().runtime_path(cache::onnxruntime()).open(Path::new(&bundle)).unwrap();
     // A batch of the longest, and the rest short so that the test is.
-    let words = |i: usize| if i % 64 == 0 { 510 } else { 1 + i % 4 };
+    let words = |i: usize| if i.is_multiple_of(64) { 510 } else { 1 + i % 4 };
     let example =
         |i: usize| Example { text: "a ".repeat(words(i)), pair: None, label: String::new(), source: String::new() };
     let rows = Rows::Texts((0..CALIBRATION_SAMPLES).map(example).collect());
