@@ -286,11 +286,15 @@ fn refuses(weights: WeightMode, version: u32, changes: &[Change]) {
     let changed = |change: fn(&mut Parts)| {
         let mut parts = Parts { model: Model::decode(graph.as_slice()).unwrap(), weights: weights.clone() };
         change(&mut parts);
-        classify(open(&bundle, version, &parts.model.encode_to_vec(), &parts.weights))
+        open(&bundle, version, &parts.model.encode_to_vec(), &parts.weights)
     };
-    assert!(changed(|_| {}).is_ok());
+    assert!(classify(changed(|_| {})).is_ok());
     for &(name, change, says) in changes {
-        let error = changed(change).expect_err(name);
+        let model = changed(change);
+        // What no call could compute is found before the first one.
+        let odd = ["with NaN", "with inf", "with -2"].iter().any(|words| says.contains(words));
+        assert!(!odd || model.is_err(), "{name}: opened");
+        let error = classify(model).expect_err(name);
         println!("{name}: {error}");
         assert!([Code::Inference, Code::Malformed].contains(&error.code()), "{name}: {error}");
         assert!(error.to_string().contains(says), "{name}: {error}");
@@ -300,7 +304,7 @@ fn refuses(weights: WeightMode, version: u32, changes: &[Change]) {
     assert!(newer.to_string().contains("version 3 of limbeck's own operators"), "{newer}");
     if version == 2 {
         for (name, change, _) in HARMLESS {
-            let logits = changed(change).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let logits = classify(changed(change)).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(logits.iter().all(|logit| logit.is_finite()), "{name}: {logits:?}");
         }
     }
