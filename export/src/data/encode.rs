@@ -231,7 +231,7 @@ impl Encoder {
             ensure!(
                 own + stride + 5 <= self.max_tokens,
                 "question {}: {own} tokens, which with an overlap of {stride} leave no room for the text in {}; raise \
-                 the most tokens (--max-tokens, or max_tokens of the recipe) or lower the stride",
+                 --max-tokens or lower --stride (in a recipe max_tokens and stride)",
                 question.id,
                 self.max_tokens
             );
