@@ -16,7 +16,7 @@ use crate::tools::runs;
 pub const RESULTS: &str = "capi/abi/sizes.json";
 
 /// The most that the smallest library may have, stripped, tokenizers included, ONNX Runtime not.
-const LIMIT: u64 = 3_800_000;
+const LIMIT: u64 = 3_850_000;
 const SMALLEST: &str = "min-size-packed";
 
 /// A program that uses the library as apps do; what it does not reach is left out.
@@ -146,7 +146,7 @@ mod tests {
     fn a_library_over_its_limit_is_refused() {
         verdict(LIMIT).unwrap();
         let error = verdict(LIMIT + 100_000).unwrap_err().to_string();
-        assert!(error.contains("3.90 MB") && error.contains("3.80 MB"), "{error}");
+        assert!(error.contains("3.95 MB") && error.contains("3.85 MB"), "{error}");
     }
 
     #[test]
