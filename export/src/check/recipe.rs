@@ -1,12 +1,11 @@
 //! The recipe against the models: what would stop distill on its way.
 
-use super::models::{Models, Opened};
+use super::models::Models;
 use super::{CheckOptions, Findings};
 use crate::arch::{ModelConfig, Params};
-use crate::checkpoint::{Directions, evenly_spaced_layers, student_from_teacher};
 use crate::data::Goal;
 use crate::pipeline::{Needs, answer_weights, corpus_is_left, read_corpus, starts_from, student_config};
-use crate::recipe::{Recipe, StageRecipe, Start, TeacherSource, Texts};
+use crate::recipe::{Recipe, StageRecipe, TeacherSource, Texts};
 
 /// A student that can be built.
 pub(super) struct Planned {
@@ -48,30 +47,12 @@ pub(super) fn check(
             }
         }
     }
-    let params = first_weights(recipe, origin, &config);
-    let params = params.map_err(|error| findings.problem(format!("student: {error:#}"))).ok()?;
+    let from = (origin.name.as_str(), &origin.config);
+    let made = starts_from(&recipe.student, from, origin.params.as_ref(), &config, origin.info.head);
+    let made = made.map_err(|error| findings.problem(format!("student: {error:#}"))).ok()?;
+    // Of an encoder whose weights could not be read the shapes alone were looked at.
+    let params = made.filter(|_| origin.params.is_some());
     Some(Planned { config, params })
-}
-
-/// The student's first weights, along any directions: what their shapes forbid shows at once.
-///
-/// # Errors
-/// A layer map that does not fit; sizes that cannot start from the encoder.
-fn first_weights(recipe: &Recipe, origin: &Opened, config: &ModelConfig) -> anyhow::Result<Option<Params>> {
-    starts_from(&recipe.student, (&origin.name, &origin.config), config, origin.info.head)?;
-    let Some(params) = &origin.params else { return Ok(None) };
-    if recipe.student.start == Start::Random {
-        return Ok(None);
-    }
-    let (wide, narrow) = (origin.config.hidden_size, config.hidden_size);
-    let even = || evenly_spaced_layers(origin.config.blocks().len(), config.blocks().len());
-    let map = recipe.student.layer_map.clone().unwrap_or_else(even);
-    let directions = match wide == narrow {
-        true => Directions::all(wide),
-        false => Directions::principal(&tch::Tensor::eye(wide as i64, (tch::Kind::Double, tch::Device::Cpu)), narrow)?,
-    };
-    let _guard = tch::no_grad_guard();
-    Ok(Some(student_from_teacher(params, &origin.config, config, &map, origin.info.head, &directions)?))
 }
 
 /// Whether the texts that a stage reads are there.

@@ -15,7 +15,7 @@ use crate::checkpoint::HeadInfo;
 use crate::data::{Batch, EncodedExample, Goal, Rows, Target, in_order_batches, some_labels};
 use crate::distill::read_teacher_file;
 use crate::objective::{IGNORED, Pupil};
-use crate::pipeline::{MARGIN, PreparedData, above_chance, made_for};
+use crate::pipeline::{MARGIN, PreparedData, above_chance, made_for, share_right};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
 
@@ -99,7 +99,7 @@ pub(super) fn check(
             ));
         }
     }
-    if let Err(error) = above_chance(name, data.goal, tried.score, tried.chance) {
+    if let Err(error) = above_chance(name, data.goal, "dev", tried.score, tried.chance) {
         // On a part of dev a weak teacher may fall short of the margin by chance.
         if tried.rows < data.split.dev.len() && tried.score > tried.chance {
             findings.warning(format!("{error:#}, by {} of {} rows", tried.rows, data.split.dev.len()));
@@ -263,21 +263,21 @@ pub(super) fn answers(recipe: &Recipe, data: &PreparedData, folder: &Path, findi
             .problem("a teacher's answers as a file are for rows with one label each; take another teacher.source");
     };
     let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
-    let given = match read_teacher_file(&folder.join(file), &texts, &data.labels) {
+    let read = read_teacher_file(&folder.join(file), &texts, &data.labels);
+    let (given, (share, chance)) = match read.and_then(|given| {
+        let shares = share_right(&given.logits, rows, &data.labels)?;
+        Ok((given, shares))
+    }) {
         Ok(given) => given,
         Err(error) => return findings.problem(format!("teacher.answers: {error:#}")),
     };
     let chosen: Vec<i64> = Vec::try_from(given.logits.argmax(-1, false)).unwrap_or_default();
     let mut agreement = Agreement::new(data.labels.len());
-    let mut counts = vec![0usize; data.labels.len()];
     for (row, chosen) in rows.iter().zip(chosen) {
         if let Some(right) = data.labels.iter().position(|label| *label == row.label) {
-            counts[right] += 1;
             agreement.add(&[right], &[chosen as usize]);
         }
     }
-    let own: Vec<usize> = (0..data.labels.len()).collect();
-    let (share, chance) = (agreement.share(&own), *counts.iter().max().unwrap_or(&0) as f64 / rows.len().max(1) as f64);
     findings.fact(format!(
         "teacher: the answers of {file} are right for {:.1}% of {} training rows; the largest class alone is {:.1}%; \
          {} answers are for other texts",

@@ -61,7 +61,8 @@ pub(super) struct Distill {
     #[arg(long)]
     ablate: bool,
     /// A limit that the shipped student must keep, else exit status 3: retention=97 (percent of the teacher), score=90,
-    /// gain=0.5 (points over the control, mean over seeds), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may be repeated
+    /// gain=0.5 (points over the control, mean over seeds), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may
+    /// be repeated
     #[arg(long, value_name = "NAME=NUMBER")]
     require: Vec<Requirement>,
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::answers::Answers;
 use crate::data::{
     CorpusCount, CorpusFilter, EncodedExample, Encoder, Fractions, Goal, Rows, Split, SplitReport, augment, hold_out,
     read_text,
@@ -106,6 +107,8 @@ pub(super) struct TextSets {
     pub augmented: Option<Rows>,
     /// Hash of all that decides them: rows, masked language model, settings, seed.
     pub augmentation: Option<String>,
+    /// What a teacher that is a file says of the training rows.
+    pub answers: Option<Answers>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
     filter: CorpusFilter,
@@ -160,8 +163,8 @@ pub(crate) fn corpus_is_left(
 }
 
 impl TextSets {
-    /// Reads the corpus, if a stage wants it; [`Self::augment`] does the rest.
-    pub(super) fn read(recipe: &Recipe, folder: &Path) -> Result<Self> {
+    /// Reads the corpus, if a stage wants it, and a teacher's file of answers; [`Self::augment`] does the rest.
+    pub(super) fn read(recipe: &Recipe, data: &PreparedData, folder: &Path) -> Result<Self> {
         let (mut corpus, mut corpus_sha256) = (None, None);
         if recipe.stages.iter().any(|stage| stage.on == Texts::Corpus) {
             corpus = Some(read_corpus(recipe, folder)?);
@@ -169,7 +172,8 @@ impl TextSets {
             corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
         }
         let filter = recipe.data.corpus_filter.unwrap_or_default();
-        Ok(Self { augmented: None, augmentation: None, corpus, filter, corpus_sha256 })
+        let answers = Answers::read(recipe, data, folder)?;
+        Ok(Self { augmented: None, augmentation: None, answers, corpus, filter, corpus_sha256 })
     }
 
     /// Augments the training rows, if a stage wants them.

@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
 
 use super::lesson::Needs;
-use super::lessons::{self, answer_weights, same_lengths};
+use super::lessons::{answer_weights, same_lengths};
 use super::run::Run;
 use super::search;
 use super::teacher::made_for;
 use crate::arch::{Head, ModelConfig, Params, parameter_layout};
 use crate::checkpoint::{self, Directions, HeadInfo, evenly_spaced_layers, student_from_teacher};
-use crate::data::{EncodedExample, Encoder, Goal};
+use crate::data::{EncodedExample, Encoder};
 use crate::distill::LayerMap;
 use crate::files;
 use crate::finetune::head_for;
@@ -41,10 +41,6 @@ pub(super) fn check(run: &Run) -> Result<()> {
     let augmented = recipe.stages.iter().any(|stage| stage.on == Texts::Augmented);
     ensure!(!answers || options.teachers.len() == 1, "a teacher's answers as a file stand alone; give one --teacher");
     ensure!(!(answers && augmented), "a teacher's answers as a file cannot be used on augmented rows");
-    if let Some(file) = &recipe.teacher.answers {
-        let logits = lessons::answers(run, &options.data.join(file))?;
-        run.reporter.note(&format!("Teacher: the answers of {file} to {} rows", logits.size()[0]));
-    }
     ensure!(
         !augmented || options.masked_lm.is_some(),
         "a stage reads augmented rows; give --masked-lm FOLDER to make them"
@@ -78,7 +74,7 @@ pub(super) fn check(run: &Run) -> Result<()> {
     } else {
         let student = student_config(&recipe.student, &origin.config, &origin.info)?;
         let name = origin.folder.display().to_string();
-        starts_from(&recipe.student, (&name, &origin.config), &student, origin.info.head)?;
+        starts_from(&recipe.student, (&name, &origin.config), None, &student, origin.info.head)?;
         student
     };
     for stage in &recipe.stages {
@@ -137,23 +133,25 @@ pub(crate) fn student_config(student: &Student, origin: &ModelConfig, info: &Hea
     Ok(config)
 }
 
-/// Refuses a student whose first weights cannot be made of those of an encoder, which is told by name and shape.
+/// A student's first weights along any directions, of those of an encoder that is told by name and shape; `None` where it
+/// starts from new ones. What shapes forbid shows without `weights` too.
 ///
 /// # Errors
 /// A layer map that does not fit; a wider student; sizes that the encoder's weights do not give.
 pub(crate) fn starts_from(
     student: &Student,
     (name, origin): (&str, &ModelConfig),
+    weights: Option<&Params>,
     config: &ModelConfig,
     head: Head,
-) -> Result<()> {
+) -> Result<Option<Params>> {
     let depths = (origin.blocks().len(), config.blocks().len());
     let map = match &student.layer_map {
         Some(map) => LayerMap::Explicit(map.clone()).attention(depths.0, depths.1).context("student.layer_map")?,
         None => evenly_spaced_layers(depths.0, depths.1),
     };
     if student.start == Start::Random {
-        return Ok(());
+        return Ok(None);
     }
     let (wide, narrow) = (origin.hidden_size, config.hidden_size);
     ensure!(
@@ -161,18 +159,23 @@ pub(crate) fn starts_from(
         "student.hidden_size {narrow} is more than the {wide} of {name}, whose weights it starts from; take less, or \
          student.start = \"random\""
     );
-    // What else there is lies in the shapes, whatever the weights.
-    let _guard = tch::no_grad_guard();
-    let float = (Kind::Float, Device::Cpu);
-    let zeros =
-        parameter_layout(origin, head).into_iter().map(|spec| (spec.name, Tensor::zeros(&spec.shape[..], float)));
     let directions = match wide == narrow {
         true => Directions::all(wide),
         false => Directions::principal(&Tensor::eye(wide as i64, (Kind::Double, Device::Cpu)), narrow)?,
     };
-    student_from_teacher(&Params::new(zeros.collect(), Device::Cpu), origin, config, &map, head, &directions)
-        .with_context(|| format!("the student cannot start from {name}"))?;
-    Ok(())
+    let _guard = tch::no_grad_guard();
+    let made = match weights {
+        Some(weights) => student_from_teacher(weights, origin, config, &map, head, &directions),
+        None => student_from_teacher(&zeros(origin, head), origin, config, &map, head, &directions),
+    };
+    Ok(Some(made.with_context(|| format!("the student cannot start from {name}"))?))
+}
+
+/// Weights of a shape.
+fn zeros(config: &ModelConfig, head: Head) -> Params {
+    let float = (Kind::Float, Device::Cpu);
+    let all = parameter_layout(config, head).into_iter();
+    Params::new(all.map(|spec| (spec.name, Tensor::zeros(&spec.shape[..], float))).collect(), Device::Cpu)
 }
 
 /// Refuses a stage that compares token with token where a teacher cuts texts into others than the student, or numbers
@@ -191,8 +194,7 @@ fn same_tokens(run: &Run, stage: &StageRecipe, needs: &Needs, teachers: &[Looked
             continue;
         }
         let wanted = wanted.of_teacher(index);
-        let by_token = wanted.layers() || wanted.logits && matches!(run.data.goal, Goal::Tags | Goal::Answers);
-        if !by_token {
+        if !wanted.by_token(run.data.goal) {
             continue;
         }
         ensure!(

@@ -1,18 +1,18 @@
 //! What teachers give for the texts of a stage: computed once and kept on disk, or read from a file of answers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::{Device, Tensor};
 
+use super::answers::Answers;
 use super::data::Tokens;
 use super::run::Run;
-use super::teacher::{MARGIN, Teacher};
+use super::teacher::Teacher;
 use super::wanted::{LOGITS, Wanted};
 use crate::arch::Model;
-use crate::data::{Batch, EncodedExample, Example, Goal, Rows};
-use crate::distill::{CacheKey, Field, TeacherCache, read_teacher_file, rows_sha256};
+use crate::data::{Batch, EncodedExample, Goal};
+use crate::distill::{CacheKey, Field, TeacherCache, rows_sha256};
 use crate::recipe::{Recipe, TeacherState, Texts};
 
 /// Where a stage's teacher outputs come from.
@@ -60,8 +60,8 @@ impl Lessons {
         student: &Tokens,
         source: Source,
     ) -> Result<Self> {
-        if let Some(answers) = &run.recipe.teacher.answers {
-            return Self::from_file(run, &run.options.data.join(answers), student);
+        if let Some(answers) = &run.sets.answers {
+            return Self::of_answers(answers, run.data.goal, student);
         }
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
@@ -71,8 +71,7 @@ impl Lessons {
                 continue;
             }
             let tokens = run.encode(on, &teacher.encoder)?;
-            let by_token = wanted.layers() || matches!(run.data.goal, Goal::Tags | Goal::Answers);
-            if by_token {
+            if wanted.by_token(run.data.goal) {
                 ensure!(
                     same_lengths(&tokens.train, &student.train) && same_lengths(&tokens.dev, &student.dev),
                     "{} cuts texts into other tokens than the student: only its answers to whole texts can be learned{}; \
@@ -94,13 +93,12 @@ impl Lessons {
         Ok(lessons)
     }
 
-    fn from_file(run: &Run, path: &Path, student: &Tokens) -> Result<Self> {
-        let logits = answers(run, path)?;
+    fn of_answers(answers: &Answers, goal: Goal, student: &Tokens) -> Result<Self> {
         ensure!(
-            student.train.len() as i64 == logits.size()[0],
+            student.train.len() as i64 == answers.logits.size()[0],
             "a teacher's answers as a file cannot be used on augmented rows"
         );
-        Ok(Self { train: vec![(1.0, Outputs::Answers(logits))], dev: Vec::new(), goal: run.data.goal })
+        Ok(Self { train: vec![(1.0, Outputs::Answers(answers.logits.shallow_clone()))], dev: Vec::new(), goal })
     }
 
     /// Bytes of all caches.
@@ -247,43 +245,6 @@ impl Side {
         let types = batch.types.as_ref().filter(|_| self.types);
         self.wanted.gather(&self.model.forward(&batch.ids, &batch.mask, types, &self.wanted.capture(), false))
     }
-}
-
-/// A teacher's answers for the training rows, from a file: `[rows, labels]`.
-///
-/// # Errors
-/// Those of [`read_teacher_file`]; rows that do not have one label each; answers that are hardly better than the largest class.
-pub(super) fn answers(run: &Run, path: &Path) -> Result<Tensor> {
-    let Rows::Texts(rows) = &run.data.split.train else {
-        bail!("a teacher's answers as a file are for classification; this is {}", run.recipe.task.task().name())
-    };
-    ensure!(run.data.goal == Goal::Class, "a teacher's answers as a file are for rows with one label each");
-    let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
-    let file = read_teacher_file(path, &texts, &run.data.labels)?;
-    let (right, most) = right_answers(&file.logits, rows, &run.data.labels)?;
-    let of = |rows: usize| 100.0 * rows as f64 / texts.len().max(1) as f64;
-    ensure!(
-        of(right) - of(most) >= MARGIN,
-        "the answers of {} are right for {:.1}% of the training rows, and the largest class alone is {:.1}%: there is \
-         nothing to distil; `limbeck check` tells whether they fit in another order of labels or rows",
-        path.display(),
-        of(right),
-        of(most)
-    );
-    Ok(file.logits)
-}
-
-/// How many training rows the answers are right for, and how many the largest class has.
-fn right_answers(logits: &Tensor, rows: &[Example], labels: &[String]) -> Result<(usize, usize)> {
-    let chosen: Vec<i64> = Vec::try_from(logits.argmax(-1, false))?;
-    let mut counts = vec![0; labels.len()];
-    let mut right = 0;
-    for (row, chosen) in rows.iter().zip(chosen) {
-        let own = labels.iter().position(|label| *label == row.label).context("a row's label is none of the labels")?;
-        counts[own] += 1;
-        right += usize::from(own as i64 == chosen);
-    }
-    Ok((right, counts.into_iter().max().unwrap_or(0)))
 }
 
 /// The outputs on disk, by side.

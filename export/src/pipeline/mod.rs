@@ -1,5 +1,6 @@
 //! The whole way of `limbeck distill`: data, teachers, students, controls, bundles, measurements, report.
 
+mod answers;
 mod bundles;
 mod data;
 mod fit;
@@ -35,6 +36,7 @@ use run::{Run, Trained};
 use student::{Ancestor, Origin, Variant};
 use teacher::Teacher;
 
+pub(crate) use answers::share_right;
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
 pub(crate) use data::{corpus_is_left, read_corpus, read_file};
@@ -120,7 +122,10 @@ pub fn distill_together(
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
-    let mut sets = data::TextSets::read(recipe, &options.data)?;
+    let mut sets = data::TextSets::read(recipe, &data, &options.data)?;
+    if let Some((file, answers)) = recipe.teacher.answers.as_ref().zip(sets.answers.as_ref()) {
+        reporter.note(&format!("Teacher: the answers of {file} to {} rows", answers.logits.size()[0]));
+    }
     fit::check(&Run { recipe, options, data: &data, sets: &sets, reporter, group })?;
     let teacher_sha256 = checkpoint::weights_sha256(first)?;
     let others_sha256 = others_sha256(options)?;

@@ -144,8 +144,7 @@ impl Run<'_> {
             let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
             let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
             let taught = stage.losses.iter().any(|loss| !matches!(loss, LossTerm::Labels { .. }));
-            let answers = self.recipe.teacher.answers.as_ref().filter(|_| taught);
-            let answers = answers.map(|file| files::sha256_file(&self.options.data.join(file))).transpose()?;
+            let answers = self.sets.answers.as_ref().filter(|_| taught).map(|answers| &answers.sha256);
             Ok(serde_json::to_value((stage, augmentation, corpus, answers))?)
         };
         for stage in *stages {

@@ -94,7 +94,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         commit: None,
     };
     let data = prepare(recipe, &setting.data)?;
-    let sets = TextSets::read(recipe, &setting.data)?;
+    let sets = TextSets::read(recipe, &data, &setting.data)?;
     let run = Run { recipe, options: &options, data: &data, sets: &sets, reporter: &reporter, group: &Alone };
     let stage = recipe.stages.first().context("the recipe has no stage")?;
     let teachers = [finished(&run, &setting.teacher)?];

@@ -191,7 +191,7 @@ impl Teacher {
     }
 
     fn check(&self, run: &Run, dev: f64) -> Result<()> {
-        above_chance(&self.name, run.data.goal, dev, run.data.chance_on_dev())
+        above_chance(&self.name, run.data.goal, "dev", dev, run.data.chance_on_dev())
             .map_err(|error| anyhow::anyhow!("{error}; check the labels with `limbeck check`, or train longer"))
     }
 }
@@ -200,13 +200,13 @@ impl Teacher {
 pub(crate) const MARGIN: f64 = 2.0;
 
 /// A teacher must beat what needs no model, or there is nothing to distil.
-pub(crate) fn above_chance(name: &str, goal: Goal, dev: f64, chance: f64) -> Result<()> {
+pub(crate) fn above_chance(name: &str, goal: Goal, on: &str, score: f64, chance: f64) -> Result<()> {
     let what = if goal == Goal::Class { "the largest class alone" } else { "chance" };
     ensure!(
-        (dev - chance) * 100.0 >= MARGIN,
-        "{name}: {} {:.1} on dev, and {what} {:.1}: there is nothing to distil",
+        (score - chance) * 100.0 >= MARGIN,
+        "{name}: {} {:.1} on {on}, and {what} {:.1}: there is nothing to distil",
         goal.measure(),
-        dev * 100.0,
+        score * 100.0,
         chance * 100.0
     );
     Ok(())

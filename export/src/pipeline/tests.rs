@@ -56,7 +56,7 @@ impl Setting {
 
     fn prepare(&self) -> (PreparedData, TextSets) {
         let data = prepare(&self.recipe, &self.options.data).unwrap();
-        let sets = TextSets::read(&self.recipe, &self.options.data).unwrap();
+        let sets = TextSets::read(&self.recipe, &data, &self.options.data).unwrap();
         (data, sets)
     }
 

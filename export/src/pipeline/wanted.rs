@@ -51,6 +51,11 @@ impl Wanted {
         if index == 0 { self.clone() } else { Wanted { logits: self.logits, ..Wanted::default() } }
     }
 
+    /// Whether tokens are compared with tokens, so that both must cut texts alike.
+    pub(super) fn by_token(&self, goal: Goal) -> bool {
+        self.layers() || self.logits && matches!(goal, Goal::Tags | Goal::Answers)
+    }
+
     /// Whether layers are needed, which one teacher alone can give.
     pub(super) fn layers(&self) -> bool {
         !(self.hidden.is_empty() && self.scores.is_empty() && self.relations.is_empty())

@@ -98,8 +98,8 @@ impl Segments<'_> {
     ///
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
     /// of an order task came first, so there the run ends before the sentence that is too much, and one that does not
-    /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer ends, alike in both classes; one
-    /// sentence that is left over makes none.
+    /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer
+    /// ends, alike in both classes; one sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
