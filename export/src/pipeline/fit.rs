@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
 
-use super::lesson::Needs;
 use super::lessons::{answer_weights, same_lengths};
+use super::needs::Needs;
 use super::run::Run;
 use super::search;
 use super::teacher::made_for;

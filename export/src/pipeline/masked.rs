@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::data::Tokens;
-use super::lesson::Needs;
 use super::lessons::Set;
+use super::needs::Needs;
 use super::run::Training;
 use super::wanted::Wanted;
 use crate::arch::{Capture, Head, Model, ModelOutput, Params, parameter_layout};

@@ -7,6 +7,7 @@ mod fit;
 mod lesson;
 mod lessons;
 mod masked;
+mod needs;
 mod run;
 mod search;
 #[doc(hidden)]
@@ -41,8 +42,8 @@ pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
 pub(crate) use data::{corpus_is_left, read_corpus, read_file};
 pub(crate) use fit::{starts_from, student_config};
-pub(crate) use lesson::Needs;
 pub(crate) use lessons::answer_weights;
+pub(crate) use needs::Needs;
 pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
 pub(crate) use teacher::{MARGIN, above_chance, made_for};

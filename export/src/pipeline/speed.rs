@@ -12,8 +12,9 @@ use tch::Device;
 
 use super::DistillOptions;
 use super::data::{TextSets, prepare};
-use super::lesson::{Lesson, Needs};
+use super::lesson::Lesson;
 use super::lessons::{Lessons, Set, Source};
+use super::needs::Needs;
 use super::run::Run;
 use super::teacher::Teacher;
 use crate::arch::{Model, Params};

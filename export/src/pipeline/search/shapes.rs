@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::arch::{Head, ModelConfig, Sharing, count_parameters};
-use crate::pipeline::lesson::Needs;
+use crate::pipeline::needs::Needs;
 use crate::recipe::{Recipe, Student};
 
 /// A student that could be made.

@@ -7,8 +7,9 @@ use crate::arch::Model;
 use crate::data::Batch;
 use crate::distill::LayerMap;
 use crate::objective::Pupil;
-use crate::pipeline::lesson::{Lesson, Needs};
+use crate::pipeline::lesson::Lesson;
 use crate::pipeline::lessons::{Lessons, Set, Source};
+use crate::pipeline::needs::Needs;
 use crate::pipeline::student::Variant;
 
 /// Trains the student of a recipe, of a teacher that is trained first.
