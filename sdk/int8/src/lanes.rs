@@ -28,6 +28,36 @@ pub(crate) trait Lanes: Copy {
     fn add_exponent(self, exponent: Self) -> Self;
     /// The lowest byte of each, plus an offset.
     fn store_bytes(self, offset: u8, bytes: &mut [u8; LANES]);
+    /// The largest of all.
+    fn largest(self) -> f32;
+
+    /// Sixteen sums of 32 bits.
+    type Sums: Copy;
+    /// Sixteen pairs of 16-bit numbers.
+    type Pairs: Copy;
+    /// The lower halves of neighbours side by side: the one before in the lower half.
+    fn store_neighbours(self, pairs: &mut [i32; LANES / 2]);
+    /// The lower halves of each, and of another's in the upper halves.
+    fn store_beside(self, other: Self, pairs: &mut [i32; LANES]);
+    fn load_pairs(pairs: &[i32; LANES]) -> Self::Pairs;
+    fn no_sums() -> Self::Sums;
+    /// Sums plus both products of each pair with those of one pair.
+    fn add_products(sums: Self::Sums, pair: i32, pairs: Self::Pairs) -> Self::Sums;
+    /// The nearest floats.
+    fn of_sums(sums: Self::Sums) -> Self;
+}
+
+/// The two numbers of a pair.
+#[cfg_attr(target_arch = "x86_64", allow(dead_code))]
+#[inline(always)]
+fn halves_of(pair: i32) -> (i16, i16) {
+    (pair as i16, (pair >> 16) as i16)
+}
+
+/// The lower halves of two floats' bits.
+#[inline(always)]
+fn pair_of(low: f32, high: f32) -> i32 {
+    ((low.to_bits() & 0xFFFF) | (high.to_bits() << 16)) as i32
 }
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
@@ -105,6 +135,42 @@ impl Lanes for Plain {
     fn store_bytes(self, offset: u8, bytes: &mut [u8; LANES]) {
         *bytes = self.0.map(|value| (value.to_bits() as u8).wrapping_add(offset));
     }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+
+    type Sums = [i32; LANES];
+    type Pairs = [i32; LANES];
+    #[inline(always)]
+    fn store_neighbours(self, pairs: &mut [i32; LANES / 2]) {
+        *pairs = std::array::from_fn(|i| pair_of(self.0[2 * i], self.0[2 * i + 1]));
+    }
+    #[inline(always)]
+    fn store_beside(self, other: Self, pairs: &mut [i32; LANES]) {
+        *pairs = std::array::from_fn(|i| pair_of(self.0[i], other.0[i]));
+    }
+    #[inline(always)]
+    fn load_pairs(pairs: &[i32; LANES]) -> Self::Pairs {
+        *pairs
+    }
+    #[inline(always)]
+    fn no_sums() -> Self::Sums {
+        [0; LANES]
+    }
+    #[inline(always)]
+    fn add_products(sums: Self::Sums, pair: i32, pairs: Self::Pairs) -> Self::Sums {
+        let (low, high) = halves_of(pair);
+        let product = |a: i16, b: i16| i32::from(a) * i32::from(b);
+        std::array::from_fn(|i| {
+            let (a, b) = halves_of(pairs[i]);
+            sums[i].wrapping_add(product(a, low)).wrapping_add(product(b, high))
+        })
+    }
+    #[inline(always)]
+    fn of_sums(sums: Self::Sums) -> Self {
+        Self(sums.map(|sum| sum as f32))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -113,7 +179,7 @@ pub(crate) mod x86 {
 
     use super::{LANES, Lanes};
 
-    /// One register of AVX-512 (F, BW, DQ, VL).
+    /// One register of AVX-512 (F, BW, DQ, VL, VNNI).
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512);
 
@@ -186,6 +252,44 @@ pub(crate) mod x86 {
                 let low = _mm_add_epi8(low, _mm_set1_epi8(offset as i8));
                 _mm_storeu_si128(bytes.as_mut_ptr().cast(), low);
             }
+        }
+        #[inline(always)]
+        fn largest(self) -> f32 {
+            unsafe { _mm512_reduce_max_ps(self.0) }
+        }
+
+        type Sums = __m512i;
+        type Pairs = __m512i;
+        #[inline(always)]
+        fn store_neighbours(self, pairs: &mut [i32; LANES / 2]) {
+            unsafe {
+                let low = _mm512_cvtepi32_epi16(_mm512_castps_si512(self.0));
+                _mm256_storeu_si256(pairs.as_mut_ptr().cast(), low);
+            }
+        }
+        #[inline(always)]
+        fn store_beside(self, other: Self, pairs: &mut [i32; LANES]) {
+            unsafe {
+                let upper = _mm512_slli_epi32::<16>(_mm512_castps_si512(other.0));
+                let both = _mm512_mask_blend_epi16(0xAAAA_AAAA, _mm512_castps_si512(self.0), upper);
+                _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
+            }
+        }
+        #[inline(always)]
+        fn load_pairs(pairs: &[i32; LANES]) -> Self::Pairs {
+            unsafe { _mm512_loadu_si512(pairs.as_ptr().cast()) }
+        }
+        #[inline(always)]
+        fn no_sums() -> Self::Sums {
+            unsafe { _mm512_setzero_si512() }
+        }
+        #[inline(always)]
+        fn add_products(sums: Self::Sums, pair: i32, pairs: Self::Pairs) -> Self::Sums {
+            unsafe { _mm512_dpwssd_epi32(sums, pairs, _mm512_set1_epi32(pair)) }
+        }
+        #[inline(always)]
+        fn of_sums(sums: Self::Sums) -> Self {
+            Self(unsafe { _mm512_cvtepi32_ps(sums) })
         }
     }
 
@@ -280,6 +384,61 @@ pub(crate) mod x86 {
                 _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed);
             }
         }
+        #[inline(always)]
+        fn largest(self) -> f32 {
+            unsafe {
+                let eight = _mm256_max_ps(self.0, self.1);
+                let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+
+        type Sums = [__m256i; 2];
+        type Pairs = [__m256i; 2];
+        #[inline(always)]
+        fn store_neighbours(self, pairs: &mut [i32; LANES / 2]) {
+            unsafe {
+                let low = _mm256_set1_epi32(0xFFFF);
+                let first = _mm256_and_si256(_mm256_castps_si256(self.0), low);
+                let second = _mm256_and_si256(_mm256_castps_si256(self.1), low);
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(first, second));
+                _mm256_storeu_si256(pairs.as_mut_ptr().cast(), words);
+            }
+        }
+        #[inline(always)]
+        fn store_beside(self, other: Self, pairs: &mut [i32; LANES]) {
+            unsafe {
+                for (half, (low, high)) in [(self.0, other.0), (self.1, other.1)].into_iter().enumerate() {
+                    let upper = _mm256_slli_epi32::<16>(_mm256_castps_si256(high));
+                    let both = _mm256_blend_epi16::<0xAA>(_mm256_castps_si256(low), upper);
+                    _mm256_storeu_si256(pairs.as_mut_ptr().add(8 * half).cast(), both);
+                }
+            }
+        }
+        #[inline(always)]
+        fn load_pairs(pairs: &[i32; LANES]) -> Self::Pairs {
+            let start = pairs.as_ptr();
+            unsafe { [_mm256_loadu_si256(start.cast()), _mm256_loadu_si256(start.add(8).cast())] }
+        }
+        #[inline(always)]
+        fn no_sums() -> Self::Sums {
+            [unsafe { _mm256_setzero_si256() }; 2]
+        }
+        #[inline(always)]
+        fn add_products(sums: Self::Sums, pair: i32, pairs: Self::Pairs) -> Self::Sums {
+            unsafe {
+                let pair = _mm256_set1_epi32(pair);
+                [
+                    _mm256_add_epi32(sums[0], _mm256_madd_epi16(pairs[0], pair)),
+                    _mm256_add_epi32(sums[1], _mm256_madd_epi16(pairs[1], pair)),
+                ]
+            }
+        }
+        #[inline(always)]
+        fn of_sums(sums: Self::Sums) -> Self {
+            unsafe { Self(_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])) }
+        }
     }
 }
 
@@ -369,6 +528,59 @@ pub(crate) mod arm {
                 let high = vmovn_u16(vcombine_u16(c, d));
                 vst1q_u8(bytes.as_mut_ptr(), vaddq_u8(vcombine_u8(low, high), vdupq_n_u8(offset)));
             }
+        }
+        #[inline(always)]
+        fn largest(self) -> f32 {
+            let [a, b, c, d] = self.0;
+            unsafe { vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a, b), vmaxnmq_f32(c, d))) }
+        }
+
+        type Sums = [int32x4_t; 4];
+        type Pairs = [int16x8x2_t; 2];
+        #[inline(always)]
+        fn store_neighbours(self, pairs: &mut [i32; LANES / 2]) {
+            unsafe {
+                let [a, b, c, d] = self.0.map(|part| vmovn_u32(vreinterpretq_u32_f32(part)));
+                vst1q_s32(pairs.as_mut_ptr(), vreinterpretq_s32_u16(vcombine_u16(a, b)));
+                vst1q_s32(pairs.as_mut_ptr().add(4), vreinterpretq_s32_u16(vcombine_u16(c, d)));
+            }
+        }
+        #[inline(always)]
+        fn store_beside(self, other: Self, pairs: &mut [i32; LANES]) {
+            for (i, (low, high)) in self.0.into_iter().zip(other.0).enumerate() {
+                unsafe {
+                    // Shifts the upper one left and keeps the lower half of the lower one.
+                    let both = vsliq_n_u32::<16>(vreinterpretq_u32_f32(low), vreinterpretq_u32_f32(high));
+                    vst1q_s32(pairs.as_mut_ptr().add(4 * i), vreinterpretq_s32_u32(both));
+                }
+            }
+        }
+        #[inline(always)]
+        fn load_pairs(pairs: &[i32; LANES]) -> Self::Pairs {
+            let start: *const i16 = pairs.as_ptr().cast();
+            unsafe { [vld2q_s16(start), vld2q_s16(start.add(LANES))] }
+        }
+        #[inline(always)]
+        fn no_sums() -> Self::Sums {
+            [unsafe { vdupq_n_s32(0) }; 4]
+        }
+        #[inline(always)]
+        fn add_products(sums: Self::Sums, pair: i32, pairs: Self::Pairs) -> Self::Sums {
+            let (low, high) = super::halves_of(pair);
+            let [int16x8x2_t(a, b), int16x8x2_t(c, d)] = pairs;
+            unsafe {
+                let add = |sum, lows, highs| vmlal_n_s16(vmlal_n_s16(sum, lows, low), highs, high);
+                [
+                    add(sums[0], vget_low_s16(a), vget_low_s16(b)),
+                    add(sums[1], vget_high_s16(a), vget_high_s16(b)),
+                    add(sums[2], vget_low_s16(c), vget_low_s16(d)),
+                    add(sums[3], vget_high_s16(c), vget_high_s16(d)),
+                ]
+            }
+        }
+        #[inline(always)]
+        fn of_sums(sums: Self::Sums) -> Self {
+            Self(sums.map(|sum| unsafe { vcvtq_f32_s32(sum) }))
         }
     }
 }

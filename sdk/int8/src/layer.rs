@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::DEPTH;
-use super::attention::{self, Head, ScoreBias};
+use super::attention::{self, Contexts, Head, ScoreBias};
 use super::matrix::{COLUMNS, Matrix, Mismatch};
 use super::product::{Rows, product};
 use super::rows;
@@ -11,7 +11,7 @@ use super::workers::{Parts, Workers, split};
 use crate::isa::Isa;
 
 /// Rows of the feed-forward block that are computed together: what it holds of them stays in the cache.
-const FEED_FORWARD_ROWS: usize = 128;
+const FEED_FORWARD_ROWS: usize = 64;
 /// Products of attention that are worth waking a thread for: about 30 microseconds of work.
 const WORTH_A_THREAD: usize = 1 << 20;
 /// No layer's heads are as wide together: sums of sizes stay in range.
@@ -89,6 +89,7 @@ pub struct Scratch {
     sums: Vec<f32>,
     wide: Vec<f32>,
     heads: Vec<f32>,
+    head_codes: Vec<i32>,
     unpacked: Vec<i8>,
 }
 
@@ -157,7 +158,8 @@ impl<'a> Layer<'a> {
         let hidden = self.hidden;
         let rows = x.len() / hidden;
         let attended = self.heads * self.head_size;
-        let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads, unpacked } = scratch;
+        let Scratch { codes, scales, projected, queries, context, first, sums, wide, heads, head_codes, unpacked } =
+            scratch;
 
         // Queries, keys and values; queries of all tokens or of the first ones alone.
         let depth = self.query_key_value.inputs;
@@ -184,7 +186,7 @@ impl<'a> Layer<'a> {
         };
 
         let context = room(context, asking * attended);
-        self.attend(isa, workers, texts, [query, key, value], stride, context, heads);
+        self.attend(isa, workers, texts, [query, key, value], stride, context, (heads, head_codes));
 
         // x = norm(x + context W + b), then x = norm(x + FFN(x)).
         let x = &mut x[..asking * hidden];
@@ -200,15 +202,7 @@ impl<'a> Layer<'a> {
             let inner = self.up.outputs();
             let wide = room(wide, rows * inner);
             product(isa, workers, quantized, &self.up, 0..self.up.panels(), wide, inner, unpacked);
-            self.activate(isa, workers, wide);
-            // Columns beyond the block's own are f(0 W + 0) = 0 and take no part.
-            let narrow = self.down.inputs;
-            if narrow != inner {
-                for row in 0..rows {
-                    wide.copy_within(row * inner..row * inner + narrow, row * narrow);
-                }
-            }
-            let quantized = quantize(isa, workers, &wide[..rows * narrow], narrow, narrow, codes, scales);
+            let quantized = self.activate(isa, workers, wide, codes, scales);
             let fed = room(sums, rows * padded);
             product(isa, workers, quantized, &self.down, 0..panels, fed, padded, unpacked);
             self.add_and_norm(isa, workers, x, fed, self.output_norm);
@@ -224,21 +218,23 @@ impl<'a> Layer<'a> {
         [query, key, value]: [&[f32]; 3],
         stride: usize,
         context: &mut [f32],
-        scratch: &mut Vec<f32>,
+        (scratch, codes): (&mut Vec<f32>, &mut Vec<i32>),
     ) {
         let (heads, size) = (self.heads, self.head_size);
         let width = heads * size;
         let longest = texts.rows.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        // What a head computes in, and its contexts.
-        let each = attention::scratch_size(longest, size) + longest * size;
-        let scratch = Parts::new(room(scratch, each * workers.count()));
+        // What a head computes in.
+        let (floats, pairs) = attention::scratch_size(longest, size);
+        let scratch = Parts::new(room(scratch, floats * workers.count()));
+        let codes = Parts::new(room(codes, pairs * workers.count()));
         let context = Parts::new(context);
         let products = if self.first_only { longest } else { longest * longest } * size * 2;
         let least = WORTH_A_THREAD.div_ceil(products.max(1));
         split(workers, texts.rows.len() * heads, least, &|worker, tasks| {
             // SAFETY: a part for each worker, and workers have different numbers.
-            let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
-            let (contexts, scratch) = scratch.split_at_mut(longest * size);
+            let scratch = unsafe { scratch.part(worker * floats..(worker + 1) * floats) };
+            // SAFETY: the same.
+            let codes = unsafe { codes.part(worker * pairs..(worker + 1) * pairs) };
             for task in tasks {
                 let (number, head) = (task / heads, task % heads);
                 let rows = texts.rows[number].clone();
@@ -258,14 +254,9 @@ impl<'a> Layer<'a> {
                     asking,
                     bias,
                 };
-                // Heads of a token lie side by side, so a head's result is written row by row.
-                let contexts = &mut contexts[..asking * size];
-                attention::attend(isa, work, contexts, scratch);
-                for (token, row) in contexts.chunks_exact(size).enumerate() {
-                    let at = (query_row + token) * width + head * size;
-                    // SAFETY: each head of each token has a place of its own.
-                    unsafe { context.part(at..at + size) }.copy_from_slice(row);
-                }
+                // Heads of a token lie side by side: each head of each token has places of its own.
+                let out = Contexts { buffer: context, start: query_row * width + head * size, stride: width };
+                attention::attend(isa, work, out, scratch, codes);
             }
         });
     }
@@ -282,16 +273,38 @@ impl<'a> Layer<'a> {
         });
     }
 
-    fn activate(&self, isa: Isa, workers: &dyn Workers, x: &mut [f32]) {
+    /// The codes of f(wide). Columns beyond the block's own are f(0 W + 0) = 0 and take no part.
+    fn activate<'s>(
+        &self,
+        isa: Isa,
+        workers: &dyn Workers,
+        wide: &mut [f32],
+        codes: &'s mut Vec<u8>,
+        scales: &'s mut Vec<f32>,
+    ) -> Rows<'s> {
         let activation = match self.activation {
             Activation::Gelu => rows::gelu,
             Activation::GeluTanh => rows::gelu_tanh,
             Activation::Relu => rows::relu,
         };
-        let length = x.len();
-        let x = Parts::new(x);
-        // SAFETY: different parts.
-        split(workers, length, 16 * 1024, &|_, part| activation(isa, unsafe { x.part(part) }));
+        let (inner, narrow) = (self.up.outputs(), self.down.inputs);
+        let count = wide.len() / inner;
+        let (codes, scales) = (room(codes, count * narrow), room(scales, count));
+        let (wide, all_codes, all_scales) = (Parts::new(wide), Parts::new(codes), Parts::new(scales));
+        split(workers, count, ROWS_A_THREAD, &|_, rows| {
+            // Row by row: what one part of it wrote is at hand for the next.
+            for row in rows {
+                // SAFETY: different rows.
+                let x = unsafe { wide.part(row * inner..row * inner + narrow) };
+                // SAFETY: the same.
+                let codes = unsafe { all_codes.part(row * narrow..(row + 1) * narrow) };
+                // SAFETY: the same.
+                let scale = unsafe { all_scales.part(row..row + 1) };
+                activation(isa, x);
+                rows::quantize(isa, x, narrow, codes, narrow, isa.code_offset(), scale);
+            }
+        });
+        Rows { codes, scales }
     }
 }
 

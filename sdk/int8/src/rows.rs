@@ -7,7 +7,7 @@ use super::isa::per_isa;
 use super::lanes::{LANES, Lanes};
 
 /// Adding it to a float below 2^22 leaves the nearest integer, ties to even, in the lowest bits.
-const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 per_isa! {
     /// Codes of rows of `width` values and one scale a row; `codes` has `depth >= width` places a row, of which those

@@ -166,9 +166,12 @@ fn layer_scratch(manifest: &Manifest, threads: u64) -> u64 {
     let together = int8::ROWS as u64;
     let rows = tokens.max(together);
     let shared = rows.saturating_mul(hidden * 32).saturating_add(together.saturating_mul(intermediate * 5));
-    // Keys, values and contexts of a head, and scores of eight queries.
-    let head = hidden.div_ceil((a.attention_heads as u64).max(1)).next_multiple_of(16);
-    let head = tokens.next_multiple_of(16).saturating_mul((3 * head + 8) * 4);
+    // Keys and values of a head as codes of 16 bits, eight queries, their scores and weights; rows that are narrow or of an
+    // odd width are copied once more.
+    let size = hidden / (a.attention_heads as u64).max(1);
+    let width = size.next_multiple_of(16);
+    let copied = if size < 16 || size % 2 == 1 { 12 * width } else { 0 };
+    let head = tokens.next_multiple_of(16).saturating_mul(4 * width + 48 + copied) + 16 * width;
     let columns = match int8::has_ternary_layers(manifest) {
         true => int8::COLUMNS_UNPACKED as u64 * hidden.max(intermediate),
         false => 0,
@@ -300,7 +303,7 @@ mod tests {
             ["ai.limbeck:EncoderLayer", "ai.limbeck:TernaryEncoderLayer", "ai.onnx:MatMul"]
                 .map(|operator| [1, 4].map(|threads| expected(operator, threads)));
         // Two sessions of three threads more: 512 tokens of heads of 32, and 48 columns of 1,536 ternary codes.
-        let (head, columns) = (512 * (3 * 32 + 8) * 4, 48 * 1536);
+        let (head, columns) = (512 * (4 * 32 + 48) + 16 * 32, 48 * 1536);
         assert_eq!(int8[1] - int8[0], 2 * 3 * head);
         assert_eq!(ternary[1] - ternary[0], 2 * 3 * (head + columns));
         assert_eq!(ternary[0] - int8[0], 2 * columns);
