@@ -295,15 +295,44 @@ impl EncoderLayerKernel<'_> {
         Ok(())
     }
 
-    /// Runs as many texts as fit together, from `first` on; gives the next.
-    fn some(
+    /// The same where nothing is padded and all tokens are wanted: in the place of the result.
+    fn whole(
         &self,
         &Padded { x, mask, bias, batch, length }: &Padded,
         first: usize,
         out: &mut [f32],
         workers: &dyn Workers,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
+        let next = batch.min(first + (ROWS / length.max(1)).max(1));
+        let tokens = first * length..next * length;
+        if self.layer.first_only || tokens.is_empty() || mask.is_some_and(|mask| mask[tokens.clone()].contains(&0)) {
+            return None;
+        }
+        let hidden = self.layer.hidden;
+        let rows = tokens.start * hidden..tokens.end * hidden;
+        let out = &mut out[rows.clone()];
+        out.copy_from_slice(&x[rows]);
+        let texts: Vec<Range<usize>> = (0..next - first).map(|text| text * length..(text + 1) * length).collect();
+        let places: Vec<usize> = (0..tokens.len()).map(|token| token % length).collect();
+        let bias = bias.map(|values| ScoreBias { values, length, places: &places });
+        self.layer.run(self.isa, workers, Texts { rows: &texts, bias }, out, scratch);
+        Some(next)
+    }
+
+    /// Runs as many texts as fit together, from `first` on; gives the next.
+    fn some(
+        &self,
+        padded: &Padded,
+        first: usize,
+        out: &mut [f32],
+        workers: &dyn Workers,
         Memory { rows, scratch }: &mut Memory,
     ) -> usize {
+        if let Some(next) = self.whole(padded, first, out, workers, scratch) {
+            return next;
+        }
+        let &Padded { x, mask, bias, batch, length } = padded;
         let hidden = self.layer.hidden;
         let (mut places, mut texts): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
         rows.clear();

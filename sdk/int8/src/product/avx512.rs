@@ -17,8 +17,8 @@ pub(super) fn compute(tile: &Tile) {
 #[expect(clippy::needless_range_loop, reason = "indices are constants once unrolled, and name rows and columns")]
 fn block<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
     let matrix = tile.matrix;
-    let panels: [&[i8]; PANELS] = std::array::from_fn(|panel| tile.panel(panel));
-    assert!(tile.codes.len() == ROWS * matrix.inputs);
+    let size = matrix.inputs * COLUMNS;
+    assert!(tile.codes.len() == ROWS * matrix.inputs && tile.weights.len() == PANELS * size);
     // SAFETY: `Matrix` and the line above say how many codes, scales, sums and biases there are: for each panel
     // `inputs * COLUMNS` codes and `COLUMNS` of the others, for each row `inputs` codes. `product` has checked the
     // places that are written.
@@ -34,7 +34,8 @@ fn block<const ROWS: usize, const PANELS: usize>(tile: &Tile) {
         for step in 0..matrix.inputs / DEPTH {
             let mut weights = [_mm512_setzero_si512(); PANELS];
             for panel in 0..PANELS {
-                weights[panel] = _mm512_loadu_si512(panels[panel].as_ptr().add(step * COLUMNS * DEPTH).cast());
+                weights[panel] =
+                    _mm512_loadu_si512(tile.weights.as_ptr().add(panel * size + step * COLUMNS * DEPTH).cast());
             }
             for row in 0..ROWS {
                 let x = tile.codes.as_ptr().add(row * matrix.inputs + step * DEPTH).cast::<i32>().read_unaligned();
