@@ -1,5 +1,7 @@
 //! What a build of ONNX Runtime needs to run one bundle, and nothing else.
 
+mod size;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,6 +15,8 @@ use serde::Serialize;
 
 use crate::files;
 use crate::graph::describe;
+
+pub use size::ExpectedSize;
 
 /// Name of the list of operators.
 pub const OPERATORS_NAME: &str = "required_operators.config";
@@ -94,8 +98,8 @@ impl Platform {
     }
 
     /// A script that builds ONNX Runtime of this version from its sources, to be run in their folder with the list of
-    /// operators as its argument.
-    pub fn script(self, version: &str) -> String {
+    /// operators as its argument. It names the size that is expected of it, where there is one.
+    pub fn script(self, version: &str, expected: Option<&ExpectedSize>) -> String {
         let platform = match self {
             Platform::Linux => "--build_shared_lib",
             Platform::Android => {
@@ -112,10 +116,13 @@ impl Platform {
             Platform::Android => " CMAKE_SHARED_LINKER_FLAGS=-Wl,-z,max-page-size=16384",
             _ => "",
         };
+        let size = expected.map_or(String::new(), |expected| {
+            format!("# Expected of the library, stripped: {}, an estimate and not measured.\n", expected.words())
+        });
         format!(
             "#!/bin/sh\n# In the sources of ONNX Runtime {version}:\n\
              #   git clone --depth 1 --branch v{version} --recursive https://github.com/microsoft/onnxruntime\n\
-             # Exceptions and the reading of ONNX files stay: limbeck needs both.\nset -e\n\
+             {size}# Exceptions and the reading of ONNX files stay: limbeck needs both.\nset -e\n\
              operators=${{1:?give the path of {OPERATORS_NAME}}}\n\
              ./build.sh --config MinSizeRel --parallel --skip_tests --compile_no_warning_as_error --disable_ml_ops \\\n  \
              {platform} \\\n  \
@@ -140,6 +147,9 @@ pub struct ShrinkReport {
     pub ort_refused: Option<String>,
     /// Bytes of the library that was asked, with all operators; none where it is not a file.
     pub full_library_bytes: Option<u64>,
+    /// What a build with these operators alone is expected to have, for each platform: estimates from the bytes above;
+    /// none without them.
+    pub expected: Vec<ExpectedSize>,
 }
 
 /// Writes the list of operators, the graph in ONNX Runtime's own format and the build scripts to the folder `out`.
@@ -158,9 +168,14 @@ pub fn shrink(bundle: &Bundle, bundle_bytes: u64, out: &Path) -> Result<ShrinkRe
     let manifest = bundle.manifest();
     let of = format!("{} {}", manifest.id, manifest.version);
     files::write_bytes(&out.join(OPERATORS_NAME), operators.config(&of).as_bytes())?;
+    let full = std::fs::metadata(&info.path).ok().map(|metadata| metadata.len());
+    let size = |platform, full| ExpectedSize::of(platform, full, std::env::consts::ARCH, operators.count());
+    let mut expected = Vec::new();
     for platform in Platform::ALL {
+        let size = full.map(|full| size(platform, full));
         let path = out.join(format!("build-{}.sh", platform.name()));
-        files::write_bytes(&path, platform.script(&info.version).as_bytes())?;
+        files::write_bytes(&path, platform.script(&info.version, size.as_ref()).as_bytes())?;
+        expected.extend(size);
     }
     let ort = out.join(ORT_NAME);
     let written = write_ort(bundle, &ort, out);
@@ -170,7 +185,8 @@ pub fn shrink(bundle: &Bundle, bundle_bytes: u64, out: &Path) -> Result<ShrinkRe
         bundle_bytes,
         ort_bytes: written.as_ref().ok().copied(),
         ort_refused: written.err().map(|error| format!("{error:#}")),
-        full_library_bytes: std::fs::metadata(&info.path).ok().map(|metadata| metadata.len()),
+        full_library_bytes: full,
+        expected,
     })
 }
 
@@ -211,12 +227,14 @@ mod tests {
     #[test]
     fn scripts_name_the_version_and_what_the_platform_needs() {
         for platform in Platform::ALL {
-            let script = platform.script("1.24.4");
+            let size = ExpectedSize::of(platform, 20_000_000, "x86_64", 20);
+            let script = platform.script("1.24.4", Some(&size));
             assert!(script.contains("--branch v1.24.4") && script.contains("--include_ops_by_config \"$operators\""));
+            assert!(script.contains(&format!("\n# Expected of the library, stripped: {}", size.words())), "{script}");
             // Both would take what limbeck needs.
             assert!(!script.contains("--minimal_build") && !script.contains("--disable_exceptions"), "{script}");
         }
-        assert!(Platform::Android.script("1").contains("max-page-size=16384"));
-        assert!(Platform::Ios.script("1").contains("--apple_sysroot iphoneos"));
+        assert!(Platform::Android.script("1", None).contains("max-page-size=16384"));
+        assert!(Platform::Ios.script("1", None).contains("--apple_sysroot iphoneos"));
     }
 }

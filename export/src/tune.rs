@@ -1,5 +1,7 @@
 //! The fastest of a model's equal graphs, by measurement on the machine at hand.
 
+mod classes;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use crate::graph::{Form, Operators, Part};
 use crate::measure::{Machine, Versions, call, machine, milliseconds, one_session, quantile, text_of_tokens, versions};
 use crate::pack::{PackOptions, draft, graph_of};
 use crate::progress::Reporter;
+
+pub use classes::ClassChoice;
 
 /// A form is taken if the time falls below this share of what it was; less is taken for noise.
 const WORTH: f64 = 0.98;
@@ -73,8 +77,10 @@ pub struct Tuning {
     pub versions: Versions,
     /// In the order of the trials.
     pub trials: Vec<Trial>,
-    /// What is fastest here.
+    /// What is fastest here, over all lengths and numbers of threads.
     pub operators: Operators,
+    /// What would be for each of them alone, estimated from the trials.
+    pub classes: Vec<ClassChoice>,
 }
 
 impl Tuning {
@@ -93,7 +99,7 @@ impl Tuning {
             text +=
                 &format!("  {change:<20} {:.3}  {taken:<9}  {}\n", trial.ratio, cases.collect::<Vec<_>>().join("; "));
         }
-        text + &format!("Chosen: {}\n", self.operators)
+        text + &format!("Chosen: {}\n{}", self.operators, classes::in_words(&self.classes))
     }
 }
 
@@ -138,7 +144,8 @@ pub fn tune(folder: &Path, pack: &PackOptions, options: &TuneOptions, reporter: 
         }
     }
     bar.finish();
-    Ok(Tuning { machine: machine(), versions: versions(), trials, operators })
+    let classes = classes::of_classes(&trials, operators);
+    Ok(Tuning { machine: machine(), versions: versions(), trials, operators, classes })
 }
 
 fn bundle(folder: &Path, pack: &PackOptions, operators: Operators) -> Result<Vec<u8>> {

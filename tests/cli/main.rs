@@ -303,6 +303,25 @@ fn json_progress_is_one_object_a_line() {
     assert_eq!(events.last().unwrap()["event"], "report");
 }
 
+/// Makes `tests/golden/int8-1.0` and `ternary-1.0`; see the README there.
+#[test]
+#[ignore = "golden bundles are made once for each version of the format"]
+fn make_golden_layers() {
+    let world = World::new();
+    let made = world.distill(&[]).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let student = world.out("student");
+    for mode in ["int8", "ternary"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/golden/{mode}-1.0"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let bundle = format!("tiny.{mode}.limbeck");
+        let file = folder.join(&bundle);
+        let (student, file) = (student.to_str().unwrap(), file.to_str().unwrap());
+        world.json(&["quantize", student, "-o", file, "--mode", mode, "--unproven", "--json"]);
+        write_golden(&world, &folder, &bundle);
+    }
+}
+
 /// Makes `tests/golden/bundle-1.0`; see the README there.
 #[test]
 #[ignore = "golden bundles are made once for each version of the format"]
@@ -313,6 +332,11 @@ fn make_golden() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/bundle-1.0");
     let bundle = "tiny.fp32.limbeck";
     std::fs::copy(world.out(bundle), folder.join(bundle)).unwrap();
+    write_golden(&world, &folder, bundle);
+}
+
+/// What a golden bundle answers.
+fn write_golden(world: &World, folder: &std::path::Path, bundle: &str) {
     let file = folder.join(bundle);
     let texts = ["the film great very place", "it food awful was phone", "", "\u{1F642} GOOD bad", "unknown wörds"];
     let cases: Vec<Value> = texts

@@ -4,6 +4,7 @@ use limbeck_export::arch::{Head, Params};
 use limbeck_export::checkpoint::{self, HeadInfo};
 use tch::Device;
 
+use crate::distill::{distil, recipe, score, texts};
 use crate::quantize::with_a_bad_layer;
 use crate::world::{World, stderr};
 
@@ -137,4 +138,59 @@ fn a_vocabulary_is_trimmed_to_files_of_any_format() {
     let script = world.data("shrunk").join("build-linux.sh");
     let checked = std::process::Command::new("sh").arg("-n").arg(script).output().unwrap();
     assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+/// Each trim of a distilled student has its row beside the others, in both reports, and its bundle.
+#[test]
+fn trims_have_rows_in_the_report() {
+    let world = World::new();
+    std::fs::write(world.data("texts.csv"), texts()).unwrap();
+    let made = recipe("texts.csv", "", "", "layers = 2", "");
+    let trims = ["ffn=16", "heads=1", "layers=1", "vocabulary=1"];
+    let options: Vec<&str> = trims.iter().flat_map(|trim| ["--trim", trim]).collect();
+    let report = distil(&world, &made, &[&options[..], &["--require", "score=80"]].concat());
+    let models = report["models"].as_array().unwrap();
+    let names: Vec<&str> = models.iter().map(|model| model["name"].as_str().unwrap()).collect();
+    let mut expected = vec!["teacher", "control", "student fp32"];
+    let rows: Vec<String> = trims.iter().map(|trim| format!("student int8, {trim}")).collect();
+    expected.extend(rows.iter().map(String::as_str));
+    // What ships is still the last.
+    expected.push("student int8");
+    assert_eq!(names, expected);
+    let (whole, rows) = (&models[7], &models[3..7]);
+    for (row, trim) in rows.iter().zip(trims) {
+        assert!(row["parameters"].as_u64() < whole["parameters"].as_u64(), "{row}");
+        assert!(row["latency_p50_ms"].as_f64() > Some(0.0) && row["retention"]["value"].as_f64() > Some(0.8), "{row}");
+        let bundle = world.out(&format!("tiny.{}.limbeck", trim.replace('=', "-")));
+        assert_eq!(std::fs::metadata(&bundle).unwrap().len(), row["file_bytes"].as_u64().unwrap());
+        let inspected = world.json(&["inspect", bundle.to_str().unwrap(), "--json"]);
+        assert_eq!(inspected["manifest"]["quantization"]["mode"], "int8-by-token", "{inspected}");
+    }
+    // Training texts have every token of the test, so nothing changed.
+    assert_eq!(score(&report, "student int8, vocabulary=1"), score(&report, "student int8"));
+
+    let told = report["trims"].as_array().unwrap();
+    let sizes: Vec<(u64, u64)> =
+        told.iter().map(|trim| (trim["before"].as_u64().unwrap(), trim["after"].as_u64().unwrap())).collect();
+    assert_eq!(sizes[..3], [(64, 16), (4, 1), (2, 1)]);
+    assert!(sizes[3].0 > sizes[3].1 && told[3]["dev"].is_null(), "{report}");
+    for trim in &told[..3] {
+        let dev: Vec<f64> = trim["dev"].as_array().unwrap().iter().map(|dev| dev.as_f64().unwrap()).collect();
+        // The task is easy: training brings back what trimming may have cost.
+        assert!(dev[2] > 0.85 && dev[2] >= dev[1], "{trim}");
+    }
+    let stages: Vec<&str> = report["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert!(stages.iter().filter(|name| name.starts_with("trim ")).count() == 3, "{stages:?}");
+    let page = std::fs::read_to_string(world.out("report.html")).unwrap();
+    assert!(page.contains(">student int8, heads=1</td>") && page.contains("Trims of the student"), "{page}");
+    assert!(page.contains("--trim ffn=16 --trim heads=1"), "the command gives the same report again");
+
+    // A second run takes what the first one trained.
+    let output = world.distill(&options).output().unwrap();
+    assert!(stderr(&output).contains("trim ffn=16: done before"), "{}", stderr(&output));
+    let again: serde_json::Value = serde_json::from_slice(&std::fs::read(world.out("report.json")).unwrap()).unwrap();
+    assert_eq!(score(&again, "student int8, layers=1"), score(&report, "student int8, layers=1"));
+
+    let output = world.distill(&["--trim", "layers=2"]).output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("the student has 2 layers"), "{}", stderr(&output));
 }

@@ -32,6 +32,12 @@ fn every_part_is_tried_and_the_choice_is_what_was_taken() {
         let chosen = &packed["tuning"]["operators"][part.replace('-', "_")];
         assert_eq!(chosen, taken.map_or(start, |trial| trial["form"].as_str().unwrap()), "{part}: {packed}");
     }
+    // What the one length that was measured would have for itself is told too.
+    let classes = packed["tuning"]["classes"].as_array().unwrap();
+    assert!(classes.len() == 1 && classes[0]["tokens"] == 8 && classes[0]["threads"] == 1, "{packed}");
+    let own = classes[0]["ratio"].as_f64().unwrap();
+    let chosen = &packed["tuning"]["operators"];
+    assert!((own < 1.0) == (&classes[0]["operators"] != chosen) && own <= 1.0, "{packed}");
     assert_eq!(accuracy(&bundle), accuracy(&path("plain.limbeck")));
 
     let written = world
@@ -39,6 +45,7 @@ fn every_part_is_tried_and_the_choice_is_what_was_taken() {
     assert_eq!(written["tuning"]["trials"][0]["cases"].as_array().unwrap().len(), 2, "{written}");
     let words = std::fs::read_to_string(world.data("onnx").join("model.onnx.md")).unwrap();
     assert!(words.contains("Fastest on ") && words.contains("residual norm "), "{words}");
+    assert!(words.contains("Chosen: ") && words.contains("thread(s): "), "{words}");
 
     for (arguments, expected) in [
         (&["--profile", "portable", "--tune"][..], "the portable profile has none of them"),

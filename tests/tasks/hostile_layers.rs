@@ -155,7 +155,7 @@ fn shortened(constant: &mut TensorProto) {
 }
 
 /// Of both operators.
-const LAYERS: [Change; 39] = [
+const LAYERS: [Change; 41] = [
     ("heads that do not divide", |p| p.attribute("heads").i = 5, "5 heads in a hidden size of 32"),
     ("no heads", |p| p.attribute("heads").i = 0, "0 heads"),
     ("negative heads", |p| p.attribute("heads").i = -4, "no attribute heads, or one below 0"),
@@ -176,6 +176,8 @@ const LAYERS: [Change; 39] = [
     ("first_only missing", |p| p.without("first_only"), "first_only"),
     ("matrices swapped", |p| p.layer().input.swap(11, 15), "up: "),
     ("scales in place of sums", |p| p.layer().input[5] = p.layer().input[4].clone(), ""),
+    ("a false sum", |p| p.write_to_layer(5, 1_000_000i32.to_le_bytes()), "query_key_value: sums with 1000000"),
+    ("a sum that overflows", |p| p.write_to_layer(17, i32::MIN.to_le_bytes()), "down: sums with -2147483648"),
     ("fewer scales than columns", |p| p.layer().input.swap(4, 12), "query_key_value: 48 scales"),
     ("a scale that is no number", |p| p.write_to_layer(4, f32::NAN.to_le_bytes()), "query_key_value: scales with NaN"),
     ("an infinite scale", |p| p.write_to_layer(12, f32::INFINITY.to_le_bytes()), "up: scales with inf"),
@@ -202,7 +204,10 @@ const LAYERS: [Change; 39] = [
 ];
 
 /// Of layers with codes of 8 bits.
-const BYTES: [Change; 2] = [
+const BYTES: [Change; 5] = [
+    ("a code of -128", |p| p.write_to_layer(3, [0x80]), "query_key_value: codes with -128"),
+    ("a later code of -128", |p| p.write_to_layer(15, [0, 1, 0x80]), "down: codes with -128"),
+    ("another code", |p| p.write_to_layer(11, [0x7F, 0x7F, 0x7F, 0x7F]), "up: sums with"),
     ("codes of three axes", |p| p.of_layer(3).dims = vec![6, 8, 64], "has not four axes"),
     ("codes the wrong way round", |p| p.of_layer(3).dims.swap(2, 3), "does not end with 16 and 4"),
 ];
@@ -292,7 +297,7 @@ fn refuses(weights: WeightMode, version: u32, changes: &[Change]) {
     for &(name, change, says) in changes {
         let model = changed(change);
         // What no call could compute is found before the first one.
-        let odd = ["with NaN", "with inf", "with -2"].iter().any(|words| says.contains(words));
+        let odd = ["with NaN", "with inf", "with -", "sums with"].iter().any(|words| says.contains(words));
         assert!(!odd || model.is_err(), "{name}: opened");
         let error = classify(model).expect_err(name);
         println!("{name}: {error}");
@@ -308,6 +313,39 @@ fn refuses(weights: WeightMode, version: u32, changes: &[Change]) {
             assert!(logits.iter().all(|logit| logit.is_finite()), "{name}: {logits:?}");
         }
     }
+}
+
+/// A logit above all numbers is an error, and one below them that of a label that cannot be.
+#[test]
+fn logits_that_are_not_finite() {
+    let bundle = bundle(WeightMode::Int8Layers);
+    let (graph, weights) = (section(&bundle, GRAPH), section(&bundle, WEIGHTS));
+    let ask = |bias: [f32; 2]| {
+        let mut parts = Parts { model: Model::decode(graph.as_slice()).unwrap(), weights: weights.clone() };
+        let constants = &parts.model.graph.as_ref().unwrap().initializer;
+        let of_head = |constant: &&TensorProto| constant.name.starts_with("head.") && constant.dims == [2];
+        let name = constants.iter().find(of_head).expect("the head's bias").name.clone();
+        parts.write(&name, bias.map(f32::to_le_bytes).concat());
+        open(&bundle, 1, &parts.model.encode_to_vec(), &parts.weights)?.classify("the fox")
+    };
+    for (bias, says) in [
+        ([f32::INFINITY, 0.0], "`logits` holds an infinite value"),
+        ([f32::INFINITY, f32::INFINITY], "`logits` holds an infinite value"),
+        ([0.0, f32::NAN], "`logits` holds a value that is not a number"),
+    ] {
+        let error = ask(bias).unwrap_err();
+        assert_eq!(error.code(), Code::Inference, "{error}");
+        assert!(error.to_string().contains(says), "{bias:?}: {error}");
+    }
+    let probabilities = |bias| -> Vec<(String, f32)> {
+        let answer = ask(bias).unwrap();
+        answer.labels.iter().map(|label| (label.label.clone(), label.probability)).collect()
+    };
+    assert_eq!(probabilities([0.0, f32::NEG_INFINITY]), [("a".to_owned(), 1.0), ("b".to_owned(), 0.0)]);
+    let neither = probabilities([f32::NEG_INFINITY; 2]);
+    assert!(neither.iter().all(|(_, probability)| *probability == 0.5), "{neither:?}");
+    let largest = probabilities([f32::MAX, f32::MIN]);
+    assert_eq!(largest[0], ("a".to_owned(), 1.0), "{largest:?}");
 }
 
 /// Whatever is cut off or turned over, hashes being right, the process goes on, and what opens can be asked.

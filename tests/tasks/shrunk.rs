@@ -64,6 +64,15 @@ fn every_node_is_in_the_list() {
         }
         let text = std::fs::read_to_string(out.path().join(OPERATORS_NAME)).unwrap();
         assert!(text.contains("\nai.onnx;17;Add,") && !text.contains("limbeck"), "{text}");
+        let full = report.full_library_bytes.unwrap();
+        let platforms: Vec<Platform> = report.expected.iter().map(|size| size.platform).collect();
+        assert_eq!(platforms, Platform::ALL);
+        for size in &report.expected {
+            // Twenty operators of some 260 are less than the whole, and the graph's own machinery remains.
+            assert!(full / 3 < size.at_least && size.at_most < full * 4 / 5, "{size:?} of {full}");
+            let script = out.path().join(format!("build-{}.sh", size.platform.name()));
+            assert!(std::fs::read_to_string(script).unwrap().contains(&size.words()));
+        }
         let ort = std::fs::read(out.path().join(ORT_NAME)).unwrap();
         assert_eq!((&ort[4..8], Some(ort.len() as u64)), (&b"ORTM"[..], report.ort_bytes));
         let files: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use limbeck_export::pack::TaskName;
-use limbeck_export::pipeline::{DistillOptions, LatencyBudget, distill_together};
+use limbeck_export::pipeline::{DistillOptions, LatencyBudget, Trim, distill_together};
 use limbeck_export::recipe::{Recipe, TeacherSource};
 use limbeck_export::report::Requirement;
 
@@ -18,6 +18,7 @@ use super::parallel::Parallel;
     limbeck distill --recipe examples/recipes/sentiment/recipe.toml --teacher all-minilm-l6-v2 --data data --out out\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --require retention=97 --require size=20\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --seeds 1,2,3 --ablate\n  \
+    limbeck distill --recipe my.toml --teacher my-bert --data . --out out --trim ffn=768 --trim vocabulary\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --json | tee log.jsonl\n  \
     limbeck distill --recipe auto --latency 3ms --cores 1 --teacher my-bert --data data --out out\n\n\
     A run that was stopped goes on where it was when started again with the same options.")]
@@ -60,6 +61,11 @@ pub(super) struct Distill {
     /// Train the recipe without each of its losses and stages too, and from new weights
     #[arg(long)]
     ablate: bool,
+    /// Make a smaller model of the student too, train it again as in the recipe's last stage, and measure it beside the
+    /// others: ffn=768 (units a block), heads=8 (a layer), layers=2, vocabulary=1 (tokens that training texts have so often,
+    /// not trained again); may be repeated
+    #[arg(long, value_name = "PART=NUMBER")]
+    trim: Vec<Trim>,
     /// A limit that the shipped student must keep, else exit status 3: retention=97 (percent of the teacher), score=90,
     /// gain=0.5 (points over the control, mean over seeds), drop=0.5 (points lost by int8), latency=3 (ms), size=15 (MB); may
     /// be repeated
@@ -127,6 +133,7 @@ impl Distill {
             out: self.out,
             masked_lm: self.masked_lm,
             ablate: self.ablate,
+            trims: self.trim,
             latency: self.latency.map(|ms| LatencyBudget { ms, threads: usize::from(self.cores) }),
             device: processes.device,
             runtime: self.engine.path(),

@@ -146,7 +146,12 @@ impl Export {
             env!("CARGO_PKG_VERSION"),
             serde_json::to_value(options.profile)?.as_str().unwrap_or_default(),
             graph.weights.len() as f64 / 1e6,
-            tuning.as_ref().map_or(String::new(), |t| format!(" Fastest on {}: {}.", t.machine.cpu, t.operators)),
+            tuning.as_ref().map_or(String::new(), |t| format!(
+                " Fastest on {}: {}.\n\n```text\n{}```",
+                t.machine.cpu,
+                t.operators,
+                t.table()
+            )),
             description.markdown()
         );
         files::write_bytes(&self.out.join("model.onnx.md"), words.as_bytes())?;

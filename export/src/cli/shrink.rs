@@ -14,8 +14,8 @@ use super::engines::Engine;
 #[command(after_help = "Examples:\n  limbeck shrink student.limbeck --out small\n  \
     cd onnxruntime && sh ../small/build-android.sh ../small/required_operators.config\n\n\
     Writes required_operators.config (every operator of the graph, before and after ONNX Runtime's own fusions),\n\
-    build-linux.sh, build-android.sh and build-ios.sh, and model.ort, the graph in ONNX Runtime's own format. See\n\
-    docs/shrinking.md.")]
+    build-linux.sh, build-android.sh and build-ios.sh with the size that is expected of each build, and model.ort, the\n\
+    graph in ONNX Runtime's own format. See docs/shrinking.md.")]
 pub(super) struct Shrink {
     /// Bundle
     bundle: PathBuf,
@@ -45,9 +45,17 @@ impl Shrink {
             (Some(bytes), _) => format!("{ORT_NAME}: {}", mb(bytes)),
             (None, refused) => format!("{ORT_NAME} was not written: {}", refused.as_deref().unwrap_or_default()),
         };
+        let expected = match report.expected.is_empty() {
+            true => "unknown, because that of the library with all operators is".to_owned(),
+            false => {
+                let each = report.expected.iter().map(|size| format!("{} {}", size.platform.name(), size.words()));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        };
         super::print(&format!(
-            "{}: {} operators\n{ort}\nThe bundle has {}, ONNX Runtime {} with all operators {}; a build with these alone \
-             was not measured here (docs/shrinking.md)\nNext: sh {}/build-linux.sh {}/{OPERATORS_NAME}, in the sources of \
+            "{}: {} operators\n{ort}\nThe bundle has {}, ONNX Runtime {} with all operators {}\nExpected size with \
+             these alone: {expected}: an estimate from the size with all, not a measured build (docs/shrinking.md)\n\
+             Next: sh {}/build-linux.sh {}/{OPERATORS_NAME}, in the sources of \
              ONNX Runtime {}\n",
             self.out.join(OPERATORS_NAME).display(),
             report.operators.count(),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use limbeck::bundle::{Latency, Provenance, Quality};
 
 use super::run::{Run, Trained};
+use super::trims::Trimmed;
 use crate::data::{Question, Rows};
 use crate::graph::WeightMode;
 use crate::measure::{BenchResult, Interval, Outcomes, TaskQuality, difference, interval, ratio, task_quality};
@@ -28,6 +29,10 @@ pub(super) struct Models<'a> {
     pub students: &'a [Trained],
     pub controls: &'a [Trained],
     pub ablations: &'a [(String, Vec<Trained>)],
+    /// Smaller models of the student that ships.
+    pub trims: &'a [Trimmed],
+    /// Which student that is.
+    pub best: usize,
     pub teacher_sha256: &'a str,
 }
 
@@ -108,8 +113,13 @@ impl Bench<'_> {
     }
 }
 
+/// Which student dev chose, the first of equals.
+pub(super) fn best_on_dev(students: &[Trained]) -> Option<usize> {
+    (0..students.len()).rev().max_by(|&a, &b| students[a].dev().total_cmp(&students[b].dev()))
+}
+
 /// Writes `teacher.limbeck` (`teacher-2.limbeck` of a further one), `control.limbeck`, `ID.fp32.limbeck` and `ID.limbeck`
-/// (int8, or what the student was trained for), of the seed that dev chose.
+/// (int8, or what the student was trained for), of the seed that dev chose, and `ID.ffn-768.limbeck` of a smaller one.
 ///
 /// # Errors
 /// A bundle of fewer bits that loses more on dev than the recipe allows is refused.
@@ -123,10 +133,7 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
             exporter: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
         },
     };
-    let best = (0..models.students.len())
-        .rev()
-        .max_by(|&a, &b| models.students[a].dev().total_cmp(&models.students[b].dev()))
-        .context("no student was trained")?;
+    let best = models.best;
     let id = &recipe.id;
     let mut candidates = Vec::new();
     for (name, folder) in &models.teachers {
@@ -137,6 +144,7 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let control = &models.controls[best].folder;
     let student = &models.students[best];
     let weights = recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
+    let shipped_weights = weights;
     let shipped = if weights == WeightMode::Ternary { "student ternary" } else { "student int8" };
     let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
     let mut control =
@@ -176,7 +184,18 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
         let seeds = outcomes.iter().map(Outcomes::score).collect();
         ablation.push(AblationReport { name: name.clone(), score: interval(&outcomes), difference, p_value, seeds });
     }
-    candidates.extend([control, fp32, fewer_bits]);
+    candidates.extend([control, fp32]);
+    for trim in models.trims {
+        let (id, file) = (format!("{id}-{}", trim.slug), format!("{id}.{}.limbeck", trim.slug));
+        candidates.push(bench.candidate(
+            &format!("{shipped}, {}", trim.name),
+            &trim.folder,
+            id,
+            file,
+            shipped_weights,
+        )?);
+    }
+    candidates.push(fewer_bits);
     let measure = candidates[0].test.headline().0.to_owned();
     let models = time(run, &mut candidates, teacher.as_ref(), &measure)?;
     Ok(Measured { measure, models, seeds, comparison, quantization, ablation })

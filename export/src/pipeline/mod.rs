@@ -16,6 +16,7 @@ mod student;
 mod teacher;
 #[cfg(test)]
 mod tests;
+mod trims;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, TeacherSource};
 use crate::report::{Report, StageReport, TrainingPlace};
-use crate::train::{Alone, Group};
+use crate::train::{Alone, Group, Outcome};
 use crate::{checkpoint, files, measure};
 
 use bundles::Models;
@@ -47,6 +48,7 @@ pub(crate) use needs::Needs;
 pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
 pub(crate) use teacher::{MARGIN, above_chance, made_for};
+pub use trims::Trim;
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]
@@ -72,6 +74,8 @@ pub struct DistillOptions {
     pub checkpoint_every: Duration,
     /// Train the recipe without each of its parts too.
     pub ablate: bool,
+    /// Smaller models of the student to be trained and measured too.
+    pub trims: Vec<Trim>,
     /// Search the student's shape for this time, in place of the recipe's.
     pub latency: Option<LatencyBudget>,
     /// Source revision to be named in the report.
@@ -163,6 +167,9 @@ pub fn distill_together(
         files::write_bytes(&options.out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     }
     let origin = Origin::new(run, ancestor)?;
+    for trim in &options.trims {
+        trim.check(&origin.config)?;
+    }
 
     let all_seeds = |variant: &Variant| -> Result<Vec<Trained>> {
         recipe.seeds.iter().map(|&seed| origin.train(variant, &teachers, seed)).collect()
@@ -178,6 +185,9 @@ pub fn distill_together(
             ablations.push((name, all_seeds(&variant)?));
         }
     }
+    let best = bundles::best_on_dev(&students).context("no student was trained")?;
+    let trim = |&trim: &Trim| trims::trim(&run, trim, &students[best], &teachers, recipe.seeds[best]);
+    let trims = options.trims.iter().map(trim).collect::<Result<Vec<_>>>()?;
 
     if !leads {
         return Ok(None);
@@ -192,6 +202,8 @@ pub fn distill_together(
         students: &students,
         controls: &controls,
         ablations: &ablations,
+        trims: &trims,
+        best,
         teacher_sha256: &teacher_sha256,
     };
     let measured = bundles::build_and_measure(&run, &models)?;
@@ -215,6 +227,15 @@ pub fn distill_together(
             let layer_map = trained.layer_maps.get(stage).cloned();
             stages.push(StageReport { name, scored, layer_map, outcome: outcome.clone() });
         }
+    }
+    for trim in &trims {
+        let named = |(stage, outcome): &(String, Outcome)| StageReport {
+            name: format!("trim {}, {stage}", trim.name),
+            scored: true,
+            layer_map: None,
+            outcome: outcome.clone(),
+        };
+        stages.extend(trim.stages.iter().map(named));
     }
     let report = Report {
         schema: 2,
@@ -242,6 +263,7 @@ pub fn distill_together(
         quantization: measured.quantization,
         stages,
         ablation: measured.ablation,
+        trims: trims.into_iter().map(|trim| trim.report).collect(),
         search,
         wall_seconds: started.elapsed().as_secs_f64(),
     };

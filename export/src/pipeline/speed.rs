@@ -91,6 +91,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         runtime: None,
         checkpoint_every: Duration::MAX,
         ablate: false,
+        trims: Vec::new(),
         latency: None,
         commit: None,
     };

@@ -43,6 +43,7 @@ impl Setting {
             runtime: None,
             checkpoint_every: Duration::MAX,
             ablate: false,
+            trims: Vec::new(),
             latency: None,
             commit: None,
         };

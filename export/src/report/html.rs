@@ -32,6 +32,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         models::latency(report),
         search::search(report),
         training::training(report),
+        training::trims(report),
         training::ablation(report),
         classes::classes(report),
         models::metrics(report),
@@ -123,6 +124,9 @@ fn reproduce(report: &Report, recipe: &Recipe) -> String {
     }
     if !report.ablation.is_empty() {
         command += " --ablate";
+    }
+    for trim in &report.trims {
+        command += &format!(" --trim {}", trim.name);
     }
     let layers: Vec<String> = report.layer_map.iter().map(usize::to_string).collect();
     let start = match recipe.student.start {

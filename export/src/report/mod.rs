@@ -55,7 +55,8 @@ pub struct Report {
     pub data: SplitReport,
     /// What needs no model scores on dev: the largest class; 0 where there is no such thing.
     pub chance_on_dev: f64,
-    /// Teachers (if their weights are here), control, student fp32, student int8 (or ternary); of the seed that dev chose.
+    /// Teachers (if their weights are here), control, student fp32, trimmed students, student int8 (or ternary), which ships;
+    /// of the seed that dev chose.
     pub models: Vec<ModelReport>,
     /// Student and control for each seed.
     pub seeds: Vec<SeedReport>,
@@ -68,6 +69,9 @@ pub struct Report {
     /// Students that lack something, `limbeck distill --ablate`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ablation: Vec<AblationReport>,
+    /// Smaller models of the student, `limbeck distill --trim`, which have their rows in `models`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trims: Vec<TrimReport>,
     /// How the student's shape was found, `limbeck distill --latency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchReport>,
@@ -89,7 +93,8 @@ pub struct TrainingPlace {
 /// One measured model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelReport {
-    /// `teacher` (`teacher-2` a further one), `control`, `student fp32`, `student int8` or `student ternary`.
+    /// `teacher` (`teacher-2` a further one), `control`, `student fp32`, `student int8, ffn=768` (trimmed), `student int8` or
+    /// `student ternary`.
     pub name: String,
     /// Bundle file.
     pub file: String,
@@ -178,6 +183,20 @@ pub struct AblationReport {
     pub p_value: f64,
     /// By seed.
     pub seeds: Vec<f64>,
+}
+
+/// What trimming the student did; how good, large and fast the result is has a row among the models.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrimReport {
+    /// As the option says it: `ffn=768`.
+    pub name: String,
+    /// Units, heads, layers or tokens that there were.
+    pub before: usize,
+    /// That are left.
+    pub after: usize,
+    /// Scores on dev in fp32: of the whole student, as it was trimmed, and trained again. Of a smaller vocabulary none: it
+    /// changes no weights.
+    pub dev: Option<[f64; 3]>,
 }
 
 /// Fewer bits against fp32, in points of 100 of the measure (positive: int8 is worse).

@@ -100,6 +100,7 @@ pub(super) fn report(task: &str, measure: &str) -> Report {
             stage("student, prediction", true, &[0.85, 0.88, 0.89]),
         ],
         ablation: vec![],
+        trims: vec![],
         search: None,
         wall_seconds: 360.0,
     }
@@ -460,4 +461,24 @@ fn a_search_says_what_was_timed_tried_and_chosen() {
     assert!(table.contains("88.0%  chosen") && table.contains("3x384      1.60 ms      no"), "{table}");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["search"]["shapes"][1]["chosen"], true);
+}
+
+#[test]
+fn trims_are_shown() {
+    let mut report = report("text-classification", "accuracy");
+    let shipped = report.models.pop().unwrap();
+    report.models.extend([model("student int8, ffn=768", 0.88, 9_000_000), shipped]);
+    assert!(!page(&report).contains("Trims"));
+    report.trims = vec![
+        TrimReport { name: "ffn=768".to_owned(), before: 1536, after: 768, dev: Some([0.9, 0.75, 0.893]) },
+        TrimReport { name: "vocabulary=2".to_owned(), before: 30522, after: 4839, dev: None },
+    ];
+    let page = page(&report);
+    for shown in [">ffn=768</td>", ">75.0%</td>", ">89.3%</td>", ">4839</td>", "--trim ffn=768 --trim vocabulary=2"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(report.table().contains("student int8, ffn=768"), "{}", report.table());
+    let json = serde_json::to_string(&report).unwrap();
+    let read: Report = serde_json::from_str(&json).unwrap();
+    assert_eq!((read.trims.len(), read.trims[1].dev), (2, None));
 }

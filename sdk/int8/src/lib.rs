@@ -25,6 +25,7 @@ mod layer;
 mod matrix;
 mod product;
 mod rows;
+mod sums;
 mod ternary;
 mod workers;
 

@@ -1,5 +1,7 @@
 //! 8-bit weights in the order in which they are read.
 
+use super::sums;
+
 /// Columns that lie side by side: the 32-bit sums of one AVX-512 register.
 pub const COLUMNS: usize = 16;
 /// Rows that lie side by side: what one 32-bit lane of a dot product takes.
@@ -132,7 +134,8 @@ impl<'a> Matrix<'a> {
     /// The codes of `shape`, the other parts with a value for each column.
     ///
     /// # Errors
-    /// Parts that do not fit each other; scales and biases that are not finite.
+    /// Parts that do not fit each other; -128 among the codes; sums that are not those of the codes; scales and biases that
+    /// are not finite.
     pub fn new(
         shape: &[i64],
         codes: &'a [i8],
@@ -154,7 +157,8 @@ impl<'a> Matrix<'a> {
     /// The same of codes of 2 bits, `[outputs / COLUMNS, inputs / DEPTH, COLUMNS]` bytes.
     ///
     /// # Errors
-    /// Parts that do not fit each other; codes other than -1, 0 and 1; scales and biases that are not finite.
+    /// Parts that do not fit each other; codes other than -1, 0 and 1; sums that are not those of the codes; scales and
+    /// biases that are not finite.
     pub fn ternary(
         shape: &[i64],
         codes: &'a [u8],
@@ -204,6 +208,7 @@ impl<'a> Matrix<'a> {
                 return wrong(format!("{name} with {value} among them"));
             }
         }
+        sums::check(codes, inputs, sums)?;
         Ok(Matrix { codes, scales, sums, bias, inputs })
     }
 
@@ -297,8 +302,9 @@ mod tests {
         for byte in 0..=u8::MAX {
             let right = (0..4).all(|place| byte >> (2 * place) & 3 != 0b10);
             for place in [0, 9, 15] {
-                let mut bytes = [0; 16];
+                let (mut bytes, mut sums) = ([0; 16], sums);
                 bytes[place] = byte;
+                sums[place] = (0..4).map(|code| i32::from((byte << (6 - 2 * code)) as i8 >> 6)).sum();
                 assert_eq!(Matrix::ternary(&[1, 1, 16], &bytes, &numbers, &sums, &numbers).is_ok(), right, "{byte:#b}");
             }
         }

@@ -17,14 +17,27 @@ pub(crate) fn calibrated(activation: Activation, logits: &[f32], temperature: f6
     if temperature == 1.0 || activation == Activation::None {
         return activate(activation, logits);
     }
-    let logits: Vec<f32> = logits.iter().map(|&logit| (f64::from(logit) / temperature) as f32).collect();
-    activate(activation, &logits)
+    let divided: Vec<f32> = logits.iter().map(|&logit| (f64::from(logit) / temperature) as f32).collect();
+    if activation == Activation::Softmax && divided.contains(&f32::INFINITY) {
+        // Large logits and a small temperature: softmax takes their differences alone, which are in range.
+        let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        if max.is_finite() {
+            let below = |&logit: &f32| ((f64::from(logit) - max) / temperature) as f32;
+            return softmax(&logits.iter().map(below).collect::<Vec<f32>>());
+        }
+    }
+    activate(activation, &divided)
 }
 
 /// Shifted by the largest logit so that no exponential overflows, and summed in
-/// 64 bits so that the sum of many small terms is exact enough.
+/// 64 bits so that the sum of many small terms is exact enough. Where the largest is infinite, those that are share
+/// alike, to which probabilities of finite logits come nearer the further these go.
 pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if max.is_infinite() {
+        let share = 1.0 / logits.iter().filter(|&&x| x == max).count() as f32;
+        return logits.iter().map(|&x| if x == max { share } else { 0.0 }).collect();
+    }
     let exponentials: Vec<f64> = logits.iter().map(|&x| f64::from(x - max).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
     exponentials.iter().map(|e| (e / sum) as f32).collect()
@@ -74,6 +87,19 @@ mod tests {
         assert_eq!(activate(Activation::Softmax, &[f32::MAX, f32::MIN]), [1.0, 0.0]);
         assert_eq!(activate(Activation::Softmax, &[-1e30, -1e30]), [0.5, 0.5]);
         assert_eq!(activate(Activation::Sigmoid, &[f32::MAX, f32::MIN]), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn infinite_logits_have_the_probabilities_that_finite_ones_tend_to() {
+        const INFINITY: f32 = f32::INFINITY;
+        assert_eq!(softmax(&[INFINITY, 3.0]), [1.0, 0.0]);
+        assert_eq!(softmax(&[INFINITY, INFINITY, -INFINITY, 0.0]), [0.5, 0.5, 0.0, 0.0]);
+        assert_eq!(softmax(&[-INFINITY, -INFINITY]), [0.5, 0.5]);
+        assert_eq!(softmax(&[-INFINITY, 1.0]), [0.0, 1.0]);
+        // Dividing by a small temperature can make one.
+        assert_eq!(calibrated(Activation::Softmax, &[1e37, 1e36], 1e-3), [1.0, 0.0]);
+        assert_eq!(calibrated(Activation::Softmax, &[1e37, 1e36], 1.0), [1.0, 0.0]);
+        assert_eq!(activate(Activation::Sigmoid, &[INFINITY, -INFINITY]), [1.0, 0.0]);
     }
 
     #[test]

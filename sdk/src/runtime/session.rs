@@ -150,8 +150,13 @@ impl ModelSession {
                     shape.as_ref()
                 )));
             }
-            if values.iter().any(|value| value.is_nan()) {
-                return Err(inference(format!("the output `{name}` holds a value that is not a number")));
+            // A logit of -inf is that of a label that cannot be; everything else that is not finite answers nothing.
+            let is_wrong: fn(&f32) -> bool = match manifest.task {
+                Task::SentenceEmbedding => |value| !value.is_finite(),
+                _ => |value| value.is_nan() || *value == f32::INFINITY,
+            };
+            if let Some(value) = values.iter().copied().find(is_wrong) {
+                return Err(not_finite(name, value));
             }
             let per_token = spec.axes.get(1).is_some_and(|axis| axis == LENGTH);
             outputs.push(Output { values, rows: batch.rows, length: batch.length, per_token });
@@ -377,6 +382,15 @@ fn element(element: ElementType) -> TensorElementType {
 
 pub(super) fn inference(message: String) -> Error {
     Error::Inference { action: "run the model", message }
+}
+
+/// An output that holds a value of which no answer can be made.
+pub(super) fn not_finite(output: &str, value: f32) -> Error {
+    let what = if value.is_nan() { "a value that is not a number" } else { "an infinite value" };
+    inference(format!(
+        "the output `{output}` holds {what}: the model left the range of fp32, or its weights are damaged; check it with \
+         `limbeck verify`"
+    ))
 }
 
 pub(super) fn failed<R>(action: &'static str) -> impl Fn(ort::Error<R>) -> Error {

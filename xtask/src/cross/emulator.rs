@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 /// The emulator of Debian's package qemu-user-static.
 pub const QEMU: &str = "qemu-aarch64-static";
 
+/// The same for x86-64.
+pub const QEMU_X86: &str = "qemu-x86_64-static";
+
 /// A program that does not end is ended after this many seconds.
 const PATIENCE: &str = "600";
 
@@ -51,6 +54,13 @@ impl Emulator {
         command.arg("-E").arg(format!("LD_LIBRARY_PATH={}", self.library_path.display())).arg(program);
         command
     }
+}
+
+/// A program for this machine on another x86-64 processor; its arguments are to be added. It reads this machine's files.
+pub fn x86(processor: &str, program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args([PATIENCE, QEMU_X86, "-cpu", processor]).arg(program);
+    command
 }
 
 fn cpuinfo(cores: usize) -> String {

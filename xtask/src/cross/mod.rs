@@ -28,8 +28,10 @@ use emulator::Emulator;
 /// `--help`.
 pub const HELP: &str = "\
 On Debian x86-64, as root: builds the C library for arm64 Linux, compiles the C programs of tests/c and
-examples/c for it, and runs them and the tests of the 8-bit layers under qemu with the arm64 build of ONNX Runtime. What classify answers must
-be what it answers here. Then type-checks the library for Android and iOS, whose linkers Debian does not have.
+examples/c for it, and runs them and the tests of the 8-bit layers under qemu with the arm64 build of ONNX Runtime. What classify answers,
+from bundles in fp32, int8 and ternary weights, must be what it answers here; so must what the library for this
+machine answers on emulated processors with fewer instructions. Then type-checks the library for Android and iOS, whose
+linkers Debian does not have.
 
 Installs Debian's rustc-web with its library for arm64, gcc for arm64, and qemu-user-static, if they are missing
 (390 MB of download; adds the architecture arm64 to dpkg and may upgrade a few libraries so that both
@@ -49,8 +51,17 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const HOST: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "min-size";
 const GCC: &str = "aarch64-linux-gnu-gcc";
-/// A real encoder, small and with made-up weights.
-const ENCODER: &str = "tests/golden/bundle-1.0/tiny.fp32.limbeck";
+/// Real encoders, small, and with all that limbeck computes itself in the last two.
+const ENCODERS: [&str; 3] = [
+    "tests/golden/bundle-1.0/tiny.fp32.limbeck",
+    "tests/golden/int8-1.0/tiny.int8.limbeck",
+    "tests/golden/ternary-1.0/tiny.ternary.limbeck",
+];
+/// Prints all digits of what they answer.
+const ANSWERS: &str = "xtask/src/cross/answers.c";
+/// Processors that are emulated on this one, and what they lack: the other paths of limbeck's own layers, and other
+/// kernels of ONNX Runtime. The emulator has no AVX-512 itself.
+const PROCESSORS: [(&str, &str); 2] = [("max", "AVX2 without AVX-512"), ("Nehalem", "without AVX2")];
 const TEXTS: [&str; 3] = ["I liked it.", "no", "It arrived late, it was broken, and nobody answered my letters"];
 /// Type-checked, with a standard library built from its sources.
 const CHECKED: [&str; 3] = ["aarch64-linux-android", "armv7-linux-androideabi", "aarch64-apple-ios"];
@@ -176,11 +187,23 @@ impl Lane<'_> {
             let (here, there) = (self.here(&source, self.bundle, &[])?, self.there(&source, self.bundle, &[])?);
             compare::answers(&here, &there)
         });
-        report.step(&format!("{ENCODER}, arm64 against x86-64"), || {
-            let (source, bundle) = (repository().join("examples/c/sentiment.c"), repository().join(ENCODER));
-            let (here, there) = (self.here(&source, &bundle, &TEXTS)?, self.there(&source, &bundle, &TEXTS)?);
-            compare::lines(&here, &there)
-        });
+        let source = repository().join(ANSWERS);
+        for encoder in ENCODERS {
+            let bundle = repository().join(encoder);
+            report.step(&format!("{encoder}, arm64 against x86-64 ({})", instructions()), || {
+                let (here, there) = (self.here(&source, &bundle, &TEXTS)?, self.there(&source, &bundle, &TEXTS)?);
+                compare::logits(&here, &there)
+            });
+            for (processor, has) in PROCESSORS {
+                report.step(&format!("{encoder}, x86-64 {has} ({processor}) against {}", instructions()), || {
+                    let here = self.here(&source, &bundle, &TEXTS)?;
+                    let mut command = emulator::x86(processor, &self.compile(&source, "gcc", self.here)?);
+                    command.env("LD_LIBRARY_PATH", self.here.folder.join("lib"));
+                    let there = output(command.arg(&bundle).arg(&self.runtime_here).args(TEXTS))?;
+                    compare::logits(&here, &there)
+                });
+            }
+        }
         Ok(())
     }
 
@@ -213,6 +236,20 @@ impl Lane<'_> {
         output(&mut command)?;
         Ok(program)
     }
+}
+
+/// The best of this machine's instructions that limbeck's layers have a path for.
+fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512vnni") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "AVX2";
+        }
+    }
+    "neither AVX-512 nor AVX2"
 }
 
 /// Needs no linker. The standard library comes from Debian's rust-web-src; a stable compiler builds it only

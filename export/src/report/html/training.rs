@@ -58,6 +58,28 @@ fn table(report: &Report) -> String {
     table.html()
 }
 
+/// What was left of the student, and what training it again gave back.
+pub(super) fn trims(report: &Report) -> String {
+    if report.trims.is_empty() {
+        return String::new();
+    }
+    let dev = |what: &str| format!("{} on dev, {what}", measure_name(&report.measure));
+    let columns = ["whole", "trimmed", "trained again"].map(dev);
+    let mut table = Table::new(["trim", "before", "after"].map(str::to_owned).into_iter().chain(columns));
+    for trim in &report.trims {
+        let scores = match trim.dev {
+            Some(dev) => dev.map(|dev| score(&report.measure, dev)),
+            None => [const { String::new() }; 3],
+        };
+        let sizes = [trim.name.clone(), trim.before.to_string(), trim.after.to_string()];
+        table.row(sizes.into_iter().chain(scores));
+    }
+    let text = "Scores of this table are of fp32 weights. Those with fewer units, heads or layers were trained again as in the \
+                recipe's last stage, by its losses on answers; a smaller vocabulary changes no weights. Test scores, sizes and \
+                latency stand in the first table.";
+    ["<h2>Trims of the student</h2>\n".to_owned(), table.html(), paragraph(text)].concat()
+}
+
 /// Students that lack something, against the whole recipe.
 pub(super) fn ablation(report: &Report) -> String {
     if report.ablation.is_empty() {
