@@ -9,7 +9,8 @@ use limbeck_export::corpus::{CorpusOptions, curate};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck corpus links.jsonl --min-score 3 --exclude-site wikipedia.org --language eng --min-characters 200 \
-    --near-duplicates 0.8 --against lambada.jsonl --out webtext\n  \
+    --near-duplicates 0.8 --against lambada.jsonl --against squad.json --against-key text \
+    --against-key question --out webtext\n  \
     limbeck corpus CC-MAIN-0001.warc.gz CC-MAIN-0002.warc.gz --language eng --min-characters 500 --out crawl\n\n\
     Files are JSON Lines (keys `text` or `html`, `url`, `score`), plain text (an empty line between documents), web pages, WARC and\n\
     WET, each with .gz or without. Of pages the main text is kept (Readability). The result is JSON Lines, corpus-00000.jsonl and so\n\
@@ -51,9 +52,12 @@ pub(super) struct Corpus {
     /// How sure the language must be, from 0 to 1
     #[arg(long, default_value_t = 0.0)]
     min_confidence: f64,
-    /// Test texts: documents with 13 words in a row of theirs are removed; may be repeated
+    /// Test texts: documents with 13 words in a row of theirs are removed; also JSON, CSV and TSV; may be repeated
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// Key or column of the test texts, at any depth of JSON; may be repeated; default: those of the text and of a web page
+    #[arg(long, value_name = "KEY", requires = "against")]
+    against_key: Vec<String>,
     /// Keep documents that are there twice
     #[arg(long)]
     keep_duplicates: bool,
@@ -85,6 +89,7 @@ impl Corpus {
             languages: self.language,
             min_confidence: self.min_confidence,
             against: self.against,
+            against_keys: self.against_key,
             exact_duplicates: !self.keep_duplicates,
             near_duplicates: self.near_duplicates,
             shard: self.shard,

@@ -6,6 +6,7 @@ mod near;
 mod overlap;
 mod report;
 mod source;
+mod test_texts;
 mod warc;
 
 use std::collections::HashSet;
@@ -23,7 +24,7 @@ use crate::files;
 use crate::progress::Reporter;
 use near::{Fingerprint, Index, Signature};
 use overlap::{TestSets, plain_words};
-pub use report::{Amount, CorpusReport, Removed};
+pub use report::{Amount, CorpusReport, Removed, TestTexts};
 use source::{All, Content, Document};
 
 /// What is kept. Each filter is off where it is `None`, empty or false.
@@ -52,6 +53,9 @@ pub struct CorpusOptions {
     pub min_confidence: f64,
     /// Texts that must not be in the corpus: what has 13 words in a row with one of them is removed.
     pub against: Vec<PathBuf>,
+    /// Keys or columns of those texts; `text_key` and `html_key` where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub against_keys: Vec<String>,
     /// Documents that were kept before, but for case and spaces, are removed.
     pub exact_duplicates: bool,
     /// So are those whose sets of runs of 5 words are so alike (estimated Jaccard similarity).
@@ -75,6 +79,7 @@ impl Default for CorpusOptions {
             languages: Vec::new(),
             min_confidence: 0.0,
             against: Vec::new(),
+            against_keys: Vec::new(),
             exact_duplicates: true,
             near_duplicates: None,
             shard: 20_000,
@@ -113,7 +118,18 @@ impl CorpusOptions {
             Lang::from_code(code.as_str())
                 .with_context(|| format!("language \"{code}\" is not known; use ISO 639-3, such as eng, deu or cmn"))
         };
+        ensure!(
+            self.against_keys.is_empty() || !self.against.is_empty(),
+            "keys of test texts are named, but no files of them"
+        );
         self.languages.iter().map(language).collect()
+    }
+
+    fn keys_of_test_texts(&self) -> Vec<&str> {
+        match self.against_keys.is_empty() {
+            true => vec![&self.text_key, &self.html_key],
+            false => self.against_keys.iter().map(String::as_str).collect(),
+        }
     }
 }
 
@@ -228,6 +244,9 @@ struct State {
     identity: String,
     /// Reports of the files of the result that are whole.
     shards: Vec<CorpusReport>,
+    /// Of test sets.
+    #[serde(default)]
+    test_texts: Option<TestTexts>,
     /// Whether all is read.
     done: bool,
 }
@@ -244,7 +263,7 @@ pub fn curate(inputs: &[PathBuf], options: &CorpusOptions, out: &Path, reporter:
     let identity = identity(inputs, options)?;
     let _lock = files::lock_folder(out)?;
     let state_path = out.join(STATE);
-    let mut state = State { identity: identity.clone(), shards: Vec::new(), done: false };
+    let mut state = State { identity: identity.clone(), shards: Vec::new(), test_texts: None, done: false };
     if state_path.is_file() {
         state = files::read_json(&state_path)?;
         ensure!(
@@ -256,7 +275,7 @@ pub fn curate(inputs: &[PathBuf], options: &CorpusOptions, out: &Path, reporter:
     let total = |state: &State| state.shards.iter().fold(CorpusReport::new(&FILTERS), |all, part| all.with(part));
     // Also of one that is done: it may have been stopped before this was written.
     let reported = |state: &State| -> Result<CorpusReport> {
-        let report = total(state);
+        let report = CorpusReport { test_texts: state.test_texts, ..total(state) };
         files::write_json(&out.join("report.json"), &json!({"schema": 1, "options": options, "report": report}))?;
         Ok(report)
     };
@@ -265,6 +284,7 @@ pub fn curate(inputs: &[PathBuf], options: &CorpusOptions, out: &Path, reporter:
         return reported(&state);
     }
     let filters = Filters { options, languages, test_sets: TestSets::read(&options.against, options)? };
+    state.test_texts = (!options.against.is_empty()).then_some(filters.test_sets.counted);
     let mut kept = Kept::new(options);
     let mut documents = All::new(inputs, options);
     resume(&state, &mut documents, &mut kept, out, reporter)?;

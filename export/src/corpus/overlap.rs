@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::CorpusOptions;
 use super::near::shingles;
-use super::source::{All, Content};
+use super::report::TestTexts;
+use super::{CorpusOptions, test_texts};
 
 /// Words of a run that tells a test text (Brown 2020, appendix C).
 pub(super) const GRAM: usize = 13;
@@ -30,38 +30,35 @@ pub(super) fn plain_words(text: &str) -> String {
 }
 
 /// Shorter texts are looked for as a whole if they have this many words (the least of GPT-3's choices of n).
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
 
 /// Runs of words of test sets, by their length.
 #[derive(Default)]
 pub(super) struct TestSets {
     runs: BTreeMap<usize, HashSet<u64>>,
+    /// How many texts there are, and how many of them are not looked for.
+    pub counted: TestTexts,
 }
 
 impl TestSets {
-    /// Of files, which hold plain text or JSON Lines.
+    /// Of files ([`test_texts`]).
     ///
     /// # Errors
     /// A file that cannot be read, or a row in it.
     pub(super) fn read(files: &[PathBuf], options: &CorpusOptions) -> Result<Self> {
         let mut own = Self::default();
-        let mut documents = All::new(files, options);
-        loop {
-            let some = documents.take(256)?;
-            if some.is_empty() {
-                return Ok(own);
-            }
-            for document in some {
-                let text = match document.content {
-                    Content::Text(text) | Content::Html(text) => text,
-                    Content::Broken(reason) => bail!("{}: {reason}", document.id),
-                };
-                let plain = plain_words(&text);
-                let count = plain.split(' ').count().min(GRAM);
-                if count >= SHORTEST {
-                    own.runs.entry(count).or_default().extend(shingles(&plain, count));
-                }
-            }
+        files.iter().try_for_each(|path| test_texts::read(path, options, &mut |text| own.add(&text)))?;
+        Ok(own)
+    }
+
+    fn add(&mut self, text: &str) {
+        let plain = plain_words(text);
+        let count = plain.split(' ').count().min(GRAM);
+        self.counted.texts += 1;
+        if count >= SHORTEST {
+            self.runs.entry(count).or_default().extend(shingles(&plain, count));
+        } else {
+            self.counted.too_short += 1;
         }
     }
 
@@ -94,6 +91,7 @@ mod tests {
     fn thirteen_words_in_common_are_found_and_twelve_are_not() {
         let test = "a b c d e f g h i j k l m n o p";
         let sets = sets(&[test, "one two three four five six seven eight nine", "too short to tell"]);
+        assert_eq!(sets.counted, TestTexts { texts: 3, too_short: 1 });
         let meets = |text: &str| sets.meets(&plain_words(text));
         assert!(meets("x x B, c d e f g h i j k l m n. y"), "13 of them");
         assert!(!meets("x x b c d e f g h i j k l m y y n o p"), "12");

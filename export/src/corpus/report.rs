@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::overlap::SHORTEST;
+
 /// How many documents and bytes of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
@@ -33,6 +35,15 @@ pub struct Removed {
     pub examples: Vec<String>,
 }
 
+/// The texts that must not be in the corpus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestTexts {
+    /// All of them.
+    pub texts: u64,
+    /// Those of too few words to be told from other text: they were not looked for.
+    pub too_short: u64,
+}
+
 /// A whole curation, or a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusReport {
@@ -42,6 +53,9 @@ pub struct CorpusReport {
     pub filters: Vec<Removed>,
     /// What was kept, as text.
     pub kept: Amount,
+    /// Where there are test sets, and the curation is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_texts: Option<TestTexts>,
 }
 
 /// Examples that a report names, by filter.
@@ -86,6 +100,11 @@ impl CorpusReport {
             row(&format!("- {filter}"), *removed);
         }
         row("kept", self.kept);
+        if let Some(TestTexts { texts, too_short }) = self.test_texts {
+            text += &format!(
+                "{texts} test texts, of which {too_short} have fewer than {SHORTEST} words and were not looked for\n"
+            );
+        }
         text
     }
 }

@@ -62,15 +62,8 @@ impl<'a> Documents<'a> {
     /// # Errors
     /// A file that cannot be opened, or of an unknown ending.
     pub(super) fn open(path: &Path, options: &'a CorpusOptions) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        let zipped = path.extension().is_some_and(|ending| ending == "gz");
-        let plain = if zipped { path.with_extension("") } else { path.to_owned() };
-        let bytes: Box<dyn BufRead> = match zipped {
-            true => Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(file))),
-            false => Box::new(file),
-        };
-        let reader = match plain.extension().and_then(|ending| ending.to_str()) {
+        let bytes = open(path)?;
+        let reader = match ending(path).as_deref() {
             Some("jsonl" | "ndjson") => Reader::Rows(bytes),
             Some("txt") => Reader::Text(bytes),
             Some("html" | "htm") => Reader::Page(Some(bytes)),
@@ -114,6 +107,26 @@ impl<'a> Documents<'a> {
             Document { id: format!("{}:{}", self.name, self.number), ..document }
         }))
     }
+}
+
+/// The ending of a file's name, without `.gz`.
+pub(super) fn ending(path: &Path) -> Option<String> {
+    let zipped = path.extension().is_some_and(|ending| ending == "gz");
+    let plain = if zipped { path.with_extension("") } else { path.to_owned() };
+    plain.extension().and_then(|ending| ending.to_str()).map(str::to_owned)
+}
+
+/// What a file holds; of `.gz` what is in it.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = BufReader::with_capacity(1 << 18, file);
+    Ok(match path.extension().is_some_and(|ending| ending == "gz") {
+        true => Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(file))),
+        false => Box::new(file),
+    })
 }
 
 /// The next line without its end: an error inside is one of this line, which is passed over.

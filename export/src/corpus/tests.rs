@@ -51,9 +51,9 @@ fn each_filter_removes_its_own() {
             .repeat(3);
     let page = format!("<html><body><article><p>{0}</p><p>{0}</p></article></body></html>", PARAGRAPH.repeat(5));
     let folder = tempfile::tempdir().unwrap();
-    let test = folder.path().join("test.txt");
-    std::fs::write(&test, "what is asked here is how many lamps the harbour of the northern town has got today\n")
-        .unwrap();
+    let test = folder.path().join("test.tsv");
+    let asked = "what is asked here is how many lamps the harbour of the northern town has got today";
+    std::fs::write(&test, format!("id\tquestion\n1\t{asked}\n2\tof few words\n")).unwrap();
     let rows = [
         row(&english(1), json!({"score": 3, "url": "https://example.org/a", "author": "x"})),
         row(&english(2), json!({"score": 2})),
@@ -84,6 +84,7 @@ fn each_filter_removes_its_own() {
         min_characters: 100,
         languages: vec!["eng".to_owned()],
         against: vec![test],
+        against_keys: vec!["question".to_owned()],
         near_duplicates: Some(0.8),
         ..CorpusOptions::default()
     };
@@ -101,6 +102,8 @@ fn each_filter_removes_its_own() {
     ] {
         assert_eq!(removed(&report, filter), count, "{filter}\n{}", report.table());
     }
+    assert_eq!(report.test_texts, Some(TestTexts { texts: 2, too_short: 1 }));
+    assert!(report.table().ends_with("2 test texts, of which 1 have fewer than 8 words and were not looked for\n"));
     assert_eq!((report.read.documents, report.kept.documents, kept.len()), (14, 3, 3));
     assert_eq!(kept[0]["author"], "x", "rows keep what they had");
     assert!(kept[2]["text"].as_str().unwrap().contains("climbed the stairs") && kept[2].get("html").is_none());

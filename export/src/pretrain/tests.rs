@@ -2,6 +2,7 @@
 
 mod distilled;
 mod generators;
+mod together;
 
 use std::path::Path;
 

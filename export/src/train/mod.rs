@@ -22,6 +22,8 @@ pub use options::{Keep, TrainOptions};
 pub use parallel::Mpi;
 #[cfg(feature = "nccl")]
 pub use parallel::Nccl;
+#[cfg(test)]
+pub(crate) use parallel::threads;
 pub use parallel::{Alone, Group};
 pub use precision::{Autocast, Precision};
 pub use schedule::{Schedule, linear_warmup_decay};

@@ -48,7 +48,7 @@ NAME is
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
-  sentence-tasks, sharing, distilled-gpt2
+  sentence-tasks, sharing, electra, distilled-gpt2
               from examples/recipes/pretrain/results.json, which run.py beside it writes
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
@@ -159,6 +159,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
         "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),
+        "electra" => Ok(pretraining::electra_table(&read(&root.join(PRETRAINING))?)),
         "sharing" => Ok(pretraining::sharing_table(&read(&root.join(PRETRAINING))?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
         "sizes" => sizes::table(&read(&root.join(sizes::RESULTS))?),

@@ -25,6 +25,18 @@ pub(super) struct Pretraining {
     recipes: BTreeMap<String, Recipe>,
     /// Shares of right answers, by recipe and what was asked.
     trained_on_by_scored_on: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What fine-tuned models score, by recipe and data set.
+    #[serde(default)]
+    downstream: BTreeMap<String, BTreeMap<String, Downstream>>,
+}
+
+/// Test scores of one model, fine-tuned on one data set with several seeds.
+#[derive(Deserialize)]
+struct Downstream {
+    measure: String,
+    scores: Vec<f64>,
+    mean: f64,
+    deviation: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -35,9 +47,18 @@ struct Recipe {
     embedding_size: Option<u64>,
     tokens_seen: u64,
     steps: u64,
+    #[serde(default)]
+    flops: Flops,
     held_out: HeldOut,
     #[serde(default)]
     distilled: Option<Distilled>,
+}
+
+/// Arithmetic of a run.
+#[derive(Default, Deserialize)]
+struct Flops {
+    /// By ELECTRA's counter.
+    electra: f64,
 }
 
 /// A student's teacher and control.
@@ -162,6 +183,42 @@ pub(super) fn sharing_table(results: &Pretraining) -> String {
     )
 }
 
+/// A row for each objective, a column for each data set that its model was fine-tuned on (Clark 2020, table 5).
+pub(super) fn electra_table(results: &Pretraining) -> String {
+    let sets: BTreeMap<&String, &Downstream> = results.downstream.values().flatten().collect();
+    if sets.is_empty() {
+        return "no results".to_owned();
+    }
+    let mut text = "| pretrained by | steps | tokens | FLOPs |".to_owned();
+    sets.iter().for_each(|(name, scored)| text += &format!(" {name}, {} |", scored.measure.replace('_', " ")));
+    text += &format!("\n|---|---|---|---|{}\n", "---|".repeat(sets.len()));
+    for (name, scores) in &results.downstream {
+        // A model that was not pretrained has no recipe.
+        let cost = results.recipes.get(name).map_or("0 | 0 | 0".to_owned(), |recipe| {
+            format!("{} | {:.1} M | {:.1e}", recipe.steps, recipe.tokens_seen as f64 / 1e6, recipe.flops.electra)
+        });
+        text += &format!("| {} | {cost} |", name.trim_start_matches("electra-"));
+        for set in sets.keys() {
+            let cell = scores.get(*set).map_or("-".to_owned(), |scored| {
+                let deviation =
+                    scored.deviation.map_or(String::new(), |deviation| format!(" ± {}", percent(deviation)));
+                percent(scored.mean) + &deviation
+            });
+            text += &format!(" {cell} |");
+        }
+        text += "\n";
+    }
+    let mut seeds: Vec<usize> = sets.values().map(|scored| scored.scores.len()).collect();
+    seeds.dedup();
+    let seeds: Vec<String> = seeds.iter().map(usize::to_string).collect();
+    text + &format!(
+        "\nOn test data, in percent: mean and standard deviation of {} seeds. FLOPs of pretraining by ELECTRA's counter, generator \
+         included. {}.\n",
+        seeds.join(" or "),
+        results.date
+    )
+}
+
 /// Teacher, control and student of each causal model that learned from another.
 pub(super) fn distilled_table(results: &Pretraining) -> String {
     let mut text =
@@ -210,6 +267,8 @@ mod tests {
         });
         let mut wide = recipe.clone();
         wide["embedding_size"] = 128.into();
+        let mut rtd = recipe.clone();
+        rtd["flops"] = serde_json::json!({"electra": 1e14, "layers": 2e14});
         let student = serde_json::json!({
             "parameters": 5, "tokens_seen": 6, "steps": 7, "held_out": {"loss": 1.0, "perplexity": 12.0, "bits_per_byte": 2.0},
             "distilled": {
@@ -219,10 +278,24 @@ mod tests {
         });
         let pretraining: Pretraining = serde_json::from_value(serde_json::json!({
             "schema": 1, "date": "2026-01-02",
-            "recipes": {"sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
-            "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}}
+            "recipes": {"electra-rtd": rtd, "sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
+            "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}},
+            "downstream": {
+                "electra-rtd": {
+                    "tags": {"measure": "entity_f1", "scores": [0.5, 0.6], "mean": 0.55, "deviation": 0.07},
+                    "words": {"measure": "accuracy", "scores": [0.7, 0.7], "mean": 0.7, "deviation": null}
+                },
+                "electra-none": {"tags": {"measure": "entity_f1", "scores": [0.2, 0.2], "mean": 0.2, "deviation": 0.0}}
+            }
         }))
         .unwrap();
+        let table = electra_table(&pretraining);
+        assert!(table.contains("| FLOPs | tags, entity f1 | words, accuracy |\n"), "{table}");
+        assert!(
+            table.contains("| none | 0 | 0 | 0 | 20.0 ± 0.0 | - |\n| rtd | 7 | 2.0 M | 1.0e14 | 55.0 ± 7.0 | 70.0 |\n"),
+            "{table}"
+        );
+        assert!(table.contains("deviation of 2 seeds."), "{table}");
         assert!(sentence_table(&pretraining).contains("| sop | 30.0 | 50.0 | 60.0 | 7 | 2.0 M |"));
         let table = distilled_table(&pretraining);
         assert!(

@@ -5,6 +5,8 @@ mod bucket;
 mod mpi;
 #[cfg(feature = "nccl")]
 mod nccl;
+#[cfg(test)]
+pub(crate) mod threads;
 
 use anyhow::{Context, Result};
 use tch::Tensor;

@@ -1,74 +1,15 @@
 //! Processes that train together, played by threads.
 
-use std::sync::{Arc, Barrier, Mutex};
-
 use super::*;
-
-/// One of some threads that train together.
-struct Thread {
-    rank: usize,
-    all: Arc<Shared>,
-}
-
-struct Shared {
-    size: usize,
-    barrier: Barrier,
-    slots: Mutex<Vec<Vec<Tensor>>>,
-}
-
-impl Thread {
-    /// Shows own tensors, and works on those of all when all have.
-    fn meet(&self, tensors: &[Tensor], work: impl FnOnce(&[Vec<Tensor>])) {
-        self.all.slots.lock().unwrap()[self.rank] = tensors.iter().map(|t| t.detach().copy()).collect();
-        self.all.barrier.wait();
-        work(&self.all.slots.lock().unwrap());
-        self.all.barrier.wait();
-    }
-}
-
-impl Group for Thread {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn size(&self) -> usize {
-        self.all.size
-    }
-
-    fn all_reduce_mean(&self, tensors: &[Tensor]) -> Result<()> {
-        self.meet(tensors, |all| {
-            for (i, tensor) in tensors.iter().enumerate() {
-                let sum: Tensor = all.iter().map(|own| own[i].shallow_clone()).sum();
-                tensor.detach().copy_(&(sum / self.all.size as f64));
-            }
-        });
-        Ok(())
-    }
-
-    fn broadcast(&self, tensors: &[Tensor], from: usize) -> Result<()> {
-        self.meet(tensors, |all| {
-            for (tensor, value) in tensors.iter().zip(&all[from]) {
-                tensor.detach().copy_(value);
-            }
-        });
-        Ok(())
-    }
-
-    fn barrier(&self) -> Result<()> {
-        self.meet(&[], |_| {});
-        Ok(())
-    }
-}
+use crate::train::threads::{Thread, pair};
 
 /// Trains with two threads from unequal weights, each with a folder of its own; gives what each ended with.
 fn two(folders: [&Path; 2], options: &TrainOptions, stop_before: Option<u64>) -> [(Params, Result<Outcome>); 2] {
     let _turn = crate::seeded(11);
     let params = [new_params(), new_params()];
-    let all = Arc::new(Shared { size: 2, barrier: Barrier::new(2), slots: Mutex::new(vec![Vec::new(), Vec::new()]) });
     let [first, second] = params;
-    let start = |rank, params: Params| {
-        let group = Thread { rank, all: all.clone() };
-        let (folder, options) = (folders[rank].to_owned(), options.clone());
+    let start = |group: Thread, params: Params| {
+        let (folder, options) = (folders[group.rank()].to_owned(), options.clone());
         std::thread::spawn(move || {
             let checkpoint_every = Duration::ZERO;
             let conditions = Conditions { stop_before, checkpoint_every, dropout: 0.0, rounding: None, group: &group };
@@ -76,7 +17,8 @@ fn two(folders: [&Path; 2], options: &TrainOptions, stop_before: Option<u64>) ->
             (params, outcome)
         })
     };
-    [start(0, first), start(1, second)].map(|thread| thread.join().unwrap())
+    let [leader, other] = pair();
+    [start(leader, first), start(other, second)].map(|thread| thread.join().unwrap())
 }
 
 #[test]
