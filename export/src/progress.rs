@@ -124,6 +124,11 @@ impl Reporter {
     }
 }
 
+/// A step for people; the bar adds how far it is and how long the rest takes.
+fn told(step: &TrainStep) -> String {
+    format!("loss {:.3}  lr {:.1e}  {:.0} tokens/s", step.loss, step.learning_rate, step.tokens_per_second)
+}
+
 /// A running progress bar.
 pub struct Bar {
     output: Output,
@@ -148,7 +153,7 @@ impl Bar {
             reporter.event("step", &value);
             return;
         }
-        self.advance(done, &format!("loss {:.3}  {:.0} tokens/s", step.loss, step.tokens_per_second));
+        self.advance(done, &told(step));
     }
 
     /// `done` of the total is behind us.
@@ -191,5 +196,24 @@ impl Bar {
             *last = Instant::now();
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_with_its_learning_rate() {
+        let step = TrainStep {
+            loss: 0.12345,
+            parts: Default::default(),
+            learning_rate: 2.96e-4,
+            gradient_norm: 1.0,
+            tokens_per_second: 1234.5,
+        };
+        assert_eq!(told(&step), "loss 0.123  lr 3.0e-4  1234 tokens/s");
+        let json = serde_json::to_value(&step).unwrap();
+        assert_eq!(json["learning_rate"], 2.96e-4);
     }
 }

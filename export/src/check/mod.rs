@@ -24,6 +24,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::data::Rows;
+use crate::pipeline::LatencyBudget;
 use crate::progress::{Bar, Reporter};
 use crate::recipe::{Recipe, TeacherSource};
 
@@ -74,6 +75,10 @@ pub struct CheckOptions {
     pub student: Option<PathBuf>,
     /// Folder that the recipe's file names are relative to.
     pub data: PathBuf,
+    /// Hugging Face folder of a masked language model, for augmentation.
+    pub masked_lm: Option<PathBuf>,
+    /// Whether the student's shape is searched, for a time, in place of the recipe's.
+    pub latency: Option<LatencyBudget>,
     /// Where teachers are tried and steps are timed.
     pub device: Device,
 }

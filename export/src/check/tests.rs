@@ -56,17 +56,31 @@ impl World {
         checkpoint::save(&self.path(name), &config, &info, &params, &source).unwrap();
     }
 
-    /// What is found with a recipe; the model is `model`, and `more` adds teachers, or after `->` the student.
+    /// What is found with a recipe, teachers and perhaps another student.
     fn check(&self, recipe: &str, teachers: &[&str], student: Option<&str>) -> Findings {
+        self.check_with(recipe, teachers, student, |_| {})
+    }
+
+    /// The same with further options.
+    fn check_with(
+        &self,
+        recipe: &str,
+        teachers: &[&str],
+        student: Option<&str>,
+        change: impl FnOnce(&mut CheckOptions),
+    ) -> Findings {
         let _turn = crate::seeded(5);
         self.write("recipe.toml", recipe);
         let recipe = Recipe::read(&self.path("recipe.toml")).unwrap();
-        let options = CheckOptions {
+        let mut options = CheckOptions {
             teachers: teachers.iter().map(|name| self.path(name)).collect(),
             student: student.map(|name| self.path(name)),
             data: self.folder.path().to_owned(),
+            masked_lm: None,
+            latency: None,
             device: Device::Cpu,
         };
+        change(&mut options);
         check(&recipe, &options, &Reporter::new(Output::Silent)).unwrap()
     }
 }

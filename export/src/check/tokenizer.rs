@@ -8,7 +8,7 @@ use super::{Findings, percent};
 use crate::arch::Family;
 use crate::data::{Goal, Rows};
 use crate::pipeline::PreparedData;
-use crate::recipe::{LossTerm, Recipe};
+use crate::recipe::{LossTerm, Recipe, Texts};
 
 /// From this share of unknown tokens on, a vocabulary does not fit.
 const MANY_UNKNOWN: f64 = 0.01;
@@ -189,6 +189,8 @@ fn alike(recipe: &Recipe, goal: Goal, models: &Models, texts: &[Measured], findi
         let broken: Vec<String> = recipe
             .stages
             .iter()
+            // Those on a corpus are compared by its lines.
+            .filter(|stage| stage.on != Texts::Corpus)
             .flat_map(|stage| {
                 stage
                     .losses

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -6,47 +5,47 @@ use clap::Args;
 use limbeck_export::check::{CheckOptions, check};
 use limbeck_export::device::training_device;
 use limbeck_export::progress::{Output, Reporter};
-use limbeck_export::recipe::Recipe;
+
+use super::distillation::Distillation;
+use super::engines::Engine;
 
 /// Look for what would waste a training run: broken data, leaks, lost tokens, a teacher that does not fit
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     limbeck check --recipe recipe.toml --teacher all-minilm-l6-v2 --data data\n  \
-    limbeck check --recipe recipe.toml --teacher nli-base --teacher nli-large --student all-minilm-l6-v2 --data data\n\n\
+    limbeck check --recipe recipe.toml --teacher nli-base --teacher nli-large --student all-minilm-l6-v2 --data data\n  \
+    limbeck check --recipe auto --latency 3ms --teacher my-bert --data data\n\n\
     Exit status 1 when something would stop or spoil the run.")]
 pub(super) struct Check {
-    /// Recipe (TOML)
-    #[arg(long)]
-    recipe: PathBuf,
-    /// Hugging Face folder of the teacher; may be repeated, as for distill
-    #[arg(long, required = true)]
-    teacher: Vec<PathBuf>,
-    /// Hugging Face folder of the encoder that the student is made from; default: the first teacher
-    #[arg(long)]
-    student: Option<PathBuf>,
-    /// Folder that the recipe's file names are relative to
-    #[arg(long, default_value = ".")]
-    data: PathBuf,
+    #[command(flatten)]
+    what: Distillation,
     /// Where a finished teacher is tried and steps are timed: auto, cpu or cuda
     #[arg(long, default_value = "auto")]
     device: String,
     /// The findings as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    engine: Engine,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let recipe = Recipe::read(&self.recipe)?;
+        let recipe = self.what.recipe()?;
         let options = CheckOptions {
-            teachers: self.teacher,
-            student: self.student,
-            data: self.data,
+            latency: self.what.latency(),
+            teachers: self.what.teacher,
+            student: self.what.student,
+            masked_lm: self.what.masked_lm,
+            data: self.what.data,
             device: training_device(&self.device)?,
         };
         // With --json, standard output holds the findings alone.
         let reporter = Reporter::new(if self.json { Output::Silent } else { Output::Human });
-        let findings = check(&recipe, &options, &reporter)?;
+        let mut findings = check(&recipe, &options, &reporter)?;
+        if let Err(error) = self.engine.load() {
+            findings.problems.push(format!("distill measures through ONNX Runtime: {error:#}"));
+        }
         if self.json {
             super::print_json(&findings)?;
         } else {

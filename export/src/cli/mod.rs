@@ -7,6 +7,7 @@ mod calibrate;
 mod check;
 mod corpus;
 mod distill;
+mod distillation;
 mod engines;
 mod eval;
 mod export;

@@ -162,6 +162,18 @@ pub(crate) fn corpus_is_left(
     Ok(())
 }
 
+/// The first sequences of a corpus, by which tokenizers are compared.
+///
+/// # Errors
+/// A line that cannot be tokenized.
+pub(crate) fn corpus_sample(
+    (train, _): &(Vec<String>, Vec<String>),
+    encoder: &Encoder,
+    filter: &CorpusFilter,
+) -> Result<Vec<EncodedExample>> {
+    Ok(encoder.encode_corpus(&train[..train.len().min(SOME_LINES)], filter)?.0)
+}
+
 impl TextSets {
     /// Reads the corpus, if a stage wants it, and a teacher's file of answers; [`Self::augment`] does the rest.
     pub(super) fn read(recipe: &Recipe, data: &PreparedData, folder: &Path) -> Result<Self> {
@@ -201,8 +213,7 @@ impl TextSets {
 
     /// The first sequences of the corpus.
     pub(super) fn corpus_sample(&self, encoder: &Encoder) -> Result<Vec<EncodedExample>> {
-        let (train, _) = self.corpus.as_ref().context("a stage reads a corpus that was not read")?;
-        Ok(encoder.encode_corpus(&train[..train.len().min(SOME_LINES)], &self.filter)?.0)
+        corpus_sample(self.corpus.as_ref().context("a stage reads a corpus that was not read")?, encoder, &self.filter)
     }
 
     /// One of the sets, tokenized.

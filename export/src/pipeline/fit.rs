@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
 
 use super::lessons::{answer_weights, same_lengths};
+use super::masked::has_masked_lm;
 use super::needs::Needs;
 use super::run::Run;
 use super::search;
@@ -82,6 +83,7 @@ pub(super) fn check(run: &Run) -> Result<()> {
         same_tokens(run, stage, &needs, &teachers, origin)?;
     }
     if recipe.stages.iter().any(StageRecipe::masks) {
+        has_masked_lm(first)?;
         pack::mask_id(origin.folder)?;
     }
     for looked in teachers.iter().chain(&apart) {

@@ -191,7 +191,7 @@ pub(crate) fn answer_weights(recipe: &Recipe, teachers: usize) -> Result<Vec<f64
     Ok(weights.into_iter().map(|weight| weight / sum).collect())
 }
 
-pub(super) fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
+pub(crate) fn same_lengths(first: &[EncodedExample], second: &[EncodedExample]) -> bool {
     first.len() == second.len()
         && first.iter().zip(second).all(|(a, b)| a.ids.len() == b.ids.len() && a.partner.len() == b.partner.len())
 }

@@ -54,6 +54,21 @@ pub(super) fn masked_lm_of(folder: &Path, encoder: &Params, device: Device) -> R
     Ok(Some(Params::handles(body.chain(head), device)))
 }
 
+/// Refuses a teacher without the masked-LM head that stages on masked text learn from.
+///
+/// # Errors
+/// That; a folder that cannot be read.
+pub(crate) fn has_masked_lm(folder: &Path) -> Result<()> {
+    let loaded = checkpoint::load_arrays(folder, Some(Head::MaskedLm)).map(drop);
+    loaded.with_context(|| {
+        format!(
+            "{} has no masked-LM head, which losses of masked language models learn from; give a masked language model, \
+             such as bert-base-uncased",
+            folder.display()
+        )
+    })
+}
+
 /// A stage's masked language models and what they read.
 pub(super) struct MaskedText<'a> {
     student: Model,

@@ -41,12 +41,14 @@ use teacher::Teacher;
 pub(crate) use answers::share_right;
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
-pub(crate) use data::{corpus_is_left, read_corpus, read_file};
+pub(crate) use data::{corpus_is_left, corpus_sample, read_corpus, read_file};
 pub(crate) use fit::{starts_from, student_config};
-pub(crate) use lessons::answer_weights;
+pub(crate) use lessons::{answer_weights, same_lengths};
+pub(crate) use masked::has_masked_lm;
 pub(crate) use needs::Needs;
 pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
+pub(crate) use search::candidates;
 pub(crate) use teacher::{MARGIN, above_chance, made_for};
 pub use trims::Trim;
 

@@ -16,7 +16,7 @@ use crate::report::{SearchReport, ShapeReport};
 use crate::train::TrainOptions;
 use latency::LatencyTable;
 use shapes::Shape;
-pub(super) use shapes::candidates;
+pub(crate) use shapes::candidates;
 
 /// The time that a student may take.
 #[derive(Clone, Copy, Debug, PartialEq)]

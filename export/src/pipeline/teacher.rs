@@ -100,12 +100,6 @@ impl Teacher {
         // Layers and masked words are the first teacher's.
         let masks = index == 0 && recipe.stages.iter().any(StageRecipe::masks);
         let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
-        ensure!(
-            !masks || masked_lm.is_some(),
-            "{} has no masked-LM head, which losses of masked language models learn from; give a masked language model, \
-             such as bert-base-uncased",
-            folder.display()
-        );
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             "finetune",
             &model,

@@ -1,6 +1,7 @@
 //! Models, tokenizers and recipes that do not fit.
 
 use super::*;
+use crate::pipeline::LatencyBudget;
 
 /// A recipe with other stages.
 fn stages(stages: &str) -> String {
@@ -225,4 +226,90 @@ fn recipes_that_cannot_be_built_are_refused_by_the_part() {
     assert_found(&world.check(&shared, &["untyped"], None).problems, &["student.sharing", "this one is a distilbert"]);
     let findings = world.check(RECIPE, &["nowhere"], None);
     assert_found(&findings.problems, &["teacher:", "nowhere is not a folder"]);
+}
+
+/// What distill is told besides the recipe is looked at too.
+#[test]
+fn what_distill_would_refuse_is_found_before() {
+    let world = World::new();
+    clean(&world);
+    let teacher = RECIPE.replace("layers = 1", "layers = 1\nstart = \"teacher\"");
+    assert_found(
+        &world.check(&teacher, &["model"], Some("model")).problems,
+        &["start = \"teacher\" takes the teacher's"],
+    );
+    assert!(world.check(&teacher, &["model"], None).problems.is_empty());
+
+    let augmented = stage("on = \"augmented\"\n[[stages.losses]]\nloss = \"soft-targets\"") + "[augment]\ncopies = 2\n";
+    masked_lm(&world, "masked");
+    let by = |recipe: &str, folder: Option<&str>| {
+        world.check_with(recipe, &["model"], None, |options| options.masked_lm = folder.map(|name| world.path(name)))
+    };
+    assert_found(&by(&augmented, None).problems, &["stage s reads augmented rows; give --masked-lm FOLDER"]);
+    assert_found(&by(&augmented, Some("model")).problems, &["--masked-lm: ", "model has no masked-LM head"]);
+    let findings = by(&augmented, Some("masked"));
+    assert!(findings.problems.is_empty() && findings.warnings.is_empty(), "{findings:#?}");
+    assert_found(&by(RECIPE, Some("masked")).warnings, &["--masked-lm is given, and no stage reads augmented rows"]);
+
+    let search = |recipe: &str| {
+        let latency = Some(LatencyBudget { ms: 3.0, threads: 1 });
+        world.check_with(recipe, &["model"], None, |options| options.latency = latency)
+    };
+    // What the recipe says of the shape does not count.
+    let findings = search(&RECIPE.replace("layers = 1", "layers = 1\nhidden_size = 32"));
+    assert!(findings.problems.is_empty(), "{findings:#?}");
+    assert_found(&findings.facts, &["its shape is searched, for 3 ms, among 1x16, 1x12, 2x12,"]);
+    let heads = stage("[[stages.losses]]\nloss = \"attention-scores\"")
+        .replace("layers = 1", "layers = 1\nattention_heads = 4");
+    assert_found(&search(&heads).problems, &["--latency: no smaller student fits", "compares head with head"]);
+}
+
+/// A folder with a masked-LM head, whose tokenizer has a mask token.
+fn masked_lm(world: &World, name: &str) {
+    let marked: Value = serde_json::from_str(&tokenizer().to_string().replace("\"so\":16", "\"[MASK]\":16")).unwrap();
+    world.model(name, &tiny(), None, &marked);
+    let _turn = crate::seeded(6);
+    let (config, head) = (ModelConfig::from_hf(&tiny()).unwrap(), crate::arch::Head::MaskedLm);
+    let params = Params::initialise(&parameter_layout(&config, head), Device::Cpu);
+    let source = world.path("tokenizer-source.json");
+    checkpoint::save(&world.path(name), &config, &HeadInfo::new(head), &params, &source).unwrap();
+}
+
+#[test]
+fn stages_on_a_corpus_need_the_same_tokens() {
+    let world = World::new();
+    clean(&world);
+    masked_lm(&world, "masked");
+    let lines = sentences(240).into_iter().fold(String::new(), |all, (text, _)| all + &text + " very good\n");
+    world.write("corpus.txt", &lines);
+    let corpus = |losses: &str| {
+        stage(&format!("on = \"corpus\"\nfrom = \"pretrained\"\nlosses = [{losses}]"))
+            .replace("[student]", "corpus = [\"corpus.txt\"]\ncorpus_filter = { min_tokens = 4 }\n[student]")
+    };
+    let words = corpus("{ loss = \"masked-lm\" }");
+    assert!(world.check(&words, &["masked"], None).problems.is_empty());
+    let findings = world.check(&words, &["model"], None);
+    assert_found(&findings.problems, &["model has no masked-LM head"]);
+    assert_found(&findings.problems, &["there is no mask token"]);
+    // Another numbering of the same tokens.
+    let turned = tokenizer().to_string().replace("\"so\":16", "\"[MASK]\":16");
+    let turned = turned.replace("\"good\":8", "\"good\":9").replace("\"bad\":9", "\"bad\":8");
+    world.model("turned", &tiny(), None, &serde_json::from_str(&turned).unwrap());
+    assert!(
+        world.check(&words, &["masked"], Some("turned")).problems.is_empty(),
+        "words alone ask nothing of a teacher"
+    );
+    let soft = corpus("{ loss = \"masked-lm-soft-targets\" }");
+    let findings = world.check(&soft, &["masked"], Some("turned"));
+    assert_found(&findings.problems, &["stage s: masked numbers tokens otherwise than the student (turned)"]);
+    let mut letters = tokenizer();
+    letters["pre_tokenizer"] =
+        json!({"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": false});
+    world.model("letters", &tiny(), None, &letters);
+    let states = corpus("{ loss = \"hidden-states\" }");
+    assert_found(
+        &world.check(&states, &["model"], Some("letters")).problems,
+        &["stage s: the tokenizer of model cuts the corpus into other tokens", "(letters)"],
+    );
+    assert!(world.check(&states, &["model"], Some("turned")).problems.is_empty());
 }

@@ -7,14 +7,14 @@ use crate::pipeline::needs::Needs;
 use crate::recipe::{Recipe, Student};
 
 /// A student that could be made.
-pub(in crate::pipeline) struct Shape {
+pub(crate) struct Shape {
     pub student: Student,
     pub config: ModelConfig,
 }
 
 impl Shape {
     /// Layers by hidden size: `4x312`.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}x{}", self.config.layers, self.config.hidden_size)
     }
 
@@ -33,11 +33,7 @@ const DEEP: [usize; 5] = [8, 10, 12, 18, 24];
 ///
 /// # Errors
 /// There is none; with what is wrong with the first.
-pub(in crate::pipeline) fn candidates(
-    recipe: &Recipe,
-    origin: &ModelConfig,
-    teacher: Option<&ModelConfig>,
-) -> Result<Vec<Shape>> {
+pub(crate) fn candidates(recipe: &Recipe, origin: &ModelConfig, teacher: Option<&ModelConfig>) -> Result<Vec<Shape>> {
     let deepest = origin.layers;
     let depths = (1..=deepest).filter(|depth| *depth <= 6 || DEEP.contains(depth) || *depth == deepest);
     let depths: Vec<usize> = depths.collect();
