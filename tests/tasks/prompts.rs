@@ -1,5 +1,7 @@
 //! Scoring and choosing: against libtorch on the whole text.
 
+use std::time::Instant;
+
 use limbeck::{ChooseOptions, Error, GenerateOptions, PerplexityOptions, Prompt, Scoring};
 use limbeck_export::arch::Head;
 use limbeck_tests::bundles::{Made, Recipe, values};
@@ -39,7 +41,8 @@ fn few_shot(query: &str) -> Prompt {
 fn scores_are_those_of_the_whole_text() {
     let made = made();
     let model = made.open();
-    for prompt in [Prompt::new("the"), few_shot("Q: in?\nA:"), Prompt::new("caf\u{e9} \u{1F642}\n")] {
+    let told = few_shot("Q: in?\nA:").instruction("Answer yes or no.");
+    for prompt in [Prompt::new("the"), few_shot("Q: in?\nA:"), told, Prompt::new("caf\u{e9} \u{1F642}\n")] {
         let picked = model.prompt(&prompt).choose(&COMPLETIONS).unwrap();
         assert!(picked.choices.is_sorted_by(|a, b| a.score >= b.score));
         assert!((picked.choices.iter().map(|choice| choice.probability).sum::<f32>() - 1.0).abs() < 1e-5);
@@ -185,6 +188,18 @@ fn examples_without_room_are_left_out_and_reported() {
     let cancel = limbeck::Cancel::new();
     cancel.cancel();
     let cancelled = model.prompt(&fewer).choose_with(&[" yes"], &ChooseOptions::new().cancel(cancel));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let late = ChooseOptions::new().deadline(Instant::now());
+    for late in [
+        model.prompt(&fewer).choose_with(&[" yes"], &late).map(drop),
+        model.prompt(&fewer).score_with(" yes", &late).map(drop),
+        model.perplexity_with("the yes", &PerplexityOptions::new().deadline(Instant::now())).map(drop),
+    ] {
+        assert!(matches!(late, Err(Error::DeadlineExceeded)), "{late:?}");
+    }
+    let cancel = limbeck::Cancel::new();
+    cancel.cancel();
+    let cancelled = model.perplexity_with("the yes", &PerplexityOptions::new().cancel(cancel));
     assert!(matches!(cancelled, Err(Error::Cancelled)));
 }
 
