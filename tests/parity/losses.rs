@@ -46,7 +46,8 @@ fn distillation(case: &Value, student: &Tensor, teacher: &Tensor, projection: Op
             let averaging = from_value(case["averaging"].clone()).unwrap();
             distill::soft_cross_entropy(student, teacher, temperature, averaging)
         }
-        "soft-labels" => distill::soft_labels(student, teacher, temperature),
+        // The reference is the sum over labels, ours their mean.
+        "soft-labels" => Ok(distill::soft_labels(student, teacher, temperature)? * student.size()[1] as f64),
         "soft-spans" => distill::soft_spans(student, teacher, &mask, temperature),
         "soft-tokens" => {
             let (student, teacher) = (distill::kept_rows(student, &mask)?, distill::kept_rows(teacher, &mask)?);

@@ -1,6 +1,7 @@
 //! What can be known before an hour of training is lost.
 
 mod agreement;
+mod answers;
 mod cost;
 mod data;
 mod duplicates;
@@ -101,7 +102,7 @@ pub fn check(recipe: &Recipe, options: &CheckOptions, reporter: &Reporter) -> Re
         lengths::check(recipe, &models, &texts, &mut findings);
         tokenizer::check(recipe, prepared, &models, &texts, data.by_case, &mut findings);
         match recipe.teacher.source {
-            TeacherSource::Answers => teacher::answers(recipe, prepared, &options.data, &mut findings),
+            TeacherSource::Answers => answers::check(recipe, prepared, &options.data, &mut findings),
             _ => {
                 for opened in &models.teachers {
                     teacher::check(recipe, prepared, opened, finished, options.device, reporter, &mut findings);

@@ -36,6 +36,17 @@ pub(super) fn check(
     }
     for stage in &recipe.stages {
         texts(recipe, stage, goal, options, models, findings);
+        if stage.replacing.is_some()
+            && let (Some(teacher), Some(origin)) = (models.teachers.first(), models.origin())
+            && let (Some(own), Some(other)) = (&origin.encoder, &teacher.encoder)
+            && !other.same_vocabulary(own)
+        {
+            findings.problem(format!(
+                "stage {}: {} numbers tokens otherwise than the student ({}), whose layers are to stand among its own; give \
+                 the student the teacher's tokenizer",
+                stage.name, teacher.name, origin.name
+            ));
+        }
     }
     augmentation(recipe, options, findings);
     let apart = options.student.is_some() || source == TeacherSource::Answers;

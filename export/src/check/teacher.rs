@@ -1,6 +1,5 @@
 //! Teachers: whether they know more than chance, and mean the labels that the data mean.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,9 +12,8 @@ use super::{Findings, Late, some_rows};
 use crate::arch::{Capture, Head, Model};
 use crate::checkpoint::HeadInfo;
 use crate::data::{Batch, EncodedExample, Goal, Rows, Target, in_order_batches, some_labels};
-use crate::distill::read_teacher_file;
 use crate::objective::{IGNORED, Pupil};
-use crate::pipeline::{MARGIN, PreparedData, above_chance, made_for, share_right};
+use crate::pipeline::{PreparedData, above_chance, made_for};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
 
@@ -27,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(8);
 /// Another order of the labels must agree better by this share, and by more than chance, to be believed.
 const BETTER: f64 = 0.15;
 /// No order is sought for more labels: few rows a label would fit any.
-const MOST_LABELS: usize = 256;
+pub(super) const MOST_LABELS: usize = 256;
 const BATCH: usize = 32;
 
 /// Tries a teacher that is `finished`; of one that is to be trained, says what there is to say.
@@ -176,13 +174,13 @@ fn try_out(
     let bar = Late::new(reporter, "teacher", 2 * examples.len());
     let score = pupil.score(&examples, opened.config.pad_id, device);
     bar.advance(examples.len());
-    let agreement = named.then(|| agreement(&pupil, &examples, data.labels.len(), opened.config.pad_id, device, &bar));
+    let agreement = named.then(|| decisions(&pupil, &examples, data.labels.len(), opened.config.pad_id, device, &bar));
     let largest = label_counts(&rows, data.goal).into_values().max().unwrap_or(0);
     let chance = if data.goal == Goal::Class { largest as f64 / rows.len().max(1) as f64 } else { 0.0 };
     Ok(Some(Tried { rows: rows.len(), score, chance, agreement }))
 }
 
-fn agreement(
+fn decisions(
     pupil: &Pupil,
     examples: &[EncodedExample],
     labels: usize,
@@ -225,14 +223,14 @@ fn agreement(
 }
 
 /// An order of the labels that fits far better than the one at hand.
-struct Better {
+pub(super) struct Better {
     /// The labels in the order of the logits.
-    order: String,
+    pub order: String,
     /// What the orders give.
-    gain: String,
+    pub gain: String,
 }
 
-fn better_order(agreement: &Agreement, data: &PreparedData) -> Option<Better> {
+pub(super) fn better_order(agreement: &Agreement, data: &PreparedData) -> Option<Better> {
     let labels = &data.labels;
     let now: Vec<usize> = (0..labels.len()).collect();
     let best = agreement.best();
@@ -253,55 +251,4 @@ fn better_order(agreement: &Agreement, data: &PreparedData) -> Option<Better> {
         },
         gain: format!("{:.1}% right instead of {:.1}%", after * 100.0, before * 100.0),
     })
-}
-
-/// A teacher that is only a file: whether it can be read, and how well it agrees with the labels.
-pub(super) fn answers(recipe: &Recipe, data: &PreparedData, folder: &Path, findings: &mut Findings) {
-    let Some(file) = &recipe.teacher.answers else { return };
-    let (Rows::Texts(rows), Goal::Class) = (&data.split.train, data.goal) else {
-        return findings
-            .problem("a teacher's answers as a file are for rows with one label each; take another teacher.source");
-    };
-    let texts: Vec<_> = rows.iter().map(|row| (row.text.clone(), row.pair.clone())).collect();
-    let read = read_teacher_file(&folder.join(file), &texts, &data.labels);
-    let (given, (share, chance)) = match read.and_then(|given| {
-        let shares = share_right(&given.logits, rows, &data.labels)?;
-        Ok((given, shares))
-    }) {
-        Ok(given) => given,
-        Err(error) => return findings.problem(format!("teacher.answers: {error:#}")),
-    };
-    let chosen: Vec<i64> = Vec::try_from(given.logits.argmax(-1, false)).unwrap_or_default();
-    let mut agreement = Agreement::new(data.labels.len());
-    for (row, chosen) in rows.iter().zip(chosen) {
-        if let Some(right) = data.labels.iter().position(|label| *label == row.label) {
-            agreement.add(&[right], &[chosen as usize]);
-        }
-    }
-    findings.fact(format!(
-        "teacher: the answers of {file} are right for {:.1}% of {} training rows; the largest class alone is {:.1}%; \
-         {} answers are for other texts",
-        share * 100.0,
-        rows.len(),
-        chance * 100.0,
-        given.unused
-    ));
-    let better = (data.labels.len() <= MOST_LABELS).then(|| better_order(&agreement, data)).flatten();
-    if let Some(better) = better {
-        findings.problem(format!(
-            "teacher.answers: {file} fits the labels far better in another order ({}): its lists are in the order {}; say \
-             so in its first line, {{\"labels\": [...]}}",
-            better.gain, better.order
-        ));
-    } else if (share - chance) * 100.0 < MARGIN {
-        let hint = match given.by_position {
-            true => "; it has no texts: are its rows in the order of the training rows? Give each its `text`",
-            false => "",
-        };
-        findings.problem(format!(
-            "teacher.answers: {file} is right for {:.1}%, the largest class alone for {:.1}%: there is nothing to distil{hint}",
-            share * 100.0,
-            chance * 100.0
-        ));
-    }
 }

@@ -1,5 +1,6 @@
 //! A teacher that is only a file: its answers for the training rows, as an API or another program wrote them.
 
+mod answer;
 #[cfg(test)]
 mod tests;
 
@@ -10,27 +11,13 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-use crate::data::{read_text, some_labels};
-
-/// No probability counts as less (with many labels the limit is lower, see `smoothing`): its logarithm must be finite, and a
-/// teacher that says 0 is not that sure.
-const FLOOR: f64 = 1e-6;
-/// How far probabilities may be from adding up to 1: they are written with few digits.
-const TOLERANCE: f64 = 1e-3;
-/// What a label without probabilities leaves to the other one of two. Soft targets need finite logits; at this value
-/// their cross-entropy differs from that of the hard label by a thousandth.
-const SMOOTHING: f64 = 1e-3;
-
-/// What a label without probabilities leaves to each other one. The square of their number keeps the sum of square roots,
-/// and so what a temperature of 2 makes of it, as small as it is with two labels.
-fn smoothing(labels: usize) -> f64 {
-    SMOOTHING / ((labels - 1) as f64).powi(2)
-}
+use crate::data::{Goal, read_text};
 
 /// What such a file says.
 #[derive(Debug)]
 pub struct TeacherFile {
-    /// `[examples, labels]` fp32: logits as they are written, or the logarithms of probabilities.
+    /// `[examples, labels]` fp32: logits as they are written, or the logarithms of probabilities (of several labels, of odds);
+    /// of numbers `[examples, 1]`; of tags `[words, labels]`, the words of all examples one after the other.
     pub logits: Tensor,
     /// Training rows that have an answer: all, or it would be an error.
     pub matched: usize,
@@ -40,13 +27,27 @@ pub struct TeacherFile {
     pub unused: usize,
 }
 
-/// Reads the answers of a teacher for `rows` (text and second text) and brings their labels in the model's order.
+/// A training row as a file of answers names it.
+#[derive(Clone, Debug)]
+pub struct AskedRow {
+    /// Its text.
+    pub text: String,
+    /// Its second text.
+    pub pair: Option<String>,
+    /// Of tagged texts, how many words it has.
+    pub words: usize,
+}
+
+/// Reads the answers of a teacher for `rows` and brings their labels in the model's order.
 ///
 /// The file is JSON Lines. Each row has one of:
 /// * `"probabilities"`: `{"label": p, ...}`, where a label that is left out has 0, or a list;
 /// * `"logits"`: the same, but every label must be there;
 /// * `"label"`: the label alone, which gets all but a thousandth or less, also where a temperature of 2 flattens it to all
 ///   but a thirtieth. Beside one of the other two it is not read.
+///
+/// Where rows have several labels, probabilities are each label's own, and `"label"` is a list, or text with `|` between. A
+/// number is the `"label"`. Of tagged texts the three are lists with an entry a word, and the third is called `"tags"`.
 ///
 /// Lists are in the order of a first line `{"labels": [...]}`, or without one in the order of `labels`. Rows with
 /// `"text"` (and `"pair"`, where the training rows are pairs) are joined by it, with white space of any kind and length
@@ -55,14 +56,22 @@ pub struct TeacherFile {
 /// # Errors
 /// Name file and line: broken JSON, unknown or missing labels, probabilities that are negative, no number or do not add
 /// up to 1, a text that is answered twice in different ways, training rows without an answer.
-pub fn read_teacher_file(path: &Path, rows: &[(String, Option<String>)], labels: &[String]) -> Result<TeacherFile> {
-    ensure!(labels.len() > 1, "a teacher's file needs at least two labels to choose from");
+pub fn read_teacher_file(path: &Path, goal: Goal, rows: &[AskedRow], labels: &[String]) -> Result<TeacherFile> {
+    ensure!(
+        matches!(goal, Goal::Class | Goal::Labels | Goal::Value | Goal::Tags),
+        "a teacher's answers as a file are for labels, numbers and tags: of spans and vectors it can say nothing"
+    );
+    ensure!(
+        labels.len() > 1 || !matches!(goal, Goal::Class | Goal::Tags),
+        "a teacher's file needs at least two labels to choose from"
+    );
     let text = read_text(path)?;
     let mut file = Answers {
         path,
+        goal,
         labels,
         order: (0..labels.len()).collect(),
-        pairs: rows.iter().any(|r| r.1.is_some()),
+        pairs: rows.iter().any(|row| row.pair.is_some()),
         rows: vec![],
     };
     file.read(&text)?;
@@ -80,13 +89,23 @@ pub fn read_teacher_file(path: &Path, rows: &[(String, Option<String>)], labels:
     }
     let chosen = if by_position { in_order(path, &answers, rows)? } else { by_text(path, &answers, rows)? };
     let mut used = vec![false; answers.len()];
-    let mut logits: Vec<f32> = Vec::with_capacity(rows.len() * labels.len());
-    for index in chosen {
+    let width = if goal == Goal::Value { 1 } else { labels.len() };
+    let mut logits: Vec<f32> = Vec::with_capacity(rows.len() * width);
+    for (index, row) in chosen.into_iter().zip(rows) {
         used[index] = true;
-        logits.extend(&answers[index].logits);
+        let own = &answers[index];
+        ensure!(
+            goal != Goal::Tags || own.logits.len() == row.words * width,
+            "{}, line {}: answers for {} words, and the text has {}; give one for each word of the training file",
+            path.display(),
+            own.line,
+            own.logits.len() / width,
+            row.words
+        );
+        logits.extend(&own.logits);
     }
     Ok(TeacherFile {
-        logits: Tensor::from_slice(&logits).view([rows.len() as i64, labels.len() as i64]),
+        logits: Tensor::from_slice(&logits).view([-1, width as i64]),
         matched: rows.len(),
         by_position,
         unused: used.iter().filter(|used| !**used).count(),
@@ -103,6 +122,7 @@ struct Answer {
 
 struct Answers<'a> {
     path: &'a Path,
+    goal: Goal,
     labels: &'a [String],
     /// The model's place of each label of a list.
     order: Vec<usize>,
@@ -132,7 +152,8 @@ impl Answers<'_> {
             Err(error) => bail!("broken JSON: {error}"),
         };
         let Some(row) = row.as_object() else { bail!("not a JSON object") };
-        let answers = ["probabilities", "logits", "label"];
+        let hard = if self.goal == Goal::Tags { "tags" } else { "label" };
+        let answers = ["probabilities", "logits", hard];
         if first
             && !answers.iter().any(|name| row.contains_key(*name))
             && let Some(labels) = row.get("labels")
@@ -141,22 +162,24 @@ impl Answers<'_> {
             return Ok(());
         }
         let key = self.key(row)?;
-        let logits = match (row.get("probabilities"), row.get("logits"), row.get("label")) {
-            (Some(_), Some(_), _) => bail!("both `probabilities` and `logits`; keep one"),
-            (Some(given), None, _) => self.probabilities(given)?,
-            (None, Some(given), _) => {
-                let values = self.values(given, "logits")?;
-                let missing = values.iter().position(Option::is_none);
-                if let Some(missing) = missing {
-                    bail!("`logits` has no \"{}\"", self.labels[missing]);
-                }
-                values.into_iter().flatten().collect()
-            }
-            (None, None, Some(label)) => self.hard(label)?,
-            (None, None, None) => {
+        let given = answers.map(|name| row.get(name));
+        let (form, given) = match given {
+            [Some(_), Some(_), _] => bail!("both `probabilities` and `logits`; keep one"),
+            [Some(given), None, _] => (answers[0], given),
+            [None, Some(given), _] => (answers[1], given),
+            [None, None, Some(given)] => (hard, given),
+            [None, None, None] => {
                 let names: Vec<&str> = row.keys().map(String::as_str).collect();
-                bail!("none of `probabilities`, `logits` and `label`; the row has {}", names.join(", "))
+                bail!("none of `probabilities`, `logits` and `{hard}`; the row has {}", names.join(", "))
             }
+        };
+        let logits = match self.goal {
+            Goal::Tags => {
+                let Some(words) = given.as_array() else { bail!("`{form}` is no list with an entry for each word") };
+                let each = words.iter().map(|word| self.answer(form, word)).collect::<Result<Vec<_>>>()?;
+                each.concat()
+            }
+            _ => self.answer(form, given)?,
         };
         let logits: Vec<f32> = logits.into_iter().map(|logit| logit as f32).collect();
         ensure!(logits.iter().all(|logit| logit.is_finite()), "`logits` holds a number beyond fp32");
@@ -176,87 +199,6 @@ impl Answers<'_> {
         ensure!(pair.is_none() || self.pairs, "`pair`, but the training rows are single texts");
         Ok(Some(key(text, pair)))
     }
-
-    fn place(&self, label: &str) -> Result<usize> {
-        match self.labels.iter().position(|own| own == label) {
-            Some(place) => Ok(place),
-            None => bail!("unknown label \"{label}\"; the labels are {}", some_labels(self.labels)),
-        }
-    }
-
-    /// A list's order as the model's places.
-    fn order_of(&self, labels: &Value) -> Result<Vec<usize>> {
-        let Some(labels) = labels.as_array() else { bail!("`labels` is not a list") };
-        let places = labels.iter().map(|label| self.place(&name_of(label)?)).collect::<Result<Vec<_>>>()?;
-        for (place, label) in self.labels.iter().enumerate() {
-            match places.iter().filter(|&&other| other == place).count() {
-                0 => bail!("`labels` has no \"{label}\""),
-                1 => {}
-                _ => bail!("`labels` has \"{label}\" twice"),
-            }
-        }
-        Ok(places)
-    }
-
-    /// Numbers in the model's order; `None` where a label is left out.
-    fn values(&self, given: &Value, name: &str) -> Result<Vec<Option<f64>>> {
-        let mut values = vec![None; self.labels.len()];
-        let number = |value: &Value, label: usize| match value.as_f64() {
-            Some(number) => Ok(number),
-            None => bail!("`{name}` of \"{}\" is {value}, no number", self.labels[label]),
-        };
-        match given {
-            Value::Object(given) => {
-                for (label, value) in given {
-                    let place = self.place(label)?;
-                    values[place] = Some(number(value, place)?);
-                }
-            }
-            Value::Array(given) => {
-                ensure!(
-                    given.len() == self.labels.len(),
-                    "`{name}` has {} numbers for {} labels",
-                    given.len(),
-                    self.labels.len()
-                );
-                for (&place, value) in self.order.iter().zip(given) {
-                    values[place] = Some(number(value, place)?);
-                }
-            }
-            _ => bail!("`{name}` is neither an object nor a list"),
-        }
-        Ok(values)
-    }
-
-    fn probabilities(&self, given: &Value) -> Result<Vec<f64>> {
-        let values: Vec<f64> =
-            self.values(given, "probabilities")?.into_iter().map(Option::unwrap_or_default).collect();
-        if let Some(place) = values.iter().position(|value| *value < 0.0) {
-            bail!("the probability of \"{}\" is {}", self.labels[place], values[place]);
-        }
-        let sum: f64 = values.iter().sum();
-        ensure!((sum - 1.0).abs() <= TOLERANCE, "the probabilities add up to {sum}, not to 1");
-        let floor = smoothing(self.labels.len()).min(FLOOR);
-        Ok(values.into_iter().map(|value| value.max(floor).ln()).collect())
-    }
-
-    fn hard(&self, label: &Value) -> Result<Vec<f64>> {
-        let place = self.place(&name_of(label)?)?;
-        let other = smoothing(self.labels.len());
-        let mut logits = vec![other.ln(); self.labels.len()];
-        logits[place] = (1.0 - other * (self.labels.len() - 1) as f64).ln();
-        Ok(logits)
-    }
-}
-
-/// A label as the readers of labelled text take it.
-fn name_of(label: &Value) -> Result<String> {
-    Ok(match label {
-        Value::String(label) => label.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(label) => label.to_string(),
-        _ => bail!("the label {label} is not text or a number"),
-    })
 }
 
 /// What rows are joined by: white space often changes on the way through other programs.
@@ -269,7 +211,7 @@ fn key(text: &str, pair: Option<&str>) -> String {
 }
 
 /// The answer of every row, by its number.
-fn in_order(path: &Path, answers: &[Answer], rows: &[(String, Option<String>)]) -> Result<Vec<usize>> {
+fn in_order(path: &Path, answers: &[Answer], rows: &[AskedRow]) -> Result<Vec<usize>> {
     ensure!(
         answers.len() == rows.len(),
         "{} has {} answers for {} training rows, the last in line {}; give every row its `text` if they are not the \
@@ -283,8 +225,8 @@ fn in_order(path: &Path, answers: &[Answer], rows: &[(String, Option<String>)]) 
 }
 
 /// The answer of every row, by its text.
-fn by_text(path: &Path, answers: &[Answer], rows: &[(String, Option<String>)]) -> Result<Vec<usize>> {
-    let keys: Vec<String> = rows.iter().map(|(text, pair)| key(text, pair.as_deref())).collect();
+fn by_text(path: &Path, answers: &[Answer], rows: &[AskedRow]) -> Result<Vec<usize>> {
+    let keys: Vec<String> = rows.iter().map(|row| key(&row.text, row.pair.as_deref())).collect();
     // A text may stand twice in the training rows, and a teacher that draws at random answers it twice.
     if answers.len() == keys.len() && answers.iter().zip(&keys).all(|(answer, key)| answer.key.as_ref() == Some(key)) {
         return Ok((0..keys.len()).collect());
@@ -304,7 +246,7 @@ fn by_text(path: &Path, answers: &[Answer], rows: &[(String, Option<String>)]) -
     let found: Vec<Option<usize>> = keys.iter().map(|key| by_key.get(key.as_str()).copied()).collect();
     if let Some(row) = found.iter().position(Option::is_none) {
         let missing = found.iter().filter(|answer| answer.is_none()).count();
-        let text: String = rows[row].0.chars().take(60).collect();
+        let text: String = rows[row].text.chars().take(60).collect();
         bail!(
             "{} has no answer for {missing} of {} training rows; the first is row {}: \"{text}\"",
             path.display(),

@@ -6,9 +6,9 @@ mod layer_map;
 mod losses;
 
 pub use cache::{CacheKey, Extent, Field, Outputs, TeacherCache, rows_sha256};
-pub use labels_file::{TeacherFile, read_teacher_file};
+pub use labels_file::{AskedRow, TeacherFile, read_teacher_file};
 pub use layer_map::LayerMap;
 pub use losses::{
-    Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
-    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
+    Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, patience,
+    relations, soft_cross_entropy, soft_labels, soft_spans, soft_targets, state_similarities,
 };

@@ -183,6 +183,15 @@ fn zeros(config: &ModelConfig, head: Head) -> Params {
 /// Refuses a stage that compares token with token where a teacher cuts texts into others than the student, or numbers
 /// them otherwise.
 fn same_tokens(run: &Run, stage: &StageRecipe, needs: &Needs, teachers: &[Looked], origin: &Looked) -> Result<()> {
+    if let Some(teacher) = teachers.first().filter(|_| stage.replacing.is_some()) {
+        ensure!(
+            teacher.tokenizer == origin.tokenizer || teacher.encoder.same_vocabulary(&origin.encoder),
+            "stage {}: {} numbers tokens otherwise than the student, whose layers are to stand among its own; give the student \
+             the teacher's tokenizer",
+            stage.name,
+            teacher.folder.display()
+        );
+    }
     let Some(wanted) = needs.teacher() else { return Ok(()) };
     for (index, teacher) in teachers.iter().enumerate().filter(|(_, teacher)| teacher.tokenizer != origin.tokenizer) {
         let folder = teacher.folder.display();

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 
-use super::lessons::{Lessons, Set};
+use super::lessons::{ANSWERED, Lessons, Set};
 use super::masked::{MaskedText, Reading, guessed, masked_lm};
 use super::needs::{EMBEDDINGS, HIDDEN, Needs};
+use super::replacing::Replacing;
 use super::wanted::{LOGITS, relation_field};
 use crate::arch::{ModelOutput, Params};
 use crate::data::{Batch, Goal};
 use crate::distill::{
-    Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, relations,
-    soft_cross_entropy, soft_labels, soft_spans, soft_targets,
+    Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, patience, relations,
+    soft_cross_entropy, soft_labels, soft_spans, soft_targets, state_similarities,
 };
 use crate::objective::{Given, Pupil, mean_squared_error};
-use crate::recipe::{LossTerm, Projection, Relation, StageRecipe};
+use crate::recipe::{Attending, LossTerm, Projection, Relation, StageRecipe};
 use crate::train::Loss;
 
 /// A stage at work.
@@ -27,6 +28,8 @@ pub(super) struct Lesson<'a> {
     pub lessons: Option<&'a Lessons>,
     /// In place of them, where both read masked text.
     pub masked: Option<&'a MaskedText<'a>>,
+    /// Where the student's layers stand among the teacher's.
+    pub replacing: Option<&'a Replacing<'a>>,
     /// The student's, with the maps to the teacher's width.
     pub params: &'a Params,
 }
@@ -49,7 +52,14 @@ impl Lesson<'_> {
     /// with the larger end of its weight: epochs are compared there, also by losses that fade away.
     pub(super) fn loss(&self, batch: &Batch, set: Set, done: f64, train: bool) -> Result<Loss> {
         let (given, mut live) = match self.masked {
-            None => (self.pupil.forward(batch, &self.needs.capture, train), None),
+            None => match self.replacing.filter(|_| set == Set::Train) {
+                None => (self.pupil.forward(batch, &self.needs.capture, train), None),
+                Some(replacing) => {
+                    let model = replacing.model(done)?;
+                    let mixed = Pupil { model: &model, ..*self.pupil };
+                    (mixed.forward(batch, &self.needs.capture, train), None)
+                }
+            },
             Some(masked) => {
                 let Reading { own, teacher, targets } = masked.read(batch, set, &self.needs.capture, train)?;
                 (Given { logits: own.logits.shallow_clone(), sides: vec![own] }, Some((teacher, targets)))
@@ -110,7 +120,11 @@ impl Lesson<'_> {
         let teacher = side.teacher(LOGITS)?;
         match self.pupil.goal {
             Goal::Class => Ok((logits.shallow_clone(), teacher.shallow_clone())),
-            Goal::Tags => Ok((kept_rows(logits, side.mask)?, kept_rows(teacher, side.mask)?)),
+            Goal::Tags => {
+                // A file answers words, by their first tokens; a model all tokens.
+                let kept = side.teacher.get(ANSWERED).unwrap_or(side.mask);
+                Ok((kept_rows(logits, kept)?, kept_rows(teacher, kept)?))
+            }
             goal => anyhow::bail!(
                 "stage {}: soft-cross-entropy is for one label a text or token, not for {}; use soft-targets",
                 self.stage.name,
@@ -177,7 +191,32 @@ impl Lesson<'_> {
                     })
                     .collect::<Result<_>>()?)
             }
-            LossTerm::AttentionDistributions { .. } => {
+            LossTerm::Patience { .. } => {
+                let pairs = needs.hidden.iter().enumerate().take(needs.depths.0).skip(1);
+                sum(pairs
+                    .map(|(index, from)| {
+                        patience(state(index)?, side.teacher(&format!("hidden.{from}"))?, projection(HIDDEN))
+                    })
+                    .collect::<Result<_>>()?)
+            }
+            LossTerm::StateSimilarities { .. } => {
+                let pairs = needs.hidden.iter().enumerate().skip(1);
+                sum(pairs
+                    .map(|(index, from)| {
+                        state_similarities(state(index)?, side.teacher(&format!("hidden.{from}"))?, mask)
+                    })
+                    .collect::<Result<_>>()?)
+            }
+            LossTerm::AttentionDistributions { layers: Attending::Mapped, .. } => {
+                let pairs = needs.attention.iter().enumerate();
+                sum(pairs
+                    .map(|(layer, from)| {
+                        let scores = own.attention_scores.get(&layer).context("the student's scores are not there")?;
+                        attention_distributions(scores, side.teacher(&format!("scores.{from}"))?, mask)
+                    })
+                    .collect::<Result<_>>()?)
+            }
+            LossTerm::AttentionDistributions { layers: Attending::Last, .. } => {
                 let scores =
                     own.attention_scores.get(&(needs.depths.0 - 1)).context("the student's scores are not there")?;
                 attention_distributions(scores, side.teacher(&format!("scores.{teacher_last}"))?, mask)

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use tch::{Device, Tensor};
 
-use super::answers::Answers;
+use super::answers::{Answers, by_token};
 use super::data::Tokens;
 use super::run::Run;
 use super::teacher::Teacher;
 use super::wanted::{LOGITS, Wanted};
 use crate::arch::Model;
-use crate::data::{Batch, EncodedExample, Goal};
+use crate::data::{Batch, EncodedExample, Encoder, Goal};
 use crate::distill::{CacheKey, Field, TeacherCache, rows_sha256};
 use crate::recipe::{Recipe, TeacherState, Texts};
 
@@ -32,7 +32,12 @@ enum Outputs {
     Cached(Vec<TeacherCache>),
     /// `[examples, labels]`, from a file.
     Answers(Tensor),
+    /// `[words, labels]`, from a file, and for each token of each example which word's it is.
+    Words(Tensor, Vec<Vec<i64>>),
 }
+
+/// The field of which tokens a file answers, `[batch, length]`, 1 or 0; where it is not there, all are answered.
+pub(super) const ANSWERED: &str = "answered";
 
 /// What all teachers give for the training texts and for dev.
 pub(super) struct Lessons {
@@ -57,11 +62,11 @@ impl Lessons {
         on: Texts,
         state: TeacherState,
         wanted: &Wanted,
-        student: &Tokens,
+        (student, encoder): (&Tokens, &Encoder),
         source: Source,
     ) -> Result<Self> {
         if let Some(answers) = &run.sets.answers {
-            return Self::of_answers(answers, run.data.goal, student);
+            return Self::of_answers(answers, run.data.goal, student, encoder);
         }
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
@@ -93,19 +98,21 @@ impl Lessons {
         Ok(lessons)
     }
 
-    fn of_answers(answers: &Answers, goal: Goal, student: &Tokens) -> Result<Self> {
-        ensure!(
-            student.train.len() as i64 == answers.logits.size()[0],
-            "a teacher's answers as a file cannot be used on augmented rows"
-        );
-        Ok(Self { train: vec![(1.0, Outputs::Answers(answers.logits.shallow_clone()))], dev: Vec::new(), goal })
+    fn of_answers(answers: &Answers, goal: Goal, student: &Tokens, encoder: &Encoder) -> Result<Self> {
+        ensure!(student.train.len() == answers.rows, "a teacher's answers as a file cannot be used on augmented rows");
+        let logits = answers.logits.shallow_clone();
+        let outputs = match goal {
+            Goal::Tags => Outputs::Words(logits, answers.places(encoder)?),
+            _ => Outputs::Answers(logits),
+        };
+        Ok(Self { train: vec![(1.0, outputs)], dev: Vec::new(), goal })
     }
 
     /// Bytes of all caches.
     pub(super) fn bytes(&self) -> u64 {
         let sizes = self.train.iter().chain(&self.dev).map(|(_, outputs)| match outputs {
             Outputs::Cached(sides) => sides.iter().map(TeacherCache::size_bytes).sum(),
-            Outputs::Live(_) | Outputs::Answers(_) => 0,
+            Outputs::Live(_) | Outputs::Answers(_) | Outputs::Words(..) => 0,
         });
         sizes.sum()
     }
@@ -146,6 +153,12 @@ impl Lessons {
                     let rows: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
                     let rows = logits.index_select(0, &Tensor::from_slice(&rows)).to_device(device);
                     BTreeMap::from([(LOGITS.to_owned(), rows)])
+                }
+                Outputs::Words(logits, places) => {
+                    let rows = indices.iter().map(|&row| places.get(row).map(Vec::as_slice));
+                    let rows: Vec<&[i64]> = rows.collect::<Option<_>>().context("a text that was not answered")?;
+                    let (logits, answered) = by_token(logits, &rows, device);
+                    BTreeMap::from([(LOGITS.to_owned(), logits), (ANSWERED.to_owned(), answered)])
                 }
             };
             for (name, tensor) in found {

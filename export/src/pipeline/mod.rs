@@ -8,6 +8,7 @@ mod lesson;
 mod lessons;
 mod masked;
 mod needs;
+mod replacing;
 mod run;
 mod search;
 #[doc(hidden)]
@@ -38,7 +39,7 @@ use run::{Run, Trained};
 use student::{Ancestor, Origin, Variant};
 use teacher::Teacher;
 
-pub(crate) use answers::share_right;
+pub(crate) use answers::{agreement, asked};
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
 pub(crate) use data::{corpus_is_left, corpus_sample, read_corpus, read_file};
@@ -131,7 +132,7 @@ pub fn distill_together(
     ));
     let mut sets = data::TextSets::read(recipe, &data, &options.data)?;
     if let Some((file, answers)) = recipe.teacher.answers.as_ref().zip(sets.answers.as_ref()) {
-        reporter.note(&format!("Teacher: the answers of {file} to {} rows", answers.logits.size()[0]));
+        reporter.note(&format!("Teacher: the answers of {file} to {} rows", answers.rows));
     }
     fit::check(&Run { recipe, options, data: &data, sets: &sets, reporter, group })?;
     let teacher_sha256 = checkpoint::weights_sha256(first)?;

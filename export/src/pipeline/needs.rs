@@ -3,11 +3,12 @@
 use anyhow::{Context, Result, ensure};
 
 use super::masked::is_of_student;
+use super::replacing::can_replace;
 use super::wanted::{LOGITS, Wanted, relation_field};
 use crate::arch::{Capture, Head, Layers, ModelConfig};
 use crate::distill::LayerMap;
 use crate::graph::fits_int8_layers;
-use crate::recipe::{LossTerm, Projection, StageRecipe};
+use crate::recipe::{Attending, LossTerm, Projection, StageRecipe};
 
 pub(super) const HIDDEN: &str = "distill.hidden.weight";
 pub(super) const EMBEDDINGS: &str = "distill.embeddings.weight";
@@ -56,6 +57,11 @@ impl Needs {
             fields: Vec::new(),
             masks: stage.masks(),
         };
+        ensure!(
+            stage.replacing.is_none() || teacher.is_some(),
+            "stage {}: replacing needs the teacher itself, and there are only its answers",
+            stage.name
+        );
         let mut wanted = Wanted::default();
         if let Some(teacher) = teacher {
             let depth = teacher.blocks().len();
@@ -106,7 +112,12 @@ impl Needs {
             LossTerm::HiddenCosine { .. } => Wanted { hidden: vec![self.depths.1], ..Wanted::default() },
             LossTerm::HiddenStates { .. } => Wanted { hidden: self.hidden[1..].to_vec(), ..Wanted::default() },
             LossTerm::Embeddings { .. } => Wanted { hidden: vec![0], ..Wanted::default() },
-            LossTerm::AttentionScores { .. } => Wanted { scores: self.attention.clone(), ..Wanted::default() },
+            // All but the student's last.
+            LossTerm::Patience { .. } => Wanted { hidden: self.hidden[1..self.depths.0].to_vec(), ..Wanted::default() },
+            LossTerm::StateSimilarities { .. } => Wanted { hidden: self.hidden[1..].to_vec(), ..Wanted::default() },
+            LossTerm::AttentionScores { .. } | LossTerm::AttentionDistributions { layers: Attending::Mapped, .. } => {
+                Wanted { scores: self.attention.clone(), ..Wanted::default() }
+            }
             LossTerm::AttentionDistributions { .. } => Wanted { scores: vec![last], ..Wanted::default() },
             LossTerm::Relations { of, teacher_layer, .. } => {
                 let layer = teacher_layer.unwrap_or(last);
@@ -119,8 +130,14 @@ impl Needs {
         let last = Layers::Of(vec![self.depths.0.saturating_sub(1)]);
         for term in &stage.losses {
             match term {
-                LossTerm::HiddenStates { .. } | LossTerm::Embeddings { .. } => self.capture.hidden_states = true,
-                LossTerm::AttentionScores { .. } => self.capture.attention_scores = Layers::All,
+                LossTerm::HiddenStates { .. }
+                | LossTerm::Embeddings { .. }
+                | LossTerm::Patience { .. }
+                | LossTerm::StateSimilarities { .. } => self.capture.hidden_states = true,
+                LossTerm::AttentionScores { .. }
+                | LossTerm::AttentionDistributions { layers: Attending::Mapped, .. } => {
+                    self.capture.attention_scores = Layers::All;
+                }
                 LossTerm::AttentionDistributions { .. } if self.capture.attention_scores == Layers::None => {
                     self.capture.attention_scores = last.clone();
                 }
@@ -137,7 +154,9 @@ impl Needs {
         }
         for term in &stage.losses {
             match term {
-                LossTerm::HiddenStates { .. } | LossTerm::HiddenCosine { .. } => self.projections.push((HIDDEN, shape)),
+                LossTerm::HiddenStates { .. } | LossTerm::HiddenCosine { .. } | LossTerm::Patience { .. } => {
+                    self.projections.push((HIDDEN, shape));
+                }
                 LossTerm::Embeddings { projection, .. } => {
                     let name = if *projection == Projection::Shared { HIDDEN } else { EMBEDDINGS };
                     self.projections.push((name, shape));
@@ -149,6 +168,9 @@ impl Needs {
 
     fn check(&self, stage: &StageRecipe, student: &ModelConfig, teacher: &ModelConfig) -> Result<()> {
         let name = &stage.name;
+        if stage.replacing.is_some() {
+            can_replace(student, teacher).with_context(|| format!("stage {name}: replacing"))?;
+        }
         for term in &stage.losses {
             match term {
                 LossTerm::AttentionScores { .. } | LossTerm::AttentionDistributions { .. } => ensure!(
@@ -158,6 +180,11 @@ impl Needs {
                     term.name(),
                     student.attention_heads,
                     teacher.attention_heads
+                ),
+                LossTerm::Patience { .. } => ensure!(
+                    self.depths.0 > 1,
+                    "stage {name}: patience compares all layers but the student's last, and the student has one; give it \
+                     more, or take hidden-states"
                 ),
                 LossTerm::MaskedLm { .. } => Head::MaskedLm.check(student)?,
                 LossTerm::MaskedLmSoftTargets { .. } => {

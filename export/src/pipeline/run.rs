@@ -15,6 +15,7 @@ use super::lesson::Lesson;
 use super::lessons::{Lessons, Set, Source};
 use super::masked::{MaskedText, student_names};
 use super::needs::Needs;
+use super::replacing::Replacing;
 use super::teacher::Teacher;
 use crate::arch::{Model, ModelConfig, Params};
 use crate::checkpoint::{self, Directions, HeadInfo, SentencePooling};
@@ -112,6 +113,7 @@ pub(super) fn on_labels(options: &TrainOptions) -> Vec<StageRecipe> {
         layer_map: Default::default(),
         masking: None,
         quantize: None,
+        replacing: None,
         losses: vec![LossTerm::Labels { weight: crate::recipe::Scheduled::Constant(1.0) }],
         train: Some(options.clone()),
     }]
@@ -285,16 +287,37 @@ impl Run<'_> {
             false => None,
         };
         let lessons = match needs.teacher() {
-            Some(wanted) if masked.is_none() => {
-                Some(Lessons::learn(self, training.teachers, stage.on, stage.from, wanted, &tokens, Source::Cache)?)
-            }
+            Some(wanted) if masked.is_none() => Some(Lessons::learn(
+                self,
+                training.teachers,
+                stage.on,
+                stage.from,
+                wanted,
+                (&tokens, encoder),
+                Source::Cache,
+            )?),
             _ => None,
         };
         let model =
             Model::new(&params.fake_quantized(stage.quantize), config, info.head).in_precision(options.precision);
         let pupil =
             Pupil { model: &model, goal: self.data.goal, labels: &self.data.labels, types: config.token_types > 1 };
-        let lesson = Lesson { pupil: &pupil, stage, needs, lessons: lessons.as_ref(), masked: masked.as_ref(), params };
+        let replacing = match (stage.replacing, training.teachers.first()) {
+            (Some(rate), Some(teacher)) => {
+                let from = (&teacher.params, &teacher.config);
+                Some(Replacing::new((params, config), from, info.head, rate, options.precision)?)
+            }
+            _ => None,
+        };
+        let lesson = Lesson {
+            pupil: &pupil,
+            stage,
+            needs,
+            lessons: lessons.as_ref(),
+            masked: masked.as_ref(),
+            replacing: replacing.as_ref(),
+            params,
+        };
         let title = if training.stages.len() == 1 {
             training.name.to_owned()
         } else {

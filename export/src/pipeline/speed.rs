@@ -116,11 +116,19 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
     let before = Instant::now();
     let source = if setting.cache.is_some() { Source::Cache } else { Source::EachStep };
     let wanted = needs.teacher().context("the stage has no teacher")?;
-    let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, &tokens, source)?;
+    let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, (&tokens, &student.encoder), source)?;
     let cache_seconds = setting.cache.is_some().then(|| before.elapsed().as_secs_f64());
     let model = Model::new(&params, &student.config, student.info.head);
     let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: student.types() };
-    let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons: Some(&lessons), masked: None, params: &params };
+    let lesson = Lesson {
+        pupil: &pupil,
+        stage,
+        needs: &needs,
+        lessons: Some(&lessons),
+        masked: None,
+        replacing: None,
+        params: &params,
+    };
     let options = stage.train.as_ref().unwrap_or(&recipe.student.train);
     let setting_of_stage = Stage {
         name: "speed",

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts};
+use super::loss::{Attending, LossTerm, Projection, Relation};
+use super::stage::{Scheduled, StageRecipe, TeacherState, Texts};
 use crate::data::Masking;
 use crate::distill::{Averaging, LayerMap, Padding};
+use crate::quantize::FakeQuantization;
 use crate::train::TrainOptions;
 
 /// A published way to distil. Each stands for stages, which [`super::Recipe::to_toml`] writes out; they train as the
@@ -41,6 +43,28 @@ pub enum Method {
     /// hidden states, as TinyBERT's), then soft targets. Hidden states beside the soft targets were tried and took back
     /// most of the gain: `examples/recipes/albert-shared`.
     AlbertShared,
+    /// DistilBERT's second step of distillation for questions: half soft targets, half labels (Sanh 2019, section 3;
+    /// `run_squad_w_distillation.py`: 0.5 and 0.5, T 2). It trains for 3 epochs by `learning_rate = 5e-5`, on windows of
+    /// `max_tokens = 384` with `stride = 128`.
+    DistilbertQa,
+    /// Patient knowledge distillation (Sun 2019): labels and soft targets, each half, and the states of `[CLS]` of inner
+    /// layers. Alpha 0.5, T 10 and beta 10 are of the grids of section 4.2. `layer_map = "uniform"` is PKD-Skip, `"last"`
+    /// PKD-Last.
+    Pkd,
+    /// MobileBERT's transfer of feature maps and of attention, all layers at once (Sun 2020, section 3.4, "auxiliary knowledge
+    /// transfer" of 3.5), then soft targets. For students of any width; of its layers with bottlenecks there are none.
+    Mobilebert,
+    /// TernaryBERT (Zhang 2020, "distillation-aware ternarization"): TinyBERT's two stages in full precision, then its losses on layers and the
+    /// soft cross-entropy together, with ternary weights and 8-bit activations.
+    Ternarybert,
+    /// Pre-trained distillation (Turc 2019, "well-read students", section 3): a student that was pretrained by itself
+    /// (`--student`) learns the teacher's answers, then the labels.
+    WellRead,
+    /// TextBrewer's setting (Yang 2020): soft targets at T 8, hidden states, and the products of states of a text.
+    Textbrewer,
+    /// BERT-of-Theseus (Xu 2020): layers of the student replace layers of the teacher, with a probability that grows from 0.3 to
+    /// 1, on labels alone; then the student learns by itself. The student has the teacher's sizes but for the depth.
+    Theseus,
 }
 
 fn constant(value: f64) -> Scheduled {
@@ -66,6 +90,7 @@ impl Method {
             losses,
             masking: None,
             quantize: None,
+            replacing: None,
             train: Some(train.clone()),
         };
         let prediction = |losses| stage("prediction", losses);
@@ -126,7 +151,7 @@ impl Method {
                 stage(
                     "attention",
                     vec![
-                        LossTerm::AttentionDistributions { weight: constant(1.0) },
+                        LossTerm::AttentionDistributions { weight: constant(1.0), layers: Attending::Last },
                         relations(vec![Relation::Value], None),
                     ],
                 ),
@@ -154,6 +179,41 @@ impl Method {
             Method::LayersFirst => {
                 vec![stage("layers", scores_and_states()), prediction(vec![soft_targets(5.0, 2.0), labels(2.0)])]
             }
+            Method::DistilbertQa => vec![stage("distill", vec![soft_targets(0.5, 2.0), labels(0.5)])],
+            Method::Pkd => vec![stage(
+                "distill",
+                vec![soft_targets(0.5, 10.0), labels(0.5), LossTerm::Patience { weight: constant(10.0) }],
+            )],
+            Method::Mobilebert => vec![
+                stage(
+                    "transfer",
+                    vec![
+                        hidden(),
+                        LossTerm::AttentionDistributions { weight: constant(1.0), layers: Attending::Mapped },
+                    ],
+                ),
+                prediction(vec![soft_targets(5.0, 2.0), labels(2.0)]),
+            ],
+            Method::Ternarybert => {
+                let mut stages = Method::Tinybert.stages(train);
+                let all = stages.iter().flat_map(|stage| stage.losses.clone()).collect();
+                stages.push(StageRecipe { quantize: Some(FakeQuantization::Ternary), ..stage("ternary", all) });
+                stages
+            }
+            Method::WellRead => {
+                vec![stage("answers", vec![soft_targets(1.0, 1.0)]), stage("finetune", vec![labels(1.0)])]
+            }
+            Method::Textbrewer => vec![stage(
+                "distill",
+                vec![soft_targets(1.0, 8.0), hidden(), LossTerm::StateSimilarities { weight: constant(1.0) }],
+            )],
+            Method::Theseus => vec![
+                StageRecipe {
+                    replacing: Some(Scheduled::Linear { from: 0.3, to: 1.0 }),
+                    ..stage("replace", vec![labels(1.0)])
+                },
+                stage("finetune", vec![labels(1.0)]),
+            ],
             Method::AlbertShared => {
                 vec![stage("depths", scores_and_states()), stage("distill", vec![soft_targets(5.0, 2.0), labels(2.0)])]
             }

@@ -11,12 +11,14 @@ use crate::quantize::FakeQuantization;
 use crate::train::TrainOptions;
 
 mod auto;
+mod loss;
 mod method;
 mod stage;
 mod student;
 
+pub use loss::{Attending, LossTerm, Projection, Relation};
 pub use method::Method;
-pub use stage::{LossTerm, Projection, Relation, Scheduled, StageRecipe, TeacherState, Texts, full_precision_stage};
+pub use stage::{Scheduled, StageRecipe, TeacherState, Texts, full_precision_stage};
 pub use student::{Start, Student};
 
 /// The whole recipe. Unknown keys are refused, so that a misspelt one is not silently ignored.
@@ -352,6 +354,13 @@ mod tests {
             Method::Xtremedistil,
             Method::LayersFirst,
             Method::AlbertShared,
+            Method::DistilbertQa,
+            Method::Pkd,
+            Method::Mobilebert,
+            Method::Ternarybert,
+            Method::WellRead,
+            Method::Textbrewer,
+            Method::Theseus,
         ] {
             for stage in method.stages(&recipe.student.train) {
                 assert!(page.contains(&format!("*{}*", stage.name)), "{}", stage.name);
@@ -392,6 +401,21 @@ mod tests {
                 "comes finished",
             ),
             (("id = \"x\"", "id = \"x\"\nseeds = [1, 1]"), "each once"),
+            (
+                (
+                    "layers = 3",
+                    "layers = 3\n[[stages]]\nname = \"a\"\nreplacing = 1.5\nlosses = [{ loss = \"labels\" }]",
+                ),
+                "replacing is a probability",
+            ),
+            (
+                (
+                    "layers = 3",
+                    "layers = 3\n[[stages]]\nname = \"a\"\nreplacing = 0.5\n\
+                     losses = [{ loss = \"labels\" }, { loss = \"hidden-states\" }]",
+                ),
+                "leave hidden-states out",
+            ),
         ] {
             let text = MINIMAL.replace(change.0, change.1);
             let folder = tempfile::tempdir().unwrap();

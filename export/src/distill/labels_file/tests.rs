@@ -1,12 +1,21 @@
 use super::*;
 
 fn read(content: &str, rows: &[(&str, Option<&str>)], labels: &[&str]) -> Result<TeacherFile> {
+    read_of(Goal::Class, content, rows, labels)
+}
+
+fn read_of(goal: Goal, content: &str, rows: &[(&str, Option<&str>)], labels: &[&str]) -> Result<TeacherFile> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     std::fs::write(&path, content).unwrap();
-    let rows: Vec<_> = rows.iter().map(|(a, b)| ((*a).to_owned(), b.map(str::to_owned))).collect();
+    let asked = |(text, pair): &(&str, Option<&str>)| AskedRow {
+        text: (*text).to_owned(),
+        pair: pair.map(str::to_owned),
+        words: text.split(' ').count(),
+    };
+    let rows: Vec<_> = rows.iter().map(asked).collect();
     let labels: Vec<String> = labels.iter().map(|&l| l.to_owned()).collect();
-    read_teacher_file(&path, &rows, &labels)
+    read_teacher_file(&path, goal, &rows, &labels)
 }
 
 fn softmax(file: &TeacherFile) -> Vec<Vec<f64>> {
@@ -116,4 +125,40 @@ fn errors_name_file_line_and_label() {
     }
     // Few digits are no error.
     read("{\"text\":\"a\",\"probabilities\":{\"p\":0.5,\"q\":0.4995}}", &one, &["p", "q"]).unwrap();
+}
+
+#[test]
+fn numbers_and_several_labels() {
+    let own = [("a", None), ("b", None), ("c", None)];
+    let file = read_of(Goal::Value, "{\"label\":1.5}\n{\"label\":\"-2\"}\n{\"label\":3}\n", &own, &[]).unwrap();
+    assert_eq!(Vec::<Vec<f32>>::try_from(&file.logits).unwrap(), [[1.5], [-2.0], [3.0]]);
+    let refused =
+        |goal, row: &str, labels: &[&str]| format!("{:#}", read_of(goal, row, &own[..1], labels).unwrap_err());
+    assert!(refused(Goal::Value, "{\"label\":\"much\"}", &[]).contains("line 1: the label \"much\" is no number"));
+    assert!(refused(Goal::Value, "{\"logits\":[1]}", &[]).contains("a number is the `label`"));
+
+    let rows = "{\"probabilities\":{\"x\":0.5,\"y\":1}}\n{\"label\":[\"y\",\"z\"]}\n{\"label\":\"x|z\"}\n";
+    let file = read_of(Goal::Labels, rows, &own, &["x", "y", "z"]).unwrap();
+    let chances = Vec::<Vec<f64>>::try_from(file.logits.sigmoid().to_kind(tch::Kind::Double)).unwrap();
+    near(&chances, &[&[0.5, 1.0, 0.0], &[0.001, 0.999, 0.999], &[0.999, 0.001, 0.999]]);
+    assert!(refused(Goal::Labels, "{\"probabilities\":{\"x\":1.5}}", &["x", "y"]).contains("above 1"));
+    assert!(refused(Goal::Labels, "{\"label\":[\"w\"]}", &["x", "y"]).contains("unknown label \"w\""));
+}
+
+#[test]
+fn tags_are_answered_word_by_word() {
+    let own = [("Oslo is", None), ("so", None)];
+    let rows = "{\"text\":\"so\",\"probabilities\":[{\"O\":0.75,\"B-LOC\":0.25}]}\n{\"text\":\"Oslo is\",\"tags\":[\"B-LOC\",\"O\"]}\n";
+    let file = read_of(Goal::Tags, rows, &own, &["B-LOC", "O"]).unwrap();
+    near(&softmax(&file), &[&[0.999, 0.001], &[0.001, 0.999], &[0.25, 0.75]]);
+    let refused = |row: &str| {
+        let error = read_of(Goal::Tags, row, &own[..1], &["B-LOC", "O"]).unwrap_err();
+        format!("{error:#}")
+    };
+    assert!(refused("{\"tags\":[\"O\"]}").contains("line 1: answers for 1 words, and the text has 2"));
+    assert!(refused("{\"tags\":\"O\"}").contains("no list with an entry for each word"));
+    assert!(refused("{\"label\":\"O\"}").contains("none of `probabilities`, `logits` and `tags`"));
+    assert!(refused("{\"tags\":[\"O\",\"B-PER\"]}").contains("unknown label \"B-PER\""));
+    let error = read_of(Goal::Answers, "{\"label\":\"O\"}", &own, &[]).unwrap_err().to_string();
+    assert!(error.contains("of spans and vectors it can say nothing"), "{error}");
 }

@@ -52,6 +52,32 @@ pub fn hidden_cosine(student: &Tensor, teacher: &Tensor, mask: &Tensor) -> Resul
     Ok(token_mean(&distance, mask))
 }
 
+/// PKD's patient loss of one layer (Sun 2019, section 3.2, equation 7): the squared distance of the states of the first
+/// token (`[CLS]`), each divided by its norm, mean over texts. `projection` as of [`hidden_states`].
+///
+/// The released `patience_loss` divides by the number of dimensions and layers too: weights for it are as many times
+/// larger.
+pub fn patience(student: &Tensor, teacher: &Tensor, projection: Option<&Tensor>) -> Result<Tensor> {
+    dimensions("student", "hidden states", student, &AXES)?;
+    dimensions("teacher", "hidden states", teacher, &AXES)?;
+    let (student, teacher) = pair(student, teacher);
+    let (mut student, teacher) = (student.select(1, 0), teacher.select(1, 0));
+    if let Some(projection) = projection {
+        shape("projection", projection, &[teacher.size()[1], student.size()[1]])?;
+        student = student.linear(&projection.to_kind(student.kind()), None::<Tensor>);
+    }
+    same_shape(
+        "first states",
+        &student,
+        &teacher,
+        "both need the same texts, and a projection where the widths differ",
+    )?;
+    let unit = |x: &Tensor| x / x.norm_scalaropt_dim(2.0, [-1i64].as_slice(), true).clamp_min(1e-12);
+    let squares = (unit(&student) - unit(&teacher)).square();
+    let kind = squares.kind();
+    Ok(squares.sum_dim_intlist(-1, false, kind).mean(kind))
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind};
@@ -130,6 +156,27 @@ mod tests {
         near(alone(&counted, 0, 5), alone(excluded, 0, 5), 1e-12);
         let (with, without) = (number(counted(&s, &t, &both)), number(excluded(&s, &t, &both)));
         assert!((with - without).abs() > 1e-3, "{with} {without}");
+    }
+
+    #[test]
+    fn patience_compares_directions_of_the_first_token() {
+        let _turn = crate::seeded(16);
+        let (s, t) = (normal(&[3, 4, 6], 1.0), normal(&[3, 4, 6], 1.0));
+        assert_eq!(number(patience(&s, &s, None)), 0.0);
+        // Neither length nor other tokens count.
+        assert!(number(patience(&(&s * 3.0), &s, None)) < 1e-28);
+        let cosine = Tensor::cosine_similarity(&s.select(1, 0), &t.select(1, 0), 1, 1e-12).mean(Kind::Double);
+        near(number(patience(&s, &t, None)), 2.0 - 2.0 * cosine.double_value(&[]), 1e-12);
+        check_gradient(&s.narrow(1, 0, 1), |s| patience(s, &t.narrow(1, 0, 1), None));
+        let w = normal(&[8, 6], 1.0);
+        let wide = s.matmul(&w.tr());
+        assert!(number(patience(&s, &wide, Some(&w))) < 1e-28);
+        let other = normal(&[3, 4, 8], 1.0);
+        check_gradient(&w, |w| patience(&s, &other, Some(w)));
+        check_precision(&s, &t, |s, t| patience(s, t, None));
+        refused(patience(&s, &other, None), "a projection where the widths differ");
+        refused(patience(&s, &other, Some(&w.tr())), "the projection is [6, 8], expected [8, 6]");
+        refused(patience(&s.get(0), &t, None), "expected [batch, length, hidden]");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod attention;
 mod hidden;
 mod relation;
+mod similarity;
 mod soft;
 
 use anyhow::{Result, ensure};
@@ -17,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 
 pub use attention::{attention_distributions, attention_scores};
-pub use hidden::{hidden_cosine, hidden_states};
+pub use hidden::{hidden_cosine, hidden_states, patience};
 pub use relation::relations;
+pub use similarity::state_similarities;
 pub use soft::{Averaging, kept_rows, soft_cross_entropy, soft_labels, soft_spans, soft_targets};
 
 /// Whether padded positions count in a mean.

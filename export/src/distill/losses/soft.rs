@@ -58,12 +58,14 @@ pub fn soft_cross_entropy(
     })
 }
 
-/// Independent labels: `T^2 KL(Bernoulli(sigmoid(teacher/T)) || Bernoulli(sigmoid(student/T)))`, summed over labels,
-/// mean over rows of `[..., labels]` logits: [`soft_targets`] of each label's two answers.
+/// Independent labels: `T^2 KL(Bernoulli(sigmoid(teacher/T)) || Bernoulli(sigmoid(student/T)))`, mean over rows and labels
+/// of `[..., labels]` logits: [`soft_targets`] of each label's two answers. A mean over labels as the binary cross-entropy
+/// of their own loss is, so that the weights of the two mean the same whatever the number of labels.
 pub fn soft_labels(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
     let (student, teacher) = softened(student, teacher, temperature)?;
     let answer = |sign: f64| divergence(&(&student * sign).log_sigmoid(), &(&teacher * sign).log_sigmoid());
-    Ok((answer(1.0) + answer(-1.0)) * (temperature * temperature / rows(&student)))
+    let labels = student.size()[student.dim() - 1].max(1) as f64;
+    Ok((answer(1.0) + answer(-1.0)) * (temperature * temperature / (rows(&student) * labels)))
 }
 
 /// Answer spans: `T^2 KL(teacher || student)` of where the answer starts, over each text's tokens, and of where it ends;
@@ -167,6 +169,12 @@ mod tests {
         // One label is two classes, of which one's logit is 0.
         let two = |x: &Tensor| Tensor::cat(&[x, &x.zeros_like()], 1);
         near(number(soft_labels(&s, &t, 2.0)), number(soft_targets(&two(&s), &two(&t), 2.0)), 1e-12);
+        // Several are as much as one; and as their binary cross-entropy with answers for labels, but for the entropy of these.
+        let many = |x: &Tensor| x.expand([5, 7], false);
+        near(number(soft_labels(&many(&s), &many(&t), 2.0)), number(soft_labels(&s, &t, 2.0)), 1e-12);
+        let (s, t) = (normal(&[5, 4], 2.0), normal(&[5, 4], 2.0));
+        let hard = |x: &Tensor| crate::objective::binary_cross_entropy(x, &t.sigmoid()).double_value(&[]);
+        near(number(soft_labels(&s, &t, 1.0)), hard(&s) - hard(&t), 1e-10);
         // A cross-entropy is a KL divergence and the teacher's entropy.
         let (s, t) = (normal(&[5, 3], 2.0), normal(&[5, 3], 2.0));
         let entropy = number(soft_cross_entropy(&t, &t, 1.0, Averaging::Rows));

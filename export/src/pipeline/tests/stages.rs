@@ -56,11 +56,11 @@ fn padding_that_counts_is_the_same_on_both_sides() {
         let pupil = Pupil { model: &model, goal: run.data.goal, labels: &run.data.labels, types: teacher.types() };
         // Half precision is what remains of the kept ones.
         for (source, most) in [(Source::EachStep, 1e-12), (Source::Cache, 1e-5)] {
+            let own = (&tokens, &teacher.encoder);
             let lessons =
-                Lessons::learn(run, &teachers, stage.on, stage.from, needs.teacher().unwrap(), &tokens, source)
-                    .unwrap();
+                Lessons::learn(run, &teachers, stage.on, stage.from, needs.teacher().unwrap(), own, source).unwrap();
             let (lessons, params) = (Some(&lessons), &teacher.params);
-            let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons, masked: None, params };
+            let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons, masked: None, replacing: None, params };
             let loss = lesson.loss(&batch, Set::Train, 0.5, false).unwrap().total.double_value(&[]);
             assert!((0.0..=most).contains(&loss), "{source:?}: {loss}");
         }
