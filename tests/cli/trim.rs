@@ -159,7 +159,9 @@ fn trims_have_rows_in_the_report() {
     assert_eq!(names, expected);
     let (whole, rows) = (&models[7], &models[3..7]);
     for (row, trim) in rows.iter().zip(trims) {
-        assert!(row["parameters"].as_u64() < whole["parameters"].as_u64(), "{row}");
+        // This tokenizer has no letters, so that no word may go.
+        let smaller = row["parameters"].as_u64() < whole["parameters"].as_u64();
+        assert_eq!(smaller, !trim.starts_with("vocabulary"), "{row}");
         assert!(row["latency_p50_ms"].as_f64() > Some(0.0) && row["retention"]["value"].as_f64() > Some(0.8), "{row}");
         let bundle = world.out(&format!("tiny.{}.limbeck", trim.replace('=', "-")));
         assert_eq!(std::fs::metadata(&bundle).unwrap().len(), row["file_bytes"].as_u64().unwrap());
@@ -173,7 +175,7 @@ fn trims_have_rows_in_the_report() {
     let sizes: Vec<(u64, u64)> =
         told.iter().map(|trim| (trim["before"].as_u64().unwrap(), trim["after"].as_u64().unwrap())).collect();
     assert_eq!(sizes[..3], [(64, 16), (4, 1), (2, 1)]);
-    assert!(sizes[3].0 > sizes[3].1 && told[3]["dev"].is_null(), "{report}");
+    assert!(sizes[3].0 == sizes[3].1 && told[3]["dev"].is_null(), "{report}");
     for trim in &told[..3] {
         let dev: Vec<f64> = trim["dev"].as_array().unwrap().iter().map(|dev| dev.as_f64().unwrap()).collect();
         // The task is easy: training brings back what trimming may have cost.
