@@ -1,19 +1,23 @@
-//! Text that is written, against Python's onnxruntime with the same weights: time to the first token, and tokens a second
-//! after it, greedy, with one thread. All take turns and must write the same tokens. Prints a JSON object for each length
+//! Text that is written, against Python's onnxruntime and candle with the same weights: time to the first token, and tokens a
+//! second after it, greedy, with one thread. All take turns and must write the same tokens. Prints a JSON object for each length
 //! of the prompt, with times by the clock and by the processor, which say more on a machine that others use too (Linux).
 //! Run by `cargo xtask bench generation`, or by hand:
 //!
-//!     cargo bench -p limbeck --bench generation -- LM.limbeck PYTHON ROUNDS LENGTHS [GRAPH.onnx]
+//!     cargo bench -p limbeck --bench generation -- LM.limbeck PYTHON ROUNDS LENGTHS [GRAPH.onnx [CANDLE FOLDER]]
 //!
 //! PYTHON is an interpreter that has `onnxruntime` and `numpy`; it runs the graph of the bundle, and GRAPH.onnx, another
-//! one of the same weights.
+//! one of the same weights. CANDLE is `peer-candle-gpt2` of tests/peers, and FOLDER a Hugging Face folder of the same weights.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use limbeck::{GenerateOptions, Model};
+
+#[path = "common/processor.rs"]
+mod processor;
+
+use processor::processor_seconds;
 
 const TOKENS: usize = 32;
 
@@ -22,7 +26,7 @@ type Times = [f64; 4];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let [bundle, python, rounds, lengths, graphs @ ..] = &arguments[..] else {
+    let [bundle, python, rounds, lengths, others @ ..] = &arguments[..] else {
         eprintln!("give a bundle, a Python interpreter with onnxruntime, rounds and lengths; nothing was measured");
         return;
     };
@@ -36,8 +40,16 @@ fn main() {
         std::fs::write(folder.path().join(name), bytes).expect("a file");
     }
     let room = lengths.iter().max().copied().unwrap_or(0) + TOKENS;
-    let mut peers = vec![("python, buffers", Peer::start(&folder.path().join("model.onnx"), python, room))];
-    peers.extend(graphs.iter().map(|graph| ("python, growing", Peer::start(Path::new(graph), python, room))));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/generation_peer.py");
+    let start = |program: &str, words: &[&str]| Peer::start(Command::new(program).args(words).arg(room.to_string()));
+    let graph = folder.path().join("model.onnx");
+    let mut peers = vec![("python, buffers", start(python, &[script, graph.to_str().expect("a path in UTF-8")]))];
+    if let [graph, rest @ ..] = others {
+        peers.push(("python, growing", start(python, &[script, graph])));
+        if let [candle, folder] = rest {
+            peers.push(("candle", start(candle, &[folder])));
+        }
+    }
 
     for tokens in lengths {
         let prompt = prompt_of(&model, tokens);
@@ -114,30 +126,6 @@ fn prompt_of(model: &Model, tokens: usize) -> String {
     prompts.find(|prompt| model.tokenize(prompt).expect("tokens").ids.len() == tokens).expect("a word of one token")
 }
 
-/// Seconds that this process had a processor, as Python's `process_time` has it; 0 where the system is another.
-#[cfg(target_os = "linux")]
-fn processor_seconds() -> f64 {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Time {
-        seconds: std::ffi::c_long,
-        nanoseconds: std::ffi::c_long,
-    }
-    unsafe extern "C" {
-        fn clock_gettime(clock: std::ffi::c_int, time: *mut Time) -> std::ffi::c_int;
-    }
-    const PROCESS: std::ffi::c_int = 2;
-    let mut time = Time::default();
-    // SAFETY: the struct is that of this system, and is written before the function returns.
-    unsafe { clock_gettime(PROCESS, &raw mut time) };
-    time.seconds as f64 + time.nanoseconds as f64 / 1e9
-}
-
-#[cfg(not(target_os = "linux"))]
-fn processor_seconds() -> f64 {
-    0.0
-}
-
 struct Peer {
     child: Child,
     to: ChildStdin,
@@ -145,15 +133,10 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(graph: &Path, python: &str, room: usize) -> Peer {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/generation_peer.py");
-        let mut child = Command::new(python)
-            .args([script.as_ref(), graph.as_os_str()])
-            .arg(room.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the Python interpreter starts");
+    fn start(command: &mut Command) -> Peer {
+        // candle's threads; Python's are set by the script.
+        command.env("RAYON_NUM_THREADS", "1");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the peer starts");
         let (to, from) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
         Peer { child, to, from: BufReader::new(from) }
     }

@@ -30,7 +30,8 @@ With `peers`: the same model in ONNX Runtime (Python), tract and candle, text in
 Takes about half an hour, the Python environment of `train`, another with ONNX Runtime, and at first a long compilation.
 
 With `generation`: GPT-2's shape and a small one with new weights, in fp32, int8 and int4, write text in turns with ONNX Runtime
-(Python): time to the first token, tokens a second. Takes about half an hour and the Python environments of `peers`.
+(Python) and, in fp32, candle: time to the first token, tokens a second. Takes about half an hour, the Python environments of
+`peers`, and at first a long compilation.
 
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]

@@ -1,4 +1,4 @@
-//! `cargo xtask bench generation`: writing text, against Python's onnxruntime on the same weights.
+//! `cargo xtask bench generation`: writing text, against Python's onnxruntime and candle on the same weights.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::output;
+use super::peers::prepare::program as rust_peer;
 use crate::Arguments;
 use crate::cache::Cache;
 use crate::command::{cargo, command, commit, repository};
@@ -47,6 +48,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let (engines, cache) = (Engines::ready()?, Cache::locate()?);
     let limbeck = build(&["limbeck-export"], &engines)?.executable("limbeck")?.to_owned();
     let (references, peer) = (python::references(&cache)?, python::onnx_runtime(&cache)?);
+    let candle = rust_peer("candle-gpt2", &engines)?;
     let work = repository().join("out/bench-generation");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let mut shapes = command(references);
@@ -79,7 +81,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
                 // As other exporters write it: standard operators, keys and values that grow.
                 let graph = work.join(format!("{model}-graph"));
                 output(program(&["export", "--profile", "portable", "--cache"]).arg(&folder).arg("--out").arg(&graph))?;
-                bench.arg(graph.join("model.onnx"));
+                bench.arg(graph.join("model.onnx")).arg(&candle).arg(&folder);
             }
             eprintln!("{model}, {weights}");
             let bytes = fs::metadata(&bundle).with_context(|| format!("reading {}", bundle.display()))?.len();

@@ -1,7 +1,7 @@
 //! `cargo xtask bench peers`: text in to vector out, against other engines on the same weights.
 
 mod child;
-mod prepare;
+pub(super) mod prepare;
 mod results;
 mod rounds;
 

@@ -143,8 +143,11 @@ impl<'a> Limbeck<'a> {
     }
 }
 
-/// Builds a binary of tests/peers.
-fn program(feature: &str, engines: &Engines) -> Result<PathBuf> {
+/// Builds `peer-FEATURE` of tests/peers.
+///
+/// # Errors
+/// It does not compile.
+pub fn program(feature: &str, engines: &Engines) -> Result<PathBuf> {
     let target = repository().join("target/peers");
     let name = format!("peer-{feature}");
     let mut build = cargo();
