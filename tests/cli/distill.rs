@@ -161,7 +161,7 @@ fn answers() {
     }
     let data = json!({"data": [{"paragraphs": paragraphs}]}).to_string();
     std::fs::write(world.data("squad.json"), data).unwrap();
-    let head = "task = \"question-answering\"\nstride = 4\nmethod = \"distilbert\"";
+    let head = "task = \"question-answering\"\nstride = 4\nmethod = \"distilbert-qa\"";
     let report = distil(&world, &recipe("squad.json", head, "", "layers = 1", ""), &[]);
     assert_eq!(report["measure"], "f1");
     assert!(score(&report, "teacher") > 0.9 && score(&report, "student fp32") > 0.8, "{report}");

@@ -10,9 +10,12 @@ mod check;
 mod distill;
 mod general;
 mod generation;
+#[cfg(feature = "mpi")]
+mod parallel;
 mod pretrain;
 mod quantize;
 mod rounded_training;
+mod students;
 mod tasks;
 mod trim;
 mod trust;
