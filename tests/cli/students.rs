@@ -4,8 +4,8 @@ use limbeck_export::arch::Head;
 use limbeck_export::checkpoint::read_arrays;
 use serde_json::{Value, json};
 
-use crate::distill::{NARROW, distil, recipe, score, texts};
-use crate::world::{World, stderr};
+use crate::distill::{NARROW, distil, polarity, recipe, score, sentence, texts};
+use crate::world::{World, stderr, stdout};
 
 fn world() -> World {
     let world = World::new();
@@ -124,5 +124,61 @@ fn by_methods_of_their_own() {
         std::fs::write(world.recipe(), &made).unwrap();
         let output = world.distill(&[]).output().unwrap();
         assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+/// Numbers, tags and several labels that another program answered.
+#[test]
+fn of_answers_in_a_file() {
+    let of_file = |made: String| {
+        made.replace("[teacher.train]", "[teacher]\nsource = \"answers\"\nanswers = \"answers.jsonl\"\n[teacher.train]")
+    };
+    let stages = "[[stages]]\nname = \"answers\"\nlosses = [{ loss = \"soft-targets\", temperature = 1.0 }]\n";
+    let learn = |file: &str, data: &str, answers: &str, head: &str| {
+        let world = World::new();
+        std::fs::write(world.data(file), data).unwrap();
+        std::fs::write(world.data("answers.jsonl"), answers).unwrap();
+        let report = distil(&world, &of_file(recipe(file, head, "", "layers = 1", stages)), &[]);
+        assert!(score(&report, "student fp32") > 0.5, "{report}");
+        (report, world)
+    };
+    // Half of the numbers, half of the tags are given in another form.
+    let (mut data, mut answers) = (String::from("text,label\n"), String::new());
+    let (mut tagged, mut tags) = (String::new(), String::new());
+    let (mut many, mut each) = (String::from("text,label\n"), String::new());
+    for row in 0..300 {
+        let (text, good) = (sentence(row, &polarity(row)), row % 2 == 0);
+        let number = if good { 4.0 } else { 1.0 } + (text.len() % 7) as f64 / 10.0;
+        data += &format!("{text},{number}\n");
+        answers += &format!("{}\n", json!({"text": text, "label": number + 0.1}));
+        let names = if good { "good|any" } else { "any" };
+        many += &format!("{text},{names}\n");
+        each += &format!(
+            "{}\n",
+            json!({"text": text, "probabilities": {"good": if good { 0.9 } else { 0.2 }, "any": 0.95}})
+        );
+        let tag = if good { "B-GOOD" } else { "B-BAD" };
+        let words: Vec<&str> = text.split(' ').collect();
+        tagged += &format!("{}\tO\n{}\t{tag}\n{}\tO\n\n", words[0], words[1], words[2]);
+        // The same text has the same answer, wherever it stands.
+        let answer = match text.len() % 2 {
+            0 => json!({"text": text, "tags": ["O", tag, "O"]}),
+            _ => json!({"text": text, "probabilities": [{"O": 1.0}, {tag: 0.8, "O": 0.2}, {"O": 1.0}]}),
+        };
+        tags += &format!("{answer}\n");
+    }
+    let (report, _) = learn("numbers.csv", &data, &answers, "labels = \"number\"");
+    assert_eq!(report["measure"], "spearman");
+    let (report, _) = learn("many.csv", &many, &each, "labels = \"several\"");
+    assert_eq!(report["measure"], "micro_f1");
+    let (report, world) = learn("tags.conll", &tagged, &tags, "task = \"token-classification\"");
+    assert_eq!(report["measure"], "entity_f1");
+    // check reads them too, and so do both say what is wrong.
+    let output = world.check().output().unwrap();
+    assert!(stdout(&output).contains("the answers of answers.jsonl have entity F1 100.0"), "{}", stdout(&output));
+    std::fs::write(world.data("answers.jsonl"), tags.replace("[\"O\",", "[")).unwrap();
+    for output in [world.check().output().unwrap(), world.distill(&[]).output().unwrap()] {
+        let text = stdout(&output) + &stderr(&output);
+        assert!(!output.status.success() && text.contains("answers for 2 words, and the text has 3"), "{text}");
     }
 }

@@ -74,7 +74,13 @@ impl<'a> Replacing<'a> {
     /// The model of one micro-batch when `done` of the stage, 0 to 1, is behind, drawn by libtorch's generator.
     pub(super) fn model(&self, done: f64) -> Result<Model> {
         let drawn = Tensor::rand([self.depths.0 as i64], (Kind::Double, Device::Cpu));
-        Ok(self.with(&Vec::try_from(drawn.lt(self.rate.at(done)))?))
+        let mut chosen: Vec<bool> = Vec::try_from(drawn.lt(self.rate.at(done)))?;
+        // With no layer of the student nothing would learn, and libtorch has no gradient to give.
+        if !chosen.contains(&true) {
+            let least = drawn.argmin(None::<i64>, false).int64_value(&[]);
+            chosen[least as usize] = true;
+        }
+        Ok(self.with(&chosen))
     }
 
     /// The model in which the student's layers that are `chosen` stand for theirs of the teacher.
@@ -135,7 +141,7 @@ mod tests {
         let run = |model: &Model| model.forward(&ids, &ids.ones_like(), None, &Capture::default(), true).logits;
         let alone = |params: &Params, config: &ModelConfig| run(&Model::new(params, config, head));
         // At the start the teacher, in the end the student, with the teacher's embeddings and head.
-        assert_eq!(run(&both.model(0.0).unwrap()), alone(&teacher, &of));
+        assert_eq!(run(&both.with(&[false, false])), alone(&teacher, &of));
         assert_eq!(run(&both.model(1.0).unwrap()), alone(&student, &small));
         assert_eq!(student.get("embeddings.words.weight"), teacher.get("embeddings.words.weight"));
         // The second layer for the teacher's third and fourth: it alone learns.
@@ -153,7 +159,7 @@ mod tests {
             let learns = of_layer(name).is_some_and(|(_, layer, _)| layer == 1);
             assert_eq!(tensor.grad().defined(), learns, "{name}");
         }
-        // Half of the way half of the layers are the student's.
+        // Half of the way half of the layers are the student's, and one where none was drawn.
         let count = (0..400)
             .map(|_| {
                 let model = both.model(0.5).unwrap();
@@ -162,7 +168,7 @@ mod tests {
                 5 - output.encoded.hidden_states.len()
             })
             .sum::<usize>();
-        assert!((340..460).contains(&count), "{count} of 800 were replaced");
+        assert!((440..560).contains(&count), "{count} of 800 were replaced");
     }
 
     #[test]
