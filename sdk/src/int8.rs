@@ -25,7 +25,7 @@ pub(crate) const ROWS: usize = 256;
 pub(crate) const COLUMNS_UNPACKED: usize = 48;
 
 #[cfg(feature = "int8-kernel")]
-pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights};
+pub use limbeck_int8::{COLUMNS, DEPTH, PackedWeights, attention_limits};
 
 /// The version of the domain that first has an operator, so that libraries from before refuse what they cannot compute.
 pub fn version_of(operator: &str) -> u32 {

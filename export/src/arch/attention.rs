@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::capture::Projections;
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
+use crate::quantize::RoundedHeads;
 
 /// Which keys each query may see, as `[batch or 1, 1, query or 1, key]` of 1 and 0 (fp32): tokens that are not
 /// padding, and in a causal model the own and earlier positions, of a banded layer those in its band.
@@ -55,6 +56,8 @@ pub(super) struct Bias {
     relative: Option<Tensor>,
     /// 1 where query and key are tokens and the key may be seen, else 0.
     keep: Tensor,
+    /// `[batch, length]`, 1 at tokens and 0 at padding.
+    tokens: Tensor,
 }
 
 impl Bias {
@@ -75,6 +78,7 @@ impl Bias {
             },
             relative: relative.map(Tensor::shallow_clone),
             keep: token_pairs(&seen, mask),
+            tokens: mask.shallow_clone(),
         }
     }
 }
@@ -139,14 +143,19 @@ impl Attention {
         let input = self.query.input(x);
         let (query, key, value) = (self.query.product(&input), self.key.product(&input), self.value.product(&input));
         let (q, k, v) = (self.split_heads(&query), self.split_heads(&key), self.split_heads(&value));
-        let (context, scores) = if keep.scores {
+        let rounded = self.query.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
+        let (context, scores) = if keep.scores || rounded.is_some() {
+            let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
             let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
-            let weights = (&products + &bias.added).softmax(-1, Kind::Float).dropout(self.dropout, train);
+            let biased = &products + &bias.added;
+            let weights =
+                rounded.as_ref().map_or_else(|| biased.softmax(-1, Kind::Float), |heads| heads.softmax(&biased));
+            let weights = weights.dropout(self.dropout, train);
             let scores = match &bias.relative {
                 Some(relative) => products + relative,
                 None => products,
             };
-            (weights.matmul(&v), Some(scores * &bias.keep))
+            (weights.matmul(v), keep.scores.then(|| scores * &bias.keep))
         } else {
             let dropout = if train { self.dropout } else { 0.0 };
             let added = Some(&bias.added);

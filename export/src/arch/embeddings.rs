@@ -35,6 +35,11 @@ impl Linear {
         self.product(&self.input(x))
     }
 
+    /// Whether weight and input are rounded.
+    pub(super) fn is_rounded(&self) -> bool {
+        self.rounding.is_some()
+    }
+
     /// What [`Self::product`] takes for an input; maps of the same input can share it.
     pub(super) fn input(&self, x: &Tensor) -> Tensor {
         if self.rounding.is_some() { of_activations(x) } else { x.shallow_clone() }

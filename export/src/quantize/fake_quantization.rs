@@ -6,7 +6,7 @@
 //! that no gradient is set to 0, where TernaryBERT clips at 2.5 first.
 //!
 //! What is rounded is what [`limbeck::int8`] and the token table round: the weights and inputs of the maps of encoder
-//! layers, and the token table by row. All else is fp32 there too.
+//! layers, attention ([`super::fake_attention`]), and the token table by row. All else is fp32 there too.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -73,7 +73,7 @@ fn ternary_rows(weight: &Tensor) -> Tensor {
 }
 
 /// `rounded(x)` whose gradient is that of x. What is added is 0, so that the value is `rounded(x)` to the bit.
-fn straight_through(x: &Tensor, rounded: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+pub(super) fn straight_through(x: &Tensor, rounded: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
     let rounded = rounded(&x.detach());
     if x.requires_grad() { rounded + (x - x.detach()) } else { rounded }
 }

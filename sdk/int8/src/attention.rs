@@ -14,6 +14,7 @@ use super::isa::Isa;
 use super::lanes::{LANES, Lanes};
 use super::rows::{ROUND, values};
 use super::workers::Parts;
+pub use codes::attention_limits;
 use codes::{Shape, code_row, copy_rows, lanes_at, largest, scale_of};
 use softmax::{add_bias, largest_score, powers, weight_codes};
 

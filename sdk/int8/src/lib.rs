@@ -29,7 +29,7 @@ mod sums;
 mod ternary;
 mod workers;
 
-pub use attention::ScoreBias;
+pub use attention::{ScoreBias, attention_limits};
 pub use isa::Isa;
 pub use layer::{Activation, Layer, Norm, Scratch, Texts};
 pub use matrix::{COLUMNS, DEPTH, Matrix, Mismatch, PackedWeights, all_ternary, pack, pack_ternary};

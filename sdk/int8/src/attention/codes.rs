@@ -3,6 +3,14 @@
 use crate::lanes::{LANES, Lanes};
 use crate::rows::ROUND;
 
+/// The largest codes of attention in a text of so many tokens: of queries and keys, of values, and what a query's weights add
+/// up to at most. Training rounds by them too.
+pub fn attention_limits(tokens: usize, head_size: usize) -> [f32; 3] {
+    let shape = Shape::new(tokens, head_size);
+    let (values, whole) = shape.value_limits(tokens);
+    [shape.score_limit(), values, whole]
+}
+
 /// How a head's codes lie.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
