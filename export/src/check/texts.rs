@@ -158,17 +158,14 @@ impl Set {
     }
 }
 
-/// The texts as a model reads them: one, or two together.
+/// The texts as a model reads them: one, or two together; of embeddings each by itself.
 fn inputs(rows: &Rows, goal: Goal) -> Vec<(&str, Option<&str>)> {
-    match rows {
-        Rows::Texts(rows) if matches!(goal, Goal::Similarity { .. }) => rows
-            .iter()
-            .flat_map(|row| std::iter::once(row.text.as_str()).chain(row.pair.as_deref()))
-            .map(|text| (text, None))
-            .collect(),
-        Rows::Texts(rows) => rows.iter().map(|row| (row.text.as_str(), row.pair.as_deref())).collect(),
-        Rows::Tagged(rows) => rows.iter().map(|row| (row.text.as_str(), None)).collect(),
-        Rows::Questions(rows) => rows.iter().map(|row| (row.question.as_str(), Some(row.context.as_str()))).collect(),
+    let texts = rows.texts();
+    match goal {
+        Goal::Similarity { .. } => {
+            texts.into_iter().flat_map(|(text, pair)| [Some(text), pair]).flatten().map(|text| (text, None)).collect()
+        }
+        _ => texts,
     }
 }
 

@@ -120,6 +120,17 @@ impl Rows {
         before - self.len()
     }
 
+    /// The texts of each row as a model reads them: one, or two together.
+    pub(crate) fn texts(&self) -> Vec<(&str, Option<&str>)> {
+        match self {
+            Rows::Texts(rows) => rows.iter().map(|row| (row.text.as_str(), row.pair.as_deref())).collect(),
+            Rows::Tagged(rows) => rows.iter().map(|row| (row.text.as_str(), None)).collect(),
+            Rows::Questions(rows) => {
+                rows.iter().map(|row| (row.question.as_str(), Some(row.context.as_str()))).collect()
+            }
+        }
+    }
+
     /// What makes rows the same: their texts, without regard to case and white space; of pairs, and of questions and
     /// their texts, both with a line break between.
     pub(crate) fn keys(&self) -> Vec<String> {

@@ -143,14 +143,13 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
     let control = &models.controls[best].folder;
     let student = &models.students[best];
-    let weights = recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
-    let shipped_weights = weights;
-    let shipped = if weights == WeightMode::Ternary { "student ternary" } else { "student int8" };
+    let shipped_weights = recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
+    let shipped = if shipped_weights == WeightMode::Ternary { "student ternary" } else { "student int8" };
     let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
     let mut control =
         named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
     let mut fp32 = named("student fp32", student.fp32(), id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
-    let mut fewer_bits = named(shipped, &student.folder, id.clone(), format!("{id}.limbeck"), weights)?;
+    let mut fewer_bits = named(shipped, &student.folder, id.clone(), format!("{id}.limbeck"), shipped_weights)?;
     let quantization = quantization(&bench, student.fp32(), &fp32, &mut fewer_bits)?;
 
     // The other seeds.
@@ -159,7 +158,11 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
     fp32.outcomes = bench.of_all(models.students, (best, &fp32.test), Trained::fp32, float)?;
     // A student that was trained for its bits is compared in them.
     let (weights, of_seeds) = match recipe.quantize() {
-        Some(_) => (weights, bench.of_all(models.students, (best, &fewer_bits.test), |own| &own.folder, weights)?),
+        Some(_) => {
+            let of_seeds =
+                bench.of_all(models.students, (best, &fewer_bits.test), |own| &own.folder, shipped_weights)?;
+            (shipped_weights, of_seeds)
+        }
         None => (float, fp32.outcomes.clone()),
     };
     let (gain, p_value) = difference(&of_seeds, &control.outcomes);

@@ -180,13 +180,7 @@ fn recovery(stages: &[StageRecipe]) -> Option<Vec<StageRecipe>> {
 
 /// All that a model reads of the rows.
 fn texts(rows: &Rows) -> Vec<String> {
-    match rows {
-        Rows::Texts(rows) => {
-            rows.iter().flat_map(|row| [Some(&row.text), row.pair.as_ref()]).flatten().cloned().collect()
-        }
-        Rows::Tagged(rows) => rows.iter().map(|row| row.text.clone()).collect(),
-        Rows::Questions(rows) => rows.iter().flat_map(|row| [&row.question, &row.context]).cloned().collect(),
-    }
+    rows.texts().into_iter().flat_map(|(text, pair)| [Some(text), pair]).flatten().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

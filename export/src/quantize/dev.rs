@@ -91,19 +91,11 @@ pub(super) fn inputs<'r>(model: &Model, rows: &'r Rows) -> Vec<Vec<&'r str>> {
     let together =
         matches!(model.bundle().manifest().task, Task::PairClassification | Task::QuestionAnswering | Task::Order);
     let mut inputs = Vec::new();
-    match rows {
-        Rows::Texts(rows) => {
-            for row in rows {
-                let both = std::iter::once(row.text.as_str()).chain(row.pair.as_deref());
-                match together {
-                    true => inputs.push(both.collect()),
-                    false => inputs.extend(both.map(|text| vec![text])),
-                }
-            }
-        }
-        Rows::Tagged(rows) => inputs.extend(rows.iter().map(|row| vec![row.text.as_str()])),
-        Rows::Questions(rows) => {
-            inputs.extend(rows.iter().map(|row| vec![row.question.as_str(), row.context.as_str()]))
+    for (text, pair) in rows.texts() {
+        let both = std::iter::once(text).chain(pair);
+        match together {
+            true => inputs.push(both.collect()),
+            false => inputs.extend(both.map(|text| vec![text])),
         }
     }
     inputs

@@ -4,7 +4,7 @@
 use limbeck::int8::attention_limits;
 use tch::{Kind, Tensor};
 
-use super::fake_quantization::straight_through;
+use super::fake_quantization::{straight_through, to_codes};
 
 /// Queries, keys and values `[batch, heads, length, head size]` as a text's codes stand for them.
 pub(crate) struct RoundedHeads {
@@ -31,7 +31,7 @@ impl RoundedHeads {
         let in_text = |x: &Tensor| (x * &counts).abs().amax([-2i64, -1].as_slice(), true);
         let scores = of(0);
         let rounded = |x: &Tensor, largest: &dyn Fn(&Tensor) -> Tensor, limit: &Tensor| {
-            straight_through(&x.to_kind(Kind::Float), |x| round(x, &largest(x), limit))
+            straight_through(&x.to_kind(Kind::Float), |x| to_codes(x, &largest(x), limit))
         };
         Self {
             query: rounded(query, &|x| x.abs().amax([-1i64].as_slice(), true), &scores),
@@ -43,22 +43,14 @@ impl RoundedHeads {
 
     /// Softmax of scores `[batch, heads, query, key]`, to codes and back.
     pub(crate) fn softmax(&self, scores: &Tensor) -> Tensor {
-        straight_through(&scores.softmax(-1, Kind::Float), |_| {
-            let scores = scores.detach();
-            let powers = (&scores - scores.amax([-1i64].as_slice(), true)).exp();
-            let sums = powers.sum_dim_intlist([-1i64].as_slice(), true, Kind::Float);
-            let factor = (&self.whole / &sums).clamp_max(f64::from(i16::MAX));
-            (powers * &factor).round() / (factor * sums)
+        straight_through(&scores.softmax(-1, Kind::Float), |weights| {
+            // The largest of a layer's powers is 1, so that their sum is 1 over the largest weight, which has the code 32767
+            // at most.
+            let most = weights.amax([-1i64].as_slice(), true);
+            let whole = self.whole.minimum(&(most.reciprocal() * f64::from(i16::MAX)));
+            (weights * &whole).round() / whole
         })
     }
-}
-
-/// The nearest codes up to `limit`, where `largest` has the largest, times what one stands for.
-fn round(x: &Tensor, largest: &Tensor, limit: &Tensor) -> Tensor {
-    let factor = limit / largest;
-    // Zeros, or numbers so small that the reciprocal overflows, are all zeros.
-    let factor = factor.where_scalarother(&factor.isfinite(), 0.0);
-    (x * factor).round() * (largest / limit)
 }
 
 #[cfg(test)]

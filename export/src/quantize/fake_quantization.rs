@@ -49,11 +49,16 @@ impl FakeQuantization {
 pub(crate) fn of_activations(x: &Tensor) -> Tensor {
     straight_through(&x.to_kind(Kind::Float), |x| {
         let largest = x.abs().amax([-1i64].as_slice(), true);
-        let factor = largest.full_like(127.0) / &largest;
-        // A row of zeros, or of numbers so small that the reciprocal overflows, is all zeros.
-        let factor = factor.where_scalarother(&factor.isfinite(), 0.0);
-        (x * factor).round() * (largest / 127.0)
+        to_codes(x, &largest, &Tensor::from(127f32).to_device(x.device()))
     })
+}
+
+/// The nearest codes up to `limit`, ties to even, where `largest` has the largest magnitude, times what one stands for.
+pub(super) fn to_codes(x: &Tensor, largest: &Tensor, limit: &Tensor) -> Tensor {
+    let factor = limit / largest;
+    // Zeros, or numbers so small that the reciprocal overflows, are all zeros.
+    let factor = factor.where_scalarother(&factor.isfinite(), 0.0);
+    (x * factor).round() * (largest / limit)
 }
 
 /// As [`super::quantize_rows`] does it, in libtorch.

@@ -289,22 +289,16 @@ impl<'a> Layer<'a> {
         };
         let (inner, narrow) = (self.up.outputs(), self.down.inputs);
         let count = wide.len() / inner;
-        let (codes, scales) = (room(codes, count * narrow), room(scales, count));
-        let (wide, all_codes, all_scales) = (Parts::new(wide), Parts::new(codes), Parts::new(scales));
-        split(workers, count, ROWS_A_THREAD, &|_, rows| {
+        let wide = Parts::new(wide);
+        coded(workers, (count, narrow), codes, scales, |rows, codes, scales| {
             // Row by row: what one part of it wrote is at hand for the next.
-            for row in rows {
+            for ((row, codes), scale) in rows.zip(codes.chunks_exact_mut(narrow)).zip(scales.chunks_exact_mut(1)) {
                 // SAFETY: different rows.
                 let x = unsafe { wide.part(row * inner..row * inner + narrow) };
-                // SAFETY: the same.
-                let codes = unsafe { all_codes.part(row * narrow..(row + 1) * narrow) };
-                // SAFETY: the same.
-                let scale = unsafe { all_scales.part(row..row + 1) };
                 activation(isa, x);
                 rows::quantize(isa, x, narrow, codes, narrow, isa.code_offset(), scale);
             }
-        });
-        Rows { codes, scales }
+        })
     }
 }
 
@@ -318,14 +312,28 @@ fn quantize<'s>(
     codes: &'s mut Vec<u8>,
     scales: &'s mut Vec<f32>,
 ) -> Rows<'s> {
-    let count = x.len() / width;
+    coded(workers, (x.len() / width, depth), codes, scales, |rows, codes, scales| {
+        let x = &x[rows.start * width..rows.end * width];
+        rows::quantize(isa, x, width, codes, depth, isa.code_offset(), scales);
+    })
+}
+
+/// Rows of `depth` codes with a scale each, which `code` writes, some rows a call.
+fn coded<'s>(
+    workers: &dyn Workers,
+    (count, depth): (usize, usize),
+    codes: &'s mut Vec<u8>,
+    scales: &'s mut Vec<f32>,
+    code: impl Fn(Range<usize>, &mut [u8], &mut [f32]) + Sync,
+) -> Rows<'s> {
     let (codes, scales) = (room(codes, count * depth), room(scales, count));
     let (all_codes, all_scales) = (Parts::new(codes), Parts::new(scales));
     split(workers, count, ROWS_A_THREAD, &|_, rows| {
-        let x = &x[rows.start * width..rows.end * width];
         // SAFETY: different rows.
-        let (codes, scales) = unsafe { (all_codes.part(rows.start * depth..rows.end * depth), all_scales.part(rows)) };
-        rows::quantize(isa, x, width, codes, depth, isa.code_offset(), scales);
+        let codes = unsafe { all_codes.part(rows.start * depth..rows.end * depth) };
+        // SAFETY: the same.
+        let scales = unsafe { all_scales.part(rows.clone()) };
+        code(rows, codes, scales);
     });
     Rows { codes, scales }
 }

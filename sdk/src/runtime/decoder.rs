@@ -11,7 +11,7 @@ use ort::value::{TensorRef, TensorRefMut, Value, ValueTypeMarker};
 use super::cache::Cache;
 use super::cancel::Interrupt;
 use super::limits::Limits;
-use super::session::{ModelSession, Run, failed, inference, not_finite};
+use super::session::{ModelSession, Run, failed, inference, is_wrong_logit, not_finite};
 use crate::bundle::check::INPUT_IDS;
 use crate::bundle::{LOGITS_FROM, POSITION_IDS, past_name, present_name};
 use crate::{Error, Result};
@@ -91,11 +91,9 @@ impl ModelSession {
             outcome.map_err(failed(ACTION))?;
         }
         // In parts that the compiler looks at many values of at a time: there may be a vocabulary of them for each token.
-        // As in `run`, a logit of -inf is that of a token that cannot be.
-        let is_wrong = |value: &f32| value.is_nan() || *value == f32::INFINITY;
-        let wrong = |part: &[f32]| part.iter().fold(false, |found, value| found | is_wrong(value));
+        let wrong = |part: &[f32]| part.iter().fold(false, |found, value| found | is_wrong_logit(value));
         if let Some(part) = logits.chunks(1024).find(|part| wrong(part)) {
-            let value = part.iter().copied().find(|value| is_wrong(value));
+            let value = part.iter().copied().find(is_wrong_logit);
             return Err(not_finite("logits", value.unwrap_or(f32::NAN)));
         }
         cache.advance(step.rows.clone(), length);

@@ -295,66 +295,48 @@ impl EncoderLayerKernel<'_> {
         Ok(())
     }
 
-    /// The same where nothing is padded and all tokens are wanted: in the place of the result.
-    fn whole(
+    /// Runs as many texts as fit together, from `first` on; gives the next.
+    fn some(
         &self,
         &Padded { x, mask, bias, batch, length }: &Padded,
         first: usize,
         out: &mut [f32],
         workers: &dyn Workers,
-        scratch: &mut Scratch,
-    ) -> Option<usize> {
-        let next = batch.min(first + (ROWS / length.max(1)).max(1));
-        let tokens = first * length..next * length;
-        if self.layer.first_only || tokens.is_empty() || mask.is_some_and(|mask| mask[tokens.clone()].contains(&0)) {
-            return None;
-        }
-        let hidden = self.layer.hidden;
-        let rows = tokens.start * hidden..tokens.end * hidden;
-        let out = &mut out[rows.clone()];
-        out.copy_from_slice(&x[rows]);
-        let texts: Vec<Range<usize>> = (0..next - first).map(|text| text * length..(text + 1) * length).collect();
-        let places: Vec<usize> = (0..tokens.len()).map(|token| token % length).collect();
-        let bias = bias.map(|values| ScoreBias { values, length, places: &places });
-        self.layer.run(self.isa, workers, Texts { rows: &texts, bias }, out, scratch);
-        Some(next)
-    }
-
-    /// Runs as many texts as fit together, from `first` on; gives the next.
-    fn some(
-        &self,
-        padded: &Padded,
-        first: usize,
-        out: &mut [f32],
-        workers: &dyn Workers,
         Memory { rows, scratch }: &mut Memory,
     ) -> usize {
-        if let Some(next) = self.whole(padded, first, out, workers, scratch) {
-            return next;
-        }
-        let &Padded { x, mask, bias, batch, length } = padded;
         let hidden = self.layer.hidden;
         let (mut places, mut texts): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
-        rows.clear();
         let mut next = first;
         while next < batch && (next == first || places.len() + length <= ROWS) {
             let start = places.len();
-            for place in 0..length {
-                let at = next * length + place;
-                if mask.is_none_or(|mask| mask[at] != 0) {
-                    places.push(place);
-                    rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
-                }
-            }
+            places.extend((0..length).filter(|place| mask.is_none_or(|mask| mask[next * length + place] != 0)));
             texts.push(start..places.len());
             next += 1;
         }
         // A text without any token takes no part.
         let some: Vec<Range<usize>> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
         let about = Texts { rows: &some, bias: bias.map(|values| ScoreBias { values, length, places: &places }) };
-        if !some.is_empty() {
-            self.layer.run(self.isa, workers, about, rows, scratch);
+        let mut run = |rows: &mut [f32]| {
+            if !some.is_empty() {
+                self.layer.run(self.isa, workers, about, rows, scratch);
+            }
+        };
+        // Where nothing is padded and all tokens are wanted, in the place of the result.
+        if !self.layer.first_only && places.len() == (next - first) * length {
+            let all = first * length * hidden..next * length * hidden;
+            let out = &mut out[all.clone()];
+            out.copy_from_slice(&x[all]);
+            run(out);
+            return next;
         }
+        rows.clear();
+        for (number, text) in (first..next).zip(&texts) {
+            for place in &places[text.clone()] {
+                let at = number * length + place;
+                rows.extend_from_slice(&x[at * hidden..(at + 1) * hidden]);
+            }
+        }
+        run(rows);
         let mut done = rows.chunks_exact(hidden);
         for (number, text) in (first..next).zip(&texts) {
             if self.layer.first_only {

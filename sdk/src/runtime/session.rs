@@ -150,10 +150,9 @@ impl ModelSession {
                     shape.as_ref()
                 )));
             }
-            // A logit of -inf is that of a label that cannot be; everything else that is not finite answers nothing.
             let is_wrong: fn(&f32) -> bool = match manifest.task {
                 Task::SentenceEmbedding => |value| !value.is_finite(),
-                _ => |value| value.is_nan() || *value == f32::INFINITY,
+                _ => is_wrong_logit,
             };
             if let Some(value) = values.iter().copied().find(is_wrong) {
                 return Err(not_finite(name, value));
@@ -382,6 +381,11 @@ fn element(element: ElementType) -> TensorElementType {
 
 pub(super) fn inference(message: String) -> Error {
     Error::Inference { action: "run the model", message }
+}
+
+/// A logit of -inf is that of a label or token that cannot be; everything else that is not finite answers nothing.
+pub(super) fn is_wrong_logit(value: &f32) -> bool {
+    value.is_nan() || *value == f32::INFINITY
 }
 
 /// An output that holds a value of which no answer can be made.
