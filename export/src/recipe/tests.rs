@@ -1,0 +1,94 @@
+use super::*;
+
+const MINIMAL: &str = "id = \"x\"\n[data]\nfiles = [\"a.csv\"]\n[student]\nlayers = 3\n";
+
+#[test]
+fn defaults_are_written_out_and_read_back() {
+    let recipe = Recipe::parse(MINIMAL).unwrap();
+    let written = recipe.to_toml().unwrap();
+    assert!(written.contains("temperature = 2.0") && written.contains("weight_decay = 0.01"), "{written}");
+    assert_eq!(Recipe::parse(&written).unwrap(), recipe);
+}
+
+#[test]
+fn the_recipe_of_the_documentation_is_one() {
+    let page = include_str!("../../../docs/distillation.md");
+    let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let recipe = Recipe::parse(text).unwrap();
+    assert_eq!((recipe.stages.len(), recipe.student.hidden_size), (2, Some(312)));
+    for method in [
+        Method::Distilbert,
+        Method::Tinybert,
+        Method::Minilm,
+        Method::Minilmv2,
+        Method::Xtremedistil,
+        Method::LayersFirst,
+        Method::AlbertShared,
+        Method::DistilbertQa,
+        Method::Pkd,
+        Method::Mobilebert,
+        Method::Ternarybert,
+        Method::WellRead,
+        Method::Textbrewer,
+        Method::Theseus,
+    ] {
+        for stage in method.stages(&recipe.student.train) {
+            assert!(page.contains(&format!("*{}*", stage.name)), "{}", stage.name);
+            for loss in &stage.losses {
+                assert!(page.contains(&format!("| `{}` | ", loss.name())), "{}", loss.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (change, expected) in [
+        (("layers = 3", "layers = 0"), "student.layers"),
+        (("id = \"x\"", "id = \"x/y\""), "id \"x/y\""),
+        (("id = \"x\"", "id = \"x\"\nsede = 3"), "sede"),
+        (("files = [\"a.csv\"]", "train = \"a.csv\""), "`train`, `dev` and `test`"),
+        (("files = [\"a.csv\"]", ""), "data"),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft-targets\", temperature = 0.0 }]",
+            ),
+            "temperature",
+        ),
+        (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"soft\" }]"), "soft"),
+        (("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nlosses = []"), "no losses"),
+        (
+            ("id = \"x\"", "id = \"x\"\nlabels = \"number\"\nmethod = \"tinybert\""),
+            "soft-cross-entropy is for one label",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[teacher]\nsource = \"finished\"\n[[stages]]\nname = \"a\"\nfrom = \"pretrained\"\n\
+                 losses = [{ loss = \"hidden-cosine\" }]\n[[stages]]\nname = \"b\"\nlosses = [{ loss = \"labels\" }]",
+            ),
+            "comes finished",
+        ),
+        (("id = \"x\"", "id = \"x\"\nseeds = [1, 1]"), "each once"),
+        (
+            ("layers = 3", "layers = 3\n[[stages]]\nname = \"a\"\nreplacing = 1.5\nlosses = [{ loss = \"labels\" }]"),
+            "replacing is a probability",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\nreplacing = 0.5\n\
+                 losses = [{ loss = \"labels\" }, { loss = \"hidden-states\" }]",
+            ),
+            "leave hidden-states out",
+        ),
+    ] {
+        let text = MINIMAL.replace(change.0, change.1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        std::fs::write(&path, &text).unwrap();
+        let error = format!("{:#}", Recipe::read(&path).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+}
