@@ -20,6 +20,7 @@ mod tasks;
 mod trim;
 mod trust;
 mod tune;
+mod unlabelled;
 mod world;
 
 use std::io::{BufRead, BufReader};

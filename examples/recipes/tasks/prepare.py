@@ -18,9 +18,9 @@ import xml.etree.ElementTree as xml
 import zipfile
 
 
-def share(text):
-    """A number from 0 to 9 that any machine gives the same text."""
-    return int(hashlib.sha256(" ".join(text.split()).lower().encode()).hexdigest(), 16) % 10
+def share(text, of=10):
+    """A number below `of` that any machine gives the same text."""
+    return int(hashlib.sha256(" ".join(text.split()).lower().encode()).hexdigest(), 16) % of
 
 
 def write_tsv(folder, name, header, rows):
@@ -70,8 +70,14 @@ def polarity(data, out):
         for ending, label in (("neg", "negative"), ("pos", "positive")):
             name = next(n for n in archive.namelist() if n.endswith(f"rt-polarity.{ending}"))
             rows += [(line, label) for line in archive.read(name).decode("utf-8").splitlines() if line.strip()]
-    for name, part in split(rows, lambda row: row[0]).items():
+    sets = split(rows, lambda row: row[0])
+    for name, part in sets.items():
         write_tsv(out, name, ("text", "label"), part)
+    # Few rows of train with their labels, and a quarter of it without.
+    write_tsv(out, "few", ("text", "label"), [row for row in sets["train"] if share(row[0], 64) == 0])
+    much = [text for text, _ in sets["train"] if 1 <= share(text, 64) <= 16]
+    (out / "much.txt").write_text("".join(f"{' '.join(text.split())}\n" for text in much), encoding="utf-8", newline="\n")
+    print(f"polarity/much.txt: {len(much)} texts")
 
 
 def wikiann(data, out):

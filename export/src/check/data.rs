@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Findings, duplicates, labels, near};
 use crate::data::{Goal, Rows};
 use crate::pack::TaskName;
-use crate::pipeline::{PreparedData, prepare, read_file};
+use crate::pipeline::{PreparedData, Unlabelled, prepare, read_file};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
 
@@ -51,6 +51,11 @@ pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Repor
             ));
             labels::check(&prepared, recipe, findings);
             near::check(&prepared.split, reporter, findings);
+            match Unlabelled::read(recipe, &prepared, folder) {
+                Ok(Some(unlabelled)) => findings.fact(format!("data.unlabelled: {}", unlabelled.told())),
+                Ok(None) => {}
+                Err(error) => findings.problem(format!("data: {error:#}")),
+            }
             data.prepared = Some(prepared);
         }
         Err(error) => findings.problem(format!("data: {error:#}")),

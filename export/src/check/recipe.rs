@@ -142,7 +142,8 @@ fn texts(
 ) {
     let name = &stage.name;
     match stage.on {
-        Texts::Train => {}
+        // What is wrong with texts without labels shows with the data.
+        Texts::Train | Texts::Unlabelled => {}
         Texts::Corpus => match read_corpus(recipe, &options.data) {
             Ok(corpus) => {
                 let (train, dev) = (corpus.0.len(), corpus.1.len());

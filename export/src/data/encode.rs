@@ -137,6 +137,28 @@ impl Encoder {
         Ok(encoding)
     }
 
+    /// Encodes texts alone; targets are class 0 and mean nothing. Second texts are read with the first, or `apart`.
+    ///
+    /// # Errors
+    /// A text that cannot be tokenized.
+    pub fn encode_texts(&self, texts: &[(&str, Option<&str>)], apart: bool) -> Result<Encoding> {
+        const NONE: Target = Target::Class(0);
+        let mut encoding = Encoding::default();
+        for (index, &(text, second)) in texts.iter().enumerate() {
+            let source = format!("text {}", index + 1);
+            let encoded = match second {
+                Some(second) if !apart => self.two(text, second, NONE, &mut encoding)?,
+                _ => {
+                    let ids = self.one(text, &source, &mut encoding)?;
+                    let partner = second.map(|second| self.one(second, &source, &mut encoding)).transpose()?;
+                    EncodedExample { partner: partner.unwrap_or_default(), ..EncodedExample::new(ids, NONE) }
+                }
+            };
+            encoding.examples.push(encoded);
+        }
+        Ok(encoding)
+    }
+
     /// One text; the closing special token stays.
     fn one(&self, text: &str, source: &str, encoding: &mut Encoding) -> Result<Vec<i64>> {
         let tokens = self.tokenizer.encode(text, true).map_err(library);

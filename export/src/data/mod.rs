@@ -17,6 +17,7 @@ mod rows;
 mod split;
 mod tagged;
 mod target;
+mod unlabelled;
 
 pub use augment::AugmentOptions;
 pub use batch::{Batch, epoch_batches, in_order_batches, token_batches};

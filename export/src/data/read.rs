@@ -116,12 +116,18 @@ impl Place<'_> {
 /// Name file, line (or row) and field: not UTF-8, broken JSON or quoting, a missing column, an empty
 /// text, a label that the schema does not rename, no rows at all.
 pub fn read_examples(path: &Path, schema: &Schema) -> Result<Vec<Example>> {
+    read_rows(path, schema, true)
+}
+
+/// The rows of a file in one of the formats; where they need not be `labelled`, what stands under the label's name is not
+/// looked at, and their label is empty.
+pub(super) fn read_rows(path: &Path, schema: &Schema, labelled: bool) -> Result<Vec<Example>> {
     let text = &read_text(path)?;
     let format = match schema.format {
         Some(format) => format,
         None => Format::of(path)?,
     };
-    let mut rows = Rows { schema, path, examples: Vec::new() };
+    let mut rows = Rows { schema, path, labelled, examples: Vec::new() };
     match format {
         Format::Jsonl => rows.json_lines(text)?,
         Format::Json => rows.json_array(text)?,
@@ -129,7 +135,7 @@ pub fn read_examples(path: &Path, schema: &Schema) -> Result<Vec<Example>> {
         Format::Tsv => rows.delimited(text, b'\t', false)?,
     }
     if rows.examples.is_empty() {
-        bail!("{} has no labelled rows", path.display());
+        bail!("{} has no {}rows", path.display(), if labelled { "labelled " } else { "" });
     }
     Ok(rows.examples)
 }
@@ -153,6 +159,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 struct Rows<'a> {
     schema: &'a Schema,
     path: &'a Path,
+    labelled: bool,
     examples: Vec<Example>,
 }
 
@@ -162,7 +169,8 @@ impl<'a> Rows<'a> {
     }
 
     fn push(&mut self, place: &Place, text: &str, pair: Option<&str>, label: Option<String>) -> Result<()> {
-        let Some(label) = label.filter(|l| !l.is_empty() || self.schema.several_labels) else {
+        let label = if self.labelled { label } else { Some(String::new()) };
+        let Some(label) = label.filter(|l| !l.is_empty() || self.schema.several_labels || !self.labelled) else {
             if self.schema.skip_unlabelled {
                 return Ok(());
             }
@@ -179,7 +187,7 @@ impl<'a> Rows<'a> {
                 bail!(place.say(format_args!("field `{name}` is empty")));
             }
         }
-        let label = if self.schema.rename.is_empty() {
+        let label = if self.schema.rename.is_empty() || !self.labelled {
             label
         } else if self.schema.several_labels {
             labels_of(&label).map(|part| self.renamed(place, part)).collect::<Result<Vec<_>>>()?.join(LABEL_SEPARATOR)
@@ -208,7 +216,7 @@ impl<'a> Rows<'a> {
                 place.say(format_args!("no field `{name}`; the row has {}", names.join(", ")))
             })
         };
-        let label = match field(&self.schema.label)? {
+        let label = match self.labelled.then(|| field(&self.schema.label)).transpose()?.unwrap_or(&Value::Null) {
             Value::Null => None,
             Value::String(s) => Some(s.clone()),
             Value::Number(n) => Some(n.to_string()),
@@ -258,7 +266,8 @@ impl<'a> Rows<'a> {
                 format!("{}, line 1: no column `{name}`; the header has {}", self.path.display(), names.join(", "))
             })
         };
-        let (text_column, label_column) = (column(&self.schema.text)?, column(&self.schema.label)?);
+        let text_column = column(&self.schema.text)?;
+        let label_column = self.labelled.then(|| column(&self.schema.label)).transpose()?;
         let pair_column = self.schema.pair.as_deref().map(column).transpose()?;
         for record in reader.records() {
             let record = record.map_err(|error| {
@@ -267,7 +276,8 @@ impl<'a> Rows<'a> {
             })?;
             let line = record.position().map_or(0, csv::Position::line) as usize;
             let place = self.place("line", line);
-            let (Some(text), Some(label)) = (record.get(text_column), record.get(label_column)) else {
+            let label = label_column.map(|column| record.get(column));
+            let (Some(text), Some(label)) = (record.get(text_column), label.unwrap_or(Some(""))) else {
                 bail!(place.say("too few columns"));
             };
             let pair = pair_column.map(|column| record.get(column).unwrap_or_default());

@@ -109,7 +109,18 @@ impl Rows {
     /// Drops the rows whose text, or pair of texts, is also in `other`; returns how many.
     pub(crate) fn drop_seen_in(&mut self, other: &Rows) -> usize {
         let seen: HashSet<String> = other.keys().into_iter().collect();
-        let mut fresh = self.keys().into_iter().map(|key| !seen.contains(&key));
+        self.keep(|key| !seen.contains(&key))
+    }
+
+    /// Drops the rows whose text, or pair of texts, came before; returns how many.
+    pub(crate) fn drop_repeated(&mut self) -> usize {
+        let mut seen = HashSet::new();
+        self.keep(|key| seen.insert(key))
+    }
+
+    /// Drops the rows whose key is not to be kept; returns how many.
+    fn keep(&mut self, wanted: impl FnMut(String) -> bool) -> usize {
+        let mut fresh = self.keys().into_iter().map(wanted);
         let before = self.len();
         let mut keep = || fresh.next().unwrap_or(true);
         match self {
@@ -174,6 +185,18 @@ impl Rows {
             (Rows::Texts(rows), _) => encoder.encode(rows, labels),
             (Rows::Tagged(rows), _) => encoder.encode_tagged(rows, labels),
             (Rows::Questions(rows), _) => encoder.encode_questions(rows, stride),
+        }
+    }
+
+    /// Their texts tokenized as a model of this goal reads them; targets are class 0 and mean nothing.
+    ///
+    /// # Errors
+    /// A text that cannot be tokenized; questions.
+    pub(crate) fn encode_unlabelled(&self, goal: Goal, encoder: &Encoder) -> Result<Encoding> {
+        let apart = matches!(goal, Goal::Similarity { .. });
+        match self {
+            Rows::Questions(_) => bail!("questions cannot be read without their answers"),
+            _ => encoder.encode_texts(&self.texts(), apart),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::measure::metrics::{f1, spearman};
 use crate::objective::IGNORED;
 use crate::recipe::Recipe;
 
-/// What such a teacher says of the training rows.
+/// What such a teacher says of the training rows, and after them of texts without labels, if a stage reads those.
 pub(super) struct Answers {
     /// `[rows, labels]`; of numbers `[rows, 1]`; of tags `[words, labels]`, all rows' words one after the other.
     pub logits: Tensor,
@@ -31,12 +31,18 @@ impl Answers {
     ///
     /// # Errors
     /// Those of [`read_teacher_file`] and [`agreement`]; answers that are hardly better than the largest class, or than chance.
-    pub(super) fn read(recipe: &Recipe, data: &PreparedData, folder: &Path) -> Result<Option<Self>> {
+    pub(super) fn read(
+        recipe: &Recipe,
+        data: &PreparedData,
+        unlabelled: Option<&Rows>,
+        folder: &Path,
+    ) -> Result<Option<Self>> {
         let Some(file) = &recipe.teacher.answers else { return Ok(None) };
         let path = folder.join(file);
-        let rows = &data.split.train;
+        let train = &data.split.train;
+        let rows = unlabelled.unwrap_or(train);
         let logits = read_teacher_file(&path, data.goal, &asked(rows, data.goal)?, &data.labels)?.logits;
-        let (score, chance) = agreement(&logits, rows, data.goal, &data.labels)?;
+        let (score, chance) = agreement(&logits, train, data.goal, &data.labels)?;
         above_chance(&format!("the answers of {}", path.display()), data.goal, "the training rows", score, chance)
             .map_err(|error| {
                 anyhow::anyhow!("{error}; `limbeck check` tells whether another order of labels or rows fits")
@@ -82,7 +88,7 @@ pub(super) fn by_token(logits: &Tensor, rows: &[&[i64]], device: Device) -> (Ten
     (found.to_device(device), answered.to_kind(Kind::Int64).to_device(device))
 }
 
-/// The training rows as a file of answers names them.
+/// Rows as a file of answers names them.
 ///
 /// # Errors
 /// Rows that such a file cannot answer.
@@ -101,12 +107,19 @@ pub(crate) fn asked(rows: &Rows, goal: Goal) -> Result<Vec<AskedRow>> {
     })
 }
 
-/// How well answers agree with the labels of the rows, by the goal's measure, and what needs no answers: the largest class
+/// How well answers, of which there may be more than rows, agree with the labels of the rows, by the goal's measure, and what needs no answers: the largest class
 /// where there is one label, else 0.
 ///
 /// # Errors
 /// A row whose label is none of the labels, or no number.
 pub(crate) fn agreement(logits: &Tensor, rows: &Rows, goal: Goal, labels: &[String]) -> Result<(f64, f64)> {
+    let answered = match rows {
+        Rows::Tagged(rows) => rows.iter().map(|row| row.words.len()).sum(),
+        _ => rows.len(),
+    };
+    let given = logits.size()[0];
+    ensure!(given >= answered as i64, "{given} answers for {answered} rows");
+    let logits = &logits.narrow(0, 0, answered as i64);
     match (rows, goal) {
         (Rows::Texts(rows), Goal::Class) => share_right(logits, rows, labels),
         (Rows::Texts(rows), Goal::Labels) => {
@@ -150,7 +163,6 @@ pub(crate) fn agreement(logits: &Tensor, rows: &Rows, goal: Goal, labels: &[Stri
 /// A row whose label is none of the labels.
 fn share_right(logits: &Tensor, rows: &[Example], labels: &[String]) -> Result<(f64, f64)> {
     let chosen: Vec<i64> = Vec::try_from(logits.argmax(-1, false))?;
-    ensure!(chosen.len() == rows.len(), "{} answers for {} rows", chosen.len(), rows.len());
     let mut counts = vec![0; labels.len()];
     let mut right = 0;
     for (row, chosen) in rows.iter().zip(chosen) {

@@ -107,7 +107,9 @@ pub(super) struct TextSets {
     pub augmented: Option<Rows>,
     /// Hash of all that decides them: rows, masked language model, settings, seed.
     pub augmentation: Option<String>,
-    /// What a teacher that is a file says of the training rows.
+    /// Texts without labels, if a stage reads them.
+    pub unlabelled: Option<Unlabelled>,
+    /// What a teacher that is a file says of the training rows, or of all of `unlabelled`.
     pub answers: Option<Answers>,
     /// Corpus to train on, and to look at.
     corpus: Option<(Vec<String>, Vec<String>)>,
@@ -123,6 +125,56 @@ pub(super) struct Tokens {
     pub dev: Vec<EncodedExample>,
     /// Of a corpus, what became of its lines.
     pub count: Option<CorpusCount>,
+}
+
+/// The training rows and the texts without labels, which are learned from alike.
+pub(crate) struct Unlabelled {
+    /// The training rows first.
+    pub rows: Rows,
+    /// How many of them have no label.
+    pub fresh: usize,
+    /// Texts that were left out because they are in train, dev or test, or came before.
+    pub dropped: usize,
+    /// SHA-256 over those of their files.
+    pub sha256: String,
+}
+
+impl Unlabelled {
+    /// Reads them, if a stage does.
+    ///
+    /// # Errors
+    /// A file that is missing or broken; texts that are all known.
+    pub(crate) fn read(recipe: &Recipe, data: &PreparedData, folder: &Path) -> Result<Option<Self>> {
+        if !recipe.stages.iter().any(|stage| stage.on == Texts::Unlabelled) {
+            return Ok(None);
+        }
+        let (mut fresh, mut hashes): (Option<Rows>, String) = (None, String::new());
+        for name in &recipe.data.unlabelled {
+            let path = folder.join(name);
+            let rows = Rows::read_unlabelled(&path, data.goal, &recipe.data.columns)?;
+            hashes.push_str(&files::sha256_file(&path)?);
+            match &mut fresh {
+                Some(fresh) => fresh.extend(rows),
+                None => fresh = Some(rows),
+            }
+        }
+        let mut fresh = fresh.context("data.unlabelled: no files")?;
+        let Split { train, dev, test } = &data.split;
+        let seen: usize = [train, dev, test].into_iter().map(|set| fresh.drop_seen_in(set)).sum();
+        let dropped = seen + fresh.drop_repeated();
+        ensure!(!fresh.is_empty(), "data.unlabelled: all {dropped} texts are in train, dev or test already");
+        let (mut rows, count) = (train.clone(), fresh.len());
+        rows.extend(fresh);
+        Ok(Some(Self { rows, fresh: count, dropped, sha256: files::sha256_hex(hashes.as_bytes()) }))
+    }
+
+    /// What was read, in a sentence.
+    pub(crate) fn told(&self) -> String {
+        format!(
+            "{} texts without labels; left out {} that are in train, dev or test, or twice",
+            self.fresh, self.dropped
+        )
+    }
 }
 
 /// The recipe's plain texts, to train on and to look at.
@@ -184,8 +236,9 @@ impl TextSets {
             corpus_sha256 = Some(files::sha256_hex(hashes.collect::<Result<String>>()?.as_bytes()));
         }
         let filter = recipe.data.corpus_filter.unwrap_or_default();
-        let answers = Answers::read(recipe, data, folder)?;
-        Ok(Self { augmented: None, augmentation: None, answers, corpus, filter, corpus_sha256 })
+        let unlabelled = Unlabelled::read(recipe, data, folder)?;
+        let answers = Answers::read(recipe, data, unlabelled.as_ref().map(|all| &all.rows), folder)?;
+        Ok(Self { augmented: None, augmentation: None, unlabelled, answers, corpus, filter, corpus_sha256 })
     }
 
     /// Augments the training rows, if a stage wants them.
@@ -224,6 +277,11 @@ impl TextSets {
             (Texts::Train, ..) => Tokens { train: rows(&data.split.train)?.examples, dev: dev()?, count: None },
             (Texts::Augmented, Some(augmented), _) => {
                 Tokens { train: rows(augmented)?.examples, dev: dev()?, count: None }
+            }
+            (Texts::Unlabelled, ..) => {
+                let all = self.unlabelled.as_ref().context("a stage reads texts without labels that were not read")?;
+                let train = all.rows.encode_unlabelled(data.goal, encoder)?.examples;
+                Tokens { train, dev: dev()?, count: None }
             }
             (Texts::Corpus, _, Some((train, own_dev))) => {
                 let (train, count) = encoder.encode_corpus(train, &self.filter)?;

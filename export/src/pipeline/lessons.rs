@@ -66,7 +66,11 @@ impl Lessons {
         source: Source,
     ) -> Result<Self> {
         if let Some(answers) = &run.sets.answers {
-            return Self::of_answers(answers, run.data.goal, student, encoder);
+            ensure!(
+                matches!(on, Texts::Train | Texts::Unlabelled) && student.train.len() <= answers.rows,
+                "a teacher's answers as a file are to the training rows and texts without labels alone"
+            );
+            return Self::of_answers(answers, run.data.goal, encoder);
         }
         let mut lessons = Self { train: Vec::new(), dev: Vec::new(), goal: run.data.goal };
         let weights = answer_weights(run.recipe, teachers.len())?;
@@ -98,8 +102,7 @@ impl Lessons {
         Ok(lessons)
     }
 
-    fn of_answers(answers: &Answers, goal: Goal, student: &Tokens, encoder: &Encoder) -> Result<Self> {
-        ensure!(student.train.len() == answers.rows, "a teacher's answers as a file cannot be used on augmented rows");
+    fn of_answers(answers: &Answers, goal: Goal, encoder: &Encoder) -> Result<Self> {
         let logits = answers.logits.shallow_clone();
         let outputs = match goal {
             Goal::Tags => Outputs::Words(logits, answers.places(encoder)?),

@@ -42,7 +42,7 @@ use teacher::Teacher;
 pub(crate) use answers::{agreement, asked};
 pub use bundles::measure_in_fresh_process;
 pub use data::{PreparedData, prepare};
-pub(crate) use data::{corpus_is_left, corpus_sample, read_corpus, read_file};
+pub(crate) use data::{Unlabelled, corpus_is_left, corpus_sample, read_corpus, read_file};
 pub(crate) use fit::{starts_from, student_config};
 pub(crate) use lessons::{answer_weights, same_lengths};
 pub(crate) use masked::has_masked_lm;
@@ -131,6 +131,9 @@ pub fn distill_together(
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
     let mut sets = data::TextSets::read(recipe, &data, &options.data)?;
+    if let Some(unlabelled) = &sets.unlabelled {
+        reporter.note(&format!("Unlabelled: {}", unlabelled.told()));
+    }
     if let Some((file, answers)) = recipe.teacher.answers.as_ref().zip(sets.answers.as_ref()) {
         reporter.note(&format!("Teacher: the answers of {file} to {} rows", answers.rows));
     }

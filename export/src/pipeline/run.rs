@@ -146,11 +146,15 @@ impl Run<'_> {
         let mut identities = Vec::new();
         let mut identity = files::sha256_hex(format!("{} {seed}", training.identity).as_bytes());
         let inputs = |stage: &StageRecipe| -> Result<serde_json::Value> {
-            let corpus = self.sets.corpus_sha256.as_ref().filter(|_| stage.on == Texts::Corpus);
+            let texts = match stage.on {
+                Texts::Corpus => self.sets.corpus_sha256.as_ref(),
+                Texts::Unlabelled => self.sets.unlabelled.as_ref().map(|all| &all.sha256),
+                Texts::Train | Texts::Augmented => None,
+            };
             let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
             let taught = stage.losses.iter().any(|loss| !matches!(loss, LossTerm::Labels { .. }));
             let answers = self.sets.answers.as_ref().filter(|_| taught).map(|answers| &answers.sha256);
-            Ok(serde_json::to_value((stage, augmentation, corpus, answers))?)
+            Ok(serde_json::to_value((stage, augmentation, texts, answers))?)
         };
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();

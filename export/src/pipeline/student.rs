@@ -62,7 +62,8 @@ impl Variant {
     }
 
     /// The recipe with each loss left out in turn, without all losses on mapped layers where others stand beside them
-    /// (TinyBERT's "w/o Trm": Jiao 2020, table 3), without each stage before the last, and from new weights.
+    /// (TinyBERT's "w/o Trm": Jiao 2020, table 3), without each stage before the last, without losses of several stages in any
+    /// of them, and from new weights.
     pub(super) fn ablations(recipe: &Recipe) -> Vec<(String, Self)> {
         let mut variants = Vec::new();
         let mut add = |name: String, folder: String, stages: Vec<StageRecipe>, start| {
@@ -100,6 +101,17 @@ impl Variant {
                     stages,
                     recipe.student.start,
                 );
+            }
+        }
+        let names = recipe.stages.iter().flat_map(|stage| &stage.losses).map(LossTerm::name);
+        for name in names.collect::<BTreeSet<_>>() {
+            let has = |stage: &&StageRecipe| stage.losses.iter().any(|term| term.name() == name);
+            let mut stages = recipe.stages.clone();
+            stages.iter_mut().for_each(|stage| stage.losses.retain(|term| term.name() != name));
+            let trains_head = stages.last().is_some_and(|last| last.losses.iter().any(LossTerm::reads_head));
+            if recipe.stages.iter().filter(has).count() > 1 && trains_head {
+                stages.retain(|stage| !stage.losses.is_empty());
+                add(format!("without {name}"), format!("without-any-{name}"), stages, recipe.student.start);
             }
         }
         if recipe.student.start != Start::Random {
@@ -287,12 +299,27 @@ mod tests {
         let all = folders.len();
         folders.sort();
         folders.dedup();
-        assert_eq!((folders.len(), all), (24, 24), "{folders:#?}");
+        assert_eq!((folders.len(), all), (28, 28), "{folders:#?}");
         let of = |name: &str| &variants.iter().find(|(other, _)| other == name).unwrap().1.folder;
         assert_eq!(of("without a, labels"), "ablation/without-a-labels");
         assert_eq!(of("without the stage a-labels"), "ablation/without-a-labels.2");
         assert_eq!(of("without the stage a"), "ablation/without-a");
         assert_eq!(of("without the stage a-seed-6"), "ablation/without-a-seed-6.2");
+    }
+
+    #[test]
+    fn losses_of_several_stages_are_left_out_of_all_too() {
+        let stages = |name: &str| -> Vec<(String, Vec<&str>)> {
+            let variants = ablations("method = \"xtremedistil\"", "");
+            let (_, variant) = variants.into_iter().find(|(other, _)| other == name).unwrap();
+            let named = |stage: &StageRecipe| (stage.name.clone(), stage.losses.iter().map(LossTerm::name).collect());
+            variant.stages.iter().map(named).collect()
+        };
+        let first = ("representation".to_owned(), vec!["hidden-states", "embeddings"]);
+        // The stage that had nothing else is gone with it.
+        assert_eq!(stages("without soft-targets"), [first.clone(), ("prediction".to_owned(), vec!["labels"])]);
+        assert_eq!(stages("without prediction, soft-targets").len(), 3);
+        assert_eq!(stages("without prediction, labels")[0], first);
     }
 
     #[test]

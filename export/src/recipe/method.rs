@@ -80,6 +80,29 @@ fn labels(weight: f64) -> LossTerm {
 }
 
 impl Method {
+    /// The stages where there are texts without labels too: a stage on the training rows that asks for no label reads them
+    /// all, and before one that does comes another with its other losses on them all, if it has any.
+    pub fn stages_with_unlabelled(self, train: &TrainOptions) -> Vec<StageRecipe> {
+        let mut stages = Vec::new();
+        for stage in self.stages(train) {
+            let asks = |term: &LossTerm| matches!(term, LossTerm::Labels { .. });
+            let asked = stage.losses.iter().any(asks);
+            if stage.on != Texts::Train {
+                stages.push(stage);
+            } else if asked {
+                let losses: Vec<LossTerm> = stage.losses.iter().filter(|term| !asks(term)).cloned().collect();
+                if !losses.is_empty() {
+                    let name = format!("{}-unlabelled", stage.name);
+                    stages.push(StageRecipe { name, losses, on: Texts::Unlabelled, ..stage.clone() });
+                }
+                stages.push(stage);
+            } else {
+                stages.push(StageRecipe { on: Texts::Unlabelled, ..stage });
+            }
+        }
+        stages
+    }
+
     /// The stages, trained as `train` says.
     pub fn stages(self, train: &TrainOptions) -> Vec<StageRecipe> {
         let stage = |name: &str, losses: Vec<LossTerm>| StageRecipe {

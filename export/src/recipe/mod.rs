@@ -94,6 +94,9 @@ pub struct Data {
     /// Test file: reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+    /// Texts like those of the training file, whose labels nobody knows, for stages on `unlabelled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlabelled: Vec<String>,
     /// Plain text, a passage a line, for stages on `corpus`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corpus: Vec<String>,
@@ -191,7 +194,11 @@ impl Recipe {
     fn parse(text: &str) -> Result<Self> {
         let mut recipe: Recipe = toml::from_str(text)?;
         if recipe.stages.is_empty() {
-            recipe.stages = recipe.method.unwrap_or_default().stages(&recipe.student.train);
+            let method = recipe.method.unwrap_or_default();
+            recipe.stages = match recipe.data.unlabelled.is_empty() {
+                true => method.stages(&recipe.student.train),
+                false => method.stages_with_unlabelled(&recipe.student.train),
+            };
         } else if recipe.method.is_some() {
             bail!("give `method` or `stages`, not both");
         }
@@ -280,6 +287,9 @@ impl Recipe {
             if stage.on == Texts::Corpus && self.data.corpus.is_empty() {
                 bail!("stage {} reads a corpus; name its files in data.corpus", stage.name);
             }
+            if stage.on == Texts::Unlabelled && self.data.unlabelled.is_empty() {
+                bail!("stage {} reads texts without labels; name their files in data.unlabelled", stage.name);
+            }
             if stage.on == Texts::Augmented && self.augment.is_none() {
                 bail!("stage {} reads augmented rows; say how in [augment]", stage.name);
             }
@@ -303,6 +313,17 @@ impl Recipe {
         }
         if let Some(augment) = &self.augment {
             augment.check()?;
+        }
+        if !self.data.unlabelled.is_empty() {
+            if self.goal()? == Goal::Answers {
+                bail!("data.unlabelled: questions cannot be read without their answers; leave it out");
+            }
+            if !self.stages.iter().any(|stage| stage.on == Texts::Unlabelled) {
+                bail!(
+                    "data.unlabelled is given, and no stage reads it: set on = \"unlabelled\" for stages without the loss \
+                     `labels`"
+                );
+            }
         }
         let sets = [&self.data.train, &self.data.dev, &self.data.test];
         let split = !self.data.files.is_empty();

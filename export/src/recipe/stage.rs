@@ -52,6 +52,8 @@ pub enum Texts {
     Train,
     /// The training rows and those that `[augment]` makes of them.
     Augmented,
+    /// The texts of `data.unlabelled` and of the training rows, without labels.
+    Unlabelled,
     /// The plain texts of `data.corpus`.
     Corpus,
 }
@@ -155,6 +157,10 @@ impl StageRecipe {
                     self.on != Texts::Corpus && self.from == TeacherState::Task,
                     "stage {name}: {loss} needs the teacher of the task and rows with labels, not {}",
                     if self.on == Texts::Corpus { "on = \"corpus\"" } else { "from = \"pretrained\"" }
+                );
+                ensure!(
+                    self.on != Texts::Unlabelled || !matches!(term, LossTerm::Labels { .. }),
+                    "stage {name}: labels are what on = \"unlabelled\" does not have; leave the loss to a stage on = \"train\""
                 );
             }
         }

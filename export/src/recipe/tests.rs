@@ -41,9 +41,63 @@ fn the_recipe_of_the_documentation_is_one() {
     }
 }
 
+/// What a method does with texts without labels.
+#[test]
+fn methods_read_texts_without_labels() {
+    let stages = |method: &str| -> Vec<(String, Texts, Vec<&str>)> {
+        let text = MINIMAL.replace("[data]", &format!("method = \"{method}\"\n[data]\nunlabelled = [\"more.txt\"]"));
+        let stages = Recipe::parse(&text).unwrap().stages;
+        stages
+            .iter()
+            .map(|stage| (stage.name.clone(), stage.on, stage.losses.iter().map(LossTerm::name).collect()))
+            .collect()
+    };
+    let named = |name: &str, on, losses: &[&'static str]| (name.to_owned(), on, losses.to_vec());
+    assert_eq!(
+        stages("distilbert"),
+        [
+            named("distill-unlabelled", Texts::Unlabelled, &["soft-targets", "hidden-cosine"]),
+            named("distill", Texts::Train, &["soft-targets", "labels", "hidden-cosine"])
+        ]
+    );
+    // As published (Turc 2019): answers on texts without labels, then the labels.
+    assert_eq!(
+        stages("well-read"),
+        [named("answers", Texts::Unlabelled, &["soft-targets"]), named("finetune", Texts::Train, &["labels"])]
+    );
+    let xtremedistil = stages("xtremedistil");
+    let names: Vec<&str> = xtremedistil.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["representation", "answers", "prediction-unlabelled", "prediction"]);
+}
+
 #[test]
 fn mistakes_are_named() {
     for (change, expected) in [
+        (
+            (
+                "files = [\"a.csv\"]",
+                "files = [\"a.csv\"]\nunlabelled = [\"b.csv\"]\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"labels\" }]",
+            ),
+            "no stage reads it",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\non = \"unlabelled\"\nlosses = [{ loss = \"soft-targets\" }]",
+            ),
+            "name their files in data.unlabelled",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\non = \"unlabelled\"\nlosses = [{ loss = \"labels\" }]",
+            ),
+            "labels are what on = \"unlabelled\" does not have",
+        ),
+        (
+            ("id = \"x\"\n[data]", "id = \"x\"\ntask = \"question-answering\"\n[data]\nunlabelled = [\"b.json\"]"),
+            "questions cannot be read without their answers",
+        ),
         (("layers = 3", "layers = 0"), "student.layers"),
         (("id = \"x\"", "id = \"x/y\""), "id \"x/y\""),
         (("id = \"x\"", "id = \"x\"\nsede = 3"), "sede"),

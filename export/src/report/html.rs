@@ -94,7 +94,7 @@ fn data(report: &Report, recipe: &Recipe) -> String {
 fn data_files(recipe: &Recipe) -> impl Iterator<Item = &str> {
     let data = &recipe.data;
     let sets = [&data.train, &data.dev, &data.test, &recipe.teacher.answers];
-    let files = data.files.iter().chain(sets.into_iter().flatten()).chain(&data.corpus);
+    let files = data.files.iter().chain(sets.into_iter().flatten()).chain(&data.unlabelled).chain(&data.corpus);
     files.map(String::as_str)
 }
 
