@@ -22,7 +22,7 @@ pub(super) struct Corpus {
     /// Folder for the result
     #[arg(long)]
     out: PathBuf,
-    /// Key of the text in JSON Lines
+    /// Key of the text in JSON Lines, and in the result
     #[arg(long, default_value = "text")]
     text_key: String,
     /// Key of a web page in JSON Lines, where there is no text
@@ -37,7 +37,7 @@ pub(super) struct Corpus {
     /// Votes at least (WebText: 3); documents without any are removed
     #[arg(long, allow_negative_numbers = true)]
     min_score: Option<f64>,
-    /// Site whose pages are removed, such as wikipedia.org; may be repeated
+    /// Host whose pages are removed with those below it, such as wikipedia.org; may be repeated
     #[arg(long, value_name = "SITE")]
     exclude_site: Vec<String>,
     /// Characters at least
@@ -50,7 +50,7 @@ pub(super) struct Corpus {
     #[arg(long, value_name = "CODE")]
     language: Vec<String>,
     /// How sure the language must be, from 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, requires = "language")]
     min_confidence: f64,
     /// Test texts: documents with 13 words in a row of theirs are removed; also JSON, CSV and TSV; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -103,5 +103,24 @@ impl Corpus {
             super::print(&format!("{}Written to {}\n", report.table(), self.out.display()))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    #[test]
+    fn how_sure_the_language_is_needs_a_language() {
+        let read = |more: &[&str]| {
+            let command = Corpus::augment_args(clap::Command::new("corpus"));
+            let matches = command.try_get_matches_from([&["corpus", "a.jsonl", "--out", "b"], more].concat())?;
+            Corpus::from_arg_matches(&matches)
+        };
+        let error = read(&["--min-confidence", "0.5"]).err().unwrap().to_string();
+        assert!(error.contains("--language"), "{error}");
+        assert!(read(&["--min-confidence", "0.5", "--language", "eng"]).is_ok() && read(&[]).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! Curation of text to pretrain on, in the way of WebText (Radford 2019, section 2.1) and GPT-3's data (Brown 2020,
 //! appendices A and C): a row of filters over documents.
 
+mod charset;
 mod extract;
 mod near;
 mod overlap;
@@ -8,6 +9,7 @@ mod report;
 mod source;
 mod test_texts;
 mod warc;
+mod words;
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -23,7 +25,7 @@ use crate::data::normalised;
 use crate::files;
 use crate::progress::Reporter;
 use near::{Fingerprint, Index, Signature};
-use overlap::{TestSets, plain_words};
+use overlap::TestSets;
 pub use report::{Amount, CorpusReport, Removed, TestTexts};
 use source::{All, Content, Document};
 
@@ -31,7 +33,7 @@ use source::{All, Content, Document};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorpusOptions {
-    /// Key of the text in JSON Lines.
+    /// Key of the text in JSON Lines, of those that are read and of those that are written.
     pub text_key: String,
     /// Key of a web page, where there is no text.
     pub html_key: String,
@@ -114,6 +116,7 @@ impl CorpusOptions {
             self.max_characters.is_none_or(|most| most >= self.min_characters),
             "the most characters are fewer than the least"
         );
+        self.exclude_sites.iter().try_for_each(|site| check_site(site))?;
         let language = |code: &String| {
             Lang::from_code(code.as_str())
                 .with_context(|| format!("language \"{code}\" is not known; use ISO 639-3, such as eng, deu or cmn"))
@@ -188,7 +191,7 @@ impl Filters<'_> {
                 return removed(LANGUAGE);
             }
         }
-        if self.test_sets.meets(&plain_words(&text)) {
+        if self.test_sets.meets(&text) {
             return removed(TEST_SETS);
         }
         let normal = normalised(&text);
@@ -198,12 +201,28 @@ impl Filters<'_> {
     }
 }
 
-/// Whether an address is of a site or one below it.
-fn is_of_site(url: &str, site: &str) -> bool {
+/// # Errors
+/// What is no host, and so would exclude nothing.
+fn check_site(site: &str) -> Result<()> {
+    let host = host(site.trim()).trim_start_matches(['*', '.']);
+    ensure!(
+        !host.is_empty() && !site.contains(|c: char| matches!(c, '/' | ':' | '*') || c.is_whitespace()),
+        "--exclude-site \"{site}\" excludes nothing; write the host alone, as {}: what is below it is excluded too",
+        if host.is_empty() { "wikipedia.org" } else { host }
+    );
+    Ok(())
+}
+
+/// The host of an address.
+fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
-    let (host, site) = (host.to_ascii_lowercase(), site.trim_start_matches('.').to_ascii_lowercase());
+    authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default()
+}
+
+/// Whether an address is of a site or one below it.
+fn is_of_site(url: &str, site: &str) -> bool {
+    let (host, site) = (host(url).to_ascii_lowercase(), site.trim_start_matches('.').to_ascii_lowercase());
     host == site || host.strip_suffix(&site).is_some_and(|before| before.ends_with('.'))
 }
 
@@ -251,9 +270,9 @@ struct State {
     done: bool,
 }
 
-/// Reads `inputs` and writes what passes to `out`: `corpus-00000.jsonl` and so on, rows as they came with their text under
-/// `text`; `report.json`. Documents are judged side by side, but what is kept does not depend on how many threads there
-/// are. A run that was stopped goes on after the last file that is whole.
+/// Reads `inputs` and writes what passes to `out`: `corpus-00000.jsonl` and so on, rows as they came, those of pages with
+/// the text under `text_key` in place of the page; `report.json`. Documents are judged side by side, but what is kept does
+/// not depend on how many threads there are. A run that was stopped goes on after the last file that is whole.
 ///
 /// # Errors
 /// Files that cannot be read or written; options that cannot be; a folder that holds another corpus.
@@ -302,7 +321,7 @@ pub fn curate(inputs: &[PathBuf], options: &CorpusOptions, out: &Path, reporter:
                 read += some.len();
                 let verdicts: Vec<Verdict> = some.into_par_iter().map(|document| filters.judge(document)).collect();
                 for verdict in verdicts {
-                    bytes += write(verdict, &mut kept, &mut report, file)?;
+                    bytes += write(verdict, &options.text_key, &mut kept, &mut report, file)?;
                 }
                 bar.advance(
                     bytes.min(inputs_bytes(inputs)),
@@ -328,7 +347,13 @@ pub fn curate(inputs: &[PathBuf], options: &CorpusOptions, out: &Path, reporter:
 }
 
 /// Judges a document among the others and writes it where it stays. How many bytes were read for it.
-fn write(verdict: Verdict, kept: &mut Kept, report: &mut CorpusReport, file: &mut impl Write) -> Result<u64> {
+fn write(
+    verdict: Verdict,
+    text_key: &str,
+    kept: &mut Kept,
+    report: &mut CorpusReport,
+    file: &mut impl Write,
+) -> Result<u64> {
     let (filter, id, bytes) = match verdict {
         Err(removed) => removed,
         Ok(mut passed) => match kept.judge(passed.fingerprint, passed.signature.as_ref()) {
@@ -336,7 +361,7 @@ fn write(verdict: Verdict, kept: &mut Kept, report: &mut CorpusReport, file: &mu
             None => {
                 report.read.add(passed.read);
                 report.kept.add(passed.text.len());
-                passed.row.insert("text".to_owned(), Value::String(passed.text));
+                passed.row.insert(text_key.to_owned(), Value::String(passed.text));
                 serde_json::to_writer(&mut *file, &passed.row)?;
                 file.write_all(b"\n")?;
                 return Ok(passed.read as u64);
@@ -361,9 +386,8 @@ fn resume(state: &State, documents: &mut All, kept: &mut Kept, out: &Path, repor
         left -= some;
     }
     for (number, _) in state.shards.iter().enumerate().filter(|(_, shard)| shard.kept.documents > 0) {
-        let options = CorpusOptions::default();
         let paths = [shard_path(out, number)];
-        let mut shard = All::new(&paths, &options);
+        let mut shard = All::new(&paths, documents.options);
         loop {
             let some = shard.take(AT_A_TIME)?;
             if some.is_empty() {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use super::words::words;
+
 /// Numbers of a signature.
 const SIGNATURE: usize = 128;
 /// No document.
@@ -16,7 +18,7 @@ const SHINGLE: usize = 5;
 pub(super) type Signature = Vec<u32>;
 
 /// A hash that is the same on any machine, with its bits well mixed.
-fn hash(words: &[&str]) -> u64 {
+pub(super) fn hash(words: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for word in words {
         for byte in word.bytes().chain([0xff]) {
@@ -33,20 +35,20 @@ fn mixed(mut x: u64) -> u64 {
     x ^ (x >> 33)
 }
 
-/// Hashes of all runs of `count` words; of all words together where there are fewer.
-pub(super) fn shingles(text: &str, count: usize) -> Vec<u64> {
-    let words: Vec<&str> = text.split_whitespace().collect();
+/// Hashes of all runs of [`SHINGLE`] words; of all words together where there are fewer.
+fn shingles(text: &str) -> Vec<u64> {
+    let words = words(text);
     match words.len() {
         0 => vec![],
-        few if few < count => vec![hash(&words)],
-        _ => words.windows(count).map(hash).collect(),
+        1..SHINGLE => vec![hash(&words)],
+        _ => words.windows(SHINGLE).map(hash).collect(),
     }
 }
 
 /// The signature of a normalised text.
 pub(super) fn signature(text: &str) -> Signature {
     let mut least = vec![u32::MAX; SIGNATURE];
-    for shingle in shingles(text, SHINGLE) {
+    for shingle in shingles(text) {
         for (place, least) in least.iter_mut().enumerate() {
             // One well-mixed hash for each place stands for a permutation.
             let own = mixed(shingle ^ (place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)) as u32;
@@ -183,9 +185,20 @@ mod tests {
 
     #[test]
     fn few_words_are_one_shingle() {
-        assert_eq!(shingles("a b", 5).len(), 1);
-        assert_eq!(shingles("a b c d e f", 5).len(), 2);
-        assert!(shingles(" ", 5).is_empty());
-        assert_ne!(shingles("ab c", 5), shingles("a bc", 5));
+        assert_eq!(shingles("a b").len(), 1);
+        assert_eq!(shingles("a b c d e f").len(), 2);
+        assert!(shingles(" ").is_empty());
+        assert_ne!(shingles("ab c"), shingles("a bc"));
+    }
+
+    #[test]
+    fn like_texts_without_spaces_are_found() {
+        let text = |range: std::ops::Range<usize>| {
+            range.map(|i| char::from_u32(0x4e00 + (mixed(i as u64) % 20_000) as u32).unwrap()).collect::<String>()
+        };
+        let mut index = Index::new(0.8);
+        index.add(signature(&text(0..400)));
+        assert!(index.has_alike(&signature(&(text(0..200) + "好" + &text(201..400)))));
+        assert!(!index.has_alike(&signature(&(text(0..200) + &text(1000..1200)))));
     }
 }

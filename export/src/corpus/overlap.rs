@@ -5,12 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::near::shingles;
+use super::near::hash;
 use super::report::TestTexts;
+use super::words::{stands_alone, words};
 use super::{CorpusOptions, test_texts};
 
 /// Words of a run that tells a test text (Brown 2020, appendix C).
-pub(super) const GRAM: usize = 13;
+const GRAM: usize = 13;
+/// Characters of a script without spaces that count as much as a word: 13 of them are often but a turn of phrase, as
+/// することができるようになった is.
+const CHARACTERS: usize = 2;
 
 /// Words in lower case without punctuation (Brown 2020, appendix C), between single spaces.
 pub(super) fn plain_words(text: &str) -> String {
@@ -31,6 +35,26 @@ pub(super) fn plain_words(text: &str) -> String {
 
 /// Shorter texts are looked for as a whole if they have this many words (the least of GPT-3's choices of n).
 pub(super) const SHORTEST: usize = 8;
+
+/// The length of a word, in characters of a script without spaces.
+fn length(word: &str) -> usize {
+    if word.starts_with(stands_alone) { 1 } else { CHARACTERS }
+}
+
+/// Hashes of the shortest runs of at least such a length, from every word on.
+fn runs(words: &[&str], least: usize) -> Vec<u64> {
+    let (mut hashes, mut end, mut own) = (Vec::new(), 0, 0);
+    for start in 0..words.len() {
+        while own < least {
+            let Some(word) = words.get(end) else { return hashes };
+            own += length(word);
+            end += 1;
+        }
+        hashes.push(hash(&words[start..end]));
+        own -= length(words[start]);
+    }
+    hashes
+}
 
 /// Runs of words of test sets, by their length.
 #[derive(Default)]
@@ -53,20 +77,25 @@ impl TestSets {
 
     fn add(&mut self, text: &str) {
         let plain = plain_words(text);
-        let count = plain.split(' ').count().min(GRAM);
+        let words = words(&plain);
+        let whole: usize = words.iter().map(|word| length(word)).sum();
         self.counted.texts += 1;
-        if count >= SHORTEST {
-            self.runs.entry(count).or_default().extend(shingles(&plain, count));
+        if whole >= SHORTEST * CHARACTERS {
+            let least = whole.min(GRAM * CHARACTERS);
+            self.runs.entry(least).or_default().extend(runs(&words, least));
         } else {
             self.counted.too_short += 1;
         }
     }
 
-    /// Whether a text has a run of them. `plain` is what [`plain_words`] gave.
-    pub(super) fn meets(&self, plain: &str) -> bool {
-        let words = plain.split(' ').count();
-        let enough = self.runs.iter().filter(|(count, _)| **count <= words);
-        enough.into_iter().any(|(&count, runs)| shingles(plain, count).iter().any(|run| runs.contains(run)))
+    /// Whether a text has a run of them.
+    pub(super) fn meets(&self, text: &str) -> bool {
+        if self.runs.is_empty() {
+            return false;
+        }
+        let plain = plain_words(text);
+        let words = words(&plain);
+        self.runs.iter().any(|(&least, own)| runs(&words, least).iter().any(|run| own.contains(run)))
     }
 }
 
@@ -92,10 +121,27 @@ mod tests {
         let test = "a b c d e f g h i j k l m n o p";
         let sets = sets(&[test, "one two three four five six seven eight nine", "too short to tell"]);
         assert_eq!(sets.counted, TestTexts { texts: 3, too_short: 1 });
-        let meets = |text: &str| sets.meets(&plain_words(text));
+        let meets = |text: &str| sets.meets(text);
         assert!(meets("x x B, c d e f g h i j k l m n. y"), "13 of them");
         assert!(!meets("x x b c d e f g h i j k l m y y n o p"), "12");
         assert!(meets("zero One two three four five six seven eight nine! ten"));
         assert!(!meets("one two three four five six seven eight") && !meets("too short to tell") && !meets(""));
+    }
+
+    #[test]
+    fn characters_in_common_are_found_where_there_are_no_spaces() {
+        let test = "今日は、灯台の番人が嵐の夜に消えたランプをもう一度ともすために階段をのぼっていった。";
+        let sets = sets(&[test, "ใครเป็นผู้ดูแลประภาคาร", "誰の灯台ですか"]);
+        assert_eq!(sets.counted, TestTexts { texts: 3, too_short: 1 });
+        let plain: Vec<char> = plain_words(test).chars().collect();
+        let with = |count: usize| format!("前の文。{}・後の文", plain[3..3 + count].iter().collect::<String>());
+        assert!(sets.meets(&with(26)) && sets.meets(&with(30)) && !sets.meets(&with(25)));
+        assert!(sets.meets("ก ใครเป็น ผู้ดูแลประภาคาร?ก") && !sets.meets("ใครเป็นผู้ดูแล"));
+        // Words count twice as much.
+        let mixed = self::sets(&["「Rust 1.0」という言語で書かれた plain な program を読むのはだれですか"]);
+        assert!(
+            mixed.meets("(rust 10 という言語で書かれた Plain な program を読むのはだれ")
+                && !mixed.meets("rust 10 という言語で書かれた")
+        );
     }
 }

@@ -92,14 +92,15 @@ impl CorpusReport {
     pub fn table(&self) -> String {
         let mut text = format!("{:<16}{:>12}{:>16}{:>9}\n", "", "documents", "bytes", "share");
         let share = |amount: Amount| 100.0 * amount.documents as f64 / self.read.documents.max(1) as f64;
-        let mut row = |name: &str, amount: Amount| {
-            text += &format!("{name:<16}{:>12}{:>16}{:>8.1}%\n", amount.documents, amount.bytes, share(amount));
+        let row = |name: &str, amount: Amount| {
+            format!("{name:<16}{:>12}{:>16}{:>8.1}%\n", amount.documents, amount.bytes, share(amount))
         };
-        row("read", self.read);
-        for Removed { filter, removed, .. } in &self.filters {
-            row(&format!("- {filter}"), *removed);
+        text += &row("read", self.read);
+        for Removed { filter, removed, examples } in &self.filters {
+            text += &row(&format!("- {filter}"), *removed);
+            text += &examples.iter().map(|example| format!("    {example}\n")).collect::<String>();
         }
-        row("kept", self.kept);
+        text += &row("kept", self.kept);
         if let Some(TestTexts { texts, too_short }) = self.test_texts {
             text += &format!(
                 "{texts} test texts, of which {too_short} have fewer than {SHORTEST} words and were not looked for\n"

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::{Map, Value};
 
-use super::CorpusOptions;
 use super::warc::WarcReader;
+use super::{CorpusOptions, charset};
 
 /// The longest line, page or record that is read; what is longer is counted as broken.
 pub(super) const LONGEST: u64 = 64 << 20;
@@ -86,7 +86,7 @@ impl<'a> Documents<'a> {
             Reader::Rows(bytes) => loop {
                 match line(bytes)? {
                     None => break None,
-                    Some(Ok(line)) if line.trim().is_empty() => {}
+                    Some(Ok(line)) if without_mark(&line).trim().is_empty() => {}
                     Some(line) => break Some(row(line, self.options)),
                 }
             },
@@ -95,8 +95,12 @@ impl<'a> Documents<'a> {
                 None => None,
                 Some(bytes) => {
                     let mut page = Vec::new();
-                    bytes.take(LONGEST).read_to_end(&mut page)?;
-                    let content = Content::Html(String::from_utf8_lossy(&page).into_owned());
+                    bytes.take(LONGEST + 1).read_to_end(&mut page)?;
+                    let page = match page.len() as u64 > LONGEST {
+                        true => Err(format!("a page of more than {LONGEST} bytes")),
+                        false => charset::decoded(page, None),
+                    };
+                    let content = page.map_or_else(Content::Broken, Content::Html);
                     Some(Document { content, ..Document::default() })
                 }
             },
@@ -129,7 +133,12 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     })
 }
 
-/// The next line without its end: an error inside is one of this line, which is passed over.
+/// Text without a byte-order mark.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+/// The next line with its end: an error inside is one of this line, which is passed over.
 fn line(mut bytes: &mut dyn BufRead) -> Result<Option<std::result::Result<String, String>>> {
     let mut line = Vec::new();
     if (&mut bytes).take(LONGEST).read_until(b'\n', &mut line)? == 0 {
@@ -142,31 +151,35 @@ fn line(mut bytes: &mut dyn BufRead) -> Result<Option<std::result::Result<String
     Ok(Some(String::from_utf8(line).map_err(|_| "not UTF-8".to_owned())))
 }
 
-/// The lines up to an empty one.
+/// The lines up to an empty one. A document with a broken line is passed over to its end.
 fn paragraph(bytes: &mut dyn BufRead) -> Result<Option<Content>> {
-    let mut text = String::new();
-    loop {
-        match line(bytes)? {
-            None if text.is_empty() => return Ok(None),
-            None => break,
-            Some(Err(reason)) => return Ok(Some(Content::Broken(reason))),
-            Some(Ok(line)) if line.trim().is_empty() => {
-                if !text.is_empty() {
+    let (mut text, mut broken) = (String::new(), None);
+    while let Some(line) = line(bytes)? {
+        match line.as_deref().map(without_mark) {
+            Ok(line) if line.trim().is_empty() => {
+                if !text.is_empty() || broken.is_some() {
                     break;
                 }
             }
-            Some(Ok(_)) if text.len() as u64 > LONGEST => {
-                return Ok(Some(Content::Broken(format!("a text of more than {LONGEST} bytes"))));
+            Ok(line) if broken.is_none() => {
+                text += line;
+                if text.len() as u64 > LONGEST {
+                    broken = Some(format!("a text of more than {LONGEST} bytes"));
+                }
             }
-            Some(Ok(line)) => text += line.trim_start_matches('\u{feff}'),
+            Ok(_) => {}
+            Err(reason) => broken = Some(reason.to_owned()),
         }
     }
-    Ok(Some(Content::Text(text)))
+    Ok(match broken {
+        Some(reason) => Some(Content::Broken(reason)),
+        None => (!text.is_empty()).then_some(Content::Text(text)),
+    })
 }
 
 fn row(line: std::result::Result<String, String>, options: &CorpusOptions) -> Document {
     let broken = |reason: String| Document { content: Content::Broken(reason), ..Document::default() };
-    let parsed = line.and_then(|line| serde_json::from_str(&line).map_err(|error| error.to_string()));
+    let parsed = line.and_then(|line| serde_json::from_str(without_mark(&line)).map_err(|error| error.to_string()));
     let mut row: Map<String, Value> = match parsed {
         Ok(Value::Object(row)) => row,
         Ok(_) => return broken("not an object".to_owned()),
@@ -195,7 +208,7 @@ fn row(line: std::result::Result<String, String>, options: &CorpusOptions) -> Do
 pub(super) struct All<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     open: Option<Documents<'a>>,
-    options: &'a CorpusOptions,
+    pub options: &'a CorpusOptions,
 }
 
 impl<'a> All<'a> {

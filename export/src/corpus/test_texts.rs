@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::CorpusOptions;
-use super::source::{All, Content, ending, open};
+use super::source::{All, Content, ending, open, without_mark};
 
 /// Hands every test text of a file to `each`. JSON has them under the keys of the options, at any depth, alone or in lists; CSV and TSV
 /// in columns of these names; other files are read as a corpus is.
@@ -21,8 +21,9 @@ pub(super) fn read(path: &PathBuf, options: &CorpusOptions, each: &mut impl FnMu
             for (number, line) in open(path)?.lines().enumerate() {
                 let place = || format!("{}, line {}", path.display(), number + 1);
                 let line = line.with_context(place)?;
+                let line = without_mark(&line);
                 if !line.trim().is_empty() {
-                    of_json(&serde_json::from_str(&line).with_context(place)?, &keys, each).with_context(place)?;
+                    of_json(&serde_json::from_str(line).with_context(place)?, &keys, each).with_context(place)?;
                 }
             }
             Ok(())
@@ -31,7 +32,7 @@ pub(super) fn read(path: &PathBuf, options: &CorpusOptions, each: &mut impl FnMu
             let place = || path.display().to_string();
             let mut text = String::new();
             open(path)?.read_to_string(&mut text).with_context(place)?;
-            of_json(&serde_json::from_str(&text).with_context(place)?, &keys, each).with_context(place)
+            of_json(&serde_json::from_str(without_mark(&text)).with_context(place)?, &keys, each).with_context(place)
         }
         Some("tsv") => of_table(path, b'\t', false, options, each),
         Some("csv") => of_table(path, b',', true, options, each),
@@ -155,5 +156,8 @@ mod tests {
         zipped.write_all(b"text\na b\n").unwrap();
         assert_eq!(texts("x.tsv.gz", &zipped.finish().unwrap(), &[]).unwrap(), ["a b"]);
         assert_eq!(texts("x.txt", b"one\n\ntwo\n", &[]).unwrap().len(), 2);
+        for (name, content) in [("x.json", "\u{feff}{\"text\": \"a\"}"), ("x.jsonl", "\u{feff}{\"text\": \"a\"}\n")] {
+            assert_eq!(texts(name, content.as_bytes(), &[]).unwrap(), ["a"], "with a byte-order mark");
+        }
     }
 }

@@ -108,7 +108,11 @@ fn each_filter_removes_its_own() {
     assert_eq!(kept[0]["author"], "x", "rows keep what they had");
     assert!(kept[2]["text"].as_str().unwrap().contains("climbed the stairs") && kept[2].get("html").is_none());
     assert!(report.filters[0].examples[0].starts_with("in.jsonl:13 ("), "{report:?}");
-    assert!(report.table().contains("near-duplicate"));
+    assert!(
+        report.table().contains("near-duplicate") && report.table().contains("\n    in.jsonl:13 ("),
+        "{}",
+        report.table()
+    );
     // Without filters all that can be read stays, but for what is there twice.
     assert_eq!(run(&rows, &CorpusOptions::default()).1.len(), 10);
     assert_eq!(run(&rows, &CorpusOptions { exact_duplicates: false, ..CorpusOptions::default() }).1.len(), 11);
@@ -208,4 +212,87 @@ fn sites_are_told_by_their_hosts() {
     ] {
         assert_eq!(is_of_site(url, "wikipedia.org"), is, "{url}");
     }
+}
+
+/// The texts that are kept of a file, and the report.
+fn of_file(name: &str, bytes: &[u8]) -> (Vec<String>, CorpusReport) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let out = folder.path().join("out");
+    let report = curate(&[path], &CorpusOptions::default(), &out, &Reporter::new(Output::Silent)).unwrap();
+    let texts = kept(&out).iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect();
+    (texts, report)
+}
+
+#[test]
+fn a_document_with_a_broken_line_is_one_broken_document() {
+    let (texts, report) = of_file("a.txt", b"one\n\nbefore\n\xff\n\xfe\nafter\n\n\xff\n\ntwo\n");
+    assert_eq!(texts, ["one\n", "two\n"]);
+    assert_eq!((report.read.documents, removed(&report, BROKEN)), (4, 2), "{}", report.table());
+}
+
+#[test]
+fn pages_are_broken_that_are_too_long_or_in_an_encoding_that_is_not_read() {
+    use flate2::{Compression, write::GzEncoder};
+    let page = format!("<html><body><article><p>{0}</p></article></body></html>", PARAGRAPH.repeat(8));
+    let latin = [page.replace("stairs", "stairs of the caf").as_bytes(), b"\xe9"].concat();
+    let (texts, report) = of_file("a.html", &latin);
+    assert_eq!((texts.len(), removed(&report, BROKEN)), (0, 1));
+    let (texts, _) = of_file("a.html", &[b"<meta charset=latin1>", &latin[..]].concat());
+    assert!(texts[0].contains("stairs of the caf"), "{texts:?}");
+    let mut long = GzEncoder::new(Vec::new(), Compression::fast());
+    long.write_all(page.as_bytes()).unwrap();
+    (0..64).for_each(|_| long.write_all(&[b' '; 1 << 20]).unwrap());
+    let (texts, report) = of_file("a.html.gz", &long.finish().unwrap());
+    assert_eq!((texts.len(), removed(&report, BROKEN)), (0, 1), "{}", report.table());
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_row() {
+    let (texts, report) = of_file("a.jsonl", "\u{feff}{\"text\": \"one\"}\n{\"text\": \"two\"}\n".as_bytes());
+    assert_eq!((texts, removed(&report, BROKEN)), (vec!["one".to_owned(), "two".to_owned()], 0));
+}
+
+#[test]
+fn rows_keep_a_text_under_another_key() {
+    let page = format!("<html><body><article><p>{0}</p></article></body></html>", PARAGRAPH.repeat(8));
+    let rows =
+        format!("{}\n{}\n", json!({"body": "one", "text": "summary"}), json!({"html": page, "text": "of a page"}));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.jsonl");
+    std::fs::write(&path, rows).unwrap();
+    let options = CorpusOptions { text_key: "body".to_owned(), shard: 1, ..CorpusOptions::default() };
+    let (inputs, out, reporter) = ([path], folder.path().join("out"), Reporter::new(Output::Silent));
+    curate(&inputs, &options, &out, &reporter).unwrap();
+    let whole = kept(&out);
+    assert_eq!(whole[0], json!({"body": "one", "text": "summary"}));
+    assert!(whole[1]["body"].as_str().unwrap().contains("lighthouse") && whole[1]["text"] == "of a page");
+    // A run that goes on reads what it wrote.
+    let mut state: State = files::read_json(&out.join(STATE)).unwrap();
+    state.shards.truncate(1);
+    state.done = false;
+    files::write_json(&out.join(STATE), &state).unwrap();
+    curate(&inputs, &options, &out, &reporter).unwrap();
+    assert_eq!(kept(&out), whole);
+}
+
+#[test]
+fn sites_that_exclude_nothing_are_refused() {
+    for (site, host) in [
+        ("https://wikipedia.org", "wikipedia.org"),
+        ("https://user@en.wikipedia.org:80/wiki?x", "en.wikipedia.org"),
+        ("*.wikipedia.org", "wikipedia.org"),
+        ("example.com/", "example.com"),
+        ("example.com:80", "example.com"),
+        (" example.com", "example.com"),
+        ("", "wikipedia.org"),
+        ("*", "wikipedia.org"),
+    ] {
+        let options = CorpusOptions { exclude_sites: vec![site.to_owned()], ..CorpusOptions::default() };
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains(&format!("\"{site}\"")) && error.contains(&format!("as {host}:")), "{error}");
+    }
+    let sites = ["wikipedia.org", ".wikipedia.org", "localhost"].map(str::to_owned).to_vec();
+    assert!(CorpusOptions { exclude_sites: sites, ..CorpusOptions::default() }.check().is_ok());
 }
