@@ -55,7 +55,7 @@ impl AggregationName {
     limbeck run replaced.limbeck --threshold 0.3 \"The cat sat on teh mat.\"\n  \
     limbeck run sentiment.limbeck --json < sentences.txt\n  \
     limbeck run lm.limbeck \"Once upon a time\" --temperature 0.8 --top-p 0.95 --seed 1\n  \
-    limbeck run lm.limbeck --labels \" good, bad\" \"Review: warm and clever\\nSentiment:\"\n\n\
+    limbeck run lm.limbeck --labels \" good, bad\" $'Review: warm and clever\\nSentiment:'\n\n\
     A model of two texts takes the first by --first, or from each line: FIRST, a tab, SECOND.")]
 pub(super) struct Run {
     /// Bundle

@@ -8,7 +8,6 @@ use super::generate::{ContextPolicy, GenerateOptions, Generating};
 use super::options::Timings;
 use super::prompt::{Choice, Choices, ChooseOptions, Prompt, PromptUsage, Score, Scoring};
 use super::scoring;
-use crate::post::softmax::softmax;
 use crate::runtime::cache::Prefix;
 use crate::runtime::limits::Limits;
 use crate::text::Encoded;
@@ -66,7 +65,14 @@ impl Prompted<'_> {
                 completions.len()
             )));
         }
-        let (scores, mut usage) = self.scores(self.prompt, completions, limits)?;
+        let mut prompt = self.prompt.clone();
+        for query in &options.content_free {
+            // All of them have the examples that fit the longest.
+            let fitting = self.fit(&prompt.clone().query(query.as_str()), completions, limits)?.0.examples;
+            prompt.examples.truncate(fitting);
+        }
+        let (scores, mut usage) = self.scores(&prompt, completions, limits)?;
+        usage.examples_dropped = self.prompt.examples.len() - usage.examples;
         let alone = match &options.scoring {
             Scoring::AnswerContext(context) => self.alone(context, completions, limits)?,
             _ => Vec::new(),
@@ -74,25 +80,18 @@ impl Prompted<'_> {
         let ranks_of = |scores: &[Score]| ranks(scores, &alone, &options.scoring);
         let mut ranks = ranks_of(&scores);
         if !options.content_free.is_empty() {
-            let mut mean = vec![0f64; completions.len()];
+            prompt.examples.truncate(usage.examples);
+            let mut content_free = Vec::with_capacity(options.content_free.len());
             for query in &options.content_free {
-                // With the examples that the query itself had: those that are left out are the last.
-                let mut prompt = self.prompt.clone().query(query.as_str()).all_examples();
-                prompt.examples.truncate(usage.examples);
+                let prompt = prompt.clone().query(query.as_str()).all_examples();
                 let (scores, more) = self.scores(&prompt, completions, limits)?;
                 usage.timings.tokenize += more.timings.tokenize;
                 usage.timings.inference += more.timings.inference;
-                let ranks = ranks_of(&scores);
-                mean.iter_mut().zip(probabilities(&ranks)).for_each(|(mean, p)| *mean += p);
+                content_free.push(ranks_of(&scores));
             }
-            let sum = mean.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-            let log = |p: f64| p.max(f64::MIN_POSITIVE).ln();
-            let own = probabilities(&ranks);
-            ranks = own.iter().zip(&mean).map(|(&own, &mean)| log(own) - log(mean / sum)).collect();
-            let calibrated = probabilities(&ranks);
-            ranks = calibrated.into_iter().map(log).collect();
+            ranks = calibrated(&ranks, &content_free);
         }
-        let probabilities = probabilities(&ranks);
+        let probabilities: Vec<f64> = log_softmax(&ranks).into_iter().map(f64::exp).collect();
         let mut choices: Vec<Choice> = scores
             .into_iter()
             .zip(completions)
@@ -123,10 +122,11 @@ impl Prompted<'_> {
         Ok(self.scores(&Prompt::new(text), &spaced, limits)?.0)
     }
 
-    /// How likely a completion is.
+    /// How likely a completion is, after all examples.
     ///
     /// # Errors
-    /// Those of [`choose_with`](Prompted::choose_with).
+    /// Those of [`choose_with`](Prompted::choose_with); [`Error::TooLong`] also where examples have no room, of which a
+    /// score could not tell.
     pub fn score(&self, completion: &str) -> Result<Score> {
         self.score_with(completion, &ChooseOptions::default())
     }
@@ -134,9 +134,9 @@ impl Prompted<'_> {
     /// [`score`](Prompted::score) with the limits of `options`; the rest of them is not read.
     ///
     /// # Errors
-    /// Those of [`choose_with`](Prompted::choose_with).
+    /// Those of [`score`](Prompted::score).
     pub fn score_with(&self, completion: &str, options: &ChooseOptions) -> Result<Score> {
-        let outcome = self.scores(self.prompt, &[completion], &options.limits());
+        let outcome = self.scores(&self.prompt.clone().all_examples(), &[completion], &options.limits());
         self.count(&outcome);
         super::only(outcome?.0)
     }
@@ -157,10 +157,15 @@ impl Prompted<'_> {
         let (start, limits) = (Instant::now(), options.limits());
         // The other policies say themselves what happens when the context is full.
         let reserve = if options.context == ContextPolicy::Error { options.max_new_tokens } else { 1 };
+        let context = self.model.bundle().manifest().max_tokens;
+        if reserve >= context && self.model.causal().is_ok() {
+            let prompt = self.ready(&Prompt::new(self.prompt.query.as_str()), 0, false, &limits)?.ids.len();
+            return Err(Error::ContextOverflow { prompt, new: reserve, context });
+        }
         let ready = self.ready(self.prompt, reserve, false, &limits)?;
         let tokenize = start.elapsed();
         // A prompt longer than the context is refused or cut by the policy of `options`, not read here.
-        let fits = ready.ids.len() <= self.model.bundle().manifest().max_tokens;
+        let fits = ready.ids.len() <= context;
         let start = Instant::now();
         let prefix = if fits { self.prefix(&ready, &limits)? } else { None };
         let prefix = prefix.map(|(prefix, kept)| Found { prefix, kept, time: start.elapsed() });
@@ -174,8 +179,8 @@ impl Prompted<'_> {
         }
     }
 
-    fn scores(&self, prompt: &Prompt, completions: &[&str], limits: &Limits) -> Result<(Vec<Score>, PromptUsage)> {
-        let start = Instant::now();
+    /// A prompt with as many examples as leave room for the longest completion, and the completions' tokens.
+    fn fit(&self, prompt: &Prompt, completions: &[&str], limits: &Limits) -> Result<(Ready, Vec<Vec<u32>>)> {
         let space = prompt.query.len() - prompt.query.trim_end().len();
         // No token is less than a byte of text.
         let longest = completions.iter().map(|completion| completion.len() + space).max().unwrap_or(0);
@@ -197,6 +202,12 @@ impl Prompted<'_> {
         if ready.ids.len() + most > context {
             return Err(Error::TooLong { tokens: ready.ids.len() + most, max: context });
         }
+        Ok((ready, ids))
+    }
+
+    fn scores(&self, prompt: &Prompt, completions: &[&str], limits: &Limits) -> Result<(Vec<Score>, PromptUsage)> {
+        let start = Instant::now();
+        let (ready, ids) = self.fit(prompt, completions, limits)?;
         let tokenize = start.elapsed();
 
         let start = Instant::now();
@@ -322,12 +333,32 @@ fn ranks(scores: &[Score], alone: &[Score], scoring: &Scoring) -> Vec<f64> {
     }
 }
 
-fn probabilities(logs: &[f64]) -> Vec<f64> {
-    let logs: Vec<f32> = {
-        let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        logs.iter().map(|&log| (log - highest) as f32).collect()
-    };
-    softmax(&logs).into_iter().map(f64::from).collect()
+/// Contextual calibration (Zhao 2021): the logarithms of each completion's probability over its mean probability after the
+/// content-free queries, brought to the sum 1. `content_free` has the scores of all completions by query.
+fn calibrated(scores: &[f64], content_free: &[Vec<f64>]) -> Vec<f64> {
+    let after: Vec<Vec<f64>> = content_free.iter().map(|scores| log_softmax(scores)).collect();
+    let divided = log_softmax(scores).into_iter().enumerate().map(|(index, own)| {
+        let each: Vec<f64> = after.iter().map(|logs| logs[index]).collect();
+        // A probability of 0 stays one, also where it is always 0.
+        if own == f64::NEG_INFINITY { own } else { own - log_sum_exp(&each).max(f64::MIN / 2.0) }
+    });
+    // The number of queries is the same for all completions, and goes out.
+    log_softmax(&divided.collect::<Vec<_>>())
+}
+
+/// ln sum exp, without overflow.
+fn log_sum_exp(logs: &[f64]) -> f64 {
+    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match highest.is_finite() {
+        true => highest + logs.iter().map(|log| (log - highest).exp()).sum::<f64>().ln(),
+        false => highest,
+    }
+}
+
+/// The logarithms of probabilities, in fp64: scores of long completions differ by hundreds.
+fn log_softmax(logs: &[f64]) -> Vec<f64> {
+    let sum = log_sum_exp(logs);
+    logs.iter().map(|log| if sum.is_finite() { log - sum } else { -(logs.len() as f64).ln() }).collect()
 }
 
 impl Model {
@@ -353,7 +384,26 @@ mod tests {
 
     #[test]
     fn probabilities_of_logs_that_differ_by_much() {
-        let found = probabilities(&[-2000.0, -2000.0, -9000.0]);
-        assert!((found[0] - 0.5).abs() < 1e-6 && found[2] == 0.0);
+        let found = log_softmax(&[-2000.0, -2000.0, -9000.0]);
+        assert!((found[0] + 2f64.ln()).abs() < 1e-12 && (found[2] + 7000.0 + 2f64.ln()).abs() < 1e-9, "{found:?}");
+        // None can be: all alike, and no NaN.
+        assert_eq!(log_softmax(&[f64::NEG_INFINITY; 2]), [-(2f64.ln()); 2]);
+    }
+
+    /// Long completions that are out of the question stay so: the third is e^-30 times as likely after the query as after none.
+    #[test]
+    fn calibration_of_completions_that_are_hardly_possible() {
+        let found = calibrated(&[0.9f64.ln(), 0.1f64.ln(), -150.0], &[vec![0.95f64.ln(), 0.05f64.ln(), -120.0]]);
+        let wanted = [(0.9f64 / 0.95).ln(), 2f64.ln(), -30.0];
+        let difference = |index: usize| (found[index] - found[0]) - (wanted[index] - wanted[0]);
+        assert!(difference(1).abs() < 1e-9 && difference(2).abs() < 1e-6, "{found:?}");
+        assert!((found.iter().map(|log| log.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+        // The mean of two queries, and one that rules a completion out.
+        let found =
+            calibrated(&[0.5f64.ln(), 0.5f64.ln()], &[vec![0.2f64.ln(), 0.8f64.ln()], vec![0.6f64.ln(), 0.4f64.ln()]]);
+        assert!(((found[0] - found[1]) - (0.6f64 / 0.4).ln()).abs() < 1e-9, "{found:?}");
+        let never = f64::NEG_INFINITY;
+        let found = calibrated(&[0.0, never], &[vec![0.0, never]]);
+        assert!(found[0].abs() < 1e-9 && found[1] == never, "{found:?}");
     }
 }
