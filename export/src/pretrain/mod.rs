@@ -77,9 +77,15 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
     run(options, "pretrain", group, reporter)
 }
 
+fn trains_control(recipe: &PretrainRecipe) -> bool {
+    recipe.teacher.as_ref().is_some_and(|teacher| teacher.control)
+}
+
 /// The control of a student, by a run of its own: what it decides is a recipe, and done is done.
 fn control(options: &PretrainOptions, group: &dyn Group, reporter: &Reporter) -> Result<Option<Pretrained>> {
-    let Some(teacher) = options.recipe.teacher.as_ref().filter(|teacher| teacher.control) else { return Ok(None) };
+    let Some(teacher) = options.recipe.teacher.as_ref().filter(|_| trains_control(&options.recipe)) else {
+        return Ok(None);
+    };
     reporter.note("Control: the same student without the teacher");
     let recipe = PretrainRecipe { teacher: Some(teacher.of_control()), ..options.recipe.clone() };
     let own = PretrainOptions { recipe, out: options.out.join(CONTROL_FOLDER), ..options.clone() };
@@ -119,9 +125,14 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         reporter.log_to(&out.join("train.log"))?;
     }
     let before = Instant::now();
+    // A control reads the text for itself, and trains without this one in memory.
+    let sha256 = text.sha256.clone();
+    let kept = if trains_control(recipe) { None } else { Some(text) };
     let control = control(options, group, reporter)?;
     // It has a file of its own with its time.
     let of_control = before.elapsed();
+    let text = kept.map_or_else(|| Text::read(recipe, folder), Ok)?;
+    ensure!(text.sha256 == sha256, "the text was changed while the control was trained; put it back, or begin with another --out");
     let shape = Shape {
         kind: objective.kind,
         sentence: objective.sentence,
