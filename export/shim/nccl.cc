@@ -7,6 +7,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,10 @@
 
 namespace limbeck::shim {
 namespace {
+
+// How long a process is waited for: process 0 works alone for hours when it fills a cache of outputs or scores dev. One that
+// fails is noticed by torchrun. The store's sockets take milliseconds as an int, which holds 24 days.
+constexpr std::chrono::hours patience(7 * 24);
 
 const at::Tensor &tensor_at(std::size_t address) {
   return *reinterpret_cast<const at::Tensor *>(address);
@@ -61,7 +66,12 @@ std::unique_ptr<NcclGroup> nccl_group(rust::Str host, std::uint16_t port, bool s
   if (!served) options.numWorkers = static_cast<std::size_t>(size);
   auto store = c10::make_intrusive<c10d::PrefixStore>(
       std::string(prefix), c10::make_intrusive<c10d::TCPStore>(std::string(host), options));
-  auto group = c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(store), rank, size);
+  // Only from here on: processes that do not come are missed sooner. NCCL's first call waits at the store, for process 0.
+  store->setTimeout(patience);
+  auto group_options = c10d::ProcessGroupNCCL::Options::create();
+  group_options->timeout = patience;
+  auto group =
+      c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(store), rank, size, std::move(group_options));
   // Shared by hand: the header that Rust sees does not need c10d's.
   auto *raw = group.release();
   std::shared_ptr<c10d::ProcessGroupNCCL> shared(raw, [](c10d::ProcessGroupNCCL *last) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::distill::{distil, recipe};
 use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
 
 const ROWS: usize = 240;
@@ -54,6 +55,29 @@ fn metric(quality: &Value, name: &str) -> f64 {
     quality["metrics"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {quality}"))
 }
 
+/// Labels, or kinds of entities, and how often they are there; there is no confusion of them.
+fn by_label(quality: &Value, expected: &[(&str, usize)]) {
+    let rows = quality["by_label"].as_array().unwrap_or_else(|| panic!("{quality}"));
+    let found: Vec<(&str, usize)> =
+        rows.iter().map(|row| (row["label"].as_str().unwrap(), row["support"].as_u64().unwrap() as usize)).collect();
+    assert_eq!(found, expected, "{quality}");
+    for row in rows {
+        let number = |name: &str| row[name].as_f64().unwrap();
+        let (precision, recall) = (number("right") / number("predicted"), number("right") / number("support"));
+        let f1 = 2.0 * precision * recall / (precision + recall);
+        for (name, value) in [("precision", precision), ("recall", recall), ("f1", f1)] {
+            assert!((number(name) - value).abs() < 1e-9 && value > 0.8, "{name} of {row}");
+        }
+    }
+    assert!(quality["confusion"].is_null() && quality["labels"].is_null(), "{quality}");
+}
+
+/// Times a bundle on texts of one's own, and gives how many tokens it read.
+fn tokens_timed(world: &World, bundle: &str, texts: &[&str]) -> u64 {
+    let timed = world.json(&[&["bench", bundle, "--json", "--runs", "2", "--warm-up", "0"], texts].concat());
+    timed["cases"][0]["tokens"].as_u64().unwrap_or_else(|| panic!("{timed}"))
+}
+
 #[test]
 fn several_labels() {
     let world = World::new();
@@ -69,6 +93,7 @@ fn several_labels() {
     let quality =
         learn(&world, "text-classification", "labels.jsonl", &data, &["--several-labels", "--epochs", "10"], &[]);
     assert!(metric(&quality, "micro_f1") > 0.9, "{quality}");
+    by_label(&quality, &[("film", ROWS / 3), ("good", ROWS / 2)]);
     let bundle = world.out("labels.jsonl.limbeck");
     let (bundle, file) = (bundle.to_str().unwrap(), world.data("labels.jsonl"));
     let calibrated = world.out("labels.json");
@@ -161,9 +186,16 @@ fn entities() {
     }
     let quality = learn(&world, "token-classification", "tags.conll", &data, &["--epochs", "6"], &[]);
     assert!(metric(&quality, "entity_f1") > 0.9, "{quality}");
+    by_label(&quality, &[("BAD", ROWS / 2), ("GOOD", ROWS / 2 + ROWS / 4)]);
     let bundle = world.out("tags.conll.limbeck");
     let output = world.limbeck(&["run", bundle.to_str().unwrap(), "the awful film"]).output().unwrap();
     assert!(stdout(&output).contains("awful [BAD"), "{}", stdout(&output));
+    // A text that is longer than the 24 tokens of the model is read in windows, and timed so.
+    let (bundle, long) = (bundle.to_str().unwrap(), ["film"; 40].join(" "));
+    assert!(tokens_timed(&world, bundle, &["--text", &long]) > 40);
+    let output = world.limbeck(&["bench", bundle, "--text", "film", "--pair", "food"]).output().unwrap();
+    let text = stderr(&output);
+    assert!(!output.status.success() && text.contains("this one is for token-classification"), "{text}");
 }
 
 #[test]
@@ -182,6 +214,39 @@ fn answers() {
     let more = ["--epochs", "8", "--stride", "4"];
     let quality = learn(&world, "question-answering", "squad.json", &data, &more, &[]);
     assert!(metric(&quality, "exact") > 0.9 && metric(&quality, "f1") >= metric(&quality, "exact"), "{quality}");
+    // Both texts are timed, and all of a long one.
+    let (bundle, long) = (world.out("squad.json.limbeck"), ["film"; 40].join(" "));
+    let bundle = bundle.to_str().unwrap();
+    assert_eq!(tokens_timed(&world, bundle, &["--text", "the film was good", "--pair", "a place"]), 9);
+    assert_eq!(tokens_timed(&world, bundle, &["--text", "a place"]), 6, "with a first text of limbeck's own");
+    assert!(tokens_timed(&world, bundle, &["--text", "the film", "--pair", &long]) > 42);
+    let output = world.limbeck(&["bench", bundle, "--pair", "a place"]).output().unwrap();
+    assert!(stderr(&output).contains("--text"), "{}", stderr(&output));
+}
+
+/// Texts that most questions are about are longer than the model reads at once.
+#[test]
+fn long_texts_are_timed_in_windows() {
+    let world = World::new();
+    let mut paragraphs = vec![];
+    for row in 0..ROWS {
+        let rest: Vec<&str> = (0..20).map(|place| pick(&NEUTRAL, row * 32 + place)).collect();
+        let context = format!("{} {}", sentence(row, &polarity(row)), rest.join(" "));
+        let start = context.find(' ').unwrap() + 1;
+        let answers = json!([{"text": context.split(' ').nth(1), "answer_start": start}]);
+        let entry = json!({"id": row.to_string(), "question": "the film", "answers": answers});
+        paragraphs.push(json!({"context": context, "qas": [entry]}));
+    }
+    let data = json!({"data": [{"paragraphs": paragraphs}]}).to_string();
+    std::fs::write(world.data("squad.json"), data).unwrap();
+    let head = "task = \"question-answering\"\nstride = 4\nmethod = \"distilbert-qa\"";
+    let report = distil(&world, &recipe("squad.json", head, "", "layers = 1", ""), &[]);
+    // Two tokens of the question, 23 of the text and special ones.
+    let models = report["models"].as_array().unwrap();
+    assert!(models.iter().all(|model| model["latency_tokens"].as_u64() > Some(24)), "{report}");
+    // So are the shapes of a search.
+    let output = world.distill(&["--latency", "1us"]).output().unwrap();
+    assert!(stderr(&output).contains("no student is fast enough for 0.001 ms"), "{}", stderr(&output));
 }
 
 #[test]

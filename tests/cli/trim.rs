@@ -1,10 +1,11 @@
 //! Models with fewer tokens, units, heads and layers.
 
-use limbeck_export::arch::{Head, Params};
+use limbeck_export::arch::{Head, ModelConfig, Params};
 use limbeck_export::checkpoint::{self, HeadInfo};
+use serde_json::{Value, json};
 use tch::Device;
 
-use crate::distill::{distil, recipe, score, texts};
+use crate::distill::{distil, polarity, recipe, score, sentence, texts};
 use crate::quantize::with_a_bad_layer;
 use crate::world::{World, stderr};
 
@@ -189,4 +190,62 @@ fn trims_have_rows_in_the_report() {
 
     let output = world.distill(&["--trim", "layers=2"]).output().unwrap();
     assert!(!output.status.success() && stderr(&output).contains("the student has 2 layers"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_cannot_be_trimmed_is_refused_before_anything_is_trained() {
+    let world = World::new();
+    let output = world.distill(&["--trim", "layers=1"]).output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("the student has 1 layers"), "{}", stderr(&output));
+    assert!(!world.out("teacher").exists());
+}
+
+/// Gives the teacher tokens for letters: a word that it has no token for is spelt, so that words may go.
+fn teach_letters(world: &World) {
+    let folder = world.teacher();
+    let vocabulary_of = |tokenizer: &Value| tokenizer["model"]["vocab"].as_object().unwrap().len();
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
+    let before = vocabulary_of(&tokenizer);
+    let words = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    for piece in ('a'..='z').flat_map(|letter| [letter.to_string(), format!("##{letter}")]) {
+        let id = words.len();
+        words.entry(piece).or_insert(json!(id));
+    }
+    let vocab_size = vocabulary_of(&tokenizer);
+    let file = world.data("letters.json");
+    std::fs::write(&file, tokenizer.to_string()).unwrap();
+    let read = checkpoint::load(&folder, Head::None, Device::Cpu).unwrap();
+    let tensors = read.params.iter().map(|(name, tensor)| {
+        let more = tch::Tensor::zeros([(vocab_size - before) as i64, 32], (tch::Kind::Float, Device::Cpu));
+        let tensor =
+            if name == "embeddings.words.weight" { tch::Tensor::cat(&[tensor, &more], 0) } else { tensor.copy() };
+        (name.to_owned(), tensor)
+    });
+    let params = Params::new(tensors.collect(), Device::Cpu);
+    let config = ModelConfig { vocab_size, ..read.config };
+    checkpoint::save(&folder, &config, &HeadInfo::new(Head::None), &params, &file).unwrap();
+}
+
+#[test]
+fn a_vocabulary_keeps_what_texts_without_labels_have() {
+    let world = World::new();
+    teach_letters(&world);
+    let text = |row: usize| sentence(row, &polarity(row)).replace("phone", "food");
+    for (name, rows) in [("train.csv", 0..200), ("dev.csv", 200..260), ("test.csv", 260..320)] {
+        let row = |row: usize| format!("{},{}\n", text(row).replace("service", "food"), ["good", "bad"][row % 2]);
+        std::fs::write(world.data(name), "text,label\n".to_owned() + &rows.map(row).collect::<String>()).unwrap();
+    }
+    let more: String = (320..500).map(|row| text(row) + "\n").collect();
+    assert!(more.contains("service"));
+    std::fs::write(world.data("more.txt"), more).unwrap();
+    let sets = "train = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"\nunlabelled = [\"more.txt\"]";
+    let made = recipe("texts.csv", "", "", "layers = 1", "").replace("files = [\"texts.csv\"]", sets);
+    let report = distil(&world, &made, &["--trim", "vocabulary"]);
+    let trim = &report["trims"][0];
+    assert!(trim["after"].as_u64() < trim["before"].as_u64(), "{trim}");
+    let kept = std::fs::read(world.out("trim/vocabulary-1/tokenizer.json")).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    let kept = kept["model"]["vocab"].as_object().unwrap();
+    assert!(kept.contains_key("service") && kept.contains_key("food"), "{kept:?}");
+    assert!(!kept.contains_key("phone"), "{kept:?}");
 }

@@ -39,6 +39,12 @@ fn stages(report: &Value) -> Vec<&str> {
     report["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect()
 }
 
+/// The labels of a model folder.
+fn labels(folder: &std::path::Path) -> Value {
+    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    config["id2label"].clone()
+}
+
 #[test]
 fn a_method_reads_them_before_the_labels() {
     let world = world();
@@ -118,6 +124,45 @@ fn of_tags_and_of_pairs() {
     assert!(report["measure"] == "spearman" && score(&report, "student fp32") > 0.5, "{report}");
 }
 
+/// A finished teacher may know labels that few rows do not show; a test row that no model can be asked for is found before
+/// anything is trained.
+#[test]
+fn labels_that_few_rows_do_not_show() {
+    let world = world();
+    let three = |row: usize| if row % 6 == 5 { "mixed" } else { label(row) };
+    let all: String = (0..ROWS).map(|row| format!("{},{}\n", sentence(row, &polarity(row)), three(row))).collect();
+    std::fs::write(world.data("all.csv"), format!("text,label\n{all}")).unwrap();
+    let (teacher, data, dev) = (world.out("three"), world.data("all.csv"), world.data("all.csv"));
+    let [model, out, train, dev] =
+        [&world.teacher(), &teacher, &data, &dev].map(|path| path.to_str().unwrap().to_owned());
+    let arguments = ["finetune", "--task", "text-classification", "--model", &model, "--train", &train, "--dev", &dev];
+    let more = ["--out", &out, "--max-tokens", "24", "--epochs", "6", "--learning-rate", "3e-3", "--batch-size", "16"];
+    let output = world.limbeck(&[&arguments[..], &more[..]].concat()).output().unwrap();
+    // Rows of dev are dropped from train, so that dev cannot be the same file.
+    assert!(stderr(&output).contains("nothing is left to train on"), "{}", stderr(&output));
+    let output = world.limbeck(&[&arguments[..7], &more[..]].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let recipe =
+        made("", "more.txt", "").replace("[teacher.train]", "[teacher]\nsource = \"finished\"\n[teacher.train]");
+    std::fs::write(world.recipe(), &recipe).unwrap();
+    let distill = |world: &World| {
+        let (data, made) = (world.data(""), world.out("made"));
+        let [recipe, data, made] = [&world.recipe(), &data, &made].map(|path| path.to_str().unwrap().to_owned());
+        let arguments =
+            ["distill", "--recipe", &recipe, "--teacher", &out, "--data", &data, "--out", &made, "--threads", "1"];
+        world.limbeck(&arguments).output().unwrap()
+    };
+    let output = distill(&world);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(labels(&world.out("made/student")), json!({"0": "mixed", "1": "negative", "2": "positive"}));
+
+    std::fs::write(world.data("test.csv"), "text,label\ngood film,positive\nfilm good,neither\n").unwrap();
+    let output = distill(&world);
+    let text = stderr(&output);
+    assert!(!output.status.success() && text.contains("the test rows cannot be scored"), "{text}");
+    assert!(text.contains("\"neither\"") && !text.contains("distilling"), "{text}");
+}
+
 /// A teacher that is a file answers texts of which nobody knows the label.
 #[test]
 fn answered_by_a_file() {
@@ -135,6 +180,15 @@ fn answered_by_a_file() {
     let report = distil(&world, &recipe, &[]);
     assert!(score(&report, "student fp32") > 0.85, "{report}");
     assert_eq!(stages(&report), ["control", "student, answers", "student, finetune"]);
+    // Few rows do not show every label; the file may name more.
+    std::fs::write(
+        world.data("answers.jsonl"),
+        format!("{{\"labels\": [\"positive\", \"mixed\", \"negative\"]}}\n{answers}"),
+    )
+    .unwrap();
+    let report = distil(&world, &recipe, &[]);
+    assert!(score(&report, "student fp32") > 0.7, "{report}");
+    assert_eq!(labels(&world.out("student")), json!({"0": "mixed", "1": "negative", "2": "positive"}));
     let last = answers.lines().last().unwrap();
     std::fs::write(world.data("answers.jsonl"), answers.replace(last, "")).unwrap();
     for output in [world.check().output().unwrap(), world.distill(&[]).output().unwrap()] {

@@ -7,15 +7,14 @@ use super::agreement::Agreement;
 use super::teacher::{MOST_LABELS, better_order};
 use crate::data::{Goal, Rows};
 use crate::distill::read_teacher_file;
-use crate::pipeline::{MARGIN, PreparedData, Unlabelled, above_chance, agreement, asked};
+use crate::pipeline::{MARGIN, PreparedData, above_chance, agreement, asked};
 use crate::recipe::Recipe;
 
-/// Whether the file can be read, and how well it agrees with the labels.
-pub(super) fn check(recipe: &Recipe, data: &PreparedData, folder: &Path, findings: &mut Findings) {
+/// Whether the file can be read, for the rows that it must answer, and how well it agrees with the labels.
+pub(super) fn check(recipe: &Recipe, data: &PreparedData, answered: &Rows, folder: &Path, findings: &mut Findings) {
     let Some(file) = &recipe.teacher.answers else { return };
     let rows = &data.split.train;
-    let read = Unlabelled::read(recipe, data, folder)
-        .and_then(|all| asked(all.as_ref().map_or(rows, |all| &all.rows), data.goal))
+    let read = asked(answered, data.goal)
         .and_then(|asked| read_teacher_file(&folder.join(file), data.goal, &asked, &data.labels))
         .and_then(|given| {
             let found = agreement(&given.logits, rows, data.goal, &data.labels)?;

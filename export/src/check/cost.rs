@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::models::{Models, Opened};
 use super::recipe::Planned;
-use super::texts::{Measured, of};
+use super::texts::{Measured, UNLABELLED, of};
 use super::{Findings, some_rows};
 use crate::arch::{Model, ModelConfig, Params, count_parameters, flops, parameter_layout};
 use crate::data::Batch;
@@ -75,6 +75,11 @@ pub(super) fn check(
         }
     };
     findings.fact(format!("an epoch of the training rows: {tokens} tokens{measured}"));
+    let sets = of(texts, origin).map_or(&[][..], |measured| &measured.sets);
+    if let Some(set) = sets.iter().find(|set| set.name == UNLABELLED) {
+        let more: usize = set.seen.iter().sum();
+        findings.fact(format!("an epoch of them and the texts without labels: {} tokens", tokens + more));
+    }
 }
 
 /// How many tokens a model learns from in a second; `None` where nothing could be timed. The weights' gradients are

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::{Findings, duplicates, labels, near};
 use crate::data::{Goal, Rows};
-use crate::pack::TaskName;
 use crate::pipeline::{PreparedData, Unlabelled, prepare, read_file};
 use crate::progress::Reporter;
 use crate::recipe::Recipe;
@@ -23,13 +22,14 @@ pub(super) const UNSPLIT: &str = "the data";
 /// What is known of the data.
 pub(super) struct Data {
     pub prepared: Option<PreparedData>,
+    /// The texts without labels, if a stage reads them.
+    pub unlabelled: Option<Unlabelled>,
     /// Rows whose text occurs with another label and in other case.
     pub by_case: usize,
 }
 
 pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Reporter, findings: &mut Findings) -> Data {
-    let mut data = Data { prepared: None, by_case: 0 };
-    columns(recipe, findings);
+    let mut data = Data { prepared: None, unlabelled: None, by_case: 0 };
     let mut parts = Vec::new();
     for (role, file) in files(recipe) {
         match read_file(recipe, goal, folder, file) {
@@ -52,7 +52,10 @@ pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Repor
             labels::check(&prepared, recipe, findings);
             near::check(&prepared.split, reporter, findings);
             match Unlabelled::read(recipe, &prepared, folder) {
-                Ok(Some(unlabelled)) => findings.fact(format!("data.unlabelled: {}", unlabelled.told())),
+                Ok(Some(unlabelled)) => {
+                    findings.fact(format!("data.unlabelled: {}", unlabelled.told()));
+                    data.unlabelled = Some(unlabelled);
+                }
                 Ok(None) => {}
                 Err(error) => findings.problem(format!("data: {error:#}")),
             }
@@ -68,20 +71,4 @@ fn files(recipe: &Recipe) -> impl Iterator<Item = (&'static str, &str)> {
     let sets = [("train", &data.train), ("dev", &data.dev), ("test", &data.test)];
     let sets = sets.into_iter().filter_map(|(role, file)| Some((role, file.as_deref()?)));
     data.files.iter().map(|file| (UNSPLIT, file.as_str())).chain(sets)
-}
-
-/// Whether the task and the columns speak of one text or of two.
-fn columns(recipe: &Recipe, findings: &mut Findings) {
-    let task = recipe.task.task().name().to_owned();
-    let pair = &recipe.data.columns.pair;
-    match (recipe.task, pair) {
-        (TaskName::PairClassification | TaskName::SentenceEmbedding, None) => findings.problem(format!(
-            "data.columns.pair is missing: {task} needs two texts a row; name the second one's column"
-        )),
-        (TaskName::TextClassification, Some(pair)) => findings.problem(format!(
-            "data.columns.pair is \"{pair}\", but {task} reads no second text; leave it out, or take task = \
-             \"pair-classification\""
-        )),
-        _ => {}
-    }
 }

@@ -25,7 +25,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::data::Rows;
-use crate::pipeline::LatencyBudget;
+use crate::pipeline::{LatencyBudget, PreparedData, Unlabelled};
 use crate::progress::{Bar, Reporter};
 use crate::recipe::{Recipe, TeacherSource};
 
@@ -94,15 +94,24 @@ pub fn check(recipe: &Recipe, options: &CheckOptions, reporter: &Reporter) -> Re
     let mut data = data::check(recipe, goal, &options.data, reporter, &mut findings);
     let finished = recipe.teacher.source == TeacherSource::Finished;
     let models = models::open(recipe, options, data.prepared.as_mut(), &mut findings);
+    if let Some(others) = data.prepared.as_ref().and_then(PreparedData::without_rows) {
+        findings.warning(others);
+    }
     let texts = match &data.prepared {
-        Some(prepared) => texts::measure(recipe, prepared, &models, reporter, &mut findings),
+        Some(prepared) => {
+            let unlabelled = data.unlabelled.as_ref().map(Unlabelled::fresh_rows);
+            texts::measure(recipe, prepared, unlabelled.as_ref(), &models, reporter, &mut findings)
+        }
         None => Vec::new(),
     };
     if let Some(prepared) = &data.prepared {
         lengths::check(recipe, &models, &texts, &mut findings);
         tokenizer::check(recipe, prepared, &models, &texts, data.by_case, &mut findings);
         match recipe.teacher.source {
-            TeacherSource::Answers => answers::check(recipe, prepared, &options.data, &mut findings),
+            TeacherSource::Answers => {
+                let rows = data.unlabelled.as_ref().map_or(&prepared.split.train, |all| &all.rows);
+                answers::check(recipe, prepared, rows, &options.data, &mut findings);
+            }
             _ => {
                 for opened in &models.teachers {
                     teacher::check(recipe, prepared, opened, finished, options.device, reporter, &mut findings);

@@ -9,9 +9,10 @@ use crate::arch::{Head, ModelConfig, Params, count_parameters};
 use crate::checkpoint::{self, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
-use crate::finetune::{head_for, labels_for, load_for};
+use crate::finetune::{head_for, load_for};
 use crate::graph::WeightMode;
 use crate::pipeline::PreparedData;
+use crate::pipeline::labels_of_finished;
 use crate::recipe::{Recipe, TeacherSource};
 
 /// A model folder that could be read.
@@ -71,11 +72,11 @@ pub(super) fn open(
 ) -> Models {
     let answers = recipe.teacher.source == TeacherSource::Answers;
     let first = options.teachers.first();
-    // As distill does: the same labels in a finished teacher's order are its own.
+    // As distill does.
     if recipe.teacher.source == TeacherSource::Finished
         && let (Some(data), Some(first)) = (data.as_deref_mut(), first)
         && let Ok((_, own)) = checkpoint::read_shape(first)
-        && let Ok(labels) = labels_for(&data.split.train, data.goal, own.ok().as_ref())
+        && let Ok(labels) = labels_of_finished(&data.split.train, data.goal, own.ok().as_ref())
     {
         data.labels = labels;
     }

@@ -15,13 +15,16 @@ use crate::recipe::Recipe;
 /// Texts that are tokenized at a time, on all cores.
 const CHUNK: usize = 512;
 
-/// What one tokenizer makes of the three sets.
+/// The name of the set without labels.
+pub(super) const UNLABELLED: &str = "unlabelled";
+
+/// What one tokenizer makes of the sets.
 pub(super) struct Measured {
     /// Hash of the tokenizer's file.
     pub tokenizer: String,
     /// The first model that has it.
     pub model: String,
-    /// train, dev, test.
+    /// train, dev, test, and the texts without labels if there are some.
     pub sets: Vec<Set>,
 }
 
@@ -51,24 +54,27 @@ pub(super) struct Set {
 pub(super) fn measure(
     recipe: &Recipe,
     data: &PreparedData,
+    unlabelled: Option<&Rows>,
     models: &Models,
     reporter: &Reporter,
     findings: &mut Findings,
 ) -> Vec<Measured> {
     let mut all: Vec<Measured> = Vec::new();
+    let labelled = [("train", &data.split.train), ("dev", &data.split.dev), ("test", &data.split.test)];
+    let parts: Vec<_> = labelled.into_iter().chain(unlabelled.map(|rows| (UNLABELLED, rows))).collect();
     for opened in models.all() {
         let Some(encoder) = &opened.encoder else { continue };
         if all.iter().any(|known| known.tokenizer == opened.tokenizer) {
             continue;
         }
         let mut sets = Vec::new();
-        for (name, rows) in [("train", &data.split.train), ("dev", &data.split.dev), ("test", &data.split.test)] {
+        for &(name, rows) in &parts {
             match one(name, rows, recipe, data.goal, encoder, reporter) {
                 Ok(set) => sets.push(set),
                 Err(error) => findings.problem(format!("{name}, tokenizer of {}: {error:#}", opened.name)),
             }
         }
-        if sets.len() == 3 {
+        if sets.len() == parts.len() {
             all.push(Measured { tokenizer: opened.tokenizer.clone(), model: opened.name.clone(), sets });
         }
     }

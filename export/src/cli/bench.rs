@@ -14,6 +14,7 @@ use super::engines::Engine;
     limbeck bench sentiment.limbeck\n  \
     limbeck bench sentiment.limbeck --lengths 16,32,64,128 --threads 2 --json > bench.json\n  \
     limbeck bench sentiment.limbeck --text \"crisp screen, awful battery\" --runs 1000\n  \
+    limbeck bench reader.limbeck --text \"Who rang?\" --pair \"Ada rang at noon.\"\n  \
     limbeck bench lm.limbeck --lengths 16,128 --contexts 64,512\n  \
     limbeck bench sentiment.limbeck --adb R5CT10 --program arm64/limbeck-bench \\\n      \
         --device-runtime arm64/libonnxruntime.so --cpus 4-7\n\n\
@@ -46,6 +47,9 @@ pub(super) struct Bench {
     /// Measure this text instead of made-up ones
     #[arg(long, allow_hyphen_values = true)]
     text: Option<String>,
+    /// The second text, which is read together with --text: of a pair, or the one that a question is about
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, requires = "text", conflicts_with = "adb")]
+    pair: Option<String>,
     /// Source revision to name in the result
     #[arg(long, value_name = "REVISION")]
     commit: Option<String>,
@@ -86,6 +90,7 @@ impl Bench {
             warm_up: self.warm_up,
             runs: self.runs,
             text: self.text,
+            pair: self.pair,
             runtime: self.engine.path(),
             commit: self.commit,
         };

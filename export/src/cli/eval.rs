@@ -118,6 +118,7 @@ impl Eval {
         if result.windowed > 0 {
             text += &format!("{} texts were read in several windows\n", result.windowed);
         }
+        text += &result.by_label_in_words();
         if let Some(classes) = result.classes.filter(|classes| classes.labels.len() <= 20) {
             for (index, (label, row)) in classes.labels.iter().zip(&classes.confusion).enumerate() {
                 text += &format!("  {label}: {} of {} right\n", row[index], row.iter().sum::<usize>());

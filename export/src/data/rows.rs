@@ -64,6 +64,15 @@ impl Rows {
         }
     }
 
+    /// The rows without the first ones.
+    pub(crate) fn after(&self, first: usize) -> Rows {
+        match self {
+            Rows::Texts(rows) => Rows::Texts(rows[first..].to_vec()),
+            Rows::Tagged(rows) => Rows::Tagged(rows[first..].to_vec()),
+            Rows::Questions(rows) => Rows::Questions(rows[first..].to_vec()),
+        }
+    }
+
     /// Takes about a `share` of the rows away for dev, the same on any machine. Rows about the same text stay together.
     pub(crate) fn hold_out(self, share: f64) -> (Rows, Rows) {
         match self {

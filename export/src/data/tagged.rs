@@ -34,6 +34,15 @@ pub struct TaggedText {
 /// # Errors
 /// A file that is missing or not UTF-8, a line without tag, a tag that is none, no texts; with the line's number.
 pub fn read_tagged(path: &Path) -> Result<Vec<TaggedText>> {
+    read_conll(path, true)
+}
+
+/// Reads the words of a CoNLL file, whose tags may be missing and are not looked at: all are `O`.
+pub(super) fn read_words(path: &Path) -> Result<Vec<TaggedText>> {
+    read_conll(path, false)
+}
+
+fn read_conll(path: &Path, tagged: bool) -> Result<Vec<TaggedText>> {
     let content = read_text(path)?;
     let mut texts = Vec::new();
     let mut current: Option<TaggedText> = None;
@@ -48,8 +57,10 @@ pub fn read_tagged(path: &Path) -> Result<Vec<TaggedText>> {
         }
         let fields: Vec<&str> =
             if line.contains('\t') { line.split('\t').collect() } else { line.split_whitespace().collect() };
-        let [word, .., tag] = fields.as_slice() else {
-            bail!("{}: a word without tag; a line has a word, a tab and a tag", place());
+        let (word, tag) = match fields.as_slice() {
+            [word, .., tag] if tagged => (word, tag),
+            [word, ..] if !tagged => (word, &"O"),
+            _ => bail!("{}: a word without tag; a line has a word, a tab and a tag", place()),
         };
         let (word, tag) = (word.trim(), tag.trim());
         let known = tag == "O" || tag.split_once('-').is_some_and(|(p, kind)| "BIES".contains(p) && !kind.is_empty());
@@ -66,7 +77,7 @@ pub fn read_tagged(path: &Path) -> Result<Vec<TaggedText>> {
     }
     texts.extend(current);
     if texts.is_empty() {
-        bail!("{} has no tagged texts", path.display());
+        bail!("{} has no {}texts", path.display(), if tagged { "tagged " } else { "" });
     }
     Ok(texts)
 }

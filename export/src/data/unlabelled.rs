@@ -5,19 +5,21 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use super::read::read_rows;
-use super::{Example, Goal, Rows, Schema, TaggedText, TaggedWord, read_tagged, read_text};
+use super::tagged::read_words;
+use super::{Example, Goal, Rows, Schema, TaggedText, TaggedWord, read_text};
 
 impl Rows {
     /// Reads rows of which only the texts count: by `schema` as labelled rows are, but for their labels; of a `.txt` file each
-    /// line is a text. Of tags the words of a text are what white space parts, or those of a CoNLL file.
+    /// line is a text. Of tags the words of a text are what white space parts, or those of a CoNLL file, which any other file
+    /// is but `.jsonl`, `.json` and `.csv`.
     ///
     /// # Errors
-    /// Those of the readers, with file and line; single texts where rows are pairs; questions.
+    /// Those of the readers, with file and line; single texts where rows are pairs; a CoNLL file called `.txt`; questions.
     pub fn read_unlabelled(path: &Path, goal: Goal, schema: &Schema) -> Result<Rows> {
-        let ending = path.extension().and_then(|ending| ending.to_str());
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let texts = match (goal, ending) {
             (Goal::Answers, _) => bail!("questions cannot be read without their answers"),
-            (_, Some("txt")) => {
+            (_, "txt") if schema.format.is_none() => {
                 ensure!(
                     schema.pair.is_none(),
                     "{} has single texts, and rows are pairs; give a file with both columns",
@@ -25,9 +27,24 @@ impl Rows {
                 );
                 lines(path)?
             }
-            (Goal::Tags, Some("conll")) => return Ok(Rows::Tagged(read_tagged(path)?)),
+            (Goal::Tags, ending) if schema.format.is_none() && !["jsonl", "json", "csv"].contains(&ending) => {
+                return Ok(Rows::Tagged(read_words(path)?));
+            }
             _ => read_rows(path, schema, false)?,
         };
+        if goal == Goal::Tags && ending == "txt" {
+            // A word and its tag are no text of two words.
+            let tagged = texts.iter().filter(|row| {
+                let last = row.text.split_whitespace().nth(1).unwrap_or_default();
+                row.text.split_whitespace().count() == 2
+                    && (last == "O" || last.split_once('-').is_some_and(|(prefix, _)| "BIES".contains(prefix)))
+            });
+            ensure!(
+                tagged.count() * 2 < texts.len(),
+                "{} has a word and a tag in most lines: call it .conll, or give a text a line",
+                path.display()
+            );
+        }
         Ok(if goal == Goal::Tags { Rows::Tagged(texts.iter().map(words).collect()) } else { Rows::Texts(texts) })
     }
 }
@@ -114,9 +131,12 @@ mod tests {
 
     #[test]
     fn words_of_tagged_texts_are_what_white_space_parts() {
-        for (name, content) in
-            [("x.txt", " zoe  ran\tfar\n"), ("x.csv", "text\nzoe ran far\n"), ("x.conll", "zoe B-PER\nran O\nfar O\n")]
-        {
+        for (name, content) in [
+            ("x.txt", " zoe  ran\tfar\n"),
+            ("x.csv", "text\nzoe ran far\n"),
+            ("x.conll", "zoe B-PER\nran O\nfar O\n"),
+            ("x.tsv", "zoe\nran\t?\nfar\tO\n"),
+        ] {
             let rows = read(name, content, Goal::Tags, &Schema::default()).unwrap();
             let Rows::Tagged(texts) = &rows else { unreachable!() };
             assert_eq!(texts[0].text, "zoe ran far", "{name}");
@@ -125,6 +145,15 @@ mod tests {
             // Special tokens about three words, and no tag that the model might lack.
             assert_eq!(rows.encode_unlabelled(Goal::Tags, &encoder(16)).unwrap().examples[0].ids.len(), 5, "{name}");
         }
+    }
+
+    #[test]
+    fn a_format_that_is_named_is_obeyed() {
+        let schema = Schema { format: Some(super::super::Format::Tsv), ..Schema::default() };
+        let rows = read("x.txt", "text\tlabel\nzoe ran\ta\n", Goal::Class, &schema).unwrap();
+        assert_eq!(rows.texts(), [("zoe ran", None)]);
+        let error = read("x.txt", "zoe B-PER\nran O\n", Goal::Tags, &Schema::default()).unwrap_err();
+        assert!(error.to_string().contains("call it .conll"), "{error}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct AskedRow {
 /// Where rows have several labels, probabilities are each label's own, and `"label"` is a list, or text with `|` between. A
 /// number is the `"label"`. Of tagged texts the three are lists with an entry a word, and the third is called `"tags"`.
 ///
-/// Lists are in the order of a first line `{"labels": [...]}`, or without one in the order of `labels`. Rows with
+/// Lists are in the order of a first line `{"labels": [...]}`, or without one in the order of `labels`; see [`declared_labels`]. Rows with
 /// `"text"` (and `"pair"`, where the training rows are pairs) are joined by it, with white space of any kind and length
 /// taken as equal; rows without are in the order of the training rows.
 ///
@@ -111,6 +111,24 @@ pub fn read_teacher_file(path: &Path, goal: Goal, rows: &[AskedRow], labels: &[S
         unused: used.iter().filter(|used| !**used).count(),
     })
 }
+
+/// The labels of a first line `{"labels": [...]}`: there may be more of them than few training rows show.
+///
+/// # Errors
+/// A file that cannot be read; a list that is none of labels.
+pub fn declared_labels(path: &Path) -> Result<Option<Vec<String>>> {
+    let text = read_text(path)?;
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let Ok(Value::Object(row)) = serde_json::from_str(first) else { return Ok(None) };
+    let Some(labels) = row.get("labels").filter(|_| !ANSWERS.iter().any(|name| row.contains_key(*name))) else {
+        return Ok(None);
+    };
+    let Some(labels) = labels.as_array() else { bail!("{}: `labels` is not a list", path.display()) };
+    labels.iter().map(answer::name_of).collect::<Result<_>>().map(Some)
+}
+
+/// What a row may have of an answer.
+const ANSWERS: [&str; 4] = ["probabilities", "logits", "label", "tags"];
 
 /// One row of the file.
 struct Answer {
@@ -214,7 +232,7 @@ fn key(text: &str, pair: Option<&str>) -> String {
 fn in_order(path: &Path, answers: &[Answer], rows: &[AskedRow]) -> Result<Vec<usize>> {
     ensure!(
         answers.len() == rows.len(),
-        "{} has {} answers for {} training rows, the last in line {}; give every row its `text` if they are not the \
+        "{} has {} answers for {} rows, the last in line {}; give every row its `text` if they are not the \
          same rows",
         path.display(),
         answers.len(),
@@ -248,7 +266,7 @@ fn by_text(path: &Path, answers: &[Answer], rows: &[AskedRow]) -> Result<Vec<usi
         let missing = found.iter().filter(|answer| answer.is_none()).count();
         let text: String = rows[row].text.chars().take(60).collect();
         bail!(
-            "{} has no answer for {missing} of {} training rows; the first is row {}: \"{text}\"",
+            "{} has no answer for {missing} of {} rows; the first is row {}: \"{text}\"",
             path.display(),
             rows.len(),
             row + 1

@@ -6,7 +6,7 @@ mod layer_map;
 mod losses;
 
 pub use cache::{CacheKey, Extent, Field, Outputs, TeacherCache, rows_sha256};
-pub use labels_file::{AskedRow, TeacherFile, read_teacher_file};
+pub use labels_file::{AskedRow, TeacherFile, declared_labels, read_teacher_file};
 pub use layer_map::LayerMap;
 pub use losses::{
     Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, patience,

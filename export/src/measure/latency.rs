@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use limbeck::bundle::Task;
 use limbeck::{
-    AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, ModelBuilder, OrderOptions, Overflow,
-    ReplacedOptions, TagOptions, Usage,
+    AnswerOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, Model, ModelBuilder, OrderOptions, ReplacedOptions,
+    TagOptions, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub struct BenchOptions {
     pub runs: usize,
     /// A text of the user's own instead of made-up ones of `lengths`.
     pub text: Option<String>,
+    /// The second text beside `text`, for a model that reads two together.
+    pub pair: Option<String>,
     /// Where ONNX Runtime is.
     pub runtime: Option<PathBuf>,
     /// Source revision to be named in the result.
@@ -118,13 +120,18 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q).round() as usize]
 }
 
-/// The first of two texts, where a model reads two.
+/// The first of two texts, where a model reads two and there is one.
 const FIRST: &str = "good";
 
 /// Calls the model's task on texts; gives what was read of the first. A model of two texts reads [`FIRST`] with each.
 pub(crate) fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
     let pairs: Vec<(&str, &str)> = texts.iter().map(|text| (FIRST, *text)).collect();
-    let one = Overflow::Error;
+    call_on(model, texts, &pairs)
+}
+
+/// Calls the model's task on texts, or on pairs if it reads two together. Texts that are too long are read as the sdk does by
+/// itself: cut, or in windows.
+fn call_on(model: &Model, texts: &[&str], pairs: &[(&str, &str)]) -> Result<Usage> {
     // A text alone goes the way of a text alone.
     let usage = match (&model.bundle().manifest().task, texts) {
         (Task::TextClassification, [text]) => Some(model.classify_with(text, &ClassifyOptions::new())?.usage),
@@ -132,25 +139,23 @@ pub(crate) fn call(model: &Model, texts: &[&str]) -> Result<Usage> {
             model.classify_batch(texts, &ClassifyOptions::new())?.first().map(|answer| answer.usage)
         }
         (Task::PairClassification, _) => {
-            model.classify_pairs(&pairs, &ClassifyOptions::new())?.first().map(|answer| answer.usage)
+            model.classify_pairs(pairs, &ClassifyOptions::new())?.first().map(|answer| answer.usage)
         }
         (Task::TokenClassification, _) => {
-            model.tag_batch(texts, &TagOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+            model.tag_batch(texts, &TagOptions::new())?.first().map(|answer| answer.usage)
         }
         (Task::QuestionAnswering, _) => {
-            model.answer_batch(&pairs, &AnswerOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+            model.answer_batch(pairs, &AnswerOptions::new())?.first().map(|answer| answer.usage)
         }
         (Task::SentenceEmbedding, [text]) => Some(model.embed_with(text, &EmbedOptions::new())?.usage),
         (Task::SentenceEmbedding, _) => {
             model.embed_batch(texts, &EmbedOptions::new())?.first().map(|answer| answer.usage)
         }
         (Task::FillMask, _) => {
-            model.fill_mask_batch(texts, &FillMaskOptions::new().overflow(one))?.first().map(|answer| answer.usage)
+            model.fill_mask_batch(texts, &FillMaskOptions::new())?.first().map(|answer| answer.usage)
         }
-        (Task::Order, _) => model.order_batch(&pairs, &OrderOptions::new())?.first().map(|answer| answer.usage),
-        (Task::Replaced, _) => {
-            model.replaced_batch(texts, &ReplacedOptions::new().overflow(one))?.first().map(|answer| answer.usage)
-        }
+        (Task::Order, _) => model.order_batch(pairs, &OrderOptions::new())?.first().map(|answer| answer.usage),
+        (Task::Replaced, _) => model.replaced_batch(texts, &ReplacedOptions::new())?.first().map(|answer| answer.usage),
         (other, _) => bail!("this program cannot run models for {}", other.name()),
     };
     Ok(usage.unwrap_or_default())
@@ -195,16 +200,23 @@ pub(crate) fn one_session(threads: usize, runtime: Option<&Path>) -> ModelBuilde
 /// process, as `limbeck bench` does.
 ///
 /// # Errors
-/// The bundle or the runtime cannot be opened, or no length fits the bundle.
+/// The bundle or the runtime cannot be opened, no length fits the bundle, or it reads no second text and there is one.
 pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
     let resident_before_open_mb = resident_memory_mb();
     let started = Instant::now();
     let model = one_session(options.threads, options.runtime.as_deref()).open(path)?;
     let open_ms = milliseconds(started.elapsed());
     let resident_after_open_mb = resident_memory_mb();
-    let writes = model.bundle().manifest().task == Task::Generation;
+    let task = &model.bundle().manifest().task;
+    let writes = *task == Task::Generation;
+    let reads_two = matches!(task, Task::PairClassification | Task::QuestionAnswering | Task::Order);
+    ensure!(
+        reads_two || options.pair.is_none(),
+        "--pair is for bundles that read two texts together; this one is for {}",
+        task.name()
+    );
     if options.contexts.is_some() && !writes {
-        bail!("--contexts is for bundles that write text; this one is for {}", model.bundle().manifest().task.name());
+        bail!("--contexts is for bundles that write text; this one is for {}", task.name());
     }
     let started = Instant::now();
     match writes {
@@ -253,11 +265,12 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchResult> {
 
 fn case(model: &Model, text: &str, options: &BenchOptions) -> Result<BenchCase> {
     let texts = vec![text; options.batch];
+    let pairs = vec![options.pair.as_deref().map_or((FIRST, text), |second| (text, second)); options.batch];
     let mut samples = Vec::with_capacity(options.runs);
     let mut tokens = 0;
     for run in 0..options.warm_up + options.runs {
         let started = Instant::now();
-        tokens = call(model, &texts)?.tokens_used;
+        tokens = call_on(model, &texts, &pairs)?.tokens_used;
         if run >= options.warm_up {
             samples.push(milliseconds(started.elapsed()));
         }

@@ -20,6 +20,6 @@ pub(crate) use latency::{call, milliseconds, one_session, quantile};
 pub use machine::{Machine, Versions, machine, today, versions};
 pub use memory::{peak_memory_mb, resident_memory_mb};
 pub use perplexity::{TextQuality, text_quality};
-pub use quality::{Classes, TaskQuality, share_out_of_scope, task_quality};
+pub use quality::{Classes, LabelQuality, TaskQuality, share_out_of_scope, task_quality};
 pub use shots::{ShotOptions, ShotQuality, ShotScore, shot_quality};
 pub use writing::{ContextCase, PromptCase};

@@ -1,5 +1,8 @@
 //! Quality of a bundle of any task on labelled data, through the sdk.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use anyhow::{Context, Result};
 use limbeck::{AnswerOptions, ClassifyOptions, EmbedOptions, Model, Overflow, TagOptions, Usage, similarity};
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,9 @@ pub struct TaskQuality {
     /// Of a model with one right label: right and wrong by label.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
+    /// Of a model with several labels or with entities: how well each label, or kind, was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_label: Vec<LabelQuality>,
     /// What each example adds to the headline, for intervals and comparisons.
     #[serde(skip, default = "no_outcomes")]
     pub outcomes: Outcomes,
@@ -44,6 +50,54 @@ impl TaskQuality {
         let names = ["accuracy", "micro_f1", "entity_f1", "f1", "spearman"];
         let found = names.iter().find_map(|&name| Some((name, *self.metrics.get(name)?)));
         found.unwrap_or(("nothing", 0.0))
+    }
+
+    /// A line for each of [`Self::by_label`] under a header, unless there are none or too many to look at.
+    pub fn by_label_in_words(&self) -> String {
+        const MOST: usize = 20;
+        let mut text = String::new();
+        if !(1..=MOST).contains(&self.by_label.len()) {
+            return text;
+        }
+        let _ = writeln!(text, "  {:<24} {:>9} {:>9} {:>9} {:>9}", "", "precision", "recall", "F1", "support");
+        for LabelQuality { label, precision, recall, f1, support, .. } in &self.by_label {
+            let _ = writeln!(text, "  {label:<24} {precision:>9.4} {recall:>9.4} {f1:>9.4} {support:>9}");
+        }
+        text
+    }
+}
+
+/// How well one of several labels, or the entities of one kind, were found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelQuality {
+    /// The label or kind.
+    pub label: String,
+    /// How often it was given and is right.
+    pub right: usize,
+    /// How often it was given.
+    pub predicted: usize,
+    /// How often it is there.
+    pub support: usize,
+    /// Share of what was given that is right; 0 if it never was.
+    pub precision: f64,
+    /// Share of what is there that was given; 0 if it never is.
+    pub recall: f64,
+    /// The harmonic mean of both.
+    pub f1: f64,
+}
+
+impl LabelQuality {
+    fn new(label: &str, [right, predicted, support]: [usize; 3]) -> Self {
+        let share = |of: usize| right as f64 / of.max(1) as f64;
+        Self {
+            label: label.to_owned(),
+            right,
+            predicted,
+            support,
+            precision: share(predicted),
+            recall: share(support),
+            f1: f1(right, predicted, support),
+        }
     }
 }
 
@@ -62,7 +116,7 @@ pub struct Classes {
 /// Data that are not the task's, a label that the bundle does not have, or an error of the sdk.
 pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<TaskQuality> {
     let manifest = model.bundle().manifest();
-    let mut run = Run { model, reporter, used: Used::default() };
+    let mut run = Run { model, reporter, used: Used::default(), by_label: Vec::new() };
     let mut classes = None;
     let (metrics, outcomes) = match rows {
         Rows::Texts(examples) => {
@@ -86,8 +140,17 @@ pub fn task_quality(model: &Model, rows: &Rows, reporter: &Reporter) -> Result<T
         Rows::Questions(questions) => run.answers(questions)?,
     };
     let Used { truncated, tokens_dropped, windowed } = run.used;
-    let task = manifest.task.name().to_owned();
-    Ok(TaskQuality { task, examples: rows.len(), metrics, truncated, tokens_dropped, windowed, classes, outcomes })
+    Ok(TaskQuality {
+        task: manifest.task.name().to_owned(),
+        examples: rows.len(),
+        metrics,
+        truncated,
+        tokens_dropped,
+        windowed,
+        classes,
+        by_label: run.by_label,
+        outcomes,
+    })
 }
 
 /// The share of texts that a bundle says are not its business.
@@ -129,6 +192,7 @@ struct Run<'a> {
     model: &'a Model,
     reporter: &'a Reporter,
     used: Used,
+    by_label: Vec<LabelQuality>,
 }
 
 impl Run<'_> {
@@ -180,7 +244,8 @@ impl Run<'_> {
             Ok(())
         })?;
         let total = |k: usize| counts.iter().map(|count| count[k]).sum::<usize>();
-        let by_label: f64 = counts.iter().map(|&[right, guessed, there]| f1(right, guessed, there)).sum();
+        self.by_label = labels.iter().zip(&counts).map(|(label, &counts)| LabelQuality::new(label, counts)).collect();
+        let by_label: f64 = self.by_label.iter().map(|label| label.f1).sum();
         let metrics = named([
             ("micro_f1", f1(total(0), total(1), total(2))),
             ("macro_f1", by_label / labels.len().max(1) as f64),
@@ -232,6 +297,8 @@ impl Run<'_> {
 
     fn entities(&mut self, texts: &[TaggedText]) -> Result<(Metrics, Outcomes)> {
         let mut each = Vec::new();
+        // Right, guessed and there, by kind.
+        let mut kinds: BTreeMap<String, [usize; 3]> = BTreeMap::new();
         let options = TagOptions::new().overflow(Overflow::AutoWindow);
         self.each(texts, |run, chunk| {
             let plain: Vec<&str> = chunk.iter().map(|text| text.text.as_str()).collect();
@@ -242,12 +309,20 @@ impl Run<'_> {
                     .into_iter()
                     .map(|(first, last, kind)| (text.words[first].start, text.words[last].end, kind))
                     .collect();
-                let found = answer.entities.iter().map(|e| (e.span.bytes.start, e.span.bytes.end, e.label.as_str()));
-                let right = found.filter(|entity| truth.contains(entity)).count();
+                let mut right = 0;
+                for found in &answer.entities {
+                    let holds = truth.contains(&(found.span.bytes.start, found.span.bytes.end, &found.label));
+                    right += usize::from(holds);
+                    let own = kinds.entry(found.label.clone()).or_default();
+                    own[0] += usize::from(holds);
+                    own[1] += 1;
+                }
+                truth.iter().for_each(|(.., kind)| kinds.entry((*kind).to_owned()).or_default()[2] += 1);
                 each.push([right, answer.entities.len(), truth.len()]);
             }
             Ok(())
         })?;
+        self.by_label = kinds.iter().map(|(kind, &counts)| LabelQuality::new(kind, counts)).collect();
         let [right, guessed, there] = [0, 1, 2].map(|k| each.iter().map(|count: &[usize; 3]| count[k]).sum());
         let share = |of: usize| right as f64 / of.max(1) as f64;
         let metrics = named([
@@ -281,5 +356,35 @@ impl Run<'_> {
         let count = questions.len().max(1) as f64;
         let metrics = named([("exact", exact / count), ("f1", overlaps.iter().sum::<f64>() / count)]);
         Ok((metrics, Outcomes::Shares(overlaps)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_told_in_lines_where_they_are_few() {
+        let of = |count: usize| TaskQuality {
+            task: "token-classification".to_owned(),
+            examples: 9,
+            metrics: Metrics::new(),
+            truncated: 0,
+            tokens_dropped: 0,
+            windowed: 0,
+            classes: None,
+            by_label: (0..count).map(|label| LabelQuality::new(&format!("K{label}"), [3, 4, 6])).collect(),
+            outcomes: no_outcomes(),
+        };
+        let text = of(2).by_label_in_words();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["precision", "recall", "F1", "support"]);
+        assert_eq!(lines[2], ["K1", "0.7500", "0.5000", "0.6000", "6"]);
+        assert_eq!((of(0).by_label_in_words(), of(21).by_label_in_words()), (String::new(), String::new()));
+        let never = LabelQuality::new("K", [0, 0, 0]);
+        assert_eq!((never.precision, never.recall, never.f1), (0.0, 0.0, 0.0));
+        let again: TaskQuality = serde_json::from_str(&serde_json::to_string(&of(2)).unwrap()).unwrap();
+        assert_eq!(again.by_label, of(2).by_label);
+        assert!(again.classes.is_none());
     }
 }

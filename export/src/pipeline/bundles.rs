@@ -8,7 +8,7 @@ use limbeck::bundle::{Latency, Provenance, Quality};
 
 use super::run::{Run, Trained};
 use super::trims::Trimmed;
-use crate::data::{Question, Rows};
+use crate::data::{Goal, Rows};
 use crate::graph::WeightMode;
 use crate::measure::{BenchResult, Interval, Outcomes, TaskQuality, difference, interval, ratio, task_quality};
 use crate::pack::{Draft, PackOptions, draft};
@@ -223,7 +223,7 @@ fn time(
         });
         candidate.draft.write(&candidate.file)?;
     }
-    let text = text_of_quantile(&run.data.split.test, 0.5);
+    let row = row_of_quantile(&run.data.split.test, run.data.goal, 0.5);
     let mut timings: Vec<Vec<BenchResult>> = candidates.iter().map(|_| Vec::new()).collect();
     let mut by_length = Vec::new();
     let most = run.recipe.max_tokens;
@@ -236,14 +236,14 @@ fn time(
         for (i, candidate) in candidates.iter().enumerate() {
             if round == ROUNDS {
                 let options = ["--lengths", &lengths, "--runs", "50", "--warm-up", "10"];
-                let measured = in_fresh_process(&candidate.file, &options, runtime);
+                let measured = in_fresh_process(&candidate.file, &options, None, runtime);
                 // Texts of a length are made up, which some tokenizers do not allow.
                 by_length.push(measured.map(|measured| measured.cases).unwrap_or_else(|error| {
                     run.reporter.note(&format!("  {}: no latency by length: {error:#}", candidate.name));
                     Vec::new()
                 }));
             } else {
-                timings[i].push(measure_in_fresh_process(&candidate.file, text, runtime)?);
+                timings[i].push(measure_in_fresh_process(&candidate.file, row, runtime)?);
             }
             bar.advance((round * candidates.len() + i + 1) as u64, &candidate.name);
         }
@@ -266,6 +266,7 @@ fn time(
             examples: candidate.test.examples,
             metrics: candidate.test.metrics.clone(),
             classes: candidate.test.classes.clone(),
+            by_label: candidate.test.by_label.clone(),
             truncated: candidate.test.truncated,
             parameters: candidate.draft.manifest.architecture.parameters,
             file_bytes,
@@ -310,16 +311,20 @@ fn quantization(
     Ok(report)
 }
 
-/// The text whose length in bytes is that quantile of all: what an app's call looks like.
-pub(super) fn text_of_quantile(rows: &Rows, quantile: f64) -> &str {
-    let mut texts: Vec<&str> = match rows {
-        Rows::Texts(rows) => rows.iter().map(|row| row.pair.as_deref().unwrap_or(&row.text)).collect(),
-        Rows::Tagged(rows) => rows.iter().map(|row| row.text.as_str()).collect(),
-        Rows::Questions(rows) => rows.iter().map(|Question { context, .. }| context.as_str()).collect(),
-    };
-    texts.sort_by_key(|t| (t.len(), *t));
-    let place = (texts.len() as f64 * quantile) as usize;
-    texts.get(place.min(texts.len().saturating_sub(1))).copied().unwrap_or_default()
+/// What one call reads: a text, or two together.
+pub(super) type Read<'a> = (&'a str, Option<&'a str>);
+
+/// The row whose length in bytes, of both texts where they are read together, is that quantile of all: what an app's call
+/// looks like. Of texts that are embedded, each is a row.
+pub(super) fn row_of_quantile(rows: &Rows, goal: Goal, quantile: f64) -> Read<'_> {
+    let mut reads = rows.texts();
+    if matches!(goal, Goal::Similarity { .. }) {
+        let each = reads.into_iter().flat_map(|(text, second)| [Some(text), second]).flatten();
+        reads = each.map(|text| (text, None)).collect();
+    }
+    reads.sort_by_key(|&(text, second)| (text.len() + second.map_or(0, str::len), text, second));
+    let place = (reads.len() as f64 * quantile) as usize;
+    reads.get(place.min(reads.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -328,18 +333,35 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Times one text on one thread in a process of its own, so that memory and cold start are its own.
+/// Times one text, or two that are read together, on one thread in a process of its own, so that memory and cold start are
+/// its own.
 ///
 /// # Errors
 /// The child's error text.
-pub fn measure_in_fresh_process(bundle: &Path, text: &str, runtime: Option<&Path>) -> Result<BenchResult> {
-    in_fresh_process(bundle, &["--runs", "200", "--warm-up", "30", "--text", text], runtime)
+pub fn measure_in_fresh_process(
+    bundle: &Path,
+    read: (&str, Option<&str>),
+    runtime: Option<&Path>,
+) -> Result<BenchResult> {
+    in_fresh_process(bundle, &["--runs", "200", "--warm-up", "30"], Some(read), runtime)
 }
 
-pub(super) fn in_fresh_process(bundle: &Path, options: &[&str], runtime: Option<&Path>) -> Result<BenchResult> {
+/// Runs `limbeck bench` with these options, on what is to be read or on made-up texts.
+pub(super) fn in_fresh_process(
+    bundle: &Path,
+    options: &[&str],
+    read: Option<Read>,
+    runtime: Option<&Path>,
+) -> Result<BenchResult> {
     let program = std::env::current_exe().context("cannot find the limbeck program itself")?;
     let mut command = Command::new(program);
     command.arg("bench").arg(bundle).arg("--json").args(options);
+    if let Some((text, second)) = read {
+        command.args(["--text", text]);
+        if let Some(second) = second {
+            command.args(["--pair", second]);
+        }
+    }
     if let Some(runtime) = runtime {
         command.arg("--runtime").arg(runtime);
     }
@@ -348,4 +370,35 @@ pub(super) fn in_fresh_process(bundle: &Path, options: &[&str], runtime: Option<
         bail!("`limbeck bench {}` failed: {}", bundle.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     serde_json::from_slice(&output.stdout).context("`limbeck bench --json` printed something else")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Example, Question};
+
+    #[test]
+    fn what_is_timed_is_all_that_a_model_reads() {
+        let question = |question: &str, context: &str| Question {
+            id: String::new(),
+            question: question.to_owned(),
+            context: context.to_owned(),
+            answers: Vec::new(),
+        };
+        // The longest question is about the shortest text.
+        let rows = Rows::Questions(vec![question("aaaaaaaa", "b"), question("a", "bb"), question("aa", "bbb")]);
+        assert_eq!(row_of_quantile(&rows, Goal::Answers, 0.5), ("aa", Some("bbb")));
+        assert_eq!(row_of_quantile(&rows, Goal::Answers, 0.9), ("aaaaaaaa", Some("b")));
+        let pair = |text: &str, second: &str| Example {
+            text: text.to_owned(),
+            pair: Some(second.to_owned()),
+            label: String::new(),
+            source: String::new(),
+        };
+        let rows = Rows::Texts(vec![pair("a", "bbbbb"), pair("cc", "d")]);
+        assert_eq!(row_of_quantile(&rows, Goal::Value, 0.5), ("a", Some("bbbbb")));
+        let apart = Goal::Similarity { highest: 5.0 };
+        assert_eq!(row_of_quantile(&rows, apart, 0.5), ("cc", None), "an embedding is of one text");
+        assert_eq!(row_of_quantile(&Rows::Texts(Vec::new()), Goal::Class, 0.5), ("", None));
+    }
 }

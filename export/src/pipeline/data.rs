@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::answers::Answers;
 use crate::data::{
     CorpusCount, CorpusFilter, EncodedExample, Encoder, Fractions, Goal, Rows, Split, SplitReport, augment, hold_out,
-    read_text,
+    read_text, some_labels,
 };
+use crate::distill::declared_labels;
 use crate::files;
 use crate::progress::Reporter;
 use crate::recipe::{Recipe, Texts};
@@ -71,7 +72,16 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
         let all = all.context("data: no files")?;
         all.split(goal, recipe.data.split.unwrap_or(DEFAULT_SPLIT))?
     };
-    let labels = split.train.labels(goal)?;
+    let mut labels = split.train.labels(goal)?;
+    if let Some(file) = recipe.teacher.answers.as_ref().filter(|_| !labels.is_empty()) {
+        let declared = declared_labels(&folder.join(file))?.unwrap_or_default();
+        if labels.iter().all(|label| declared.contains(label)) {
+            // As rows that showed all would have them.
+            labels.extend(declared);
+            labels.sort_by(|a, b| (a != "O").cmp(&(b != "O")).then_with(|| a.cmp(b)));
+            labels.dedup();
+        }
+    }
     Ok(PreparedData { split, report, goal, labels, sha256: files::sha256_hex(hashes.as_bytes()) })
 }
 
@@ -90,6 +100,14 @@ pub(crate) fn read_file(recipe: &Recipe, goal: Goal, folder: &Path, name: &str) 
 }
 
 impl PreparedData {
+    /// The labels that no training row has, for messages; a finished teacher or a file of answers brought them.
+    pub(crate) fn without_rows(&self) -> Option<String> {
+        let shown = self.split.train.labels(self.goal).unwrap_or_default();
+        let others: Vec<String> = self.labels.iter().filter(|label| !shown.contains(label)).cloned().collect();
+        (!others.is_empty())
+            .then(|| format!("labels that no training row has, and the student will: {}", some_labels(&others)))
+    }
+
     /// What the largest class of dev alone would score; for other goals than one right label, 0.
     pub fn chance_on_dev(&self) -> f64 {
         let Rows::Texts(rows) = &self.split.dev else { return 0.0 };
@@ -166,6 +184,11 @@ impl Unlabelled {
         let (mut rows, count) = (train.clone(), fresh.len());
         rows.extend(fresh);
         Ok(Some(Self { rows, fresh: count, dropped, sha256: files::sha256_hex(hashes.as_bytes()) }))
+    }
+
+    /// Those without labels alone.
+    pub(crate) fn fresh_rows(&self) -> Rows {
+        self.rows.after(self.rows.len() - self.fresh)
     }
 
     /// What was read, in a sentence.
@@ -296,6 +319,20 @@ impl TextSets {
 }
 
 impl TextSets {
+    /// Hashes of all that was read, by what it is.
+    pub(super) fn hashes(&self, data: &PreparedData) -> Vec<(String, String)> {
+        let unlabelled = self.unlabelled.as_ref().map(|all| &all.sha256);
+        let answers = self.answers.as_ref().map(|answers| &answers.sha256);
+        let all = [
+            ("data", Some(&data.sha256)),
+            ("unlabelled", unlabelled),
+            ("corpus", self.corpus_sha256.as_ref()),
+            ("answers", answers),
+            ("augmentation", self.augmentation.as_ref()),
+        ];
+        all.into_iter().filter_map(|(what, hash)| Some((what.to_owned(), hash?.clone()))).collect()
+    }
+
     /// What became of the lines of a corpus.
     pub(super) fn told(&self, count: &CorpusCount) -> String {
         told(count, &self.filter)

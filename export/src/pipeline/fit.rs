@@ -76,6 +76,7 @@ pub(super) fn check(run: &Run) -> Result<()> {
         let student = student_config(&recipe.student, &origin.config, &origin.info)?;
         let name = origin.folder.display().to_string();
         starts_from(&recipe.student, (&name, &origin.config), None, &student, origin.info.head)?;
+        options.trims.iter().try_for_each(|trim| trim.check(&student))?;
         student
     };
     for stage in &recipe.stages {
@@ -88,6 +89,11 @@ pub(super) fn check(run: &Run) -> Result<()> {
     }
     for looked in teachers.iter().chain(&apart) {
         run.sets.corpus_is_left(&looked.encoder)?;
+    }
+    // A label that train does not have, or what is no number, would end the run when all is trained.
+    for (role, rows) in [("dev", &run.data.split.dev), ("test", &run.data.split.test)] {
+        let encoded = rows.encode(run.data.goal, &origin.encoder, &run.data.labels, recipe.stride);
+        encoded.with_context(|| format!("the {role} rows cannot be scored"))?;
     }
     Ok(())
 }
@@ -223,9 +229,11 @@ fn same_tokens(run: &Run, stage: &StageRecipe, needs: &Needs, teachers: &[Looked
 
 /// Texts like those that a stage reads, in tokens. Copies of rows are not made yet: the rows stand for them.
 fn sample(run: &Run, on: Texts, encoder: &Encoder) -> Result<Vec<EncodedExample>> {
-    if on == Texts::Corpus {
-        return run.sets.corpus_sample(encoder);
-    }
-    let tokens = run.encode(Texts::Train, encoder)?;
+    let on = match on {
+        Texts::Corpus => return run.sets.corpus_sample(encoder),
+        Texts::Augmented => Texts::Train,
+        Texts::Train | Texts::Unlabelled => on,
+    };
+    let tokens = run.encode(on, encoder)?;
     Ok(tokens.train.into_iter().chain(tokens.dev).collect())
 }

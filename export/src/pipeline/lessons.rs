@@ -271,7 +271,6 @@ fn cached(run: &Run, teacher: &Teacher, state: TeacherState, sides: &[Side]) -> 
         let key = CacheKey {
             teacher: teacher.sha256(state),
             data: rows_sha256(rows),
-            augmentation: None,
             max_tokens: run.recipe.max_tokens,
             fields: side.fields.clone(),
         };

@@ -27,10 +27,9 @@ use anyhow::{Context, Result};
 use tch::Device;
 
 use crate::data::{augment, some_labels};
-use crate::finetune::labels_for;
 use crate::progress::Reporter;
 use crate::recipe::{LossTerm, Recipe, TeacherSource};
-use crate::report::{Report, StageReport, TrainingPlace};
+use crate::report::{Report, StageReport, TrainingPlace, UnlabelledReport};
 use crate::train::{Alone, Group, Outcome};
 use crate::{checkpoint, files, measure};
 
@@ -50,7 +49,7 @@ pub(crate) use needs::Needs;
 pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
 pub(crate) use search::candidates;
-pub(crate) use teacher::{MARGIN, above_chance, made_for};
+pub(crate) use teacher::{MARGIN, above_chance, labels_of_finished, made_for};
 pub use trims::Trim;
 
 /// What `limbeck distill` is told besides the recipe.
@@ -120,9 +119,8 @@ pub fn distill_together(
     limbeck::runtime::load(options.runtime.as_deref())?;
     let mut data = prepare(recipe, &options.data)?;
     if recipe.teacher.source == TeacherSource::Finished {
-        // The same labels in a finished teacher's order are its own.
         let (_, own) = checkpoint::read_shape(first)?;
-        data.labels = labels_for(&data.split.train, data.goal, own.ok().as_ref())?;
+        data.labels = labels_of_finished(&data.split.train, data.goal, own.ok().as_ref())?;
     }
     let summary = &data.report;
     let labels = if data.labels.is_empty() { String::new() } else { format!("; labels {}", some_labels(&data.labels)) };
@@ -130,6 +128,9 @@ pub fn distill_together(
         "Data: {} to train on, {} dev, {} test{labels}; dropped {} duplicates and {} contradictions",
         summary.train, summary.dev, summary.test, summary.duplicates_dropped, summary.contradictions_dropped
     ));
+    if let Some(others) = data.without_rows() {
+        reporter.note(&format!("Note: {others}"));
+    }
     let mut sets = data::TextSets::read(recipe, &data, &options.data)?;
     if let Some(unlabelled) = &sets.unlabelled {
         reporter.note(&format!("Unlabelled: {}", unlabelled.told()));
@@ -253,6 +254,7 @@ pub fn distill_together(
         recipe_sha256: recipe.sha256()?,
         teacher_sha256,
         others_sha256,
+        inputs_sha256: sets.hashes(&data),
         training: Some(TrainingPlace {
             device: if options.device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
@@ -262,6 +264,7 @@ pub fn distill_together(
         measure: measured.measure,
         layer_map: origin.layer_map.clone(),
         data: *summary,
+        unlabelled: sets.unlabelled.as_ref().map(|all| UnlabelledReport { texts: all.fresh, dropped: all.dropped }),
         chance_on_dev: data.chance_on_dev(),
         models: measured.models,
         seeds: measured.seeds,
@@ -301,7 +304,10 @@ fn lost_tokens(run: &Run, folder: &Path) -> Result<()> {
     let (config, _) = checkpoint::read_shape(folder)?;
     let tokenizer = checkpoint::tokenizer_path(folder)?;
     let encoder = crate::data::Encoder::new(&tokenizer, run.recipe.max_tokens, config.vocab_size)?;
-    let encoded = run.data.split.train.encode(run.data.goal, &encoder, &run.data.labels, run.recipe.stride)?;
+    let encoded = match &run.sets.unlabelled {
+        Some(all) => all.rows.encode_unlabelled(run.data.goal, &encoder)?,
+        None => run.data.split.train.encode(run.data.goal, &encoder, &run.data.labels, run.recipe.stride)?,
+    };
     if encoded.truncated > 0 {
         run.reporter.note(&format!(
             "Note: {} training texts are longer than {} tokens and were cut ({} tokens lost)",

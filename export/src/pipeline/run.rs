@@ -24,7 +24,7 @@ use crate::distill::LayerMap;
 use crate::files;
 use crate::objective::Pupil;
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, StageRecipe, TeacherState, Texts, full_precision_stage};
+use crate::recipe::{Data, LossTerm, Recipe, StageRecipe, TeacherState, Texts, full_precision_stage};
 use crate::train::{Group, Outcome, Stage, TrainOptions, discard_checkpoint, train};
 
 /// What all trainings of a run share.
@@ -128,7 +128,9 @@ impl Run<'_> {
     /// What decides the task, whichever model learns it.
     pub(super) fn task_identity(&self) -> Result<String> {
         let Recipe { max_tokens, stride, .. } = self.recipe;
-        let parts = (&self.data.sha256, self.data.goal, &self.data.labels, max_tokens, stride, &self.recipe.data);
+        // What only some stages read is hashed with them.
+        let data = Data { unlabelled: Vec::new(), corpus: Vec::new(), corpus_filter: None, ..self.recipe.data.clone() };
+        let parts = (&self.data.sha256, self.data.goal, &self.data.labels, max_tokens, stride, data);
         Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
     }
 
@@ -154,7 +156,8 @@ impl Run<'_> {
             let augmentation = self.sets.augmentation.as_ref().filter(|_| stage.on == Texts::Augmented);
             let taught = stage.losses.iter().any(|loss| !matches!(loss, LossTerm::Labels { .. }));
             let answers = self.sets.answers.as_ref().filter(|_| taught).map(|answers| &answers.sha256);
-            Ok(serde_json::to_value((stage, augmentation, texts, answers))?)
+            let filter = self.recipe.data.corpus_filter.filter(|_| stage.on == Texts::Corpus);
+            Ok(serde_json::to_value((stage, augmentation, texts, filter, answers))?)
         };
         for stage in *stages {
             let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
@@ -215,6 +218,15 @@ impl Run<'_> {
                     save_before_rounding(index, &params, &so_far)?;
                 }
                 continue;
+            }
+            if self.leads() {
+                // What lies here may be of other settings; it must not vouch for weights that are written now.
+                match std::fs::remove_file(own.join(MARKER)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error).with_context(|| format!("cannot begin anew in {}", own.display()));
+                    }
+                    _ => {}
+                }
             }
             let outcome = if searches(stage) {
                 let found = self.search_map(&training, index, &identities[index], &params, &own)?;

@@ -6,7 +6,7 @@ mod shapes;
 
 use anyhow::Result;
 
-use super::bundles::text_of_quantile;
+use super::bundles::row_of_quantile;
 use super::run::Run;
 use super::student::{Ancestor, Origin, Variant};
 use super::teacher::Teacher;
@@ -27,7 +27,7 @@ pub struct LatencyBudget {
     pub threads: usize,
 }
 
-/// Whose latency counts: nine tenths of the dev texts are no longer.
+/// Whose latency counts: nine tenths of the dev rows are no longer.
 const QUANTILE: f64 = 0.9;
 /// A trial has this share of each stage's epochs, one at least.
 const TRIAL: usize = 3;
@@ -43,7 +43,7 @@ pub(super) fn search(
     teachers: &[Teacher],
 ) -> Result<(Recipe, SearchReport)> {
     let from = ancestor.model;
-    let text = text_of_quantile(&run.data.split.dev, QUANTILE);
+    let row = row_of_quantile(&run.data.split.dev, run.data.goal, QUANTILE);
     let shapes = candidates(run.recipe, &from.config, teachers.first().map(|teacher| &teacher.config))?;
     run.reporter.note(&format!(
         "Search: shapes that take at most {} ms on {} thread{}, for a text as long as nine tenths of dev are at most",
@@ -51,7 +51,7 @@ pub(super) fn search(
         budget.threads,
         if budget.threads == 1 { "" } else { "s" },
     ));
-    let mut table = LatencyTable::open(run, budget.threads, text)?;
+    let mut table = LatencyTable::open(run, budget.threads, row)?;
     let timed = time_shapes(run, budget, ancestor, shapes, &mut table)?;
     let finalists = finalists(&timed, budget.ms);
     let Some(&first) = finalists.first() else {
@@ -111,11 +111,11 @@ pub(super) fn search(
     Ok((Recipe { student: chosen.student.clone(), ..run.recipe.clone() }, report))
 }
 
-/// Times the bundle that ships on the text that the search was about.
+/// Times the bundle that ships on the row that the search was about.
 pub(super) fn time_finished(run: &Run, search: &mut SearchReport) -> Result<()> {
     let bundle = run.options.out.join(format!("{}.limbeck", run.recipe.id));
-    let text = text_of_quantile(&run.data.split.dev, QUANTILE);
-    let case = latency::time(&bundle, search.threads, text, run.options.runtime.as_deref())?;
+    let row = row_of_quantile(&run.data.split.dev, run.data.goal, QUANTILE);
+    let case = latency::time(&bundle, search.threads, row, run.options.runtime.as_deref())?;
     search.finished_ms = Some(case.p50_ms);
     Ok(())
 }

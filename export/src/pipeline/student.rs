@@ -182,7 +182,8 @@ impl<'a> Origin<'a> {
         let found = if self.config.hidden_size == self.from.config.hidden_size {
             Directions::all(self.config.hidden_size)
         } else {
-            let tokens = self.run.encode(Texts::Train, &self.encoder)?;
+            let all = self.run.sets.unlabelled.is_some();
+            let tokens = self.run.encode(if all { Texts::Unlabelled } else { Texts::Train }, &self.encoder)?;
             let examples = &tokens.train[..tokens.train.len().min(STATES_OF)];
             let moment =
                 second_moment(self.weights(start)?, self.from, examples, self.run.options.device, self.run.reporter)?;

@@ -10,7 +10,7 @@ use super::masked::masked_lm_of;
 use super::run::{Run, Training, on_labels};
 use crate::arch::{Capture, Head, Model, ModelConfig, Params};
 use crate::checkpoint::{self, HeadInfo, SentencePooling};
-use crate::data::{Batch, EncodedExample, Encoder, Goal};
+use crate::data::{Batch, EncodedExample, Encoder, Goal, Rows};
 use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
@@ -204,6 +204,17 @@ pub(crate) fn above_chance(name: &str, goal: Goal, on: &str, score: f64, chance:
         chance * 100.0
     );
     Ok(())
+}
+
+/// The labels of the data; those of a finished teacher, in its order, where it has all of them and perhaps more: few rows do
+/// not show every label.
+///
+/// # Errors
+/// Rows without labels.
+pub(crate) fn labels_of_finished(rows: &Rows, goal: Goal, own: Option<&HeadInfo>) -> Result<Vec<String>> {
+    let labels = rows.labels(goal)?;
+    let known = own.and_then(|own| own.labels.as_ref());
+    Ok(known.filter(|known| labels.iter().all(|label| known.contains(label))).cloned().unwrap_or(labels))
 }
 
 /// Refuses a finished teacher with another head, other labels, or the labels in another order.

@@ -15,7 +15,7 @@ use crate::finetune::head_for;
 use crate::recipe::{LossTerm, StageRecipe};
 use crate::report::TrimReport;
 use crate::train::Outcome;
-use crate::trim::{StructureReport, trim_ffn, trim_heads, trim_layers, trim_vocabulary};
+use crate::trim::{Data, Part, trim_part, trim_vocabulary};
 
 /// What is left of a student, `limbeck distill --trim`: `ffn=768`, `heads=8`, `layers=2`, `vocabulary=1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,30 +112,30 @@ pub(super) fn trim(run: &Run, trim: Trim, student: &Trained, teachers: &[Teacher
     let folder = options.out.join("trim").join(&slug);
     let name = trim.to_string();
     reporter.note(&format!("Trim: {name}"));
-    if let Trim::Vocabulary(min_count) = trim {
-        let mut tokens = (0, 0);
-        if run.leads() {
-            let report = trim_vocabulary(&student.folder, &texts(&data.split.train), min_count, &folder)?;
-            tokens = (report.tokens_before, report.tokens_after);
+    let part = match trim {
+        Trim::Vocabulary(min_count) => {
+            let mut tokens = (0, 0);
+            if run.leads() {
+                // The student learned from texts without labels too, of which there mostly are more.
+                let rows = run.sets.unlabelled.as_ref().map_or(&data.split.train, |all| &all.rows);
+                let report = trim_vocabulary(&student.folder, &texts(rows), min_count, &folder)?;
+                tokens = (report.tokens_before, report.tokens_after);
+            }
+            group.barrier()?;
+            let report = TrimReport { name: name.clone(), before: tokens.0, after: tokens.1, dev: None };
+            return Ok(Trimmed { name, slug, folder, report, stages: Vec::new() });
         }
-        group.barrier()?;
-        let report = TrimReport { name: name.clone(), before: tokens.0, after: tokens.1, dev: None };
-        return Ok(Trimmed { name, slug, folder, report, stages: Vec::new() });
-    }
+        Trim::Ffn(left) => Part::Ffn(left),
+        Trim::Heads(left) => Part::Heads(left),
+        Trim::Layers(left) => Part::Layers(left),
+    };
 
     let start = folder.join("untrained");
     let mut report = TrimReport { name: name.clone(), before: 0, after: 0, dev: None };
     if run.leads() {
-        let of = |trim: fn(&std::path::Path, &Rows, _, usize, &std::path::Path, _) -> Result<StructureReport>, left| {
-            trim(student.fp32(), &data.split.dev, data.goal, left, &start, reporter)
-        };
-        let done = match trim {
-            Trim::Ffn(left) => of(trim_ffn, left),
-            Trim::Heads(left) => of(trim_heads, left),
-            Trim::Layers(left) => of(trim_layers, left),
-            Trim::Vocabulary(_) => bail!("a vocabulary has no structure"),
-        };
-        let done = done.with_context(|| format!("--trim {name}"))?;
+        let (max_tokens, stride) = (Some(recipe.max_tokens), recipe.stride);
+        let dev = Data { rows: &data.split.dev, goal: data.goal, max_tokens, stride };
+        let done = trim_part(student.fp32(), dev, part, &start, reporter).with_context(|| format!("--trim {name}"))?;
         report = TrimReport { before: done.before, after: done.after, ..report };
         report.dev = Some([done.score_before, done.score_after, f64::NAN]);
     }
@@ -171,10 +171,11 @@ pub(super) fn trim(run: &Run, trim: Trim, student: &Trained, teachers: &[Teacher
     Ok(Trimmed { name, slug, folder, report, stages: trained.stages })
 }
 
-/// The last stage, with its losses on answers alone.
+/// The last stage, with its losses on answers alone. The teacher's layers no longer stand in for those of a smaller student.
 fn recovery(stages: &[StageRecipe]) -> Option<Vec<StageRecipe>> {
     let mut stage = stages.last()?.clone();
     stage.losses.retain(LossTerm::reads_head);
+    stage.replacing = None;
     (!stage.losses.is_empty()).then(|| vec![stage])
 }
 
@@ -187,6 +188,9 @@ fn texts(rows: &Rows) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::arch::{Family, preset};
+    use crate::pipeline::run::on_labels;
+    use crate::recipe::Scheduled;
+    use crate::train::TrainOptions;
 
     #[test]
     fn trims_are_read_and_written_alike() {
@@ -200,6 +204,15 @@ mod tests {
             let error = text.parse::<Trim>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_smaller_student_is_trained_by_itself() {
+        let mut stages = on_labels(&TrainOptions::default());
+        stages[0].replacing = Some(Scheduled::Constant(0.5));
+        let recovery = recovery(&stages).unwrap();
+        assert!(recovery.len() == 1 && recovery[0].replacing.is_none());
+        assert_eq!(recovery[0].losses, stages[0].losses);
     }
 
     #[test]

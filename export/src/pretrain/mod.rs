@@ -132,7 +132,10 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     // It has a file of its own with its time.
     let of_control = before.elapsed();
     let text = kept.map_or_else(|| Text::read(recipe, folder), Ok)?;
-    ensure!(text.sha256 == sha256, "the text was changed while the control was trained; put it back, or begin with another --out");
+    ensure!(
+        text.sha256 == sha256,
+        "the text was changed while the control was trained; put it back, or begin with another --out"
+    );
     let shape = Shape {
         kind: objective.kind,
         sentence: objective.sentence,

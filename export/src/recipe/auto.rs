@@ -12,16 +12,17 @@ const ENDINGS: [&str; 5] = ["jsonl", "json", "csv", "tsv", "conll"];
 
 impl Recipe {
     /// A recipe for a folder with one file each of `train`, `dev` and `test` (as `train.tsv`), columns and labels by
-    /// their default names, by [`super::Method::LayersFirst`]. The student's shape is a placeholder that the search for a
+    /// their default names (`text`, of pairs `pair` too, `label`), by [`super::Method::LayersFirst`]. The student's shape is a placeholder that the search for a
     /// latency replaces.
     ///
     /// # Errors
     /// A file that is missing or there twice.
     pub fn auto(task: TaskName, folder: &Path) -> Result<Self> {
+        let pairs = matches!(task, TaskName::PairClassification | TaskName::SentenceEmbedding);
         let [train, dev, test] = ["train", "dev", "test"].map(|role| set_file(folder, role));
         Self::parse(&format!(
             "id = \"{}\"\ntask = {}\nmethod = \"layers-first\"\n\
-             [data]\ntrain = \"{}\"\ndev = \"{}\"\ntest = \"{}\"\n\
+             [data]\ntrain = \"{}\"\ndev = \"{}\"\ntest = \"{}\"\n{}\
              [teacher.train]\nepochs = 3\nlearning_rate = 1e-4\n\
              [student]\nlayers = 1\n\
              [student.train]\nepochs = 5\nlearning_rate = 2e-4\n",
@@ -29,7 +30,8 @@ impl Recipe {
             toml::Value::try_from(task)?,
             train?,
             dev?,
-            test?
+            test?,
+            if pairs { "columns = { pair = \"pair\" }\n" } else { "" }
         ))
     }
 }

@@ -91,7 +91,8 @@ impl Method {
                 stages.push(stage);
             } else if asked {
                 let losses: Vec<LossTerm> = stage.losses.iter().filter(|term| !asks(term)).cloned().collect();
-                if !losses.is_empty() {
+                let done = |before: &StageRecipe| before.on == Texts::Unlabelled && before.losses == losses;
+                if !losses.is_empty() && !stages.iter().any(done) {
                     let name = format!("{}-unlabelled", stage.name);
                     stages.push(StageRecipe { name, losses, on: Texts::Unlabelled, ..stage.clone() });
                 }

@@ -251,6 +251,7 @@ impl Recipe {
             bail!("student.layers must be at least 1");
         }
         self.goal()?;
+        self.check_columns()?;
         let unique: std::collections::BTreeSet<_> = self.seeds.iter().collect();
         if self.seeds.is_empty() || unique.len() != self.seeds.len() {
             bail!("seeds must be at least one number, each once");
@@ -334,6 +335,21 @@ impl Recipe {
             bail!("data: all of `train`, `dev` and `test` are needed: dev chooses, test reports");
         }
         Ok(())
+    }
+
+    /// Whether the task and the columns speak of one text or of two.
+    fn check_columns(&self) -> Result<()> {
+        let task = self.task.task().name().to_owned();
+        match (self.task, &self.data.columns.pair) {
+            (TaskName::PairClassification | TaskName::SentenceEmbedding, None) => {
+                bail!("data.columns.pair is missing: {task} needs two texts a row; name the second one's column")
+            }
+            (TaskName::TextClassification, Some(pair)) => bail!(
+                "data.columns.pair is \"{pair}\", but {task} reads no second text; leave it out, or take task = \
+                 \"pair-classification\""
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// The recipe with every default written out, as TOML.

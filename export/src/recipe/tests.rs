@@ -67,12 +67,14 @@ fn methods_read_texts_without_labels() {
     );
     let xtremedistil = stages("xtremedistil");
     let names: Vec<&str> = xtremedistil.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names, ["representation", "answers", "prediction-unlabelled", "prediction"]);
+    assert_eq!(names, ["representation", "answers", "prediction"]);
 }
 
 #[test]
 fn mistakes_are_named() {
     for (change, expected) in [
+        (("id = \"x\"", "id = \"x\"\ntask = \"pair-classification\""), "data.columns.pair is missing"),
+        (("files = [\"a.csv\"]", "files = [\"a.csv\"]\ncolumns = { pair = \"b\" }"), "reads no second text"),
         (
             (
                 "files = [\"a.csv\"]",

@@ -35,6 +35,7 @@ pub fn html(report: &Report, recipe: &Recipe) -> Result<String> {
         training::trims(report),
         training::ablation(report),
         classes::classes(report),
+        models::labels(report),
         models::metrics(report),
         data(report, recipe),
         reproduce(report, recipe),
@@ -77,6 +78,9 @@ fn data(report: &Report, recipe: &Recipe) -> String {
         ("test", sets.test, "only reported"),
     ] {
         table.row([name, role, &examples.to_string()]);
+    }
+    if let Some(unlabelled) = &report.unlabelled {
+        table.row(["without labels", "training, by what the teacher says of them", &unlabelled.texts.to_string()]);
     }
     let mut text = format!(
         "Dropped before: {} duplicates and {} rows that contradict others.",
@@ -156,6 +160,9 @@ fn reproduce(report: &Report, recipe: &Recipe) -> String {
     table.row(["the weights of the first teacher's folder", &report.teacher_sha256]);
     for (role, sha256) in &report.others_sha256 {
         table.row([&format!("the weights of the folder of the {role}"), sha256]);
+    }
+    for (what, sha256) in &report.inputs_sha256 {
+        table.row([&format!("the {what} that was read"), sha256]);
     }
     [format!("<h2>How to reproduce</h2>\n<pre>{}</pre>\n", escape(&command)), paragraph(&text), table.html()].concat()
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::SplitReport;
 use crate::distill::LayerMap;
-use crate::measure::{BenchCase, Classes, Interval, Machine, Versions, metrics::Metrics};
+use crate::measure::{BenchCase, Classes, Interval, LabelQuality, Machine, Versions, metrics::Metrics};
 use crate::train::Outcome;
 
 pub use html::html;
@@ -42,6 +42,10 @@ pub struct Report {
     /// Hashes of the weights of all other folders that it was made from: `teacher 2`, `student`, `masked language model`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others_sha256: Vec<(String, String)>,
+    /// Hashes over the files that it read: `data`, `unlabelled`, `corpus`, `answers`, and of all that decides `augmentation`;
+    /// reports of before have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs_sha256: Vec<(String, String)>,
     /// Where it was trained; reports of before have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingPlace>,
@@ -53,6 +57,9 @@ pub struct Report {
     pub layer_map: Vec<usize>,
     /// Sizes of the sets and what was dropped.
     pub data: SplitReport,
+    /// Texts without labels that were learned from, if there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<UnlabelledReport>,
     /// What needs no model scores on dev: the largest class; 0 where there is no such thing.
     pub chance_on_dev: f64,
     /// Teachers (if their weights are here), control, student fp32, trimmed students, student int8 (or ternary), which ships;
@@ -77,6 +84,15 @@ pub struct Report {
     pub search: Option<SearchReport>,
     /// Of the whole command, this time.
     pub wall_seconds: f64,
+}
+
+/// Texts without labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlabelledReport {
+    /// How many were used.
+    pub texts: usize,
+    /// How many were left out: they are in train, dev or test, or came before.
+    pub dropped: usize,
 }
 
 /// What decides, beside the recipe, how sums are rounded in training.
@@ -109,15 +125,18 @@ pub struct ModelReport {
     pub metrics: Metrics,
     /// Which label was taken for which, where each example has one.
     pub classes: Option<Classes>,
+    /// How well each label was found where an example may have several, and each kind of entities; reports of before have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_label: Vec<LabelQuality>,
     /// Test texts that were longer than the model takes and were cut.
     pub truncated: usize,
     /// Of the whole network.
     pub parameters: u64,
     /// Of the bundle.
     pub file_bytes: u64,
-    /// Median of one test text, text in to answer out, one thread, milliseconds.
+    /// Median of one test row, both of its texts where the model reads two, text in to answer out, one thread, milliseconds.
     pub latency_p50_ms: f64,
-    /// Tokens of that text.
+    /// Tokens of that row.
     pub latency_tokens: usize,
     /// Latency by length, one thread.
     pub latency_by_length: Vec<BenchCase>,

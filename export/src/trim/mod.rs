@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
+pub(crate) use structure::{Data, Part, trim_part};
 pub use structure::{StructureReport, trim_ffn, trim_heads, trim_layers};
 pub use tokenizer::{TrimmedTokenizer, count_tokens};
 pub use vocabulary::{VocabularyReport, trim_vocabulary};

@@ -20,8 +20,37 @@ use crate::progress::Reporter;
 const SAMPLE: usize = 512;
 /// Texts of a gradient. Gradients of few texts do not cancel each other out as those of many do.
 const BATCH: usize = 8;
-/// Tokens of a question's text that windows share.
+/// Tokens of a question's text that windows share, unless that is said.
 const STRIDE: usize = 64;
+
+/// What is left of a model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// Units of each feed-forward block.
+    Ffn(usize),
+    /// Heads of each attention block.
+    Heads(usize),
+    /// Layers.
+    Layers(usize),
+}
+
+/// Labelled data that a model is measured on, and how it reads them.
+#[derive(Clone, Copy)]
+pub(crate) struct Data<'a> {
+    pub rows: &'a Rows,
+    pub goal: Goal,
+    /// Longest text in tokens; what [`fitting_tokens`] gives when `None`.
+    pub max_tokens: Option<usize>,
+    /// Tokens that windows of a question's text share.
+    pub stride: usize,
+}
+
+impl<'a> Data<'a> {
+    /// Read as models are that nothing else is said of.
+    fn new(rows: &'a Rows, goal: Goal) -> Self {
+        Self { rows, goal, max_tokens: None, stride: STRIDE }
+    }
+}
 
 /// What trimming did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,7 +89,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn read(folder: &Path, rows: &Rows, goal: Goal, out: &Path) -> Result<Self> {
+    fn read(folder: &Path, data: Data, out: &Path) -> Result<Self> {
+        let Data { rows, goal, max_tokens, stride } = data;
         super::other_folder(folder, out)?;
         let (config, own) = read_shape(folder)?;
         let own = own.ok();
@@ -69,9 +99,9 @@ impl Subject {
         let labels = known.unwrap_or(of_data);
         let (info, pooling) = head_for(goal, &labels, "label", folder)?;
         let loaded = load_arrays(folder, Some(info.head))?;
-        let tokens = fitting_tokens(None, &config)?;
+        let tokens = fitting_tokens(max_tokens, &config)?;
         let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, tokens, config.vocab_size)?;
-        let encode = |rows: &Rows| Ok::<_, anyhow::Error>(rows.encode(goal, &encoder, &labels, STRIDE)?.examples);
+        let encode = |rows: &Rows| Ok::<_, anyhow::Error>(rows.encode(goal, &encoder, &labels, stride)?.examples);
         let (all, sample) = (encode(rows)?, encode(&rows.sample(SAMPLE))?);
         ensure!(!sample.is_empty(), "there are no rows to measure on");
         Ok(Self { config, info, pooling, arrays: loaded.arrays, goal, labels, all, sample, rows: rows.len() })
@@ -197,6 +227,25 @@ fn select(arrays: &mut Arrays, prefix: &str, parts: &[(&str, usize)], kept: &[us
     }
 }
 
+/// Leaves a part of a model, and writes the smaller one.
+///
+/// # Errors
+/// As [`trim_ffn`], [`trim_heads`] and [`trim_layers`].
+pub(crate) fn trim_part(
+    folder: &Path,
+    data: Data,
+    part: Part,
+    out: &Path,
+    reporter: &Reporter,
+) -> Result<StructureReport> {
+    let subject = Subject::read(folder, data, out)?;
+    match part {
+        Part::Ffn(size) => ffn(subject, folder, size, out, reporter),
+        Part::Heads(count) => heads(subject, folder, count, out, reporter),
+        Part::Layers(count) => layers(subject, folder, count, out, reporter),
+    }
+}
+
 /// Leaves `size` units in each feed-forward block: those with the largest |dL/dm|, where `m` scales a unit's activation.
 ///
 /// # Errors
@@ -209,7 +258,10 @@ pub fn trim_ffn(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    let subject = Subject::read(folder, rows, goal, out)?;
+    trim_part(folder, Data::new(rows, goal), Part::Ffn(size), out, reporter)
+}
+
+fn ffn(subject: Subject, folder: &Path, size: usize, out: &Path, reporter: &Reporter) -> Result<StructureReport> {
     let before = subject.config.intermediate_size;
     ensure!((1..before).contains(&size), "--size {size}: the model's blocks have {before} units; give fewer");
     let blocks: Vec<String> = (0..subject.config.block_counts().1).map(|i| format!("encoder.ffn.{i}")).collect();
@@ -236,7 +288,10 @@ pub fn trim_heads(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    let subject = Subject::read(folder, rows, goal, out)?;
+    trim_part(folder, Data::new(rows, goal), Part::Heads(count), out, reporter)
+}
+
+fn heads(subject: Subject, folder: &Path, count: usize, out: &Path, reporter: &Reporter) -> Result<StructureReport> {
     let before = subject.config.attention_heads;
     ensure!((1..before).contains(&count), "--count {count}: the model's blocks have {before} heads; give fewer");
     let size = subject.config.head_size();
@@ -276,7 +331,10 @@ pub fn trim_layers(
     out: &Path,
     reporter: &Reporter,
 ) -> Result<StructureReport> {
-    let subject = Subject::read(folder, rows, goal, out)?;
+    trim_part(folder, Data::new(rows, goal), Part::Layers(count), out, reporter)
+}
+
+fn layers(subject: Subject, folder: &Path, count: usize, out: &Path, reporter: &Reporter) -> Result<StructureReport> {
     let before = subject.config.layers;
     ensure!((1..before).contains(&count), "--count {count}: the model has {before} layers; give fewer");
     if subject.config.sharing != Sharing::None || subject.config.attention_pattern != AttentionPattern::Dense {
@@ -321,4 +379,51 @@ fn with_layers(config: &ModelConfig, arrays: &Arrays, layers: &[usize]) -> (Mode
         Some((format!("{kind}{place}.{part}"), array.clone()))
     });
     (ModelConfig { layers: layers.len(), ..config.clone() }, renamed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::{Head, parameter_layout};
+    use crate::check::tests::{World, tiny, tokenizer};
+    use crate::data::{Example, Question};
+
+    #[test]
+    fn texts_are_read_as_the_data_says() {
+        let world = World::new();
+        world.model("named", &tiny(), Some(&["bad", "good"]), &tokenizer());
+        let row = |label: &str| Example {
+            text: "the film was good ".repeat(9),
+            pair: None,
+            label: label.to_owned(),
+            source: String::new(),
+        };
+        let rows = Rows::Texts(vec![row("good"), row("bad")]);
+        let read = |folder: &str, data: Data| {
+            let subject = Subject::read(&world.path(folder), data, &world.path("out")).unwrap();
+            subject.all.iter().map(|example| example.ids.len()).collect::<Vec<_>>()
+        };
+        let usual = Data::new(&rows, Goal::Class);
+        assert_eq!(read("named", usual), [24, 24], "as many as the model has positions");
+        assert_eq!(read("named", Data { max_tokens: Some(6), ..usual }), [6, 6]);
+        let long = Data { max_tokens: Some(25), ..usual };
+        assert!(Subject::read(&world.path("named"), long, &world.path("out")).is_err());
+
+        let config = ModelConfig::from_hf(&tiny()).unwrap();
+        let turn = crate::seeded(5);
+        let params = Params::initialise(&parameter_layout(&config, Head::Span), Device::Cpu);
+        drop(turn);
+        let file = world.path("tokenizer-source.json");
+        checkpoint::save(&world.path("reader"), &config, &HeadInfo::new(Head::Span), &params, &file).unwrap();
+        let rows = Rows::Questions(vec![Question {
+            id: String::new(),
+            question: "was it good".to_owned(),
+            context: "the film was good ".repeat(9),
+            answers: vec![(0, 3)],
+        }]);
+        // 4 of 10 tokens are the text's; of 36 each window but the first brings as many as it does not share.
+        let windows =
+            |stride| read("reader", Data { max_tokens: Some(10), stride, ..Data::new(&rows, Goal::Answers) }).len();
+        assert_eq!((windows(0), windows(2)), (9, 17));
+    }
 }

@@ -61,11 +61,6 @@ fn swapped_pairs_and_types() {
     assert_found(&findings.warnings, &["model reads token types, and the student, made from untyped, has none"]);
     let findings = world.check(&recipe, &["unmarked"], None);
     assert_found(&findings.warnings, &["tokenizer of unmarked: it gives both texts of a pair the same token type"]);
-    // Columns that do not go with the task.
-    let findings = world.check(&recipe.replace("pair = \"second\"", ""), &["model"], None);
-    assert_found(&findings.problems, &["data.columns.pair is missing: pair-classification needs two texts"]);
-    let findings = world.check(&recipe.replace("pair-classification", "text-classification"), &["model"], None);
-    assert_found(&findings.problems, &["text-classification reads no second text"]);
 }
 
 #[test]

@@ -139,7 +139,9 @@ fn finished_teachers_are_tried() {
         &["not called as the data's", "only the data have bad, good"],
     );
     let findings = named(&["bad", "good", "neutral"]);
-    assert_found(&findings.problems, &["was not made for this task", "only the teacher has neutral"]);
+    assert_found(&findings.warnings, &["labels that no training row has, and the student will: neutral"]);
+    assert_found(&named(&["bad", "fine"]).problems, &["not called as the data's", "only the data have good"]);
+    named(&["bad", "good", "neutral"]);
     assert_found(
         &world.check(&finished, &["model"], None).problems,
         &["model is an encoder without a head", "finetune"],
@@ -180,7 +182,7 @@ fn a_teachers_answers_are_compared_with_the_labels() {
     assert!(findings.problems.is_empty(), "{findings:#?}");
     assert_found(&answer("", &|row, _| row % 16 < 8).problems, &["right for 50.0%", "nothing to distil"]);
     world.write("answers.jsonl", "{\"label\": \"good\"}\n");
-    assert_found(&world.check(&recipe, &["model"], None).problems, &["1 answers for 160 training rows"]);
+    assert_found(&world.check(&recipe, &["model"], None).problems, &["1 answers for 160 rows"]);
     assert_found(&world.check(&recipe, &["model", "model"], None).problems, &["stand alone"]);
 }
 

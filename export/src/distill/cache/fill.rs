@@ -1,7 +1,7 @@
 //! Computing the shards that are missing.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -23,16 +23,16 @@ impl TeacherCache {
     /// of any kind and device for every field, at least as long as the longest of them: `[batch, width]`,
     /// `[batch, length, width]` or `[batch, heads, length, length]`; what it holds where there is only padding does not
     /// matter. No gradients are recorded meanwhile. Whatever ends this, whole shards stay, and the next call goes on
-    /// behind them.
+    /// behind them. Another process that is filling this cache is waited for.
     ///
     /// # Errors
-    /// `compute` fails, or gives another shape, NaN or infinity; another process is filling this cache; no disk space,
-    /// which is noticed before the teacher runs where the system tells how much is free.
+    /// `compute` fails, or gives another shape, NaN or infinity; no disk space, which is noticed before the teacher runs
+    /// where the system tells how much is free.
     pub fn fill(&mut self, compute: &mut dyn FnMut(&[usize]) -> Result<Outputs>, reporter: &Reporter) -> Result<()> {
         if self.is_complete() {
             return Ok(());
         }
-        let _lock = files::lock_folder(&self.folder).context("cannot keep the teacher's outputs")?;
+        let _lock = self.lock(reporter).context("cannot keep the teacher's outputs")?;
         // Another process may have been at work since this one looked.
         self.find_shards(reporter);
         self.remove_leftovers();
@@ -76,6 +76,25 @@ impl TeacherCache {
         }
         bar.finish();
         Ok(())
+    }
+
+    /// Keeps other processes out of the folder; the lock goes with the process, however it ends.
+    fn lock(&self, reporter: &Reporter) -> Result<File> {
+        fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
+        let path = self.folder.join(".lock");
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let locked = match file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::WouldBlock) => {
+                let folder = self.folder.display();
+                reporter.note(&format!("Another limbeck is filling {folder} with the same outputs; waiting for it"));
+                file.lock()
+            }
+        };
+        locked.with_context(|| format!("cannot lock {}", path.display()))?;
+        Ok(file)
     }
 
     /// What a kill left in the middle of writing. The lock is held: no other process is writing.

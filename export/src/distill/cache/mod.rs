@@ -44,8 +44,6 @@ pub struct CacheKey {
     pub teacher: String,
     /// SHA-256 of the encoded texts, in order: [`rows_sha256`].
     pub data: String,
-    /// Hash of how the texts were augmented, if they were.
-    pub augmentation: Option<String>,
     /// Tokens after which texts are cut.
     pub max_tokens: usize,
     /// What is kept, in any order.

@@ -49,7 +49,11 @@ impl Answers<'_> {
     fn place(&self, label: &str) -> Result<usize> {
         match self.labels.iter().position(|own| own == label) {
             Some(place) => Ok(place),
-            None => bail!("unknown label \"{label}\"; the labels are {}", some_labels(self.labels)),
+            None => bail!(
+                "unknown label \"{label}\"; the labels are {}; if the training rows do not show all, begin the file with a line \
+                 {{\"labels\": [...]}}",
+                some_labels(self.labels)
+            ),
         }
     }
 
@@ -140,7 +144,7 @@ impl Answers<'_> {
 }
 
 /// A label as the readers of labelled text take it.
-fn name_of(label: &Value) -> Result<String> {
+pub(super) fn name_of(label: &Value) -> Result<String> {
     Ok(match label {
         Value::String(label) => label.clone(),
         Value::Number(number) => number.to_string(),

@@ -14,7 +14,7 @@ use crate::files;
 use crate::graph::WeightMode;
 use crate::measure::{BenchCase, Machine, Versions, machine, versions};
 use crate::pack::{PackOptions, draft};
-use crate::pipeline::bundles::in_fresh_process;
+use crate::pipeline::bundles::{Read, in_fresh_process};
 use crate::pipeline::run::Run;
 use crate::pipeline::student::Ancestor;
 use crate::quantize::FakeQuantization;
@@ -22,10 +22,10 @@ use crate::quantize::FakeQuantization;
 /// Fresh processes that time a shape; the fastest median counts, for what disturbs only adds.
 const ROUNDS: usize = 2;
 
-/// Times on one machine, with one number of threads, of one text.
-pub(super) struct LatencyTable {
+/// Times on one machine, with one number of threads, of one row.
+pub(super) struct LatencyTable<'a> {
     file: PathBuf,
-    text: String,
+    row: Read<'a>,
     kept: Kept,
 }
 
@@ -41,18 +41,22 @@ struct Kept {
     cases: BTreeMap<String, BenchCase>,
 }
 
-impl LatencyTable {
+impl<'a> LatencyTable<'a> {
     /// The times that an earlier run left, if they are of the same circumstances.
-    pub(super) fn open(run: &Run, threads: usize, text: &str) -> Result<Self> {
+    pub(super) fn open(run: &Run, threads: usize, row: Read<'a>) -> Result<Self> {
         let file = run.options.out.join("search/latency.json");
-        let (machine, versions, text_sha256) = (machine(), versions(), files::sha256_hex(text.as_bytes()));
+        let text_sha256 = match row {
+            (text, None) => files::sha256_hex(text.as_bytes()),
+            both => files::sha256_hex(&serde_json::to_vec(&both)?),
+        };
+        let (machine, versions) = (machine(), versions());
         let fresh = Kept { schema: 1, machine, versions, threads, text_sha256, cases: BTreeMap::new() };
         let same = |kept: &Kept| {
             let circumstances = |of: &Kept| (of.schema, of.machine.clone(), of.versions.clone(), of.threads);
             circumstances(kept) == circumstances(&fresh) && kept.text_sha256 == fresh.text_sha256
         };
         let kept = files::read_json::<Kept>(&file).ok().filter(same).unwrap_or(fresh);
-        Ok(Self { file, text: text.to_owned(), kept })
+        Ok(Self { file, row, kept })
     }
 
     /// The time of a shape, with new weights in the form that ships and the recipe's tokenizer.
@@ -81,23 +85,23 @@ impl LatencyTable {
         };
         let bundle = folder.path().join("shape.limbeck");
         draft(folder.path(), &options)?.write(&bundle)?;
-        let case = time(&bundle, self.kept.threads, &self.text, run.options.runtime.as_deref())?;
+        let case = time(&bundle, self.kept.threads, self.row, run.options.runtime.as_deref())?;
         self.kept.cases.insert(key, case.clone());
         files::write_json(&self.file, &self.kept)?;
         Ok(case)
     }
 }
 
-/// The time of one text in a bundle.
+/// The time of one row in a bundle.
 ///
 /// # Errors
 /// `limbeck bench` cannot run it.
-pub(super) fn time(bundle: &Path, threads: usize, text: &str, runtime: Option<&Path>) -> Result<BenchCase> {
+pub(super) fn time(bundle: &Path, threads: usize, row: Read, runtime: Option<&Path>) -> Result<BenchCase> {
     let threads = threads.to_string();
-    let words = ["--runs", "60", "--warm-up", "15", "--threads", &threads, "--text", text];
+    let words = ["--runs", "60", "--warm-up", "15", "--threads", &threads];
     let mut best: Option<BenchCase> = None;
     for _ in 0..ROUNDS {
-        let measured = in_fresh_process(bundle, &words, runtime)?;
+        let measured = in_fresh_process(bundle, &words, Some(row), runtime)?;
         let case = measured.cases.into_iter().next().context("`limbeck bench` measured nothing")?;
         if best.as_ref().is_none_or(|best| case.p50_ms < best.p50_ms) {
             best = Some(case);

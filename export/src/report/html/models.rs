@@ -46,6 +46,11 @@ pub(super) fn models(report: &Report) -> String {
     [table.html(), paragraph(&how_measured(report)), verdict, paragraph(&int8)].concat()
 }
 
+/// How a text is read that is longer than the model takes, where it is not cut.
+const IN_WINDOWS: &str = ", in windows where the model takes fewer";
+/// A longer table of labels is folded.
+const UNFOLDED: usize = 40;
+
 /// What the columns of the table mean.
 fn how_measured(report: &Report) -> String {
     let mut text = String::from("All through the sdk, as it ships. ");
@@ -62,8 +67,14 @@ fn how_measured(report: &Report) -> String {
         text += &format!("Retention: score as a share of the {whose}. ");
     }
     if let Some(model) = report.models.first() {
+        let (read, windows) = match report.task.as_str() {
+            "pair-classification" => ("the pair of test texts", ""),
+            "question-answering" => ("the test question that, with its text, is", IN_WINDOWS),
+            "token-classification" => ("the test text", IN_WINDOWS),
+            _ => ("the test text", ""),
+        };
         text += &format!(
-            "Latency: the test text of median length ({} tokens), text in to answer out, one thread, median of 200 calls \
+            "Latency: {read} of median length ({} tokens{windows}), text in to answer out, one thread, median of 200 calls \
              in each of three fresh processes. ",
             model.latency_tokens
         );
@@ -140,6 +151,36 @@ pub(super) fn latency(report: &Report) -> String {
     [title, table.html(), paragraph(&text), names(report), drawn].concat()
 }
 
+/// How well the student that ships finds each label where an example may have several, or each kind of entities.
+pub(super) fn labels(report: &Report) -> String {
+    let Some(shipped) = report.models.last().filter(|model| !model.by_label.is_empty()) else {
+        return String::new();
+    };
+    let (title, label, there) = match report.measure.as_str() {
+        "entity_f1" => ("Kinds of entities", "kind", "test entities"),
+        _ => ("Labels", "label", "test examples"),
+    };
+    let mut table = Table::new([label, there, "predicted", "precision", "recall", "F1"]);
+    for label in &shipped.by_label {
+        // Of none there is no share.
+        let share = |share: f64, of: usize| if of == 0 { NONE.to_owned() } else { percent(share) };
+        table.row([
+            label.label.clone(),
+            label.support.to_string(),
+            label.predicted.to_string(),
+            share(label.precision, label.predicted),
+            share(label.recall, label.support),
+            share(label.f1, label.predicted + label.support),
+        ]);
+    }
+    let count = shipped.by_label.len();
+    let table = match count > UNFOLDED {
+        true => format!("<details><summary>{count} {label}s</summary>\n{}</details>\n", table.html()),
+        false => table.html(),
+    };
+    format!("<h2>{title} of the {}</h2>\n{table}", escape(&shipped.name))
+}
+
 /// Everything that was measured of the models' answers.
 pub(super) fn metrics(report: &Report) -> String {
     let names: BTreeSet<&String> = report.models.iter().flat_map(|model| model.metrics.keys()).collect();
@@ -159,4 +200,52 @@ pub(super) fn metrics(report: &Report) -> String {
     let text =
         format!("As they are: shares and correlations, 1 for all right; errors in the unit of the labels.{several}");
     ["<h2>All measures</h2>\n".to_owned(), table.html(), paragraph(&text)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::LabelQuality;
+    use crate::report::tests::report;
+
+    fn quality(label: &str, predicted: usize, precision: f64) -> LabelQuality {
+        let label = label.to_owned();
+        LabelQuality { label, right: 3, predicted, support: 6, precision, recall: 0.5, f1: 0.6 }
+    }
+
+    #[test]
+    fn each_of_several_labels_has_its_row() {
+        let mut several = report("text-classification", "micro_f1");
+        assert_eq!(labels(&several), "");
+        let shipped = several.models.last_mut().unwrap();
+        shipped.by_label = vec![quality("<good>", 4, 0.75), quality("film", 0, 0.0)];
+        let html = labels(&several);
+        for part in [
+            "<h2>Labels of the student int8</h2>",
+            "&lt;good&gt;</td><td>6</td><td>4</td><td>75.0%</td><td>50.0%</td><td>60.0%</td>",
+            "film</td><td>6</td><td>0</td><td>-</td><td>50.0%</td>",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        let mut kinds = report("token-classification", "entity_f1");
+        kinds.models.last_mut().unwrap().by_label = (0..41).map(|kind| quality(&kind.to_string(), 4, 0.75)).collect();
+        let html = labels(&kinds);
+        assert!(html.contains("Kinds of entities of the") && html.contains("<summary>41 kinds</summary>"), "{html}");
+        // Reports of before say nothing of labels.
+        let text = serde_json::to_string(&report("token-classification", "entity_f1")).unwrap();
+        assert!(!text.contains("by_label") && serde_json::from_str::<Report>(&text).is_ok());
+    }
+
+    #[test]
+    fn what_was_timed_is_said() {
+        for (task, said) in [
+            ("text-classification", "the test text of median length (17 tokens), text in"),
+            ("pair-classification", "the pair of test texts of median length (17 tokens), text in"),
+            ("question-answering", "with its text, is of median length (17 tokens, in windows"),
+            ("token-classification", "the test text of median length (17 tokens, in windows"),
+        ] {
+            let html = models(&report(task, "accuracy"));
+            assert!(html.contains(said), "{said} in {html}");
+        }
+    }
 }
