@@ -7,7 +7,7 @@ use clap::Args;
 use limbeck_export::data::{Goal, LabelKind};
 use limbeck_export::finetune::{FinetuneOptions, Finetuned, finetune_together};
 use limbeck_export::pack::TaskName;
-use limbeck_export::train::{OptimizerOptions, TrainOptions};
+use limbeck_export::train::{OptimizerOptions, Precision, TrainOptions};
 
 use super::Columns;
 use super::parallel::Parallel;
@@ -73,6 +73,9 @@ pub(super) struct Finetune {
     /// Decay of weights
     #[arg(long, default_value_t = 0.01)]
     weight_decay: f64,
+    /// What products of matrices are computed in: fp32, or bf16, which is faster on processors and GPUs that have it
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: Precision,
     /// Seed of every random choice
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -84,6 +87,14 @@ pub(super) struct Finetune {
     /// JSON lines of progress on standard output, the result last
     #[arg(long)]
     json: bool,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    match name {
+        "fp32" => Ok(Precision::Fp32),
+        "bf16" => Ok(Precision::Bf16),
+        _ => Err("fp32 or bf16".to_owned()),
+    }
 }
 
 impl Finetune {
@@ -117,6 +128,7 @@ impl Finetune {
                 batch_size: self.batch_size,
                 learning_rate: self.learning_rate,
                 warmup: self.warmup,
+                precision: self.precision,
                 optimizer,
                 ..TrainOptions::default()
             },

@@ -23,6 +23,10 @@ pub struct TrainOptions {
     /// Micro-batches a step. Loss and gradient are the means of theirs by rows: for losses that are means over rows
     /// those of one large batch, which need not fit in memory.
     pub accumulate: usize,
+    /// Leaves out the step of an epoch that is left with fewer rows (which rows these are differs from epoch to epoch), as
+    /// TinyBERT's code does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drop_last: bool,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Share of all steps that warm up.
@@ -68,6 +72,7 @@ impl Default for TrainOptions {
             batch_size: 32,
             batch_tokens: None,
             accumulate: 1,
+            drop_last: false,
             learning_rate: 5e-5,
             warmup: 0.1,
             schedule: Schedule::Linear,
@@ -90,6 +95,10 @@ impl TrainOptions {
             ensure!(count > 0, "{stage}: {name} must be at least 1");
         }
         ensure!(self.batch_tokens != Some(0), "{stage}: batch_tokens must be at least 1; leave it out for batch_size");
+        ensure!(
+            !(self.drop_last && self.batch_tokens.is_some()),
+            "{stage}: drop_last is for batches of batch_size rows; by batch_tokens each has as many rows as fit"
+        );
         ensure!(self.steps != Some(0), "{stage}: steps must be at least 1; leave it out for epochs");
         ensure!(self.score_every != Some(0), "{stage}: score_every must be at least 1; leave it out for every epoch");
         ensure!(
@@ -117,6 +126,7 @@ mod tests {
             ("accumulate = 0", "accumulate"),
             ("batch_tokens = 0", "batch_tokens"),
             ("score_every = 0", "score_every"),
+            ("drop_last = true\nbatch_tokens = 9", "drop_last"),
             ("learning_rate = nan", "learning_rate"),
             ("warmup = 1.0", "warmup"),
             ("min_factor = -0.1", "min_factor"),

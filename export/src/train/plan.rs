@@ -47,6 +47,12 @@ impl Plan<'_> {
                 );
             }
         }
+        ensure!(
+            !options.drop_last || plan.lengths.len() >= plan.rows(),
+            "{stage}: drop_last leaves nothing of {} rows, fewer than the {} of a step",
+            plan.lengths.len(),
+            plan.rows()
+        );
         let mut end = 0;
         for epoch in 0.. {
             match options.steps {
@@ -57,6 +63,7 @@ impl Plan<'_> {
             end += match options.batch_tokens {
                 // Each epoch is cut anew, and its steps must be known before the first one for schedule and time left.
                 Some(_) => plan.steps(epoch).len() as u64,
+                None if options.drop_last => (plan.lengths.len() / plan.rows()) as u64,
                 None => plan.lengths.len().div_ceil(plan.rows()) as u64,
             };
             plan.ends.push(end);
@@ -114,7 +121,8 @@ impl Plan<'_> {
                 batches.chunks(self.micro).map(<[Vec<usize>]>::to_vec).collect()
             }
             None => {
-                let batches = epoch_batches(&self.lengths, self.rows(), self.seed, epoch);
+                let mut batches = epoch_batches(&self.lengths, self.rows(), self.seed, epoch);
+                batches.retain(|batch| !self.options.drop_last || batch.len() == self.rows());
                 let cut = |batch: Vec<usize>| batch.chunks(self.options.batch_size).map(<[usize]>::to_vec).collect();
                 batches.into_iter().map(cut).collect()
             }
@@ -155,6 +163,25 @@ mod tests {
             let cut: Vec<_> = cut.into_iter().map(|step| vec![step.concat()]).collect();
             assert_eq!(whole, cut);
         }
+    }
+
+    #[test]
+    fn the_last_step_is_left_out_if_it_is_not_full() {
+        let examples = examples(50);
+        let all = TrainOptions { batch_size: 4, accumulate: 3, epochs: 3, ..Default::default() };
+        let full = TrainOptions { drop_last: true, ..all.clone() };
+        let (all, full) =
+            (Plan::new("s", &examples, &all, 9, 1).unwrap(), Plan::new("s", &examples, &full, 9, 1).unwrap());
+        assert_eq!((all.total(), full.total()), (15, 12));
+        let left_out = |epoch: usize| -> Vec<usize> {
+            let kept = full.steps(epoch).concat().concat();
+            assert_eq!((full.steps(epoch).len(), kept.len()), (4, 48));
+            (0..50).filter(|row| !kept.contains(row)).collect()
+        };
+        assert!(left_out(0) != left_out(1) || left_out(1) != left_out(2), "always the same rows");
+        let few = TrainOptions { batch_size: 64, drop_last: true, ..Default::default() };
+        let error = Plan::new("s", &examples, &few, 9, 1).err().unwrap().to_string();
+        assert!(error.contains("drop_last leaves nothing of 50 rows"), "{error}");
     }
 
     #[test]

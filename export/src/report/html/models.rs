@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::element::{Table, escape, figures, legend, paragraph};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Texts};
 use crate::report::words::{
     NONE, fixed, is_correlation, measure_name, megabytes, parameters, percent, percent_interval, points,
     points_interval, score, score_interval,
@@ -95,14 +95,18 @@ pub(super) fn seeds(report: &Report, recipe: &Recipe) -> String {
         if row.first().is_some_and(|name| name == "mean") { table.strong(row) } else { table.row(row) }
     }
     let text = format!(
-        "{}, from the same start, on the same texts; the control learns from the labels alone. Student less \
-         control: {} points, 95% interval {}, p = {}.",
+        "{}, from the same start, {}; the control learns from the labels alone. Student less control: {} points, 95% \
+         interval {}, p = {}.",
         match recipe.quantize() {
             None => "Both in fp32".to_owned(),
             Some(_) => format!(
                 "The student in {}, which it was trained for, the control in fp32",
                 report.quantization.element()
             ),
+        },
+        match recipe.stages.iter().any(|stage| stage.on != Texts::Train) {
+            false => "on the same texts",
+            true => "the student also on texts that the control does not see",
         },
         points(gain.value),
         points_interval(gain),
