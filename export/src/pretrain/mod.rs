@@ -77,6 +77,9 @@ pub fn pretrain_together(options: &PretrainOptions, group: &dyn Group, reporter:
     run(options, "pretrain", group, reporter)
 }
 
+/// Steps that are so many times too long are worth a word.
+const LONG_STEP: f64 = 1.5;
+
 fn trains_control(recipe: &PretrainRecipe) -> bool {
     recipe.teacher.as_ref().is_some_and(|teacher| teacher.control)
 }
@@ -179,6 +182,20 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     let generator_parameters = start.generator.as_ref().map(|config| count(config, Head::MaskedLm));
     let beside = generator_parameters.map_or(String::new(), |count| format!(", generator {count}"));
     reporter.note(&format!("Model: {parameters} parameters{beside}; {:.3e} FLOPs by ELECTRA's counter", flops.electra));
+    // About so many steps are enough to know.
+    let all: u64 = match train_options.batch_tokens {
+        Some(_) => seen.iter().map(|(&length, &count)| length as u64 * count).sum(),
+        None => seen.values().sum(),
+    };
+    let micro = train_options.accumulate.saturating_mul(group.size()).max(1) as u64;
+    let a_step = train_options.batch_tokens.unwrap_or(train_options.batch_size) as u64 * micro;
+    let longest = train_options.longest_step(train_options.steps.unwrap_or(all.div_ceil(a_step.max(1))));
+    if longest > LONG_STEP {
+        reporter.note(&format!(
+            "Note: without bias correction and with so short a warm-up steps are up to {longest:.1} times as long as the learning rate \
+             says, from which small models may not recover: set train.optimizer.bias_correction = true, or warm up for longer"
+        ));
+    }
     let masker = match objective.kind {
         ObjectiveKind::Clm => None,
         _ => {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerOptions, Precision, Schedule};
+use super::{OptimizerKind, OptimizerOptions, Precision, Schedule};
 
 /// Settings of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +112,30 @@ impl TrainOptions {
     }
 }
 
+impl TrainOptions {
+    /// Steps that warm up, of `total`.
+    pub fn warmup_steps(&self, total: u64) -> u64 {
+        (total as f64 * self.warmup).round() as u64
+    }
+
+    /// How many times as long as the learning rate says the longest of `total` steps may be. Without bias correction AdamW
+    /// divides by the root of a second moment that is still far too small, (1 - beta1^t) / sqrt(1 - beta2^t) at step t, which only
+    /// a warm-up of more than 1 / (1 - beta2) steps hides. 1 with correction, and of LAMB, whose steps have a length of their own.
+    pub fn longest_step(&self, total: u64) -> f64 {
+        let OptimizerOptions { kind, beta1, beta2, bias_correction, .. } = self.optimizer;
+        if bias_correction || kind == OptimizerKind::Lamb {
+            return 1.0;
+        }
+        let warmup = self.warmup_steps(total);
+        let looks_back = (10.0 / (1.0 - beta2)).min(1e6) as u64;
+        let times = (1..=total.min(looks_back)).map(|step| {
+            let moments = (1.0 - beta1.powf(step as f64)) / (1.0 - beta2.powf(step as f64)).sqrt();
+            self.schedule.factor(step - 1, warmup, total, self.min_factor) * moments
+        });
+        times.fold(1.0, f64::max)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +165,21 @@ mod tests {
         ] {
             let error = toml::from_str::<TrainOptions>(line).unwrap().check("student").unwrap_err().to_string();
             assert!(error.starts_with("student: ") && error.contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn short_warm_ups_without_correction_make_long_steps() {
+        let bert = OptimizerOptions { bias_correction: false, ..Default::default() };
+        let short = TrainOptions { warmup: 0.05, optimizer: bert, ..Default::default() };
+        // At step 61 of 1200, when the warm-up is over: 0.998 / sqrt(1 - 0.999^61).
+        assert!((short.longest_step(1200) - 4.11).abs() < 0.01, "{}", short.longest_step(1200));
+        // As BERT was trained.
+        assert!((TrainOptions { warmup: 0.01, ..short.clone() }.longest_step(1_000_000) - 1.0).abs() < 0.01);
+        let corrected = OptimizerOptions { bias_correction: true, ..bert };
+        let lamb = OptimizerOptions { kind: OptimizerKind::Lamb, ..bert };
+        for optimizer in [corrected, lamb] {
+            assert_eq!(TrainOptions { optimizer, ..short.clone() }.longest_step(1200), 1.0);
         }
     }
 

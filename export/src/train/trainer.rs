@@ -42,7 +42,7 @@ pub fn train(
     drop(options.precision.enter(stage.params.device())?);
     let plan = Plan::new(stage.name, stage.examples, options, stage.seed, stage.group.size())?;
     let total = plan.total();
-    let warmup = (total as f64 * options.warmup).round() as u64;
+    let warmup = options.warmup_steps(total);
     let mut run = Run::start(stage, &plan)?;
     stage.params.set_requires_grad(true);
     let weights: Vec<Tensor> = stage.params.iter().map(|(_, t)| t.shallow_clone()).collect();
