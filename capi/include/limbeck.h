@@ -1109,8 +1109,9 @@ limbeck_status limbeck_model_generate_prompt(
 limbeck_status limbeck_result_prompt_usage(const limbeck_result *result, limbeck_prompt_usage *out,
                                            limbeck_error **error);
 
-/** Fills `out` with how likely one completion of `length` bytes is after a prompt. Of `options`
- *  only deadline and cancel are read; the rest must be 0. */
+/** Fills `out` with how likely one completion of `length` bytes is after a prompt with all its
+ *  examples: LIMBECK_TOO_LONG if they have no room. Of `options` only deadline and cancel are read;
+ *  the rest must be 0. */
 limbeck_status limbeck_model_score(
     const limbeck_model *model, const limbeck_prompt *prompt, const char *completion, size_t length,
     const limbeck_choose_options *options, limbeck_choice *out, limbeck_error **error);

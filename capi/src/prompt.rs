@@ -340,8 +340,9 @@ pub unsafe extern "C" fn limbeck_result_prompt_usage(
     unsafe { guard(error, body) }
 }
 
-/// Fills `out` with how likely one completion of `length` bytes is after a prompt. Of
-/// `options` only deadline and cancel are read; the rest must be 0.
+/// Fills `out` with how likely one completion of `length` bytes is after a prompt with all its
+/// examples: LIMBECK_TOO_LONG if they have no room. Of `options` only deadline and cancel are
+/// read; the rest must be 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn limbeck_model_score(
     model: *const limbeck_model,
