@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,9 +99,7 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(400);
 /// # Errors
 /// The folder cannot be written, or another process holds the lock.
 pub fn lock_folder(out: &Path) -> Result<File> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let path = out.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let (file, path) = lock_file(out)?;
     let asked = Instant::now();
     loop {
         match file.try_lock() {
@@ -116,6 +114,45 @@ pub fn lock_folder(out: &Path) -> Result<File> {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
+    }
+}
+
+/// [`lock_folder`], but a second run waits for the first, which `waits` is told.
+///
+/// # Errors
+/// The folder cannot be written or locked.
+pub fn wait_for_folder(folder: &Path, waits: impl FnOnce()) -> Result<File> {
+    let (file, path) = lock_file(folder)?;
+    let locked = match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            waits();
+            file.lock()
+        }
+    };
+    locked.with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// The file by which a folder is locked, and its place; makes both.
+fn lock_file(folder: &Path) -> Result<(File, PathBuf)> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let path = folder.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok((file, path))
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn check(
         config.hidden_size,
         parameters.total
     ));
-    let Some(train) = of(texts, origin).and_then(|measured| measured.sets.first()) else { return };
+    let sets = of(texts, origin).map_or(&[][..], |measured| &measured.sets);
+    let Some(train) = sets.first() else { return };
     let (tokens, rows) = (train.seen.iter().sum::<usize>(), data.split.train.len());
     let mut size = |what: &str, options: &TrainOptions| {
         let step = options.batch_size * options.accumulate;
@@ -75,7 +76,6 @@ pub(super) fn check(
         }
     };
     findings.fact(format!("an epoch of the training rows: {tokens} tokens{measured}"));
-    let sets = of(texts, origin).map_or(&[][..], |measured| &measured.sets);
     if let Some(set) = sets.iter().find(|set| set.name == UNLABELLED) {
         let more: usize = set.seen.iter().sum();
         findings.fact(format!("an epoch of them and the texts without labels: {} tokens", tokens + more));

@@ -11,8 +11,7 @@ use crate::data::Encoder;
 use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::graph::WeightMode;
-use crate::pipeline::PreparedData;
-use crate::pipeline::labels_of_finished;
+use crate::pipeline::{PreparedData, labels_of_finished};
 use crate::recipe::{Recipe, TeacherSource};
 
 /// A model folder that could be read.

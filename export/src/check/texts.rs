@@ -97,7 +97,7 @@ fn one(
     let mut set = Set { name, ..Set::default() };
     let tokenizer = encoder.tokenizer();
     let unknown = unknown_id(tokenizer);
-    let texts = inputs(rows, goal);
+    let texts = rows.reads(goal);
     let bar = Late::new(reporter, "tokens", texts.len());
     for (chunk, first) in texts.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         let wanted: Vec<EncodeInput> = chunk
@@ -161,17 +161,6 @@ impl Set {
                 *self.unknown_words.entry(word.to_owned()).or_default() += 1;
             }
         }
-    }
-}
-
-/// The texts as a model reads them: one, or two together; of embeddings each by itself.
-fn inputs(rows: &Rows, goal: Goal) -> Vec<(&str, Option<&str>)> {
-    let texts = rows.texts();
-    match goal {
-        Goal::Similarity { .. } => {
-            texts.into_iter().flat_map(|(text, pair)| [Some(text), pair]).flatten().map(|text| (text, None)).collect()
-        }
-        _ => texts,
     }
 }
 

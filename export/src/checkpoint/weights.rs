@@ -200,20 +200,14 @@ pub(super) fn write_folder(folder: &Path, arrays: &Arrays, shard_bytes: u64) -> 
             shards.push((size, vec![(name, array)]));
         }
     }
-    let remove = |name: &str| match fs::remove_file(folder.join(name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.join(name).display()))
-        }
-        _ => Ok(()),
-    };
     if let [(_, all)] = shards.as_slice() {
         write_some(&folder.join(WHOLE), all, &metadata)?;
-        remove(INDEX)?;
+        files::remove_if_there(&folder.join(INDEX))?;
         return remove_shards(folder, &BTreeSet::new());
     }
     // First of all the index goes: with it, new shards and old ones would pass for one model.
-    remove(INDEX)?;
-    remove(WHOLE)?;
+    files::remove_if_there(&folder.join(INDEX))?;
+    files::remove_if_there(&folder.join(WHOLE))?;
     let count = shards.len();
     let mut weight_map = BTreeMap::new();
     for (i, (_, shard)) in shards.iter().enumerate() {

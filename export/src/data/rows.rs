@@ -36,6 +36,20 @@ impl Rows {
         })
     }
 
+    /// The rows of several files together; none where there are no files.
+    ///
+    /// # Errors
+    /// The first that could not be read.
+    pub(crate) fn joined(files: impl IntoIterator<Item = Result<Rows>>) -> Result<Option<Rows>> {
+        files.into_iter().try_fold(None, |all: Option<Rows>, rows| match all {
+            None => rows.map(Some),
+            Some(mut all) => {
+                all.extend(rows?);
+                Ok(Some(all))
+            }
+        })
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match self {
@@ -148,6 +162,19 @@ impl Rows {
             Rows::Questions(rows) => {
                 rows.iter().map(|row| (row.question.as_str(), Some(row.context.as_str()))).collect()
             }
+        }
+    }
+
+    /// Each text by itself, second texts after their first.
+    pub(crate) fn each_text(&self) -> impl Iterator<Item = &str> {
+        self.texts().into_iter().flat_map(|(text, second)| [Some(text), second]).flatten()
+    }
+
+    /// What a model of a goal reads at a time: as [`Self::texts`]; of embeddings each text by itself.
+    pub(crate) fn reads(&self, goal: Goal) -> Vec<(&str, Option<&str>)> {
+        match goal {
+            Goal::Similarity { .. } => self.each_text().map(|text| (text, None)).collect(),
+            _ => self.texts(),
         }
     }
 

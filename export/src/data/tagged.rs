@@ -28,6 +28,23 @@ pub struct TaggedText {
     pub source: String,
 }
 
+impl TaggedText {
+    /// Adds a word.
+    pub(super) fn push(&mut self, word: &str, tag: &str) {
+        if !self.text.is_empty() {
+            self.text.push(' ');
+        }
+        let start = self.text.len();
+        self.text.push_str(word);
+        self.words.push(TaggedWord { start, end: self.text.len(), tag: tag.to_owned() });
+    }
+}
+
+/// Whether a word of a file can be a tag.
+pub(super) fn is_tag(tag: &str) -> bool {
+    tag == "O" || tag.split_once('-').is_some_and(|(prefix, kind)| "BIES".contains(prefix) && !kind.is_empty())
+}
+
 /// Reads a CoNLL file: a word and its tag a line (the first and the last field; fields are separated by a tab, or by
 /// white space where there is none), an empty line between texts. Lines that begin with `-DOCSTART-` are skipped.
 ///
@@ -63,17 +80,11 @@ fn read_conll(path: &Path, tagged: bool) -> Result<Vec<TaggedText>> {
             _ => bail!("{}: a word without tag; a line has a word, a tab and a tag", place()),
         };
         let (word, tag) = (word.trim(), tag.trim());
-        let known = tag == "O" || tag.split_once('-').is_some_and(|(p, kind)| "BIES".contains(p) && !kind.is_empty());
-        if word.is_empty() || !known {
+        if word.is_empty() || !is_tag(tag) {
             bail!("{}: \"{tag}\" is no tag of \"{word}\"; tags are O, B-X and I-X (and E-X, S-X)", place());
         }
         let text = current.get_or_insert_with(|| TaggedText { text: String::new(), words: vec![], source: place() });
-        if !text.text.is_empty() {
-            text.text.push(' ');
-        }
-        let start = text.text.len();
-        text.text.push_str(word);
-        text.words.push(TaggedWord { start, end: text.text.len(), tag: tag.to_owned() });
+        text.push(word, tag);
     }
     texts.extend(current);
     if texts.is_empty() {

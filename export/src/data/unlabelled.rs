@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use super::read::read_rows;
-use super::tagged::read_words;
-use super::{Example, Goal, Rows, Schema, TaggedText, TaggedWord, read_text};
+use super::tagged::{is_tag, read_words};
+use super::{Example, Goal, Rows, Schema, TaggedText, read_text};
 
 impl Rows {
     /// Reads rows of which only the texts count: by `schema` as labelled rows are, but for their labels; of a `.txt` file each
@@ -35,9 +35,8 @@ impl Rows {
         if goal == Goal::Tags && ending == "txt" {
             // A word and its tag are no text of two words.
             let tagged = texts.iter().filter(|row| {
-                let last = row.text.split_whitespace().nth(1).unwrap_or_default();
-                row.text.split_whitespace().count() == 2
-                    && (last == "O" || last.split_once('-').is_some_and(|(prefix, _)| "BIES".contains(prefix)))
+                let mut words = row.text.split_whitespace();
+                words.nth(1).is_some_and(is_tag) && words.next().is_none()
             });
             ensure!(
                 tagged.count() * 2 < texts.len(),
@@ -62,14 +61,7 @@ fn lines(path: &Path) -> Result<Vec<Example>> {
 /// A text's words, with one space between.
 fn words(row: &Example) -> TaggedText {
     let mut text = TaggedText { text: String::new(), words: Vec::new(), source: row.source.clone() };
-    for word in row.text.split_whitespace() {
-        if !text.text.is_empty() {
-            text.text.push(' ');
-        }
-        let start = text.text.len();
-        text.text.push_str(word);
-        text.words.push(TaggedWord { start, end: text.text.len(), tag: "O".to_owned() });
-    }
+    row.text.split_whitespace().for_each(|word| text.push(word, "O"));
     text
 }
 

@@ -218,14 +218,7 @@ fn read(options: &FinetuneOptions) -> Result<Data> {
         hashes += &files::sha256_file(path)?;
         Ok(rows)
     };
-    let mut train: Option<Rows> = None;
-    for path in &options.train {
-        let rows = read(path)?;
-        match &mut train {
-            None => train = Some(rows),
-            Some(all) => all.extend(rows),
-        }
-    }
+    let train = Rows::joined(options.train.iter().map(|path| read(path)))?;
     let train = train.context("no training data; give --train FILE")?;
     let (mut train, dev) = match &options.dev {
         Some(path) => (train, read(path)?),

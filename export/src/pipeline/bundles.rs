@@ -317,11 +317,7 @@ pub(super) type Read<'a> = (&'a str, Option<&'a str>);
 /// The row whose length in bytes, of both texts where they are read together, is that quantile of all: what an app's call
 /// looks like. Of texts that are embedded, each is a row.
 pub(super) fn row_of_quantile(rows: &Rows, goal: Goal, quantile: f64) -> Read<'_> {
-    let mut reads = rows.texts();
-    if matches!(goal, Goal::Similarity { .. }) {
-        let each = reads.into_iter().flat_map(|(text, second)| [Some(text), second]).flatten();
-        reads = each.map(|text| (text, None)).collect();
-    }
+    let mut reads = rows.reads(goal);
     reads.sort_by_key(|&(text, second)| (text.len() + second.map_or(0, str::len), text, second));
     let place = (reads.len() as f64 * quantile) as usize;
     reads.get(place.min(reads.len().saturating_sub(1))).copied().unwrap_or_default()
@@ -373,32 +369,4 @@ pub(super) fn in_fresh_process(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{Example, Question};
-
-    #[test]
-    fn what_is_timed_is_all_that_a_model_reads() {
-        let question = |question: &str, context: &str| Question {
-            id: String::new(),
-            question: question.to_owned(),
-            context: context.to_owned(),
-            answers: Vec::new(),
-        };
-        // The longest question is about the shortest text.
-        let rows = Rows::Questions(vec![question("aaaaaaaa", "b"), question("a", "bb"), question("aa", "bbb")]);
-        assert_eq!(row_of_quantile(&rows, Goal::Answers, 0.5), ("aa", Some("bbb")));
-        assert_eq!(row_of_quantile(&rows, Goal::Answers, 0.9), ("aaaaaaaa", Some("b")));
-        let pair = |text: &str, second: &str| Example {
-            text: text.to_owned(),
-            pair: Some(second.to_owned()),
-            label: String::new(),
-            source: String::new(),
-        };
-        let rows = Rows::Texts(vec![pair("a", "bbbbb"), pair("cc", "d")]);
-        assert_eq!(row_of_quantile(&rows, Goal::Value, 0.5), ("a", Some("bbbbb")));
-        let apart = Goal::Similarity { highest: 5.0 };
-        assert_eq!(row_of_quantile(&rows, apart, 0.5), ("cc", None), "an embedding is of one text");
-        assert_eq!(row_of_quantile(&Rows::Texts(Vec::new()), Goal::Class, 0.5), ("", None));
-    }
-}
+mod tests;

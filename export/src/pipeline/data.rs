@@ -61,14 +61,7 @@ pub fn prepare(recipe: &Recipe, folder: &Path) -> Result<PreparedData> {
         let report = SplitReport { duplicates_dropped: leaked, ..split.sizes()? };
         (split, report)
     } else {
-        let mut all: Option<Rows> = None;
-        for name in &recipe.data.files {
-            let rows = read(name)?;
-            match &mut all {
-                Some(all) => all.extend(rows),
-                None => all = Some(rows),
-            }
-        }
+        let all = Rows::joined(recipe.data.files.iter().map(|name| read(name)))?;
         let all = all.context("data: no files")?;
         all.split(goal, recipe.data.split.unwrap_or(DEFAULT_SPLIT))?
     };
@@ -166,16 +159,12 @@ impl Unlabelled {
         if !recipe.stages.iter().any(|stage| stage.on == Texts::Unlabelled) {
             return Ok(None);
         }
-        let (mut fresh, mut hashes): (Option<Rows>, String) = (None, String::new());
-        for name in &recipe.data.unlabelled {
+        let mut hashes = String::new();
+        let fresh = Rows::joined(recipe.data.unlabelled.iter().map(|name| {
             let path = folder.join(name);
-            let rows = Rows::read_unlabelled(&path, data.goal, &recipe.data.columns)?;
             hashes.push_str(&files::sha256_file(&path)?);
-            match &mut fresh {
-                Some(fresh) => fresh.extend(rows),
-                None => fresh = Some(rows),
-            }
-        }
+            Rows::read_unlabelled(&path, data.goal, &recipe.data.columns)
+        }))?;
         let mut fresh = fresh.context("data.unlabelled: no files")?;
         let Split { train, dev, test } = &data.split;
         let seen: usize = [train, dev, test].into_iter().map(|set| fresh.drop_seen_in(set)).sum();

@@ -221,12 +221,7 @@ impl Run<'_> {
             }
             if self.leads() {
                 // What lies here may be of other settings; it must not vouch for weights that are written now.
-                match std::fs::remove_file(own.join(MARKER)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error).with_context(|| format!("cannot begin anew in {}", own.display()));
-                    }
-                    _ => {}
-                }
+                files::remove_if_there(&own.join(MARKER))?;
             }
             let outcome = if searches(stage) {
                 let found = self.search_map(&training, index, &identities[index], &params, &own)?;

@@ -181,7 +181,7 @@ fn recovery(stages: &[StageRecipe]) -> Option<Vec<StageRecipe>> {
 
 /// All that a model reads of the rows.
 fn texts(rows: &Rows) -> Vec<String> {
-    rows.texts().into_iter().flat_map(|(text, pair)| [Some(text), pair]).flatten().map(str::to_owned).collect()
+    rows.each_text().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -110,9 +110,7 @@ impl TrainOptions {
         ensure!((0.0..1.0).contains(&self.ema_decay), "{stage}: ema_decay must be from 0 to below 1");
         self.optimizer.check(stage)
     }
-}
 
-impl TrainOptions {
     /// Steps that warm up, of `total`.
     pub fn warmup_steps(&self, total: u64) -> u64 {
         (total as f64 * self.warmup).round() as u64

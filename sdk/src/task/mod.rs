@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod classify;
+mod contextual;
 mod decoding;
 pub(crate) mod embed;
 pub(crate) mod few_shot;

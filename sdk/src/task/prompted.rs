@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::contextual::{calibrated, log_softmax};
 use super::decoding::Found;
 use super::generate::{ContextPolicy, GenerateOptions, Generating};
 use super::options::Timings;
@@ -333,34 +334,6 @@ fn ranks(scores: &[Score], alone: &[Score], scoring: &Scoring) -> Vec<f64> {
     }
 }
 
-/// Contextual calibration (Zhao 2021): the logarithms of each completion's probability over its mean probability after the
-/// content-free queries, brought to the sum 1. `content_free` has the scores of all completions by query.
-fn calibrated(scores: &[f64], content_free: &[Vec<f64>]) -> Vec<f64> {
-    let after: Vec<Vec<f64>> = content_free.iter().map(|scores| log_softmax(scores)).collect();
-    let divided = log_softmax(scores).into_iter().enumerate().map(|(index, own)| {
-        let each: Vec<f64> = after.iter().map(|logs| logs[index]).collect();
-        // A probability of 0 stays one, also where it is always 0.
-        if own == f64::NEG_INFINITY { own } else { own - log_sum_exp(&each).max(f64::MIN / 2.0) }
-    });
-    // The number of queries is the same for all completions, and goes out.
-    log_softmax(&divided.collect::<Vec<_>>())
-}
-
-/// ln sum exp, without overflow.
-fn log_sum_exp(logs: &[f64]) -> f64 {
-    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    match highest.is_finite() {
-        true => highest + logs.iter().map(|log| (log - highest).exp()).sum::<f64>().ln(),
-        false => highest,
-    }
-}
-
-/// The logarithms of probabilities, in fp64: scores of long completions differ by hundreds.
-fn log_softmax(logs: &[f64]) -> Vec<f64> {
-    let sum = log_sum_exp(logs);
-    logs.iter().map(|log| if sum.is_finite() { log - sum } else { -(logs.len() as f64).ln() }).collect()
-}
-
 impl Model {
     /// A prompt on this model, to be completed.
     ///
@@ -375,35 +348,5 @@ impl Model {
     /// ```
     pub fn prompt<'a>(&'a self, prompt: &'a Prompt) -> Prompted<'a> {
         Prompted { model: self, prompt }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_of_logs_that_differ_by_much() {
-        let found = log_softmax(&[-2000.0, -2000.0, -9000.0]);
-        assert!((found[0] + 2f64.ln()).abs() < 1e-12 && (found[2] + 7000.0 + 2f64.ln()).abs() < 1e-9, "{found:?}");
-        // None can be: all alike, and no NaN.
-        assert_eq!(log_softmax(&[f64::NEG_INFINITY; 2]), [-(2f64.ln()); 2]);
-    }
-
-    /// Long completions that are out of the question stay so: the third is e^-30 times as likely after the query as after none.
-    #[test]
-    fn calibration_of_completions_that_are_hardly_possible() {
-        let found = calibrated(&[0.9f64.ln(), 0.1f64.ln(), -150.0], &[vec![0.95f64.ln(), 0.05f64.ln(), -120.0]]);
-        let wanted = [(0.9f64 / 0.95).ln(), 2f64.ln(), -30.0];
-        let difference = |index: usize| (found[index] - found[0]) - (wanted[index] - wanted[0]);
-        assert!(difference(1).abs() < 1e-9 && difference(2).abs() < 1e-6, "{found:?}");
-        assert!((found.iter().map(|log| log.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
-        // The mean of two queries, and one that rules a completion out.
-        let found =
-            calibrated(&[0.5f64.ln(), 0.5f64.ln()], &[vec![0.2f64.ln(), 0.8f64.ln()], vec![0.6f64.ln(), 0.4f64.ln()]]);
-        assert!(((found[0] - found[1]) - (0.6f64 / 0.4).ln()).abs() < 1e-9, "{found:?}");
-        let never = f64::NEG_INFINITY;
-        let found = calibrated(&[0.0, never], &[vec![0.0, never]]);
-        assert!(found[0].abs() < 1e-9 && found[1] == never, "{found:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Computing the shards that are missing.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -32,7 +32,11 @@ impl TeacherCache {
         if self.is_complete() {
             return Ok(());
         }
-        let _lock = self.lock(reporter).context("cannot keep the teacher's outputs")?;
+        let waits = || {
+            let folder = self.folder.display();
+            reporter.note(&format!("Another limbeck is filling {folder} with the same outputs; waiting for it"));
+        };
+        let _lock = files::wait_for_folder(&self.folder, waits).context("cannot keep the teacher's outputs")?;
         // Another process may have been at work since this one looked.
         self.find_shards(reporter);
         self.remove_leftovers();
@@ -76,25 +80,6 @@ impl TeacherCache {
         }
         bar.finish();
         Ok(())
-    }
-
-    /// Keeps other processes out of the folder; the lock goes with the process, however it ends.
-    fn lock(&self, reporter: &Reporter) -> Result<File> {
-        fs::create_dir_all(&self.folder)
-            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
-        let path = self.folder.join(".lock");
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let locked = match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::Error(error)) => Err(error),
-            Err(TryLockError::WouldBlock) => {
-                let folder = self.folder.display();
-                reporter.note(&format!("Another limbeck is filling {folder} with the same outputs; waiting for it"));
-                file.lock()
-            }
-        };
-        locked.with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(file)
     }
 
     /// What a kill left in the middle of writing. The lock is held: no other process is writing.

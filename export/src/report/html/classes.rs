@@ -12,16 +12,20 @@ const LISTED: usize = 20;
 /// A longer table is folded.
 const UNFOLDED: usize = 40;
 
+/// A table with a row for each of so many labels, or kinds.
+pub(super) fn folded(table: String, count: usize, label: &str) -> String {
+    match count > UNFOLDED {
+        true => format!("<details><summary>{count} {label}s</summary>\n{table}</details>\n"),
+        false => table,
+    }
+}
+
 /// The table of labels and the confusion matrix, where each example has one label.
 pub(super) fn classes(report: &Report) -> String {
     let Some((shipped, classes)) = report.models.last().and_then(|model| Some((model, model.classes.as_ref()?))) else {
         return String::new();
     };
-    let table = by_label(classes);
-    let table = match classes.labels.len() > UNFOLDED {
-        true => format!("<details><summary>{} labels</summary>\n{table}</details>\n", classes.labels.len()),
-        false => table,
-    };
+    let table = folded(by_label(classes), classes.labels.len(), "label");
     let confusion = if classes.labels.len() > DRAWN { confused_pairs(classes) } else { matrix(classes) };
     let title = |text: &str| format!("<h2>{text} of the {}</h2>\n", escape(&shipped.name));
     [title("Labels"), table, title("Confusion"), confusion].concat()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::classes::folded;
 use super::element::{Table, escape, figures, legend, paragraph};
 use crate::recipe::{Recipe, Texts};
 use crate::report::words::{
@@ -48,8 +49,6 @@ pub(super) fn models(report: &Report) -> String {
 
 /// How a text is read that is longer than the model takes, where it is not cut.
 const IN_WINDOWS: &str = ", in windows where the model takes fewer";
-/// A longer table of labels is folded.
-const UNFOLDED: usize = 40;
 
 /// What the columns of the table mean.
 fn how_measured(report: &Report) -> String {
@@ -177,11 +176,7 @@ pub(super) fn labels(report: &Report) -> String {
             share(label.f1, label.predicted + label.support),
         ]);
     }
-    let count = shipped.by_label.len();
-    let table = match count > UNFOLDED {
-        true => format!("<details><summary>{count} {label}s</summary>\n{}</details>\n", table.html()),
-        false => table.html(),
-    };
+    let table = folded(table.html(), shipped.by_label.len(), label);
     format!("<h2>{title} of the {}</h2>\n{table}", escape(&shipped.name))
 }
 
