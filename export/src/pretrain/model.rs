@@ -106,6 +106,7 @@ fn resized(own: &ModelRecipe, name: &str, max_tokens: usize, encoder: &Encoder) 
         embedding_dropout: rate(base.embedding_dropout),
         hidden_dropout: rate(base.hidden_dropout),
         attention_dropout: rate(base.attention_dropout),
+        initializer_range: own.initializer_range.unwrap_or(base.initializer_range),
         pad_id,
         ..base
     })

@@ -76,6 +76,9 @@ pub struct ModelRecipe {
     /// Rate of every dropout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// Standard deviation of new weights; the preset's, 0.02, which is small for layers much narrower than its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initializer_range: Option<f64>,
 }
 
 /// Where the text lies, relative to the data folder: plain text or JSON Lines.
@@ -327,6 +330,9 @@ impl PretrainRecipe {
         let (preset, start) = (self.model.preset.is_some(), self.model.start.is_some());
         if preset && start || !preset && !start && self.teacher.is_none() {
             bail!("model: give either `preset` (a shape with new weights) or `start` (a folder with weights)");
+        }
+        if let Some(range) = self.model.initializer_range {
+            ensure!(range > 0.0 && range <= 1.0, "model.initializer_range must be above 0, at most 1, as 0.02 is");
         }
         if start && self.model != (ModelRecipe { start: self.model.start.clone(), ..Default::default() }) {
             bail!("model: the shape is that of `start`; leave the sizes out");

@@ -143,3 +143,20 @@ fn another_generator_to_go_on_with_is_another_model() {
     let error = run(world.path(), on, &at("on")).unwrap_err().to_string();
     assert!(error.contains("another model"), "{error}");
 }
+
+/// Of the model and of its generator, whose tables are the model's.
+#[test]
+fn new_weights_spread_as_the_recipe_says() {
+    let _turn = crate::seeded(5);
+    let world = world(false);
+    let mut own = recipe("electra-small", "kind = \"rtd\"\ngenerator_size = 0.5", "");
+    own.model.initializer_range = Some(0.06);
+    let (_, _, start) = prepared(&own, world.path());
+    assert_eq!(start.config.initializer_range, 0.06);
+    for name in ["encoder.ffn.0.up.weight", "generator.encoder.ffn.0.up.weight"] {
+        let weight = start.params.get(name).unwrap();
+        // Cut at two deviations a normal distribution keeps 0.880 of its own.
+        let deviation = weight.std(true).double_value(&[]) / 0.880;
+        assert!((deviation / 0.06 - 1.0).abs() < 0.1, "{name}: {deviation}");
+    }
+}
