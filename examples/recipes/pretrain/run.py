@@ -3,7 +3,8 @@
     python3 run.py PREPARED OUT [--limbeck PROGRAM] [--only GROUPS] [--steps N] [--downstream FOLDER]
 
 PREPARED is what prepare.py wrote. GROUPS are some of sentence,sharing,electra,gpt2, or single recipes; the tokenizers that they ask for are
-trained first. Each recipe goes on where it was stopped, and one that is done is not done again. The models of `electra` are then
+trained first. Each recipe goes on where it was stopped, and one that is done is not done again; what a recipe starts from is trained
+before it. The models of `electra` are then
 fine-tuned on the sets below FOLDER, which `../tasks/prepare.py` wrote, and beside them one that was never trained. `--steps` cuts every
 run short, to try the recipes out, in an OUT of its own. OUT/results.json has a row for each recipe that was run, now or before, ALBERT's
 table of models by tasks, and what the fine-tuned models score.
@@ -31,6 +32,12 @@ DOWNSTREAM = [
 SEEDS = [1, 2, 3]
 FINETUNE = ["--learning-rate", 5e-4, "--batch-size", 32]
 COMMON = ["--device", "cpu", "--threads", 1]
+# What the ELECTRAs that replace tokens start from.
+START = HERE / "electra-start.toml"
+
+
+def starts(recipe):
+    return f'start = "{START.stem}"' in recipe.read_text()
 
 
 def downstream(limbeck, model, out, folder, short):
@@ -78,6 +85,8 @@ def main():
 
     # `gpt2` before `gpt2-distilled`, whose teacher it is.
     recipes = [recipe for recipe in sorted(HERE.glob("*.toml")) if {recipe.stem, recipe.stem.split("-")[0]} & set(groups)]
+    if any(starts(recipe) for recipe in recipes):
+        recipes = [START, *(recipe for recipe in recipes if recipe != START)]
     for name, arguments in TOKENIZERS.items():
         asked = any(f'"tokenizer/{name}"' in recipe.read_text() for recipe in recipes)
         if asked and not (prepared / "tokenizer" / name / "tokenizer.json").exists():
@@ -96,10 +105,14 @@ def main():
         more = ["--steps", options.steps] if options.steps else []
         if name == "gpt2-distilled":
             more += ["--teacher", out / "gpt2"]
+        if starts(recipe):
+            more += ["--model", out / START.stem]
         limbeck("pretrain", "--recipe", recipe.resolve(), "--data", ".", "--out", out / name, *COMMON, *more)
         done = json.loads((out / name / "pretrain.json").read_text())
         keys = ["parameters", "generator_parameters", "tokens_seen", "flops", "held_out", "distilled", "wall_seconds"]
         rows[name] = {key: done[key] for key in keys if key in done} | {"steps": done["outcome"]["steps"]}
+        if starts(recipe):
+            rows[name]["start"] = START.stem
         shape = json.loads((out / name / "config.json").read_text())
         rows[name] |= {key: shape[key] for key in ["embedding_size", "hidden_size"] if key in shape}
         print(f"{name}: {rows[name]['held_out']}", flush=True)
@@ -114,7 +127,7 @@ def main():
             table[name] = {task: score["held_out"][share[task]] for task, score in scores.items()}
         write()
 
-    electra = [recipe.stem for recipe in recipes if recipe.stem.startswith("electra-")]
+    electra = [recipe.stem for recipe in recipes if recipe.stem.startswith("electra-") and recipe != START]
     if electra and options.downstream is None:
         print("electra: not fine-tuned; --downstream FOLDER says where the sets lie", flush=True)
     elif electra:

@@ -189,7 +189,7 @@ fn corpus_differs(
         return (!other.same_vocabulary(own)).then(|| {
             format!(
                 "stage {}: {} numbers tokens otherwise than the student ({}): they cannot read the same masked text; give \
-                 the student the teacher's tokenizer, or leave the losses of masked language models out",
+                 the student the teacher's tokenizer, or leave the stage out",
                 stage.name, teacher.name, origin.name
             )
         });

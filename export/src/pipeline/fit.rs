@@ -83,8 +83,10 @@ pub(super) fn check(run: &Run) -> Result<()> {
         let needs = Needs::of(stage, &student, teacher)?;
         same_tokens(run, stage, &needs, &teachers, origin)?;
     }
-    if recipe.stages.iter().any(StageRecipe::masks) {
+    if recipe.stages.iter().any(StageRecipe::guesses) {
         has_masked_lm(first)?;
+    }
+    if recipe.stages.iter().any(StageRecipe::masks) {
         pack::mask_id(origin.folder)?;
     }
     for looked in teachers.iter().chain(&apart) {
@@ -205,7 +207,7 @@ fn same_tokens(run: &Run, stage: &StageRecipe, needs: &Needs, teachers: &[Looked
             ensure!(
                 index > 0 || teacher.encoder.same_vocabulary(&origin.encoder),
                 "stage {}: {folder} numbers tokens otherwise than the student: they cannot read the same masked text; give \
-                 the student the teacher's tokenizer, or leave the losses of masked language models out",
+                 the student the teacher's tokenizer, or leave the stage out",
                 stage.name
             );
             continue;

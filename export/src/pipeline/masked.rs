@@ -1,5 +1,6 @@
-//! Stages on masked text (DistilBERT's general distillation): student and teacher read the same masked tokens, so the
-//! teacher is asked as they are drawn, and each has a masked-LM head on its encoder.
+//! Stages on masked text (DistilBERT's general distillation; TinyBERT's, as first released): student and teacher read the
+//! same masked tokens, so the teacher is asked as they are drawn. Where a loss looks at guesses, each has a masked-LM head on
+//! its encoder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +17,11 @@ use super::run::Training;
 use super::wanted::Wanted;
 use crate::arch::{Capture, Head, Model, ModelOutput, Params, parameter_layout};
 use crate::checkpoint;
-use crate::data::{Batch, Masked, Masker, Masking};
+use crate::data::{Batch, Masked, Masker};
 use crate::distill::kept_rows;
 use crate::objective::IGNORED;
 use crate::pack::mask_id;
+use crate::recipe::StageRecipe;
 use crate::train::Precision;
 
 /// What stands before the names of a student's masked-LM head, which it has besides the head of its task.
@@ -69,7 +71,7 @@ pub(crate) fn has_masked_lm(folder: &Path) -> Result<()> {
     })
 }
 
-/// A stage's masked language models and what they read.
+/// A stage's models and the masked text that they read.
 pub(super) struct MaskedText<'a> {
     student: Model,
     /// With what is wanted of it.
@@ -89,26 +91,29 @@ pub(super) struct Reading {
 }
 
 impl<'a> MaskedText<'a> {
-    /// `params` are the student's with its masked-LM head, rounded as its stage says. The head itself is dropped in the
-    /// end, and never rounded.
+    /// `params` are the student's with its masked-LM head where the stage looks at guesses, rounded as its stage says. The head
+    /// itself is dropped in the end, and never rounded.
     ///
     /// # Errors
     /// A tokenizer without mask token; a teacher without masked-LM head, or that numbers tokens otherwise.
     pub(super) fn new(
         training: &Training,
-        masking: Masking,
+        stage: &StageRecipe,
         needs: &'a Needs,
         params: &Params,
         tokens: &'a Tokens,
         precision: Precision,
     ) -> Result<Self> {
-        let Training { config, encoder, tokenizer, .. } = *training;
+        let Training { config, info, encoder, tokenizer, .. } = *training;
+        let (masking, guesses) = (stage.masking.unwrap_or_default(), stage.guesses());
+        // Layers are compared below whatever head there is.
+        let head = |own: Head| if guesses { Head::MaskedLm } else { own };
         let own = params.iter().filter_map(|(name, tensor)| match name.strip_prefix(PREFIX) {
-            Some(rest) => Some((format!("{HEAD}{rest}"), tensor)),
-            None => (!name.starts_with(HEAD)).then(|| (name.to_owned(), tensor)),
+            Some(rest) => guesses.then(|| (format!("{HEAD}{rest}"), tensor)),
+            None => (!guesses || !name.starts_with(HEAD)).then(|| (name.to_owned(), tensor)),
         });
         let own = Params::handles(own, params.device()).fake_quantized(params.rounding());
-        let lacking = parameter_layout(config, Head::MaskedLm).into_iter().find(|spec| own.get(&spec.name).is_none());
+        let lacking = parameter_layout(config, head(info.head)).into_iter().find(|spec| own.get(&spec.name).is_none());
         ensure!(lacking.is_none(), "the student has no masked-LM head; this is a mistake in limbeck");
         let teacher = match needs.teacher() {
             None => None,
@@ -117,18 +122,21 @@ impl<'a> MaskedText<'a> {
                 ensure!(
                     teacher.encoder.same_vocabulary(encoder),
                     "{} numbers tokens otherwise than the student: they cannot read the same masked text; give the \
-                     student the teacher's tokenizer, or leave the losses of masked language models out",
+                     student the teacher's tokenizer, or leave the stage out",
                     teacher.name
                 );
-                let params = teacher.masked_lm.as_ref();
-                let params = params.with_context(|| format!("{} has no masked-LM head", teacher.name))?;
-                Some((Model::new(params, &teacher.config, Head::MaskedLm), wanted))
+                let (params, lacks) = match guesses {
+                    true => (&teacher.masked_lm, "masked-LM head"),
+                    false => (&teacher.pretrained, "encoder as it came"),
+                };
+                let params = params.as_ref().with_context(|| format!("{} has no {lacks}", teacher.name))?;
+                Some((Model::new(params, &teacher.config, head(teacher.info.head)), wanted))
             }
         };
         let mask = mask_id(tokenizer.parent().context("the tokenizer has no folder")?)?.into();
         let special: Vec<i64> = encoder.special_tokens().into_iter().chain([config.pad_id as i64]).collect();
         Ok(Self {
-            student: Model::new(&own, config, Head::MaskedLm).in_precision(precision),
+            student: Model::new(&own, config, head(info.head)).in_precision(precision),
             teacher,
             masker: Masker::new(masking, &tokens.train, config.vocab_size, &special, mask)?,
             tokens,

@@ -29,8 +29,8 @@ pub(crate) struct Needs {
     projections: Vec<(&'static str, [i64; 2])>,
     /// All fields that are read, by name.
     pub(super) fields: Vec<String>,
-    /// Whether masked text is read, with masked-LM heads.
-    masks: bool,
+    /// Whether masked-LM heads are read.
+    guesses: bool,
 }
 
 impl Needs {
@@ -55,7 +55,7 @@ impl Needs {
             heads: 0,
             projections: Vec::new(),
             fields: Vec::new(),
-            masks: stage.masks(),
+            guesses: stage.guesses(),
         };
         ensure!(
             stage.replacing.is_none() || teacher.is_some(),
@@ -99,7 +99,7 @@ impl Needs {
 
     /// Whether a parameter that only helps to train is trained in this stage.
     pub(super) fn trains(&self, name: &str) -> bool {
-        self.masks && is_of_student(name) || self.projections.iter().any(|(own, _)| *own == name)
+        self.guesses && is_of_student(name) || self.projections.iter().any(|(own, _)| *own == name)
     }
 
     fn wanted(&self, term: &LossTerm) -> Wanted {

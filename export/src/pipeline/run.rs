@@ -52,7 +52,7 @@ pub(super) struct Training<'a> {
     pub pooling: Option<SentencePooling>,
     /// First weights, trained in place.
     pub params: Params,
-    /// Its masked-LM head for stages on masked text, by names of such a head; empty without such stages.
+    /// Its masked-LM head for stages that look at its guesses, by names of such a head; empty without such stages.
     pub masked_lm: BTreeMap<String, Tensor>,
     /// How its hidden states lie in the teacher's, where they are narrower and that is known.
     pub directions: Option<&'a Directions>,
@@ -285,10 +285,9 @@ impl Run<'_> {
         }
         let masked = match stage.masks() {
             true => {
-                let masking = stage.masking.unwrap_or_default();
                 Some(MaskedText::new(
                     training,
-                    masking,
+                    stage,
                     needs,
                     &params.fake_quantized(stage.quantize),
                     &tokens,

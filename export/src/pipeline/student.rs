@@ -216,7 +216,7 @@ impl<'a> Origin<'a> {
         Ok(params.with(new_head(config, head, self.run.options.device)))
     }
 
-    /// The masked-LM head that a student has in stages on masked text: the encoder's, or a new one.
+    /// The masked-LM head that a student has in stages that look at its guesses: the encoder's, or a new one.
     fn masked_lm(&self, start: Start) -> Result<BTreeMap<String, Tensor>> {
         match &self.from.masked_lm {
             Some(own) if start != Start::Random => {
@@ -242,8 +242,8 @@ impl<'a> Origin<'a> {
             variant.start,
         ))?);
         let params = self.first_weights(variant.start, seed)?;
-        let masks = variant.stages.iter().any(StageRecipe::masks);
-        let masked_lm = if masks { self.masked_lm(variant.start)? } else { BTreeMap::new() };
+        let guesses = variant.stages.iter().any(StageRecipe::guesses);
+        let masked_lm = if guesses { self.masked_lm(variant.start)? } else { BTreeMap::new() };
         let directions = match variant.start {
             Start::Random => None,
             start if self.config.hidden_size != self.from.config.hidden_size => Some(self.directions(start)?),

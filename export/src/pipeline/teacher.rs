@@ -28,7 +28,7 @@ pub(super) struct Teacher {
     pub params: Params,
     /// The encoder before it was fine-tuned, with a head that was never trained.
     pub pretrained: Option<Params>,
-    /// The masked language model that the encoder came as, where a stage reads masked text.
+    /// The masked language model that the encoder came as, where a stage looks at its guesses.
     pub masked_lm: Option<Params>,
     /// How its fine-tuning went.
     pub outcome: Option<Outcome>,
@@ -98,8 +98,8 @@ impl Teacher {
         let params = load_for(folder, &config, &info, options.device)?;
         let pretrained = params.deep_clone();
         // Layers and masked words are the first teacher's.
-        let masks = index == 0 && recipe.stages.iter().any(StageRecipe::masks);
-        let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
+        let guesses = index == 0 && recipe.stages.iter().any(StageRecipe::guesses);
+        let masked_lm = if guesses { masked_lm_of(folder, &pretrained, options.device)? } else { None };
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             "finetune",
             &model,
@@ -160,8 +160,8 @@ impl Teacher {
         let params = load_for(folder, &config, &info, options.device)?;
         let model = checkpoint::model_sha256(folder)?;
         let pretrained = params.deep_clone();
-        let masks = recipe.stages.iter().any(StageRecipe::masks);
-        let masked_lm = if masks { masked_lm_of(folder, &pretrained, options.device)? } else { None };
+        let guesses = recipe.stages.iter().any(StageRecipe::guesses);
+        let masked_lm = if guesses { masked_lm_of(folder, &pretrained, options.device)? } else { None };
         Ok(Self {
             name: "encoder".to_owned(),
             config,

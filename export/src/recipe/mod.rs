@@ -205,7 +205,7 @@ impl Recipe {
         recipe.method = None;
         for stage in &mut recipe.stages {
             stage.train.get_or_insert_with(|| recipe.student.train.clone());
-            if stage.masks() {
+            if stage.guesses() {
                 stage.masking.get_or_insert_default();
             }
         }

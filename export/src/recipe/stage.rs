@@ -31,7 +31,8 @@ pub struct StageRecipe {
     /// gets the teacher's embeddings and head. None is replaced when absent: the student learns by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacing: Option<Scheduled>,
-    /// How its texts are masked, for losses of masked language models.
+    /// How its texts are masked, for student and teacher alike; as DistilBERT's where a loss looks at what masked language
+    /// models say, else not at all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masking: Option<Masking>,
     /// What the student's weights are rounded to in every forward pass, its activations to int8; the weights that are
@@ -114,6 +115,11 @@ pub fn full_precision_stage(stages: &[StageRecipe]) -> Option<usize> {
 impl StageRecipe {
     /// Whether student and teacher read masked text.
     pub fn masks(&self) -> bool {
+        self.masking.is_some() || self.guesses()
+    }
+
+    /// Whether a loss looks at what the masked-LM heads of both say of it.
+    pub fn guesses(&self) -> bool {
         self.losses.iter().any(LossTerm::reads_masked_lm)
     }
 
@@ -177,7 +183,10 @@ impl StageRecipe {
             ensure!(self.quantize.is_none(), "stage {name}: replacing and quantize are for stages of their own");
         }
         if let Some(masking) = &self.masking {
-            ensure!(self.masks(), "stage {name} has `masking`, and no loss of a masked language model");
+            ensure!(
+                self.on == Texts::Corpus && self.from == TeacherState::Pretrained,
+                "stage {name}: masking is for plain text and the encoder as it came: on = \"corpus\" and from = \"pretrained\""
+            );
             masking.check(&format!("stage {name}"))?;
         }
         ensure!(

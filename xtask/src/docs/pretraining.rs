@@ -49,6 +49,9 @@ struct Recipe {
     steps: u64,
     #[serde(default)]
     flops: Flops,
+    /// The recipe whose weights it starts from.
+    #[serde(default)]
+    start: Option<String>,
     held_out: HeldOut,
     #[serde(default)]
     distilled: Option<Distilled>,
@@ -193,11 +196,16 @@ pub(super) fn electra_table(results: &Pretraining) -> String {
     sets.iter().for_each(|(name, scored)| text += &format!(" {name}, {} |", scored.measure.replace('_', " ")));
     text += &format!("\n|---|---|---|---|{}\n", "---|".repeat(sets.len()));
     for (name, scores) in &results.downstream {
-        // A model that was not pretrained has no recipe.
-        let cost = results.recipes.get(name).map_or("0 | 0 | 0".to_owned(), |recipe| {
-            format!("{} | {:.1} M | {:.1e}", recipe.steps, recipe.tokens_seen as f64 / 1e6, recipe.flops.electra)
-        });
-        text += &format!("| {} | {cost} |", name.trim_start_matches("electra-"));
+        // A model that was not pretrained has no recipe. What another started from counts with it.
+        let own = results.recipes.get(name);
+        let before = own.and_then(|recipe| results.recipes.get(recipe.start.as_ref()?));
+        let both = || own.into_iter().chain(before);
+        let steps: Vec<String> = before.into_iter().chain(own).map(|recipe| recipe.steps.to_string()).collect();
+        let steps = if steps.is_empty() { "0".to_owned() } else { steps.join(" + ") };
+        let tokens: u64 = both().map(|recipe| recipe.tokens_seen).sum();
+        let flops: f64 = both().map(|recipe| recipe.flops.electra).sum();
+        let name = name.trim_start_matches("electra-");
+        text += &format!("| {name} | {steps} | {:.1} M | {flops:.1e} |", tokens as f64 / 1e6);
         for set in sets.keys() {
             let cell = scores.get(*set).map_or("-".to_owned(), |scored| {
                 let deviation =
@@ -269,6 +277,9 @@ mod tests {
         wide["embedding_size"] = 128.into();
         let mut rtd = recipe.clone();
         rtd["flops"] = serde_json::json!({"electra": 1e14, "layers": 2e14});
+        rtd["start"] = "electra-start".into();
+        let mut start = recipe.clone();
+        start["flops"] = serde_json::json!({"electra": 2e13});
         let student = serde_json::json!({
             "parameters": 5, "tokens_seen": 6, "steps": 7, "held_out": {"loss": 1.0, "perplexity": 12.0, "bits_per_byte": 2.0},
             "distilled": {
@@ -278,7 +289,7 @@ mod tests {
         });
         let pretraining: Pretraining = serde_json::from_value(serde_json::json!({
             "schema": 1, "date": "2026-01-02",
-            "recipes": {"electra-rtd": rtd, "sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
+            "recipes": {"electra-rtd": rtd, "electra-start": start, "sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
             "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}},
             "downstream": {
                 "electra-rtd": {
@@ -292,7 +303,7 @@ mod tests {
         let table = electra_table(&pretraining);
         assert!(table.contains("| FLOPs | tags, entity f1 | words, accuracy |\n"), "{table}");
         assert!(
-            table.contains("| none | 0 | 0 | 0 | 20.0 ± 0.0 | - |\n| rtd | 7 | 2.0 M | 1.0e14 | 55.0 ± 7.0 | 70.0 |\n"),
+            table.contains("| none | 0 | 0.0 M | 0.0e0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"),
             "{table}"
         );
         assert!(table.contains("deviation of 2 seeds."), "{table}");
