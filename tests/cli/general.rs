@@ -178,10 +178,7 @@ fn mistakes_are_named() {
         (stage(masked), "masked-lm is for plain text"),
         (stage(&format!("on = \"corpus\"\n{masked}")), "from = \"pretrained\""),
         (stage(&format!("{corpus}\n{masked}\nmasking = {{ share = 1.5 }}")), "masking.share"),
-        (
-            stage("losses = [{ loss = \"hidden-cosine\" }]\nmasking = {}"),
-            "masking is for plain text",
-        ),
+        (stage("losses = [{ loss = \"hidden-cosine\" }]\nmasking = {}"), "masking is for plain text"),
         (
             stage(&format!("{corpus}\nlosses = [{{ loss = \"masked-lm-soft-targets\", temperature = 0.0 }}]")),
             "temperature of masked-lm-soft-targets",

@@ -284,16 +284,14 @@ impl Run<'_> {
             self.reporter.note(&format!("  {}, corpus: {}", stage.name, self.sets.told(count)));
         }
         let masked = match stage.masks() {
-            true => {
-                Some(MaskedText::new(
-                    training,
-                    stage,
-                    needs,
-                    &params.fake_quantized(stage.quantize),
-                    &tokens,
-                    options.precision,
-                )?)
-            }
+            true => Some(MaskedText::new(
+                training,
+                stage,
+                needs,
+                &params.fake_quantized(stage.quantize),
+                &tokens,
+                options.precision,
+            )?),
             false => None,
         };
         let lessons = match needs.teacher() {

@@ -36,6 +36,13 @@ pub struct HeldOut {
     /// Share of masked tokens that the model guesses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masked_accuracy: Option<f64>,
+    /// The same share of those in whose place another token stands; the others are read, and need not be guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_accuracy: Option<f64>,
+    /// Share of these that the commonest of them is: what frequency alone guesses, and a model that has learned nothing of the
+    /// text around them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency_accuracy: Option<f64>,
     /// Cross-entropy of next sentence or sentence order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentence_loss: Option<f64>,
@@ -48,6 +55,9 @@ pub struct HeldOut {
     /// Share of masked tokens that the generator guesses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator_accuracy: Option<f64>,
+    /// The same share of those in whose place another token stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_hidden_accuracy: Option<f64>,
     /// Binary cross-entropy of replaced tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_loss: Option<f64>,
@@ -93,13 +103,34 @@ pub(super) struct Learner<'a> {
     device: Device,
 }
 
+/// What is said of masked tokens.
+struct Guesses {
+    /// `[n, vocabulary]`.
+    logits: Tensor,
+    /// `[n]` int64: what is right.
+    wanted: Tensor,
+    /// `[n]` bool: whether another token was read there.
+    hidden: Tensor,
+}
+
+impl Guesses {
+    /// `read` are the tokens that were read at these places.
+    fn new(logits: Tensor, wanted: &Tensor, read: &Tensor) -> Self {
+        Self { logits, wanted: wanted.shallow_clone(), hidden: read.ne_tensor(wanted) }
+    }
+
+    fn loss(&self) -> Tensor {
+        mean_over_places(&self.logits, &self.wanted)
+    }
+}
+
 /// What a batch gave: logits with what is right.
 #[derive(Default)]
 struct Given {
-    /// Of the model at masked places: `[n, vocabulary]`, `[n]`.
-    masked: Option<(Tensor, Tensor)>,
+    /// Of the model at masked places.
+    masked: Option<Guesses>,
     /// Of the generator there.
-    generator: Option<(Tensor, Tensor)>,
+    generator: Option<Guesses>,
     /// `[batch, 2]`, `[batch]`.
     sentence: Option<(Tensor, Tensor)>,
     /// Logits and what was replaced, `[n]` each, of the tokens that count.
@@ -186,23 +217,25 @@ impl<'a> Learner<'a> {
             masker.mask(&rows, self.pad_id, &mut ChaCha8Rng::seed_from_u64(seed), self.device);
         let places = |chosen: &Tensor| chosen.reshape([-1]).nonzero().squeeze_dim(-1);
         let at = places(&targets.ne(IGNORED));
-        let wanted = targets.reshape([-1]).index_select(0, &at);
+        let flat = |x: &Tensor, at: &Tensor| x.reshape([-1]).index_select(0, at);
+        let wanted = flat(&targets, &at);
         let run = |model: &Model, ids: &Tensor, at: &Tensor| {
             model.forward_at(ids, &batch.mask, types, Some(at), &capture, train)
         };
         let Some(generator) = &self.generator else {
             let output = run(&self.model, &ids, &at);
             given.sentence = of_pair(&output);
-            given.masked = Some((output.logits, wanted));
+            given.masked = Some(Guesses::new(output.logits, &wanted, &flat(&ids, &at)));
             return Ok(given);
         };
         let guessed = run(generator, &ids, &at).logits;
         let (read, replaced) = corrupt(&batch.ids, &at, &sample(&guessed));
-        given.generator = Some((guessed, wanted.shallow_clone()));
+        given.generator = Some(Guesses::new(guessed, &wanted, &flat(&ids, &at)));
         let tokens = places(&batch.mask.ne(0));
-        let flat = |x: &Tensor, at: &Tensor| x.reshape([-1]).index_select(0, at);
         match self.kind {
-            ObjectiveKind::ReplaceMlm => given.masked = Some((run(&self.model, &read, &at).logits, wanted)),
+            ObjectiveKind::ReplaceMlm => {
+                given.masked = Some(Guesses::new(run(&self.model, &read, &at).logits, &wanted, &flat(&read, &at)));
+            }
             ObjectiveKind::AllTokensMlm => {
                 let output = run(&self.model, &read, &tokens);
                 let (weight, bias) =
@@ -212,7 +245,7 @@ impl<'a> Learner<'a> {
                 given.all = Some(all_tokens(&output.logits, &copy, &own, &original));
                 // How well it guesses at masked places, copying aside.
                 if !train {
-                    given.masked = Some((self.guesses(&output, &at), wanted));
+                    given.masked = Some(Guesses::new(self.guesses(&output, &at), &wanted, &flat(&read, &at)));
                 }
             }
             _ => {
@@ -239,13 +272,13 @@ impl<'a> Learner<'a> {
             total = &total + &loss * weight;
             parts.push((name, loss.detach()));
         };
-        if let Some((logits, wanted)) = &given.generator {
-            add("generator", mean_over_places(logits, wanted), 1.0);
+        if let Some(guesses) = &given.generator {
+            add("generator", guesses.loss(), 1.0);
         }
         if let Some(loss) = &given.all {
             add("all-tokens", loss.shallow_clone(), weight);
-        } else if let Some((logits, wanted)) = &given.masked {
-            add("masked", mean_over_places(logits, wanted), weight);
+        } else if let Some(guesses) = &given.masked {
+            add("masked", guesses.loss(), weight);
         }
         if let Some((logits, class)) = &given.sentence {
             add("sentence", cross_entropy(logits, class), 1.0);
@@ -271,6 +304,7 @@ impl<'a> Learner<'a> {
     pub(super) fn held_out(&self, examples: &[EncodedExample], bytes: usize) -> Result<HeldOut> {
         let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
         let mut sums: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
+        let mut hidden_tokens: BTreeMap<i64, u64> = BTreeMap::new();
         let mut add = |name, sum: f64, count: f64| {
             let entry = sums.entry(name).or_default();
             *entry = (entry.0 + sum, entry.1 + count);
@@ -282,30 +316,37 @@ impl<'a> Learner<'a> {
             let given = tch::no_grad(|| self.read(examples, &batch, seed, false))?;
             let rows = batch.indices.len() as f64;
             add("loss", self.total(&given, &batch).total.double_value(&[]) * rows, rows);
-            for (pair, names) in [
-                (&given.masked, ["masked_loss", "masked_accuracy"]),
-                (&given.generator, ["generator_loss", "generator_accuracy"]),
-                (&given.sentence, ["sentence_loss", "sentence_accuracy"]),
+            for (guesses, names) in [
+                (&given.masked, ["masked_loss", "masked_accuracy", "hidden_accuracy"]),
+                (&given.generator, ["generator_loss", "generator_accuracy", "generator_hidden_accuracy"]),
             ] {
-                let Some((logits, wanted)) = pair else { continue };
-                let count = wanted.numel() as f64;
-                if count > 0.0 {
-                    add(names[0], sum_of_cross_entropy(logits, wanted), count);
-                    add(names[1], right(logits, wanted), count);
+                let Some(Guesses { logits, wanted, hidden }) = guesses else { continue };
+                let right = logits.argmax(-1, false).eq_tensor(wanted);
+                add(names[0], sum_of_cross_entropy(logits, wanted), wanted.numel() as f64);
+                add(names[1], count(&right), wanted.numel() as f64);
+                add(names[2], count(&right.logical_and(hidden)), count(hidden));
+            }
+            if let Some(Guesses { wanted, hidden, .. }) = given.masked.as_ref().or(given.generator.as_ref()) {
+                for token in Vec::<i64>::try_from(wanted.masked_select(hidden))? {
+                    *hidden_tokens.entry(token).or_default() += 1;
                 }
+            }
+            if let Some((logits, wanted)) = &given.sentence {
+                let rows = wanted.numel() as f64;
+                add("sentence_loss", sum_of_cross_entropy(logits, wanted), rows);
+                add("sentence_accuracy", count(&logits.argmax(-1, false).eq_tensor(wanted)), rows);
             }
             if let Some((logits, ids, _)) = &given.next {
                 let length = ids.size()[1] - 1;
                 let (logits, wanted) = (logits.narrow(1, 0, length), ids.narrow(1, 1, length));
-                let count = wanted.ne(IGNORED).sum(Kind::Int64).int64_value(&[]) as f64;
+                let tokens = count(&wanted.ne(IGNORED));
                 let flat = logits.reshape([-1, logits.size()[2]]);
                 let wanted = wanted.reshape([-1]);
-                add("next_loss", sum_of_cross_entropy(&flat, &wanted), count);
-                add("next_accuracy", right(&flat, &wanted), count);
+                add("next_loss", sum_of_cross_entropy(&flat, &wanted), tokens);
+                add("next_accuracy", count(&flat.argmax(-1, false).eq_tensor(&wanted)), tokens);
             }
             if let Some((logits, replaced)) = &given.replaced {
                 let (said, is) = (logits.gt(0.0), replaced.ne(0));
-                let count = |x: &Tensor| x.sum(Kind::Int64).int64_value(&[]) as f64;
                 let all = replaced.numel() as f64;
                 let loss = binary_cross_entropy(logits, &replaced.to_kind(Kind::Float)).double_value(&[]);
                 if all > 0.0 {
@@ -318,15 +359,20 @@ impl<'a> Learner<'a> {
                 add("replaced_recall", found, count(&is));
             }
         }
+        let of_all = hidden_tokens.values().sum::<u64>().max(1) as f64;
+        let commonest = hidden_tokens.values().max().map(|&count| count as f64 / of_all);
         let mean = |name: &str| sums.get(name).filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count);
         Ok(HeldOut {
             loss: mean("loss").context("there is no held-out text")?,
             masked_loss: mean("masked_loss"),
             masked_accuracy: mean("masked_accuracy"),
+            hidden_accuracy: mean("hidden_accuracy"),
+            frequency_accuracy: commonest,
             sentence_loss: mean("sentence_loss"),
             sentence_accuracy: mean("sentence_accuracy"),
             generator_loss: mean("generator_loss"),
             generator_accuracy: mean("generator_accuracy"),
+            generator_hidden_accuracy: mean("generator_hidden_accuracy"),
             replaced_loss: mean("replaced_loss"),
             replaced_share: mean("replaced_share"),
             replaced_accuracy: mean("replaced_accuracy"),
@@ -350,8 +396,9 @@ fn sum_of_cross_entropy(logits: &Tensor, wanted: &Tensor) -> f64 {
     logits.cross_entropy_loss::<Tensor>(wanted, None, Reduction::Sum, IGNORED, 0.0).double_value(&[])
 }
 
-fn right(logits: &Tensor, wanted: &Tensor) -> f64 {
-    logits.argmax(-1, false).eq_tensor(wanted).sum(Kind::Int64).int64_value(&[]) as f64
+/// How many are true.
+fn count(x: &Tensor) -> f64 {
+    x.sum(Kind::Int64).int64_value(&[]) as f64
 }
 
 impl HeldOut {
@@ -361,10 +408,13 @@ impl HeldOut {
         let percent = |share: Option<f64>| share.map(|share| format!("{:.1}%", share * 100.0));
         for (name, value) in [
             ("masked tokens guessed", percent(self.masked_accuracy)),
+            ("hidden ones", percent(self.hidden_accuracy)),
             ("sentences", percent(self.sentence_accuracy)),
             ("replaced tokens found", percent(self.replaced_recall)),
             ("with precision", percent(self.replaced_precision)),
             ("generator guesses", percent(self.generator_accuracy)),
+            ("hidden ones", percent(self.generator_hidden_accuracy)),
+            ("by frequency alone", percent(self.frequency_accuracy)),
             ("next tokens guessed", percent(self.next_accuracy)),
             ("perplexity", self.perplexity.map(|x| format!("{x:.2}"))),
             ("bits per byte", self.bits_per_byte.map(|x| format!("{x:.3}"))),

@@ -303,7 +303,9 @@ mod tests {
         let table = electra_table(&pretraining);
         assert!(table.contains("| FLOPs | tags, entity f1 | words, accuracy |\n"), "{table}");
         assert!(
-            table.contains("| none | 0 | 0.0 M | 0.0e0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"),
+            table.contains(
+                "| none | 0 | 0.0 M | 0.0e0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"
+            ),
             "{table}"
         );
         assert!(table.contains("deviation of 2 seeds."), "{table}");

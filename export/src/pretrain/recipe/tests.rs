@@ -136,7 +136,10 @@ fn mistakes_are_named() {
         (("[\"a.txt\"]", "[]"), "data.train"),
         (("preset = \"bert-base-uncased\"", ""), "either `preset`"),
         (("preset = \"bert-base-uncased\"", "start = \"x\"\nlayers = 2"), "leave the sizes out"),
-        (("preset = \"bert-base-uncased\"", "preset = \"bert-base-uncased\"\ninitializer_range = 0"), "initializer_range"),
+        (
+            ("preset = \"bert-base-uncased\"", "preset = \"bert-base-uncased\"\ninitializer_range = 0"),
+            "initializer_range",
+        ),
         (("tokenizer = \"t\"", ""), "limbeck tokenizer train"),
         (("tokenizer = \"t\"", "tokenizer = \"t\"\nflops = -1.0"), "flops"),
         (("[data]", "[teacher]\nmodel = \"x\"\n[data]"), "distilbert-general"),
