@@ -160,3 +160,21 @@ fn new_weights_spread_as_the_recipe_says() {
         assert!((deviation / 0.06 - 1.0).abs() < 0.1, "{name}: {deviation}");
     }
 }
+
+/// A model's guesses are told apart by whether it reads the token; frequency guesses those that it does not read.
+#[test]
+fn hidden_tokens_are_counted_by_themselves() {
+    let _turn = crate::seeded(6);
+    let world = world(false);
+    let scored = |masking: &str| {
+        let own = recipe("bert-base-uncased", &format!("kind = \"mlm\"\nmasking = {{ {masking} }}"), "");
+        let (examples, masker, start) = prepared(&own, world.path());
+        learner(&own, &start, 1.0, &masker).held_out(&examples, 1).unwrap()
+    };
+    let all_hidden = scored("masked = 1.0, kept = 0.0");
+    assert_eq!(all_hidden.hidden_accuracy, all_hidden.masked_accuracy);
+    assert!(all_hidden.frequency_accuracy.is_some_and(|share| share > 0.0 && share < 1.0), "{all_hidden:?}");
+    let none_hidden = scored("masked = 0.0, kept = 1.0");
+    assert!(none_hidden.masked_accuracy.is_some(), "{none_hidden:?}");
+    assert_eq!((none_hidden.hidden_accuracy, none_hidden.frequency_accuracy), (None, None));
+}
