@@ -207,7 +207,9 @@ impl Pretrain {
         } else if self.epochs.is_some() || self.steps.is_some() {
             recipe.flops = None;
         }
-        train.batch_size = self.batch_size.unwrap_or(train.batch_size);
+        if let Some(size) = self.batch_size {
+            (train.batch_size, train.batch_tokens) = (size, None);
+        }
         train.learning_rate = self.learning_rate.unwrap_or(train.learning_rate);
         train.warmup = self.warmup.unwrap_or(train.warmup);
         Ok(recipe)

@@ -31,7 +31,7 @@ pub use questions::{Question, read_questions};
 pub use read::{Format, Schema, labels_of, read_examples, read_text};
 pub use rows::Rows;
 pub(crate) use split::normalised;
-pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out};
+pub use split::{Fractions, Split, SplitReport, distinct_labels, distinct_of_several, hold_out, hold_out_some};
 pub use tagged::{TaggedText, TaggedWord, entities_of, read_tagged};
 pub use target::Target;
 

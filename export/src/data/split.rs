@@ -179,6 +179,27 @@ pub fn hold_out<T>(items: Vec<T>, key: impl Fn(&T) -> &str, share: f64) -> (Vec<
     items.into_iter().partition(|item| place(key(item)) >= share)
 }
 
+/// As [`hold_out`], with an item on each side where there are two: the one that is nearest to the other side is moved.
+pub fn hold_out_some<T>(items: Vec<T>, key: impl Fn(&T) -> &str, share: f64) -> (Vec<T>, Vec<T>) {
+    let order = |a: &T, b: &T| place(key(a)).total_cmp(&place(key(b)));
+    let nearest = |items: &[T], first: bool| {
+        let each = items.iter().enumerate();
+        let found = if first { each.min_by(|a, b| order(a.1, b.1)) } else { each.max_by(|a, b| order(a.1, b.1)) };
+        found.map(|(index, _)| index).filter(|_| items.len() > 1)
+    };
+    let (mut train, mut held_out) = hold_out(items, &key, share);
+    if held_out.is_empty() {
+        if let Some(index) = nearest(&train, true) {
+            held_out.push(train.remove(index));
+        }
+    } else if train.is_empty()
+        && let Some(index) = nearest(&held_out, false)
+    {
+        train.push(held_out.remove(index));
+    }
+    (train, held_out)
+}
+
 /// Label names in sorted order: the order of the logits.
 ///
 /// # Errors
@@ -259,6 +280,11 @@ mod tests {
 
     #[test]
     fn what_is_held_out_depends_on_nothing_else() {
+        for n in 0..40 {
+            let (train, held_out) = hold_out_some((0..n).map(|i| format!("document {i}")).collect(), |text| text, 0.02);
+            assert_eq!(train.len() + held_out.len(), n);
+            assert!(n < 2 || !train.is_empty() && !held_out.is_empty(), "{n}");
+        }
         let (train, dev) = hold_out(rows(1000), |row| &row.text, 0.1);
         assert!((70..130).contains(&dev.len()) && train.len() + dev.len() == 1000);
         let mut reversed = rows(2000);

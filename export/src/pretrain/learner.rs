@@ -39,8 +39,8 @@ pub struct HeldOut {
     /// The same share of those in whose place another token stands; the others are read, and need not be guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden_accuracy: Option<f64>,
-    /// Share of these that the commonest of them is: what frequency alone guesses, and a model that has learned nothing of the
-    /// text around them.
+    /// Share of the hidden tokens, the generator's if there is one, that the commonest of them is: what frequency alone
+    /// guesses, and a model that has learned nothing of the text around them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency_accuracy: Option<f64>,
     /// Cross-entropy of next sentence or sentence order.
@@ -326,7 +326,7 @@ impl<'a> Learner<'a> {
                 add(names[1], count(&right), wanted.numel() as f64);
                 add(names[2], count(&right.logical_and(hidden)), count(hidden));
             }
-            if let Some(Guesses { wanted, hidden, .. }) = given.masked.as_ref().or(given.generator.as_ref()) {
+            if let Some(Guesses { wanted, hidden, .. }) = given.generator.as_ref().or(given.masked.as_ref()) {
                 for token in Vec::<i64>::try_from(wanted.masked_select(hidden))? {
                     *hidden_tokens.entry(token).or_default() += 1;
                 }

@@ -284,7 +284,8 @@ fn with_budget(
     let seen = seen_lengths("pretrain", examples, &once, recipe.seed, processes)?;
     let epoch = cost::cost(recipe.objective.kind, &start.config, start.generator.as_ref(), None, share, &seen).electra;
     let rows = once.batch_size.saturating_mul(once.accumulate).saturating_mul(processes);
-    let steps = budget / epoch * examples.len().div_ceil(rows) as f64;
+    let once = if once.drop_last { examples.len() / rows } else { examples.len().div_ceil(rows) };
+    let steps = budget / epoch * once.max(1) as f64;
     ensure!(
         (1.0..=1e9).contains(&steps),
         "flops {budget:e} is {steps:.1e} steps: it must pay for 1 at least, and for 1e9 at most"
@@ -340,7 +341,7 @@ fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -
 }
 
 /// Counts the ways in which examples were made of text: what was made another way is not taken up.
-const EXAMPLES: u32 = 2;
+const EXAMPLES: u32 = 3;
 
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str, masking: Masking) -> Result<String> {
     let weights = |model: PathBuf| -> Result<(String, String)> {

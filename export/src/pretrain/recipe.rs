@@ -325,6 +325,10 @@ impl PretrainRecipe {
         self.train.check("train")?;
         ensure!(self.max_tokens >= 4, "max_tokens must be at least 4");
         ensure!(!self.data.train.is_empty(), "data.train names no files");
+        ensure!(
+            self.data.end_of_text.is_none() || self.objective.kind == ObjectiveKind::Clm,
+            "data.end_of_text is for clm, which packs documents; leave it out"
+        );
         let share = self.data.held_out_share;
         ensure!(share > 0.0 && share < 1.0, "data.held_out_share must be above 0 and below 1");
         let (preset, start) = (self.model.preset.is_some(), self.model.start.is_some());

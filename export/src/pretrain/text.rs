@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::recipe::{ObjectiveKind, PretrainRecipe};
 use crate::data::pretrain::{Documents, Frame, Segments, SentenceTask, end_of_text, packed_windows, read_documents};
-use crate::data::{EncodedExample, Encoder, hold_out, normalised};
+use crate::data::{EncodedExample, Encoder, hold_out_some, normalised};
 use crate::files;
 
 /// Documents to train on and to look at.
@@ -43,7 +43,7 @@ impl Text {
         };
         let all = read(&data.train)?;
         let (mut train, held_out) = match data.held_out.is_empty() {
-            true => hold_out(all, |document| document, data.held_out_share),
+            true => held_out_of(all, data.held_out_share),
             false => (all, read(&data.held_out)?),
         };
         let before = train.len();
@@ -59,6 +59,21 @@ impl Text {
         let dropped = before - train.len();
         Ok(Self { train, held_out, dropped, sha256: files::sha256_hex(hashes.as_bytes()) })
     }
+}
+
+/// Documents to train on and about a `share` to look at: whole ones by a hash of their text, of a single one its end.
+fn held_out_of(mut documents: Vec<String>, share: f64) -> (Vec<String>, Vec<String>) {
+    let [document] = documents.as_mut_slice() else {
+        return hold_out_some(documents, |document| document, share);
+    };
+    let near = document.floor_char_boundary((document.len() as f64 * (1.0 - share)) as usize);
+    let after = |what: fn(char) -> bool| document[near..].find(what).map(|at| near + at);
+    // At a line's end if there is one, else between two words.
+    let cut =
+        after(|c| c == '\n').filter(|&at| !document[at..].trim().is_empty()).or_else(|| after(char::is_whitespace));
+    let end = cut.map_or(String::new(), |at| document.split_off(at).trim_start().to_owned());
+    let held_out = if end.is_empty() { Vec::new() } else { vec![end] };
+    (documents, held_out)
 }
 
 /// How documents become examples.
@@ -103,5 +118,23 @@ impl Shape<'_> {
             self.max_tokens
         );
         Ok(examples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_single_document_the_end_is_held_out() {
+        let lines: Vec<String> = (0..100).map(|i| format!("line {i} of a böök")).collect();
+        let (train, held_out) = held_out_of(vec![lines.join("\n")], 0.1);
+        let [train, held_out] = [train, held_out].map(|texts| texts.concat());
+        assert_eq!(format!("{train}\n{held_out}"), lines.join("\n"));
+        assert!((0.05..0.15).contains(&(held_out.len() as f64 / train.len() as f64)), "{held_out}");
+        let words = held_out_of(vec!["word ".repeat(50)], 0.02);
+        assert_eq!(words.1, ["word "]);
+        assert!(held_out_of(vec!["x".repeat(100)], 0.5).1.is_empty());
+        assert!(held_out_of(Vec::new(), 0.5).0.is_empty());
     }
 }

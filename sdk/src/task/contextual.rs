@@ -6,11 +6,15 @@ pub(super) fn calibrated(scores: &[f64], content_free: &[Vec<f64>]) -> Vec<f64> 
     let after: Vec<Vec<f64>> = content_free.iter().map(|scores| log_softmax(scores)).collect();
     let divided = log_softmax(scores).into_iter().enumerate().map(|(index, own)| {
         let each: Vec<f64> = after.iter().map(|logs| logs[index]).collect();
-        // A probability of 0 stays one, also where it is always 0.
-        if own == f64::NEG_INFINITY { own } else { own - log_sum_exp(&each).max(f64::MIN / 2.0) }
+        quotient(own, log_sum_exp(&each))
     });
     // The number of queries is the same for all completions, and goes out.
     log_softmax(&divided.collect::<Vec<_>>())
+}
+
+/// The logarithm of a quotient of probabilities, of theirs; one of 0 stays 0, also over 0.
+pub(super) fn quotient(own: f64, other: f64) -> f64 {
+    if own == f64::NEG_INFINITY { own } else { own - other.max(f64::MIN / 2.0) }
 }
 
 /// ln sum exp, without overflow.
@@ -53,6 +57,8 @@ mod tests {
             calibrated(&[0.5f64.ln(), 0.5f64.ln()], &[vec![0.2f64.ln(), 0.8f64.ln()], vec![0.6f64.ln(), 0.4f64.ln()]]);
         assert!(((found[0] - found[1]) - (0.6f64 / 0.4).ln()).abs() < 1e-9, "{found:?}");
         let never = f64::NEG_INFINITY;
+        assert_eq!([quotient(never, never), quotient(never, -2.0), quotient(-3.0, -2.0)], [never, never, -1.0]);
+        assert!(quotient(-3.0, never).is_finite());
         let found = calibrated(&[0.0, never], &[vec![0.0, never]]);
         assert!(found[0].abs() < 1e-9 && found[1] == never, "{found:?}");
     }

@@ -34,6 +34,34 @@ struct Row {
     stop: Option<usize>,
 }
 
+impl Row {
+    /// With all its text, where its caller has ended it.
+    fn ended(mut self) -> Self {
+        if self.finish.is_none() {
+            let held = self.held_back();
+            self.text.push_str(&held);
+        }
+        self
+    }
+
+    /// What was held back, now that no more tokens come: half a character, and what might have become a stop string.
+    fn held_back(&mut self) -> String {
+        let mut rest = String::new();
+        self.bytes.finish(&mut rest);
+        // It may yet become a stop string with half a character that comes now.
+        let (mut text, mut stop) = self.search.push(&rest);
+        if stop.is_none() {
+            let (more, late) = self.search.finish();
+            text.push_str(&more);
+            stop = late;
+        }
+        if stop.is_some() {
+            (self.stop, self.finish) = (stop, Some(Finish::Stop));
+        }
+        text
+    }
+}
+
 /// A token that was written.
 pub(super) struct Written {
     pub id: u32,
@@ -214,18 +242,7 @@ impl<'a> Decoding<'a> {
             }
         }
         if this.finish.is_some() && this.stop.is_none() {
-            let mut rest = String::new();
-            this.bytes.finish(&mut rest);
-            // What was held back may yet become a stop string with half a character that comes now.
-            let (mut more, mut stop) = this.search.push(&rest);
-            text.push_str(&more);
-            if stop.is_none() {
-                (more, stop) = this.search.finish();
-                text.push_str(&more);
-            }
-            if stop.is_some() {
-                (this.stop, this.finish) = (stop, Some(Finish::Stop));
-            }
+            text.push_str(&this.held_back());
         }
         this.text.push_str(&text);
         Ok(Written { id, text })
@@ -298,6 +315,7 @@ impl<'a> Decoding<'a> {
         let stops = &self.options.stop;
         std::mem::take(&mut self.rows)
             .into_iter()
+            .map(Row::ended)
             .map(|row| Generation {
                 text: row.text,
                 ids: row.ids.get(row.prompt..).unwrap_or_default().to_vec(),

@@ -355,9 +355,12 @@ impl Model {
     /// [`Error::Cancelled`] and [`Error::DeadlineExceeded`], also from each piece; [`Error::Inference`].
     pub fn generate<'a>(&'a self, prompt: &str, options: &'a GenerateOptions) -> Result<Generating<'a>> {
         self.causal()?;
+        options.check()?;
         let start = Instant::now();
-        let ids = self.prompt_ids(prompt, &options.limits())?;
-        self.generating(ids, None, options, start.elapsed())
+        let ids = self.prompt_ids(prompt, &options.limits());
+        let begun = ids.and_then(|ids| self.generating(ids, None, options, start.elapsed()));
+        // What is written counts once it ends; what does not begin counts here.
+        begun.inspect_err(|_| self.counters().call(true))
     }
 
     /// Writes on from token ids that begin with those of `prefix`.
@@ -368,7 +371,6 @@ impl Model {
         options: &'a GenerateOptions,
         tokenize: Duration,
     ) -> Result<Generating<'a>> {
-        options.check()?;
         let decoding = Decoding::new(self, options, vec![(0, ids)], prefix)?;
         Ok(Generating { decoding, examples: (0, 0), tokenize, counted: false })
     }
@@ -383,8 +385,8 @@ impl Model {
         self.causal()?;
         options.check()?;
         let (start, limits) = (Instant::now(), options.limits());
-        let ids = prompts.iter().map(|prompt| self.prompt_ids(prompt, &limits)).collect::<Result<Vec<_>>>()?;
-        let answers = self.write_batch(&ids, options, start.elapsed());
+        let ids: Result<Vec<_>> = prompts.iter().map(|prompt| self.prompt_ids(prompt, &limits)).collect();
+        let answers = ids.and_then(|ids| self.write_batch(&ids, options, start.elapsed()));
         self.counters().call(answers.is_err());
         answers
     }

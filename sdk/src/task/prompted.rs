@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contextual::{calibrated, log_softmax};
+use super::contextual::{calibrated, log_softmax, quotient};
 use super::decoding::Found;
 use super::generate::{ContextPolicy, GenerateOptions, Generating};
 use super::options::Timings;
@@ -149,29 +149,47 @@ impl Prompted<'_> {
     /// # Errors
     /// Those of [`Model::generate`].
     pub fn generate<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
+        self.model.causal()?;
+        options.check()?;
         // What is written counts once it ends; what does not begin counts here.
         self.begin(options).inspect_err(|_| self.model.counters().call(true))
     }
 
     fn begin<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
-        options.check()?;
         let (start, limits) = (Instant::now(), options.limits());
         // The other policies say themselves what happens when the context is full.
         let reserve = if options.context == ContextPolicy::Error { options.max_new_tokens } else { 1 };
         let context = self.model.bundle().manifest().max_tokens;
-        if reserve >= context && self.model.causal().is_ok() {
+        if reserve >= context {
             let prompt = self.ready(&Prompt::new(self.prompt.query.as_str()), 0, false, &limits)?.ids.len();
             return Err(Error::ContextOverflow { prompt, new: reserve, context });
         }
-        let ready = self.ready(self.prompt, reserve, false, &limits)?;
+        let ready = match self.ready(self.prompt, reserve, false, &limits) {
+            Err(Error::TooLong { .. }) if options.context != ContextPolicy::Error && !self.prompt.all_examples => {
+                self.without_examples(&limits)?
+            }
+            ready => ready?,
+        };
         let tokenize = start.elapsed();
         // A prompt longer than the context is refused or cut by the policy of `options`, not read here.
-        let fits = ready.ids.len() <= context;
+        let room = if options.context == ContextPolicy::Error { context.saturating_sub(reserve) } else { context };
+        let fits = ready.ids.len() <= room && options.max_new_tokens > 0;
         let start = Instant::now();
         let prefix = if fits { self.prefix(&ready, &limits)? } else { None };
         let prefix = prefix.map(|(prefix, kept)| Found { prefix, kept, time: start.elapsed() });
         let dropped = self.prompt.examples.len() - ready.examples;
         Ok(self.model.generating(ready.ids, prefix, options, tokenize)?.with_examples(ready.examples, dropped))
+    }
+
+    /// The prompt alone, longer than the context or not; as long as it is allowed to be by itself.
+    fn without_examples(&self, limits: &Limits) -> Result<Ready> {
+        let mut alone = self.prompt.clone();
+        (alone.examples, alone.max_tokens) = (Vec::new(), None);
+        let ready = self.ready(&alone, 0, false, limits)?;
+        match self.prompt.max_tokens {
+            Some(max) if ready.ids.len() > max => Err(Error::TooLong { tokens: ready.ids.len(), max }),
+            _ => Ok(ready),
+        }
     }
 
     fn count<T>(&self, outcome: &Result<T>) {
@@ -329,7 +347,7 @@ fn ranks(scores: &[Score], alone: &[Score], scoring: &Scoring) -> Vec<f64> {
         Scoring::PerToken => scores.iter().map(Score::per_token).collect(),
         Scoring::PerByte => scores.iter().map(Score::per_byte).collect(),
         Scoring::AnswerContext(_) => {
-            scores.iter().zip(alone).map(|(own, alone)| own.log_probability - alone.log_probability).collect()
+            scores.iter().zip(alone).map(|(own, alone)| quotient(own.log_probability, alone.log_probability)).collect()
         }
     }
 }

@@ -89,7 +89,7 @@ pub struct Segments<'a> {
     pub short: f64,
 }
 
-/// How often another document is drawn for one that is not the same, as in BERT's code.
+/// How many other documents are looked at for one that has enough tokens.
 const TRIES: usize = 10;
 
 impl Segments<'_> {
@@ -99,7 +99,9 @@ impl Segments<'_> {
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
     /// of an order task came first, so there the run ends before the sentence that is too much, and one that does not
     /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer
-    /// ends, alike in both classes; one sentence that is left over makes none.
+    /// ends, alike in both classes, and a segment of another document is as long as the one in whose place it stands: the
+    /// released code fills it up, so that its length tells the class of a pair at a document's end. One sentence that is left
+    /// over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
@@ -185,8 +187,7 @@ impl Segments<'_> {
             let (sentences, mut a, mut b) = split(&document[first..next], rng);
             let random = rng.random::<bool>();
             if random {
-                b.clear();
-                self.of_another(index, target.saturating_sub(a.len()), &mut b, rng);
+                b = self.of_another(index, b.len(), rng);
                 // What was not used stands at the start of the next example.
                 next = first + sentences;
             }
@@ -199,25 +200,37 @@ impl Segments<'_> {
         }
     }
 
-    /// Sentences from a random place of another document, until there are as many tokens as asked for.
-    fn of_another(&self, index: usize, wanted: usize, into: &mut Vec<i64>, rng: &mut ChaCha8Rng) {
-        let mut other = index;
-        for _ in 0..TRIES {
-            other = rng.random_range(0..self.documents.len());
-            if other != index {
-                break;
+    /// So many tokens from where a random sentence of another document begins; of the fullest of those that were looked at,
+    /// where none has as many after any of its sentences.
+    fn of_another(&self, index: usize, wanted: usize, rng: &mut ChaCha8Rng) -> Vec<i64> {
+        let mut fullest = Vec::new();
+        for tried in 0..TRIES {
+            let mut other = rng.random_range(0..self.documents.len());
+            if other == index {
+                other = (index + 1 + tried) % self.documents.len();
+            }
+            if other == index {
+                continue;
+            }
+            let document = &self.documents[other];
+            // The sentences after which enough is left are the first ones.
+            let mut left = 0;
+            let starts = document.iter().rev().take_while(|sentence| {
+                left += sentence.len();
+                left < wanted
+            });
+            let starts = document.len() - starts.count();
+            let first = if starts == 0 { 0 } else { rng.random_range(0..starts) };
+            let mut tokens = document[first..].concat();
+            tokens.truncate(wanted);
+            if tokens.len() == wanted {
+                return tokens;
+            }
+            if tokens.len() > fullest.len() {
+                fullest = tokens;
             }
         }
-        if other == index {
-            other = (index + 1) % self.documents.len();
-        }
-        let document = &self.documents[other];
-        for sentence in &document[rng.random_range(0..document.len())..] {
-            into.extend(sentence);
-            if into.len() >= wanted {
-                break;
-            }
-        }
+        fullest
     }
 }
 

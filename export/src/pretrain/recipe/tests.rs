@@ -142,6 +142,7 @@ fn mistakes_are_named() {
         ),
         (("tokenizer = \"t\"", ""), "limbeck tokenizer train"),
         (("tokenizer = \"t\"", "tokenizer = \"t\"\nflops = -1.0"), "flops"),
+        (("[data]", "[data]\nend_of_text = \"<end>\""), "end_of_text is for clm"),
         (("[data]", "[teacher]\nmodel = \"x\"\n[data]"), "distilbert-general"),
     ] {
         let error = format!("{:#}", PretrainRecipe::parse(&MINIMAL.replace(change.0, change.1)).unwrap_err());

@@ -114,6 +114,21 @@ fn where_a_second_segment_begins_does_not_tell_whether_it_is_next() {
     }
 }
 
+/// The true segments end with their documents, which are shorter than an example; the random ones could go on.
+#[test]
+fn the_length_of_a_second_segment_does_not_tell_whether_it_is_next() {
+    let lengths: Vec<Vec<usize>> = (0..60).map(|d| vec![3 + d % 5; 4]).collect();
+    let documents = documents(&lengths.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut by_class = [Vec::new(), Vec::new()];
+    for seed in 0..20 {
+        for (_, b, random) in examples(&documents, SentenceTask::Nsp, 128, seed).iter().map(sides) {
+            by_class[usize::from(random)].push(b.len() as f64);
+        }
+    }
+    let [next, random] = by_class.map(|lengths| lengths.iter().sum::<f64>() / lengths.len() as f64);
+    assert!((next / random - 1.0).abs() < 0.1, "{next} {random}");
+}
+
 #[test]
 fn half_of_the_next_sentences_are_of_another_document() {
     let documents = documents(&[&[4; 40], &[6; 30], &[5; 35], &[3; 50]]);
