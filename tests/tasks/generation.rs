@@ -374,7 +374,6 @@ fn calls_end_when_they_are_told_to() {
     let left = stream.stop();
     assert_eq!((pieces.as_str(), left.text, left.finish), ("", written.text, Finish::Unfinished));
 
-
     let late = GenerateOptions::new().deadline(Instant::now());
     assert!(matches!(model.generate("the", &late).map(|_| ()), Err(Error::DeadlineExceeded)));
     let soon = GenerateOptions::new()

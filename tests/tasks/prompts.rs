@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use limbeck::{ChooseOptions, Error, GenerateOptions, PerplexityOptions, Prompt, Scoring};
+use limbeck::{ChooseOptions, ContextPolicy, Error, GenerateOptions, PerplexityOptions, Prompt, Scoring};
 use limbeck_export::arch::Head;
 use limbeck_tests::bundles::{Made, Recipe, values};
 use limbeck_tests::seeded;
@@ -201,6 +201,33 @@ fn examples_without_room_are_left_out_and_reported() {
     cancel.cancel();
     let cancelled = model.perplexity_with("the yes", &PerplexityOptions::new().cancel(cancel));
     assert!(matches!(cancelled, Err(Error::Cancelled)));
+}
+
+/// A query that fills the context by itself is the policy's affair, whether there are examples or not.
+#[test]
+fn examples_leave_a_full_context_to_its_policy() {
+    let made = made();
+    let model = made.open();
+    let query = "the on ".repeat(60);
+    let [alone, with] = [Prompt::new(query.as_str()), Prompt::new(query.as_str()).example("Q: there?\nA:", " yes")];
+    let slide = GenerateOptions::new().max_new_tokens(3).ignore_eos(true).context(ContextPolicy::Slide { keep: 40 });
+    let written = [&alone, &with].map(|prompt| model.prompt(prompt).generate(&slide).unwrap().finish().unwrap());
+    assert_eq!(written[0].ids, written[1].ids);
+    assert!(written[1].tokens_dropped > 0 && written[1].examples_dropped == 1, "{:?}", written[1]);
+    for refused in [with.clone().all_examples(), with.clone().max_tokens(50)] {
+        let error = model.prompt(&refused).generate(&slide).map(drop).unwrap_err();
+        assert!(matches!(error, Error::TooLong { .. }), "{error}");
+    }
+    let stop = slide.context(ContextPolicy::Stop);
+    for prompt in [&alone, &with] {
+        let error = model.prompt(prompt).generate(&stop).map(drop).unwrap_err();
+        assert!(matches!(error, Error::TooLong { max: 80, .. }), "{error}");
+    }
+    // What cannot be written is not read either, and does not push out what was.
+    let runs = model.metrics().runs;
+    let error = model.prompt(&alone).generate(&stop.context(ContextPolicy::Error)).map(drop).unwrap_err();
+    assert!(matches!(error, Error::ContextOverflow { .. }), "{error}");
+    assert_eq!(model.metrics().runs, runs);
 }
 
 #[test]
