@@ -67,10 +67,9 @@ fn held_out_of(mut documents: Vec<String>, share: f64) -> (Vec<String>, Vec<Stri
         return hold_out_some(documents, |document| document, share);
     };
     let near = document.floor_char_boundary((document.len() as f64 * (1.0 - share)) as usize);
-    let after = |what: fn(char) -> bool| document[near..].find(what).map(|at| near + at);
-    // At a line's end if there is one, else between two words.
-    let cut =
-        after(|c| c == '\n').filter(|&at| !document[at..].trim().is_empty()).or_else(|| after(char::is_whitespace));
+    // At a line's end if there is one after it, else between two words before it.
+    let line = document[near..].find('\n').map(|at| near + at).filter(|&at| !document[at..].trim().is_empty());
+    let cut = line.or_else(|| document[..near].rfind(char::is_whitespace));
     let end = cut.map_or(String::new(), |at| document.split_off(at).trim_start().to_owned());
     let held_out = if end.is_empty() { Vec::new() } else { vec![end] };
     (documents, held_out)
