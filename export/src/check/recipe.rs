@@ -104,7 +104,9 @@ fn masked_text(recipe: &Recipe, origin: &Opened, models: &Models, findings: &mut
     if !recipe.stages.iter().any(StageRecipe::masks) {
         return;
     }
-    let of_teacher = models.teachers.first().map_or(Ok(()), |teacher| has_masked_lm(&teacher.folder));
+    let guesses = recipe.stages.iter().any(StageRecipe::guesses);
+    let teacher = models.teachers.first().filter(|_| guesses);
+    let of_teacher = teacher.map_or(Ok(()), |teacher| has_masked_lm(&teacher.folder));
     for found in [of_teacher, mask_id(&origin.folder).map(drop)] {
         if let Err(error) = found {
             findings.problem(format!("{error:#}"));
@@ -189,7 +191,7 @@ fn corpus_differs(
         return (!other.same_vocabulary(own)).then(|| {
             format!(
                 "stage {}: {} numbers tokens otherwise than the student ({}): they cannot read the same masked text; give \
-                 the student the teacher's tokenizer, or leave the stage out",
+                 the student the teacher's tokenizer, or leave its losses of masked language models and its masking out",
                 stage.name, teacher.name, origin.name
             )
         });

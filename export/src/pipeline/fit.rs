@@ -207,7 +207,7 @@ fn same_tokens(run: &Run, stage: &StageRecipe, needs: &Needs, teachers: &[Looked
             ensure!(
                 index > 0 || teacher.encoder.same_vocabulary(&origin.encoder),
                 "stage {}: {folder} numbers tokens otherwise than the student: they cannot read the same masked text; give \
-                 the student the teacher's tokenizer, or leave the stage out",
+                 the student the teacher's tokenizer, or leave its losses of masked language models and its masking out",
                 stage.name
             );
             continue;

@@ -284,8 +284,8 @@ fn with_budget(
     let seen = seen_lengths("pretrain", examples, &once, recipe.seed, processes)?;
     let epoch = cost::cost(recipe.objective.kind, &start.config, start.generator.as_ref(), None, share, &seen).electra;
     let rows = once.batch_size.saturating_mul(once.accumulate).saturating_mul(processes);
-    let once = if once.drop_last { examples.len() / rows } else { examples.len().div_ceil(rows) };
-    let steps = budget / epoch * once.max(1) as f64;
+    let steps_of_epoch = if once.drop_last { examples.len() / rows } else { examples.len().div_ceil(rows) };
+    let steps = budget / epoch * steps_of_epoch as f64;
     ensure!(
         (1.0..=1e9).contains(&steps),
         "flops {budget:e} is {steps:.1e} steps: it must pay for 1 at least, and for 1e9 at most"

@@ -67,9 +67,10 @@ fn held_out_of(mut documents: Vec<String>, share: f64) -> (Vec<String>, Vec<Stri
         return hold_out_some(documents, |document| document, share);
     };
     let near = document.floor_char_boundary((document.len() as f64 * (1.0 - share)) as usize);
-    // At a line's end if there is one after it, else between two words before it.
+    // At a line's end if there is one after it, else between two words not long before it, else there.
     let line = document[near..].find('\n').map(|at| near + at).filter(|&at| !document[at..].trim().is_empty());
-    let cut = line.or_else(|| document[..near].rfind(char::is_whitespace));
+    let word = || document[..near].rfind(char::is_whitespace).filter(|at| near - at <= document.len() - near + 32);
+    let cut = line.or_else(word).or(Some(near)).filter(|&at| !document[..at].trim().is_empty());
     let end = cut.map_or(String::new(), |at| document.split_off(at).trim_start().to_owned());
     let held_out = if end.is_empty() { Vec::new() } else { vec![end] };
     (documents, held_out)
@@ -133,7 +134,13 @@ mod tests {
         assert!((0.05..0.15).contains(&(held_out.len() as f64 / train.len() as f64)), "{held_out}");
         let words = held_out_of(vec!["word ".repeat(50)], 0.02);
         assert_eq!(words.1, ["word "]);
-        assert!(held_out_of(vec!["x".repeat(100)], 0.5).1.is_empty());
+        // No words, and a title before a text without any.
+        for text in ["x".repeat(100), format!("Title\n{}", "\u{6587}".repeat(1000))] {
+            let (train, held_out) = held_out_of(vec![text.clone()], 0.1);
+            assert!((held_out[0].len() as f64 / text.len() as f64 - 0.1).abs() < 0.02);
+            assert_eq!(train.concat() + &held_out[0], text);
+        }
+        assert!(held_out_of(vec![" x".to_owned()], 0.9).1.is_empty());
         assert!(held_out_of(Vec::new(), 0.5).0.is_empty());
     }
 }

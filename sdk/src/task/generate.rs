@@ -292,7 +292,8 @@ impl Generating<'_> {
         Ok(self.stop())
     }
 
-    /// The text as far as it was written; [`Finish::Unfinished`] if it has not ended.
+    /// The text as far as it was written; [`Finish::Unfinished`] if it has not ended. What was held back is part of it, and ends
+    /// it where that is a stop string.
     pub fn stop(mut self) -> Generation {
         // There is one row, always.
         let mut results = self.decoding.results(self.tokenize);
@@ -360,7 +361,7 @@ impl Model {
         let ids = self.prompt_ids(prompt, &options.limits());
         let begun = ids.and_then(|ids| self.generating(ids, None, options, start.elapsed()));
         // What is written counts once it ends; what does not begin counts here.
-        begun.inspect_err(|_| self.counters().call(true))
+        begun.inspect_err(|error| self.count_failure(error))
     }
 
     /// Writes on from token ids that begin with those of `prefix`.
@@ -387,8 +388,18 @@ impl Model {
         let (start, limits) = (Instant::now(), options.limits());
         let ids: Result<Vec<_>> = prompts.iter().map(|prompt| self.prompt_ids(prompt, &limits)).collect();
         let answers = ids.and_then(|ids| self.write_batch(&ids, options, start.elapsed()));
-        self.counters().call(answers.is_err());
-        answers
+        answers.inspect(|_| self.counters().call(false)).inspect_err(|error| self.count_failure(error))
+    }
+
+    /// Counts a call that failed, unless the model had nothing to do with it: its text or options were refused.
+    pub(super) fn count_failure(&self, error: &Error) {
+        let refused = matches!(
+            error,
+            Error::TooLong { .. } | Error::ContextOverflow { .. } | Error::InvalidArgument(_) | Error::WrongTask { .. }
+        );
+        if !refused {
+            self.counters().call(true);
+        }
     }
 
     fn write_batch(&self, ids: &[Vec<u32>], options: &GenerateOptions, tokenize: Duration) -> Result<Vec<Generation>> {

@@ -142,8 +142,8 @@ impl Prompted<'_> {
         super::only(outcome?.0)
     }
 
-    /// Writes on from the prompt. Examples that leave no room for `options.max_new_tokens` are left out, where
-    /// [`ContextPolicy::Error`] is the policy, and [`Generation::examples_dropped`](crate::Generation::examples_dropped)
+    /// Writes on from the prompt. Examples that leave no room for `options.max_new_tokens`, or for one token where
+    /// [`ContextPolicy::Error`] is not the policy, are left out, and [`Generation::examples_dropped`](crate::Generation::examples_dropped)
     /// says how many.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Prompted<'_> {
         self.model.causal()?;
         options.check()?;
         // What is written counts once it ends; what does not begin counts here.
-        self.begin(options).inspect_err(|_| self.model.counters().call(true))
+        self.begin(options).inspect_err(|error| self.model.count_failure(error))
     }
 
     fn begin<'b>(&'b self, options: &'b GenerateOptions) -> Result<Generating<'b>> {
@@ -164,8 +164,9 @@ impl Prompted<'_> {
             let prompt = self.ready(&Prompt::new(self.prompt.query.as_str()), 0, false, &limits)?.ids.len();
             return Err(Error::ContextOverflow { prompt, new: reserve, context });
         }
+        let all_needed = self.prompt.all_examples && !self.prompt.examples.is_empty();
         let ready = match self.ready(self.prompt, reserve, false, &limits) {
-            Err(Error::TooLong { .. }) if options.context != ContextPolicy::Error && !self.prompt.all_examples => {
+            Err(Error::TooLong { .. }) if options.context != ContextPolicy::Error && !all_needed => {
                 self.without_examples(&limits)?
             }
             ready => ready?,

@@ -204,8 +204,8 @@ pub(super) fn electra_table(results: &Pretraining) -> String {
         let steps = if steps.is_empty() { "0".to_owned() } else { steps.join(" + ") };
         let tokens: u64 = both().map(|recipe| recipe.tokens_seen).sum();
         let flops: f64 = both().map(|recipe| recipe.flops.electra).sum();
-        let name = name.trim_start_matches("electra-");
-        text += &format!("| {name} | {steps} | {:.1} M | {flops:.1e} |", tokens as f64 / 1e6);
+        let cost = own.map_or("0 | 0".to_owned(), |_| format!("{:.1} M | {flops:.1e}", tokens as f64 / 1e6));
+        text += &format!("| {} | {steps} | {cost} |", name.trim_start_matches("electra-"));
         for set in sets.keys() {
             let cell = scores.get(*set).map_or("-".to_owned(), |scored| {
                 let deviation =
@@ -304,7 +304,7 @@ mod tests {
         assert!(table.contains("| FLOPs | tags, entity f1 | words, accuracy |\n"), "{table}");
         assert!(
             table.contains(
-                "| none | 0 | 0.0 M | 0.0e0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"
+                "| none | 0 | 0 | 0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"
             ),
             "{table}"
         );

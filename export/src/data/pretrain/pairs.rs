@@ -89,7 +89,7 @@ pub struct Segments<'a> {
     pub short: f64,
 }
 
-/// How many other documents are looked at for one that has enough tokens.
+/// How many other documents are drawn for one that has enough tokens, before all are looked at.
 const TRIES: usize = 10;
 
 impl Segments<'_> {
@@ -99,9 +99,9 @@ impl Segments<'_> {
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
     /// of an order task came first, so there the run ends before the sentence that is too much, and one that does not
     /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer
-    /// ends, alike in both classes, and a segment of another document is as long as the one in whose place it stands: the
-    /// released code fills it up, so that its length tells the class of a pair at a document's end. One sentence that is left
-    /// over makes none.
+    /// ends, alike in both classes. There a second segment ends at random inside its last sentence, and one of another
+    /// document is as long as the one in whose place it stands: the released code fills it up, so that its length, and whether it
+    /// ends with a sentence, tell the class of a pair at a document's end. One sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
@@ -118,13 +118,14 @@ impl Segments<'_> {
         ensure!((0.0..=1.0).contains(&self.short), "short_sequences must be from 0 to 1");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut examples = Vec::new();
+        let lengths: Vec<usize> = self.documents.iter().map(|document| document.iter().map(Vec::len).sum()).collect();
         for document in 0..self.documents.len() {
-            let of_document = match self.task {
-                SentenceTask::None => Self::pieces,
-                SentenceTask::Nsp => Self::next_sentences,
-                SentenceTask::Sop => Self::orders,
-            };
-            of_document(self, document, room, &mut rng, &mut examples);
+            let (rng, examples) = (&mut rng, &mut examples);
+            match self.task {
+                SentenceTask::None => self.pieces(document, room, rng, examples),
+                SentenceTask::Nsp => self.next_sentences(document, room, &lengths, rng, examples),
+                SentenceTask::Sop => self.orders(document, room, rng, examples),
+            }
         }
         examples.shuffle(&mut rng);
         Ok(examples)
@@ -174,8 +175,17 @@ impl Segments<'_> {
     }
 
     /// Two segments, the second of the same document or of another.
-    fn next_sentences(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+    fn next_sentences(
+        &self,
+        index: usize,
+        room: usize,
+        lengths: &[usize],
+        rng: &mut ChaCha8Rng,
+        examples: &mut Vec<EncodedExample>,
+    ) {
         let document = &self.documents[index];
+        let others = lengths.iter().enumerate().filter(|(other, _)| *other != index);
+        let longest = others.map(|(_, &length)| length).max().unwrap_or(0);
         let mut target = self.aim(room, rng);
         let (mut first, mut length, mut next) = (0, 0, 0);
         while next < document.len() {
@@ -185,9 +195,12 @@ impl Segments<'_> {
                 continue;
             }
             let (sentences, mut a, mut b) = split(&document[first..next], rng);
+            // Whatever it is of, it ends inside a sentence, and nowhere is there too little for it.
+            let last = document[next - 1].len();
+            b.truncate((b.len() - rng.random_range(0..last.max(1))).min(longest));
             let random = rng.random::<bool>();
             if random {
-                b = self.of_another(index, b.len(), rng);
+                b = self.of_another(index, b.len(), lengths, rng);
                 // What was not used stands at the start of the next example.
                 next = first + sentences;
             }
@@ -200,37 +213,28 @@ impl Segments<'_> {
         }
     }
 
-    /// So many tokens from where a random sentence of another document begins; of the fullest of those that were looked at,
-    /// where none has as many after any of its sentences.
-    fn of_another(&self, index: usize, wanted: usize, rng: &mut ChaCha8Rng) -> Vec<i64> {
-        let mut fullest = Vec::new();
-        for tried in 0..TRIES {
-            let mut other = rng.random_range(0..self.documents.len());
-            if other == index {
-                other = (index + 1 + tried) % self.documents.len();
-            }
-            if other == index {
-                continue;
-            }
-            let document = &self.documents[other];
-            // The sentences after which enough is left are the first ones.
-            let mut left = 0;
-            let starts = document.iter().rev().take_while(|sentence| {
-                left += sentence.len();
-                left < wanted
-            });
-            let starts = document.len() - starts.count();
-            let first = if starts == 0 { 0 } else { rng.random_range(0..starts) };
-            let mut tokens = document[first..].concat();
-            tokens.truncate(wanted);
-            if tokens.len() == wanted {
-                return tokens;
-            }
-            if tokens.len() > fullest.len() {
-                fullest = tokens;
-            }
-        }
-        fullest
+    /// `wanted` tokens from where a random sentence of another document begins, one that has as many.
+    fn of_another(&self, index: usize, wanted: usize, lengths: &[usize], rng: &mut ChaCha8Rng) -> Vec<i64> {
+        let count = self.documents.len();
+        let has_enough = |other: usize| other != index && lengths[other] >= wanted;
+        let drawn = (0..TRIES).map(|_| rng.random_range(0..count)).find(|&other| has_enough(other));
+        // Few have: the next one after a random one.
+        let other = drawn.or_else(|| {
+            let from = rng.random_range(0..count);
+            (from..count).chain(0..from).find(|&other| has_enough(other))
+        });
+        let Some(other) = other else { return Vec::new() };
+        let document = &self.documents[other];
+        // The first sentences are those after which enough is left.
+        let mut left = 0;
+        let too_late = document.iter().rev().take_while(|sentence| {
+            left += sentence.len();
+            left < wanted
+        });
+        let first = rng.random_range(0..document.len() - too_late.count());
+        let mut tokens = document[first..].concat();
+        tokens.truncate(wanted);
+        tokens
     }
 }
 
