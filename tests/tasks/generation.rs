@@ -365,15 +365,6 @@ fn calls_end_when_they_are_told_to() {
     assert_eq!((left.finish, left.ids), (Finish::Unfinished, vec![first.id]));
     assert!(matches!(model.generate_batch(&["the"], &options), Err(Error::Cancelled)));
 
-    // What might have become a stop string is text when nothing more comes.
-    let written = write(&model, "the", &self::options(2));
-    let open = written.text.clone() + "\u{1F642}";
-    let options = self::options(60).stop(open);
-    let mut stream = model.generate("the", &options).unwrap();
-    let pieces: String = stream.by_ref().take(2).map(|piece| piece.unwrap().text).collect();
-    let left = stream.stop();
-    assert_eq!((pieces.as_str(), left.text, left.finish), ("", written.text, Finish::Unfinished));
-
     let late = GenerateOptions::new().deadline(Instant::now());
     assert!(matches!(model.generate("the", &late).map(|_| ()), Err(Error::DeadlineExceeded)));
     let soon = GenerateOptions::new()

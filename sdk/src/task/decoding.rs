@@ -35,15 +35,6 @@ struct Row {
 }
 
 impl Row {
-    /// With all its text, where its caller has ended it.
-    fn ended(mut self) -> Self {
-        if self.finish.is_none() {
-            let held = self.held_back();
-            self.text.push_str(&held);
-        }
-        self
-    }
-
     /// What was held back, now that no more tokens come: half a character, and what might have become a stop string.
     fn held_back(&mut self) -> String {
         let mut rest = String::new();
@@ -315,7 +306,6 @@ impl<'a> Decoding<'a> {
         let stops = &self.options.stop;
         std::mem::take(&mut self.rows)
             .into_iter()
-            .map(Row::ended)
             .map(|row| Generation {
                 text: row.text,
                 ids: row.ids.get(row.prompt..).unwrap_or_default().to_vec(),

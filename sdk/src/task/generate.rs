@@ -292,8 +292,8 @@ impl Generating<'_> {
         Ok(self.stop())
     }
 
-    /// The text as far as it was written; [`Finish::Unfinished`] if it has not ended. What was held back is part of it, and ends
-    /// it where that is a stop string.
+    /// The text as far as it was written; [`Finish::Unfinished`] if it has not ended. It is what the pieces had: what was held back,
+    /// half a character or what might have become a stop string, is not part of it.
     pub fn stop(mut self) -> Generation {
         // There is one row, always.
         let mut results = self.decoding.results(self.tokenize);
