@@ -74,7 +74,7 @@ pub(super) struct Pretrain {
     /// Text to train on; may be repeated
     #[arg(long)]
     train: Vec<String>,
-    /// Text that is only looked at; may be repeated. Default: 2% of the documents
+    /// Text that is only looked at; may be repeated. Default: 2% of the documents, of a single one its end
     #[arg(long)]
     held_out: Vec<String>,
     /// Where a document of plain text ends: empty-lines, files or lines

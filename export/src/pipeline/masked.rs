@@ -122,7 +122,7 @@ impl<'a> MaskedText<'a> {
                 ensure!(
                     teacher.encoder.same_vocabulary(encoder),
                     "{} numbers tokens otherwise than the student: they cannot read the same masked text; give the \
-                     student the teacher's tokenizer, or leave the stage out",
+                     student the teacher's tokenizer, or leave its losses of masked language models and its masking out",
                     teacher.name
                 );
                 let (params, lacks) = match guesses {

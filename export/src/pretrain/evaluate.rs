@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tch::Device;
 
-use super::learner::{HeldOut, Learner};
+use super::held_out::HeldOut;
+use super::learner::Learner;
 use super::model::Start;
 use super::recipe::{Objective, ObjectiveKind};
 use super::text::Shape;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod evaluate;
+mod held_out;
 mod learner;
 mod model;
 mod pretrained;
@@ -30,7 +31,7 @@ use crate::train::{
 
 pub use cost::Cost;
 pub use evaluate::{EvaluateOn, EvaluateOptions, Evaluated, evaluate};
-pub use learner::HeldOut;
+pub use held_out::HeldOut;
 pub use pretrained::{Distilled, Pretrained};
 pub use recipe::{ModelRecipe, Objective, ObjectiveKind, PretrainData, PretrainRecipe};
 pub use teacher::TeacherRecipe;

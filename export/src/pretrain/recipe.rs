@@ -90,7 +90,7 @@ pub struct PretrainData {
     /// Files that are only looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<String>,
-    /// Without `held_out`: the share of the documents, by a hash of their text, that is only looked at.
+    /// Without `held_out`: the share of the documents, by a hash of their text, or of a single one's end, that is only looked at.
     #[serde(default = "default_share")]
     pub held_out_share: f64,
     /// Where a document of plain text ends; at the end of the file for `clm`, else at an empty line.

@@ -34,25 +34,6 @@ struct Row {
     stop: Option<usize>,
 }
 
-impl Row {
-    /// What was held back, now that no more tokens come: half a character, and what might have become a stop string.
-    fn held_back(&mut self) -> String {
-        let mut rest = String::new();
-        self.bytes.finish(&mut rest);
-        // It may yet become a stop string with half a character that comes now.
-        let (mut text, mut stop) = self.search.push(&rest);
-        if stop.is_none() {
-            let (more, late) = self.search.finish();
-            text.push_str(&more);
-            stop = late;
-        }
-        if stop.is_some() {
-            (self.stop, self.finish) = (stop, Some(Finish::Stop));
-        }
-        text
-    }
-}
-
 /// A token that was written.
 pub(super) struct Written {
     pub id: u32,
@@ -233,7 +214,18 @@ impl<'a> Decoding<'a> {
             }
         }
         if this.finish.is_some() && this.stop.is_none() {
-            text.push_str(&this.held_back());
+            let mut rest = String::new();
+            this.bytes.finish(&mut rest);
+            // What was held back may yet become a stop string with half a character that comes now.
+            let (mut more, mut stop) = this.search.push(&rest);
+            text.push_str(&more);
+            if stop.is_none() {
+                (more, stop) = this.search.finish();
+                text.push_str(&more);
+            }
+            if stop.is_some() {
+                (this.stop, this.finish) = (stop, Some(Finish::Stop));
+            }
         }
         this.text.push_str(&text);
         Ok(Written { id, text })

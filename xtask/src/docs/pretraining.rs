@@ -198,14 +198,17 @@ pub(super) fn electra_table(results: &Pretraining) -> String {
     for (name, scores) in &results.downstream {
         // A model that was not pretrained has no recipe. What another started from counts with it.
         let own = results.recipes.get(name);
-        let before = own.and_then(|recipe| results.recipes.get(recipe.start.as_ref()?));
-        let both = || own.into_iter().chain(before);
-        let steps: Vec<String> = before.into_iter().chain(own).map(|recipe| recipe.steps.to_string()).collect();
-        let steps = if steps.is_empty() { "0".to_owned() } else { steps.join(" + ") };
-        let tokens: u64 = both().map(|recipe| recipe.tokens_seen).sum();
-        let flops: f64 = both().map(|recipe| recipe.flops.electra).sum();
-        let cost = own.map_or("0 | 0".to_owned(), |_| format!("{:.1} M | {flops:.1e}", tokens as f64 / 1e6));
-        text += &format!("| {} | {steps} | {cost} |", name.trim_start_matches("electra-"));
+        let start = own.and_then(|recipe| results.recipes.get(recipe.start.as_ref()?));
+        let runs: Vec<&Recipe> = start.into_iter().chain(own).collect();
+        let cost = if runs.is_empty() {
+            "0 | 0 | 0".to_owned()
+        } else {
+            let steps: Vec<String> = runs.iter().map(|run| run.steps.to_string()).collect();
+            let tokens: u64 = runs.iter().map(|run| run.tokens_seen).sum();
+            let flops: f64 = runs.iter().map(|run| run.flops.electra).sum();
+            format!("{} | {:.1} M | {flops:.1e}", steps.join(" + "), tokens as f64 / 1e6)
+        };
+        text += &format!("| {} | {cost} |", name.trim_start_matches("electra-"));
         for set in sets.keys() {
             let cell = scores.get(*set).map_or("-".to_owned(), |scored| {
                 let deviation =

@@ -89,6 +89,30 @@ pub struct Segments<'a> {
     pub short: f64,
 }
 
+/// Tokens of documents.
+struct Lengths {
+    each: Vec<usize>,
+    /// The largest of them and the next one, 0 where there is none.
+    longest: [usize; 2],
+}
+
+impl Lengths {
+    fn of(documents: &[Vec<Vec<i64>>]) -> Self {
+        let each: Vec<usize> = documents.iter().map(|document| document.iter().map(Vec::len).sum()).collect();
+        let longest = each.iter().fold([0, 0], |[first, second], &length| match length > first {
+            true => [length, first],
+            false => [first, second.max(length)],
+        });
+        Self { each, longest }
+    }
+
+    /// The most that any other document has.
+    fn longest_but(&self, index: usize) -> usize {
+        let [first, second] = self.longest;
+        if self.each[index] == first { second } else { first }
+    }
+}
+
 /// How many other documents are drawn for one that has enough tokens, before all are looked at.
 const TRIES: usize = 10;
 
@@ -118,7 +142,7 @@ impl Segments<'_> {
         ensure!((0.0..=1.0).contains(&self.short), "short_sequences must be from 0 to 1");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut examples = Vec::new();
-        let lengths: Vec<usize> = self.documents.iter().map(|document| document.iter().map(Vec::len).sum()).collect();
+        let lengths = Lengths::of(self.documents);
         for document in 0..self.documents.len() {
             let (rng, examples) = (&mut rng, &mut examples);
             match self.task {
@@ -179,13 +203,12 @@ impl Segments<'_> {
         &self,
         index: usize,
         room: usize,
-        lengths: &[usize],
+        lengths: &Lengths,
         rng: &mut ChaCha8Rng,
         examples: &mut Vec<EncodedExample>,
     ) {
         let document = &self.documents[index];
-        let others = lengths.iter().enumerate().filter(|(other, _)| *other != index);
-        let longest = others.map(|(_, &length)| length).max().unwrap_or(0);
+        let longest = lengths.longest_but(index);
         let mut target = self.aim(room, rng);
         let (mut first, mut length, mut next) = (0, 0, 0);
         while next < document.len() {
@@ -214,9 +237,9 @@ impl Segments<'_> {
     }
 
     /// `wanted` tokens from where a random sentence of another document begins, one that has as many.
-    fn of_another(&self, index: usize, wanted: usize, lengths: &[usize], rng: &mut ChaCha8Rng) -> Vec<i64> {
+    fn of_another(&self, index: usize, wanted: usize, lengths: &Lengths, rng: &mut ChaCha8Rng) -> Vec<i64> {
         let count = self.documents.len();
-        let has_enough = |other: usize| other != index && lengths[other] >= wanted;
+        let has_enough = |other: usize| other != index && lengths.each[other] >= wanted;
         let drawn = (0..TRIES).map(|_| rng.random_range(0..count)).find(|&other| has_enough(other));
         // Few have: the next one after a random one.
         let other = drawn.or_else(|| {
