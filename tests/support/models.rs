@@ -51,6 +51,9 @@ pub fn architectures() -> Vec<(String, ModelConfig)> {
         list.push((format!("albert sharing {name}"), ModelConfig { sharing, ..tiny("albert-e128-none") }));
     }
     list.push(("albert without projection".to_owned(), tiny("albert-e768-all")));
+    for family in ["bert-base-uncased", "albert-base"] {
+        list.push((format!("{family} on relu(pooled)"), ModelConfig { pooled_relu: true, ..tiny(family) }));
+    }
     for family in ["bert-base-uncased", "all-mpnet-base-v2", "distilbert-base-uncased", "gpt2"] {
         let config = tiny(family);
         let own_head_size = Some(config.head_size());

@@ -84,7 +84,8 @@ def main():
         return done.stdout.decode()
 
     # `gpt2` before `gpt2-distilled`, whose teacher it is.
-    recipes = [recipe for recipe in sorted(HERE.glob("*.toml")) if {recipe.stem, recipe.stem.split("-")[0]} & set(groups)]
+    found = sorted(HERE.glob("*.toml"), key=lambda recipe: recipe.stem)
+    recipes = [recipe for recipe in found if {recipe.stem, recipe.stem.split("-")[0]} & set(groups)]
     if any(starts(recipe) for recipe in recipes):
         recipes = [START, *(recipe for recipe in recipes if recipe != START)]
     for name, arguments in TOKENIZERS.items():

@@ -162,6 +162,9 @@ pub struct ModelConfig {
     pub attention_pattern: AttentionPattern,
     /// A dense layer with tanh on the first token.
     pub pooler: bool,
+    /// The classifier reads relu of what the pooler gives, as in TinyBERT's released code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooled_relu: bool,
     /// Epsilon of every LayerNorm.
     pub layer_norm_eps: f64,
     /// Dropout after the embeddings, while training.
@@ -285,6 +288,9 @@ impl ModelConfig {
         }
         if self.pad_id >= self.vocab_size {
             bail!("pad token id {} is outside the vocabulary of {}", self.pad_id, self.vocab_size);
+        }
+        if self.pooled_relu && !self.pooler {
+            bail!("a classifier on relu(pooled) needs a pooler, which {} has not", self.family.name());
         }
         if !self.relative_buckets.is_multiple_of(4) {
             bail!("{} relative position buckets are not a multiple of 4", self.relative_buckets);

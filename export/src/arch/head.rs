@@ -58,8 +58,8 @@ pub enum Head {
 /// What a sequence classifier reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadStart {
-    /// The pooled first token.
-    Pooler,
+    /// The pooled first token; relu of it where the flag says so.
+    Pooler { relu: bool },
     /// The first token through a dense layer with this activation.
     Dense(DenseActivation),
     /// The last token that is not padding; no bias.
@@ -76,7 +76,7 @@ pub(crate) enum DenseActivation {
 impl HeadStart {
     pub(crate) fn of(config: &ModelConfig) -> Self {
         match config.family {
-            Family::Bert | Family::Albert => HeadStart::Pooler,
+            Family::Bert | Family::Albert => HeadStart::Pooler { relu: config.pooled_relu },
             Family::Roberta | Family::Mpnet => HeadStart::Dense(DenseActivation::Tanh),
             Family::Electra => HeadStart::Dense(DenseActivation::Gelu),
             Family::DistilBert => HeadStart::Dense(DenseActivation::Relu),
@@ -131,7 +131,7 @@ impl Head {
         config.pooler
             && match self {
                 Head::None | Head::Pretraining => true,
-                Head::Classification { .. } => HeadStart::of(config) == HeadStart::Pooler,
+                Head::Classification { .. } => matches!(HeadStart::of(config), HeadStart::Pooler { .. }),
                 _ => false,
             }
     }
@@ -178,7 +178,7 @@ enum Module {
 
 /// [`HeadStart`] with its weights.
 enum ClassifierStart {
-    Pooler,
+    Pooler { relu: bool },
     Dense(Linear, DenseActivation),
     LastToken,
 }
@@ -192,7 +192,7 @@ impl Module {
             Head::Embedding { pooling, normalize } => Module::Embedding(pooling, normalize),
             Head::Classification { .. } => {
                 let start = match HeadStart::of(config) {
-                    HeadStart::Pooler => ClassifierStart::Pooler,
+                    HeadStart::Pooler { relu } => ClassifierStart::Pooler { relu },
                     HeadStart::Dense(activation) => ClassifierStart::Dense(linear("head.dense"), activation),
                     HeadStart::LastToken => ClassifierStart::LastToken,
                 };
@@ -321,7 +321,10 @@ impl Model {
             Module::None => hidden.shallow_clone(),
             Module::Embedding(pooling, normalize) => pool(hidden, mask, *pooling, *normalize),
             Module::Classification(start, output) => output.forward(&match start {
-                ClassifierStart::Pooler => drop(pooled.as_ref().unwrap_or(hidden)),
+                ClassifierStart::Pooler { relu } => {
+                    let pooled = pooled.as_ref().unwrap_or(hidden);
+                    if *relu { drop(&pooled.relu()) } else { drop(pooled) }
+                }
                 ClassifierStart::Dense(dense, DenseActivation::Tanh) => drop(&dense.forward(&drop(&first())).tanh()),
                 ClassifierStart::Dense(dense, DenseActivation::Gelu) => {
                     drop(&dense.forward(&drop(&first())).gelu("none"))

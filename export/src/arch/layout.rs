@@ -125,7 +125,7 @@ fn head_layout(layout: &mut Layout, config: &ModelConfig, head: Head) {
     match head {
         Head::None | Head::Embedding { .. } | Head::CausalLm => {}
         Head::Classification { labels } => match HeadStart::of(config) {
-            HeadStart::Pooler => layout.linear("head.output", h, labels, std),
+            HeadStart::Pooler { .. } => layout.linear("head.output", h, labels, std),
             HeadStart::Dense(_) => {
                 layout.linear("head.dense", h, h, std);
                 layout.linear("head.output", h, labels, std);

@@ -42,6 +42,7 @@ fn bert(size: Size) -> ModelConfig {
         sharing: Sharing::None,
         attention_pattern: AttentionPattern::Dense,
         pooler: true,
+        pooled_relu: false,
         layer_norm_eps: 1e-12,
         embedding_dropout: 0.1,
         hidden_dropout: 0.1,

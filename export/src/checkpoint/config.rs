@@ -24,6 +24,8 @@ struct Extension {
     embedding_projection: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     head_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pooled_relu: Option<bool>,
     /// What the weights were rounded to while they were trained; they themselves are fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     quantize: Option<FakeQuantization>,
@@ -152,6 +154,7 @@ impl ModelConfig {
         };
         config.attention_pattern = extension.attention_pattern.unwrap_or(AttentionPattern::Dense);
         config.own_head_size = extension.head_size;
+        config.pooled_relu = extension.pooled_relu.unwrap_or(false);
         if family == Family::Albert {
             config.sharing = match extension.sharing {
                 Some(sharing @ (Sharing::Attention | Sharing::Ffn)) => sharing,
@@ -199,6 +202,7 @@ impl ModelConfig {
             attention_pattern: (self.attention_pattern != AttentionPattern::Dense).then_some(self.attention_pattern),
             embedding_projection: (self.family == Family::Albert && !self.embedding_projection).then_some(false),
             head_size: self.own_head_size,
+            pooled_relu: self.pooled_relu.then_some(true),
             quantize: None,
         };
         let extension = json!(extension);
@@ -253,6 +257,7 @@ fn from_bert(keys: &Keys, family: Family) -> Result<ModelConfig> {
         sharing: Sharing::None,
         attention_pattern: AttentionPattern::Dense,
         pooler: family != Family::Electra,
+        pooled_relu: false,
         layer_norm_eps: keys.rate("layer_norm_eps", 1e-12)?,
         embedding_dropout: hidden_dropout,
         hidden_dropout,
@@ -329,6 +334,7 @@ fn from_distilbert(keys: &Keys) -> Result<ModelConfig> {
         sharing: Sharing::None,
         attention_pattern: AttentionPattern::Dense,
         pooler: false,
+        pooled_relu: false,
         // transformers has no key for it.
         layer_norm_eps: 1e-12,
         embedding_dropout: hidden_dropout,
@@ -381,6 +387,7 @@ fn from_gpt2(keys: &Keys) -> Result<ModelConfig> {
         sharing: Sharing::None,
         attention_pattern: AttentionPattern::Dense,
         pooler: false,
+        pooled_relu: false,
         layer_norm_eps: keys.rate("layer_norm_epsilon", 1e-5)?,
         embedding_dropout: keys.rate("embd_pdrop", 0.1)?,
         hidden_dropout,

@@ -57,6 +57,28 @@ fn a_saved_model_is_read_back_to_the_bit() {
 }
 
 #[test]
+fn a_head_on_relu_of_what_is_pooled_is_read_back() {
+    let _turn = crate::seeded(3);
+    let folder = tempfile::tempdir().unwrap();
+    let config = ModelConfig { pooled_relu: true, ..tiny() };
+    let params = Params::initialise(&parameter_layout(&config, TWO), Device::Cpu);
+    let tokenizer = folder.path().join("source-tokenizer.json");
+    fs::write(&tokenizer, "{}").unwrap();
+    let info = HeadInfo::classifier(&["no".to_owned(), "yes".to_owned()]);
+    save(folder.path(), &config, &info, &params, &tokenizer).unwrap();
+    let read = load(folder.path(), TWO, Device::Cpu).unwrap();
+    assert_eq!(read.config, config);
+    let ids = Tensor::from_slice(&[2i64, 5, 7, 3]).view([1, 4]);
+    let model = Model::new(&read.params, &read.config, TWO);
+    let given = model.forward(&ids, &ids.ones_like(), None, &Capture::default(), false);
+    let pooled = given.pooled.unwrap();
+    assert!(pooled.min().double_value(&[]) < 0.0, "or relu would change nothing");
+    let part = |part: &str| params.get(&format!("head.output.{part}")).unwrap();
+    let wanted = pooled.relu().linear(part("weight"), Some(part("bias")));
+    assert!((given.logits - wanted).abs().max().double_value(&[]) < 1e-6);
+}
+
+#[test]
 fn an_encoder_gets_a_new_head_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), Head::None);

@@ -216,8 +216,9 @@ fn check_site(site: &str) -> Result<()> {
 /// The host of an address.
 fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default()
+    authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default().trim_end_matches('.')
 }
 
 /// Whether an address is of a site or one below it.

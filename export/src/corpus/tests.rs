@@ -206,6 +206,8 @@ fn sites_are_told_by_their_hosts() {
         ("https://wikipedia.org", true),
         ("http://user@De.Wikipedia.org:8080/x?y", true),
         ("en.wikipedia.org/wiki/X", true),
+        ("//en.wikipedia.org/wiki/X", true),
+        ("https://en.wikipedia.org./wiki/X", true),
         ("https://notwikipedia.org/", false),
         ("https://example.org/wikipedia.org", false),
         ("", false),

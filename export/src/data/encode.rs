@@ -1,6 +1,7 @@
 //! Text to token ids for training, with the bundle's own tokenizer.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
@@ -43,6 +44,8 @@ pub struct Encoding {
 pub struct Encoder {
     tokenizer: Tokenizer,
     max_tokens: usize,
+    /// The same that cuts pairs, made where the first one is too long: a copy for each would take longer than the text.
+    cutting_pairs: OnceLock<Tokenizer>,
 }
 
 pub(super) fn library(error: tokenizers::Error) -> anyhow::Error {
@@ -77,7 +80,7 @@ impl Encoder {
         if highest >= vocab_size {
             bail!("{path} has token id {highest}, but the model's vocabulary ends at {}", vocab_size - 1);
         }
-        Ok(Self { tokenizer, max_tokens })
+        Ok(Self { tokenizer, max_tokens, cutting_pairs: OnceLock::new() })
     }
 
     /// Longest text in tokens, special tokens included.
@@ -179,7 +182,13 @@ impl Encoder {
         if tokens.len() > self.max_tokens {
             encoding.truncated += 1;
             encoding.tokens_dropped += tokens.len() - self.max_tokens;
-            let cutting = self.cutting(TruncationStrategy::LongestFirst, 0)?;
+            let cutting = match self.cutting_pairs.get() {
+                Some(made) => made,
+                None => {
+                    let made = self.cutting(TruncationStrategy::LongestFirst, 0)?;
+                    self.cutting_pairs.get_or_init(|| made)
+                }
+            };
             tokens = cutting.encode((first, second), true).map_err(library)?;
         }
         Ok(EncodedExample { types: wide(tokens.get_type_ids()), ..EncodedExample::new(wide(tokens.get_ids()), target) })

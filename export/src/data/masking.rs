@@ -120,9 +120,9 @@ pub enum Draw {
     EachToken,
     /// `ceil(share * tokens)` of each text, without replacement, all alike (Clark 2020, section 2: k = ceil(0.15 n)).
     EachText,
-    /// As ELECTRA's released code draws them (`mask` of `pretrain_helpers.py`): `int((share + 0.005) * tokens)` of each
-    /// text with replacement, so that some are drawn twice and fewer are masked. Where nothing else is said, 85% of them are
-    /// masked and 15% stay, as there.
+    /// As ELECTRA's released code draws them (`mask` of `pretrain_helpers.py`): `share * tokens` of each text, rounded half to
+    /// even, at least 1 and at most `int((share + 0.005) * tokens)` of the longest text; with replacement, so that some are drawn
+    /// twice and fewer are masked. Where nothing else is said, 85% of them are masked and 15% stay, as there.
     ElectraCode,
     /// Whole words, up to `round(share * tokens)` tokens of a text (google-research/bert, whole word masking).
     Words,
@@ -176,6 +176,8 @@ pub struct Masker {
     /// By token: whether it goes on with the word before it. Empty where each token is a word.
     continues: Vec<bool>,
     mask_id: i64,
+    /// Tokens of the corpus' longest text.
+    longest_text: usize,
 }
 
 /// A masked batch.
@@ -213,7 +215,8 @@ impl Masker {
         }
         let some = counts.iter().zip(&weights).any(|(&count, &weight)| count > 0 && weight > 0.0);
         ensure!(some, "the corpus has special tokens only: there is nothing to mask");
-        Ok(Self { options, weights, continues: Vec::new(), mask_id })
+        let longest_text = corpus.iter().map(|example| example.ids.len()).max().unwrap_or(0);
+        Ok(Self { options, weights, continues: Vec::new(), mask_id, longest_text })
     }
 
     /// The same with words of several tokens: whether each token of the vocabulary goes on with the word before it.

@@ -78,7 +78,11 @@ impl Writer<'_> {
             }
             Head::Classification { labels } => {
                 let input = match HeadStart::of(self.config) {
-                    HeadStart::Pooler => self.pooled(x)?,
+                    HeadStart::Pooler { relu: false } => self.pooled(x)?,
+                    HeadStart::Pooler { relu: true } => {
+                        let pooled = self.pooled(x)?;
+                        self.graph.node("pooler.relu", "Relu", &[&pooled], &[])
+                    }
                     HeadStart::Dense(activation) => {
                         let first = self.first(x);
                         let dense = self.dense("head.dense", &first)?;

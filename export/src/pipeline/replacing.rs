@@ -135,7 +135,7 @@ mod tests {
         let [teacher, student] =
             [&of, &small].map(|config| Params::initialise(&parameter_layout(config, head), Device::Cpu));
         student.set_requires_grad(true);
-        let rate = Scheduled::Linear { from: 0.0, to: 1.0 };
+        let rate = Scheduled::Linear(crate::recipe::Line { from: 0.0, to: 1.0 });
         let both = Replacing::new((&student, &small), (&teacher, &of), head, rate, Precision::Fp32).unwrap();
         let ids = Tensor::from_slice(&[2i64, 5, 3, 2, 7, 3]).view([2, 3]);
         let run = |model: &Model| model.forward(&ids, &ids.ones_like(), None, &Capture::default(), true).logits;

@@ -19,7 +19,7 @@ use tch::Device;
 
 use crate::arch::{Head, ModelConfig, count_parameters};
 use crate::checkpoint::{self, HeadInfo};
-use crate::data::pretrain::{SentenceTask, continues_word};
+use crate::data::pretrain::{SentenceTask, continues_word, end_of_text};
 use crate::data::{EncodedExample, Encoder, Masker, Masking};
 use crate::files;
 use crate::measure::{machine, today};
@@ -181,7 +181,8 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     let count = |config: &ModelConfig, head| count_parameters(config, head).total;
     let parameters = count(&start.config, start.head);
     let generator_parameters = start.generator.as_ref().map(|config| count(config, Head::MaskedLm));
-    let beside = generator_parameters.map_or(String::new(), |count| format!(", generator {count}"));
+    let begins = start.generator_start.name();
+    let beside = generator_parameters.map_or(String::new(), |count| format!(", generator {count} ({begins})"));
     reporter.note(&format!("Model: {parameters} parameters{beside}; {:.3e} FLOPs by ELECTRA's counter", flops.electra));
     // About so many steps are enough to know.
     let all: u64 = match train_options.batch_tokens {
@@ -235,6 +236,9 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     let outcome = train(&stage, reporter, &|batch, _| learner.loss(&examples, batch), &score)?;
     if leads {
         save(&start, &tokenizer, out)?;
+        if objective.kind == ObjectiveKind::Clm {
+            name_ends_of_text(out, end_of_text(&encoder, recipe.data.end_of_text.as_deref())?)?;
+        }
     }
     let scored = learner.held_out(&held_out, held_out_bytes)?;
     let distilled = match (&teacher, scored_teacher) {
@@ -326,6 +330,16 @@ fn save(start: &Start, tokenizer: &Path, out: &Path) -> Result<()> {
     save(out, &start.config, start.head, &start.own())
 }
 
+/// Writes into `config.json` the token that stood between the documents, so that generation ends with it.
+fn name_ends_of_text(out: &Path, id: i64) -> Result<()> {
+    let path = out.join("config.json");
+    let mut raw: serde_json::Map<String, serde_json::Value> = files::read_json(&path)?;
+    for name in ["bos_token_id", "eos_token_id"] {
+        raw.insert(name.to_owned(), id.into());
+    }
+    files::write_json(&path, &raw)
+}
+
 /// Refuses to write a model over the one that it begins with or learns from.
 fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -> Result<()> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
@@ -342,7 +356,7 @@ fn not_over_its_own_source(recipe: &PretrainRecipe, folder: &Path, out: &Path) -
 }
 
 /// Counts the ways in which examples were made of text: what was made another way is not taken up.
-const EXAMPLES: u32 = 3;
+const EXAMPLES: u32 = 4;
 
 fn identity(recipe: &PretrainRecipe, folder: &Path, tokenizer: &Path, text: &str, masking: Masking) -> Result<String> {
     let weights = |model: PathBuf| -> Result<(String, String)> {

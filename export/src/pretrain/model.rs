@@ -24,9 +24,32 @@ pub(super) struct Start {
     pub config: ModelConfig,
     pub head: Head,
     pub generator: Option<ModelConfig>,
+    pub generator_start: GeneratorStart,
     /// The model's under their own names, the generator's with `generator.` before them; those that both share are the
     /// model's.
     pub params: Params,
+}
+
+/// Where a generator's first weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GeneratorStart {
+    /// New ones.
+    New,
+    /// The folder beside the model that the recipe starts from.
+    Folder,
+    /// That model itself, which is of the generator's shape and guesses masked tokens.
+    Model,
+}
+
+impl GeneratorStart {
+    /// For the line that says what is trained.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            GeneratorStart::New => "new",
+            GeneratorStart::Folder => "from the folder beside the model",
+            GeneratorStart::Model => "from the same model",
+        }
+    }
 }
 
 /// The tokenizer's file of a recipe.
@@ -131,7 +154,8 @@ pub(super) fn generator_of(config: &ModelConfig, size: f64) -> Result<ModelConfi
     Head::MaskedLm.check(&generator)?;
     ensure!(
         generator.family == Family::Electra,
-        "a generator of another width than its tables' needs electra's map between them; use an electra preset"
+        "a generator is an electra beside an electra, not beside a {}; use an electra preset",
+        config.family.name()
     );
     Ok(generator)
 }
@@ -143,6 +167,13 @@ fn is_tied(name: &str) -> bool {
 
 fn generator_layout(generator: &ModelConfig) -> Vec<Spec> {
     parameter_layout(generator, Head::MaskedLm)
+}
+
+/// The parameters of a folder as a generator's, where it holds a masked-LM head.
+fn guesser(folder: &Path, device: Device) -> Result<Option<Params>> {
+    let loaded = checkpoint::load(folder, Head::MaskedLm, device)?;
+    let has_head = !loaded.initialised.iter().any(|name| name.starts_with("head."));
+    Ok(has_head.then_some(loaded.params))
 }
 
 impl Start {
@@ -165,10 +196,10 @@ impl Start {
             (None, _) => Params::initialise(&parameter_layout(&config, head), device),
         };
         if !recipe.objective.kind.has_generator() {
-            return Ok(Self { config, head, generator: None, params: own });
+            return Ok(Self { config, head, generator: None, generator_start: GeneratorStart::New, params: own });
         }
         let generator = generator_of(&config, recipe.objective.generator_size)?;
-        let known = match start.map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir()) {
+        let known = match start.as_ref().map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir()) {
             Some(folder) => {
                 let loaded = checkpoint::load(&folder, Head::MaskedLm, device)?;
                 ensure!(
@@ -180,6 +211,11 @@ impl Start {
                 Some(loaded.params)
             }
             None => None,
+        };
+        let begins = if known.is_some() { GeneratorStart::Folder } else { GeneratorStart::New };
+        let (known, begins) = match start.filter(|_| known.is_none() && generator == config) {
+            Some(start) => guesser(&start, device)?.map_or((None, begins), |own| (Some(own), GeneratorStart::Model)),
+            None => (known, begins),
         };
         let mut added = BTreeMap::new();
         for spec in generator_layout(&generator).into_iter().filter(|spec| !is_tied(&spec.name)) {
@@ -199,7 +235,7 @@ impl Start {
             let bias_spec = spec(&bias, vec![1], crate::arch::Init::Zeros);
             added.insert(bias, initial_value(&bias_spec, device));
         }
-        Ok(Self { config, head, generator: Some(generator), params: own.with(added) })
+        Ok(Self { config, head, generator: Some(generator), generator_start: begins, params: own.with(added) })
     }
 
     /// The model's parameters, as handles.

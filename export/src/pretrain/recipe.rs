@@ -91,8 +91,9 @@ pub struct PretrainData {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<String>,
     /// Without `held_out`: the share of the documents, by a hash of their text, or of a single one's end, that is only looked at.
-    #[serde(default = "default_share")]
-    pub held_out_share: f64,
+    /// 0.02 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_share: Option<f64>,
     /// Where a document of plain text ends; at the end of the file for `clm`, else at an empty line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<Documents>,
@@ -164,10 +165,6 @@ fn default_seed() -> u64 {
 
 fn default_max_tokens() -> usize {
     128
-}
-
-fn default_share() -> f64 {
-    0.02
 }
 
 fn default_text() -> String {
@@ -329,8 +326,13 @@ impl PretrainRecipe {
             self.data.end_of_text.is_none() || self.objective.kind == ObjectiveKind::Clm,
             "data.end_of_text is for clm, which packs documents; leave it out"
         );
-        let share = self.data.held_out_share;
-        ensure!(share > 0.0 && share < 1.0, "data.held_out_share must be above 0 and below 1");
+        if let Some(share) = self.data.held_out_share {
+            ensure!(share > 0.0 && share < 1.0, "data.held_out_share must be above 0 and below 1");
+            ensure!(
+                self.data.held_out.is_empty(),
+                "data.held_out_share says how much of data.train is held out where data.held_out names no files; leave one of them out"
+            );
+        }
         let (preset, start) = (self.model.preset.is_some(), self.model.start.is_some());
         if preset && start || !preset && !start && self.teacher.is_none() {
             bail!("model: give either `preset` (a shape with new weights) or `start` (a folder with weights)");

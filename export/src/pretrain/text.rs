@@ -10,6 +10,9 @@ use crate::data::pretrain::{Documents, Frame, Segments, SentenceTask, end_of_tex
 use crate::data::{EncodedExample, Encoder, hold_out_some, normalised};
 use crate::files;
 
+/// Share of the documents that is only looked at, where the recipe says nothing.
+const HELD_OUT_SHARE: f64 = 0.02;
+
 /// Documents to train on and to look at.
 pub(super) struct Text {
     pub train: Vec<String>,
@@ -43,7 +46,7 @@ impl Text {
         };
         let all = read(&data.train)?;
         let (mut train, held_out) = match data.held_out.is_empty() {
-            true => held_out_of(all, data.held_out_share),
+            true => held_out_of(all, data.held_out_share.unwrap_or(HELD_OUT_SHARE)),
             false => (all, read(&data.held_out)?),
         };
         let before = train.len();

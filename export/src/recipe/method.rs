@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::loss::{Attending, LossTerm, Projection, Relation};
-use super::stage::{Scheduled, StageRecipe, TeacherState, Texts};
+use super::stage::{Line, Scheduled, StageRecipe, TeacherState, Texts};
 use crate::data::Masking;
 use crate::distill::{Averaging, LayerMap, Padding};
 use crate::quantize::FakeQuantization;
@@ -34,7 +34,8 @@ pub enum Method {
     /// Relations of queries, keys and values (Wang 2021), then soft targets. With as many relation heads as the teacher's
     /// attention has: the paper's 48 or 64 do not divide the width of every student; `heads` sets them.
     Minilmv2,
-    /// Progressive stages (Mukherjee 2021): embeddings and the last layer, then the head's answers, then with labels.
+    /// Progressive stages (Mukherjee 2021): embeddings and hidden states, then the head's answers, then with labels. Without the
+    /// paper's gradual unfreezing.
     Xtremedistil,
     /// What did best on our own recipes: attention scores and hidden states of layers first, then soft targets and labels
     /// alone. `limbeck distill --recipe auto` uses it.
@@ -233,7 +234,7 @@ impl Method {
             )],
             Method::Theseus => vec![
                 StageRecipe {
-                    replacing: Some(Scheduled::Linear { from: 0.3, to: 1.0 }),
+                    replacing: Some(Scheduled::Linear(Line { from: 0.3, to: 1.0 })),
                     ..stage("replace", vec![labels(1.0)])
                 },
                 stage("finetune", vec![labels(1.0)]),

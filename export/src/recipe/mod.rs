@@ -18,7 +18,7 @@ mod student;
 
 pub use loss::{Attending, LossTerm, Projection, Relation};
 pub use method::Method;
-pub use stage::{Scheduled, StageRecipe, TeacherState, Texts, full_precision_stage};
+pub use stage::{Line, Scheduled, StageRecipe, TeacherState, Texts, full_precision_stage};
 pub use student::{Start, Student};
 
 /// The whole recipe. Unknown keys are refused, so that a misspelt one is not silently ignored.

@@ -72,17 +72,22 @@ pub enum TeacherState {
 
 /// A number that may change over a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a number, or a line from one to another: { from = 1.0, to = 0.0 }")]
 pub enum Scheduled {
     /// The same throughout.
     Constant(f64),
     /// In a straight line from the first step to the last.
-    Linear {
-        /// At the first step.
-        from: f64,
-        /// After the last step.
-        to: f64,
-    },
+    Linear(Line),
+}
+
+/// A straight line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// At the first step.
+    pub from: f64,
+    /// After the last step.
+    pub to: f64,
 }
 
 impl Scheduled {
@@ -90,7 +95,7 @@ impl Scheduled {
     pub fn at(self, done: f64) -> f64 {
         match self {
             Scheduled::Constant(value) => value,
-            Scheduled::Linear { from, to } => from + (to - from) * done,
+            Scheduled::Linear(Line { from, to }) => from + (to - from) * done,
         }
     }
 
@@ -116,6 +121,11 @@ impl StageRecipe {
     /// Whether student and teacher read masked text.
     pub fn masks(&self) -> bool {
         self.masking.is_some() || self.guesses()
+    }
+
+    /// Whether a loss with a weight looks at what the head gives.
+    fn trains_head(&self) -> bool {
+        self.losses.iter().any(|term| term.reads_head() && term.weight().largest() > 0.0)
     }
 
     /// Whether a loss looks at what the masked-LM heads of both say of it.
@@ -190,8 +200,9 @@ impl StageRecipe {
             masking.check(&format!("stage {name}"))?;
         }
         ensure!(
-            !last || self.losses.iter().any(LossTerm::reads_head),
-            "the last stage, {name}, does not train the head; give it labels, soft-targets or soft-cross-entropy"
+            !last || self.trains_head(),
+            "the last stage, {name}, does not train the head; give it labels, soft-targets or soft-cross-entropy, with a weight \
+             above 0"
         );
         self.train.as_ref().map_or(Ok(()), |train| train.check(&format!("stage {name}")))
     }

@@ -28,6 +28,9 @@ pub struct Student {
     /// Which layers share their weights; a student that shares is an ALBERT.
     #[serde(default = "not_shared")]
     pub sharing: Sharing,
+    /// The classifier reads relu(pooled), without dropout, as in TinyBERT's released code. For BERT and ALBERT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooled_relu: bool,
     /// Which teacher layer each student layer starts from; evenly spaced when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer_map: Option<Vec<usize>>,
@@ -84,6 +87,8 @@ impl Student {
              it out, or share layers (student.sharing)",
             family.name()
         );
+        ensure!(!self.pooled_relu || teacher.pooler, "student.pooled_relu: a {} has no pooler", family.name());
+        let pooled_relu = self.pooled_relu || teacher.pooled_relu;
         let config = ModelConfig {
             family,
             layers: self.layers,
@@ -101,6 +106,8 @@ impl Student {
                 None => teacher.intermediate_size,
             }),
             sharing: self.sharing,
+            pooled_relu,
+            head_dropout: if self.pooled_relu { 0.0 } else { teacher.head_dropout },
             ..teacher.clone()
         };
         config.check()?;

@@ -139,6 +139,21 @@ fn mistakes_are_named() {
             ),
             "leave hidden-states out",
         ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\n\
+                 losses = [{ loss = \"labels\", weight = 0.0 }, { loss = \"hidden-states\" }]",
+            ),
+            "does not train the head",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"labels\", weight = { from = 1.0, to = 0.0, form = 2.0 } }]",
+            ),
+            "a number, or a line from one to another",
+        ),
     ] {
         let text = MINIMAL.replace(change.0, change.1);
         let folder = tempfile::tempdir().unwrap();
@@ -147,4 +162,19 @@ fn mistakes_are_named() {
         let error = format!("{:#}", Recipe::read(&path).unwrap_err());
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// TinyBERT's released code; a teacher that has such a head hands it on.
+#[test]
+fn a_head_on_relu_of_what_is_pooled_has_no_dropout() {
+    let student = |more: &str| toml::from_str::<Student>(&format!("layers = 2{more}")).unwrap();
+    let bert = crate::arch::preset("bert-base-uncased").unwrap().config;
+    let plain = student("").config(&bert).unwrap();
+    assert_eq!((plain.pooled_relu, plain.head_dropout), (false, 0.1));
+    let relu = student("\npooled_relu = true").config(&bert).unwrap();
+    assert_eq!((relu.pooled_relu, relu.head_dropout), (true, 0.0));
+    assert!(student("").config(&relu).unwrap().pooled_relu);
+    let other = crate::arch::preset("distilbert-base-uncased").unwrap().config;
+    let error = student("\npooled_relu = true").config(&other).unwrap_err().to_string();
+    assert!(error.contains("distilbert has no pooler"), "{error}");
 }

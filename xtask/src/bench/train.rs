@@ -136,6 +136,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let device = arguments.value("--device")?.unwrap_or_else(|| "cpu".to_owned());
     let only = arguments.value("--only")?.unwrap_or_default();
     arguments.finish()?;
+    ensure!(!save || only.is_empty(), "--save writes the results of all cases; leave --only out");
     ensure!(rounds > 0 && pools > 0 && threads > 0, "--rounds, --pools and --threads must be at least 1");
     ensure!(pools <= 4, "--pools: there are sentences for 4 pools of {POOL} batches");
     let chosen: Vec<&Case> = CASES.iter().filter(|case| case.name.contains(&only)).collect();

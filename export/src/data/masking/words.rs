@@ -43,15 +43,17 @@ impl Masker {
         places
     }
 
-    /// `int((share + 0.005) * tokens)` draws from each text.
+    /// `share * tokens` draws from each text, within the bound of the longest ([`super::Draw::ElectraCode`]).
     pub(super) fn electra_code(&self, rows: &[&[i64]], rng: &mut impl Rng) -> Vec<(usize, usize)> {
+        let share = self.options.share;
+        let most = ((share + 0.005) * self.longest_text as f64) as usize;
         let mut places = Vec::new();
         for (row, ids) in rows.iter().enumerate() {
             let columns = self.maskable_columns(ids);
             if columns.is_empty() {
                 continue;
             }
-            let count = (((self.options.share + 0.005) * ids.len() as f64) as usize).max(1);
+            let count = ((share * ids.len() as f64).round_ties_even() as usize).min(most).max(1);
             let mut chosen: Vec<usize> = (0..count).map(|_| columns[rng.random_range(0..columns.len())]).collect();
             chosen.sort_unstable();
             chosen.dedup();
@@ -89,6 +91,10 @@ impl Masker {
                     chosen[column] = true;
                     count += 1;
                 }
+            }
+            // A text of words that are all too long, as one in Chinese may be, has something to guess all the same.
+            if let (0, Some(word)) = (count, words.first().map(|_| &words[rng.random_range(0..words.len())])) {
+                chosen[word[rng.random_range(0..word.len())]] = true;
             }
             places.extend(chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(column, _)| (row, column)));
         }

@@ -5,9 +5,9 @@ use tokenizers::ModelWrapper;
 
 use crate::data::Encoder;
 
-/// Whether each token of a vocabulary of `size` goes on with the word before it: WordPiece's `##`, SentencePiece's pieces
-/// without `▁` (punctuation begins a word, as in ALBERT's `_is_start_piece_sp`), byte-level BPE's without a space or a line's
-/// end before them.
+/// Whether each token of a vocabulary of `size` goes on with the word before it: WordPiece's `##`; SentencePiece's pieces
+/// as ALBERT's code has them ([`goes_on_in_albert`]); byte-level BPE's without a space or a line's end before them, and without
+/// punctuation.
 pub fn continues_word(encoder: &Encoder, size: usize) -> Vec<bool> {
     let tokenizer = encoder.tokenizer();
     let mut continues = vec![false; size];
@@ -18,7 +18,7 @@ pub fn continues_word(encoder: &Encoder, size: usize) -> Vec<bool> {
             Box::new(move |token| token.starts_with(&prefix))
         }
         ModelWrapper::WordLevel(_) => Box::new(|_| false),
-        ModelWrapper::Unigram(_) => Box::new(move |token| !token.starts_with(['▁', '<']) && !punctuation(token)),
+        ModelWrapper::Unigram(_) => Box::new(goes_on_in_albert),
         ModelWrapper::BPE(_) => Box::new(move |token| !token.starts_with(['Ġ', 'Ċ', '▁', '<']) && !punctuation(token)),
     };
     for (token, id) in tokenizer.get_vocab(false) {
@@ -27,6 +27,16 @@ pub fn continues_word(encoder: &Encoder, size: usize) -> Vec<bool> {
         }
     }
     continues
+}
+
+/// google-research/albert, `_is_start_piece_sp`, the other way round: a piece goes on if it has no `▁` and nothing but Latin
+/// letters and punctuation, and is not one mark of punctuation alone. So digits, and each piece of Chinese or Thai, begin a word.
+fn goes_on_in_albert(piece: &str) -> bool {
+    // These four are not in its list.
+    let mark = |c: char| c.is_ascii_punctuation() && !matches!(c, '\'' | '<' | '=' | '>');
+    let mut rest = piece.chars();
+    let one = rest.next().is_some_and(mark) && rest.next().is_none();
+    !one && piece.chars().all(|c| c.is_ascii_alphabetic() || mark(c))
 }
 
 /// The token between documents: `named`, or what tokenizers call it.
@@ -45,5 +55,20 @@ pub fn end_of_text(encoder: &Encoder, named: Option<&str>) -> Result<i64> {
             "the vocabulary has none of {}; name the token between documents as data.end_of_text",
             names.join(", ")
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::goes_on_in_albert;
+
+    #[test]
+    fn pieces_that_go_on_are_alberts() {
+        for piece in ["ing", "s", "S", "--", "e-"] {
+            assert!(goes_on_in_albert(piece), "{piece}");
+        }
+        for piece in ["▁the", "▁", "<pad>", ".", "(", "'s", "1984", "天气", "é", "a1", "="] {
+            assert!(!goes_on_in_albert(piece), "{piece}");
+        }
     }
 }

@@ -26,6 +26,8 @@ impl Run<'_> {
         let Training { config, stages, .. } = *training;
         let teacher =
             training.teachers.first().map(|teacher| &teacher.config).context("a layer map without a teacher")?;
+        // A last stage that is searched too has its own turn.
+        let searched = |map: &LayerMap| *map == LayerMap::Search;
         let short = |stage: &StageRecipe, map: &LayerMap| {
             let train = stage.train.clone().unwrap_or_else(|| self.recipe.student.train.clone());
             let train = Some(TrainOptions { epochs: 1, steps: None, ..train });
@@ -35,7 +37,10 @@ impl Run<'_> {
         for map in LayerMap::candidates(teacher.blocks().len(), config.blocks().len()) {
             let folder = folder.join("search").join(map.to_string());
             let mut own = vec![short(&stages[index], &map)];
-            own.extend((index + 1 < stages.len()).then(|| short(&stages[stages.len() - 1], &LayerMap::Uniform)));
+            own.extend((index + 1 < stages.len()).then(|| {
+                let last = &stages[stages.len() - 1];
+                short(last, if searched(&last.layer_map) { &LayerMap::Uniform } else { &last.layer_map })
+            }));
             let identity = files::sha256_hex(&serde_json::to_vec(&(identity, &own))?);
             let tried = match finished(&folder, &identity) {
                 Some(tried) => tried,

@@ -178,3 +178,44 @@ fn hidden_tokens_are_counted_by_themselves() {
     assert!(none_hidden.masked_accuracy.is_some(), "{none_hidden:?}");
     assert_eq!((none_hidden.hidden_accuracy, none_hidden.frequency_accuracy), (None, None));
 }
+
+/// What has learned to guess masked tokens is the generator that another stage begins with, where it has its shape.
+#[test]
+fn a_generator_as_wide_as_its_model_begins_with_the_same_weights() {
+    use super::model::GeneratorStart;
+
+    let world = world(false);
+    // As many heads as a generator of this width has.
+    let one_head = |own: PretrainRecipe| PretrainRecipe {
+        model: ModelRecipe { attention_heads: Some(1), ..own.model.clone() },
+        ..own
+    };
+    let guesser = one_head(recipe("electra-small", "kind = \"mlm\"", "embedding_size = 16"));
+    let guesser = PretrainRecipe { train: TrainOptions { steps: Some(1), ..guesser.train.clone() }, ..guesser };
+    run(world.path(), guesser, &world.path().join("one")).unwrap();
+    // Replaced tokens are no guesses: there is nothing for a generator to begin with but the one beside the model.
+    let both = one_head(recipe("electra-small", "kind = \"rtd\"\ngenerator_size = 1.0", "embedding_size = 16"));
+    let both = PretrainRecipe { train: TrainOptions { steps: Some(1), ..both.train.clone() }, ..both };
+    run(world.path(), both, &world.path().join("both")).unwrap();
+    let _turn = crate::seeded(7);
+    let begun = |from: &str, size: f64| {
+        let own = recipe("electra-small", &format!("kind = \"rtd\"\ngenerator_size = {size:.2}"), "");
+        let model = ModelRecipe { start: Some(from.to_owned()), ..ModelRecipe::default() };
+        prepared(&PretrainRecipe { model, tokenizer: None, ..own }, world.path()).2
+    };
+    let same = begun("one", 1.0);
+    assert_eq!(same.generator_start, GeneratorStart::Model);
+    let one = checkpoint::load(&world.path().join("one"), Head::MaskedLm, Device::Cpu).unwrap().params;
+    let generator = same.of_generator().unwrap();
+    for (name, wanted) in one.iter() {
+        assert_eq!(generator.get(name).unwrap(), wanted, "{name}");
+    }
+    // Apart but for the tables: what one learns is not written into the other.
+    let name = "encoder.ffn.0.up.weight";
+    let at = |name: &str| same.params.get(name).unwrap().data_ptr();
+    assert_ne!(at(name), at(&format!("generator.{name}")));
+    assert_eq!(begun("one", 0.5).generator_start, GeneratorStart::New);
+    assert_eq!(begun("both", 1.0).generator_start, GeneratorStart::Folder);
+    std::fs::remove_dir_all(world.path().join("both/generator")).unwrap();
+    assert_eq!(begun("both", 1.0).generator_start, GeneratorStart::New);
+}

@@ -13,9 +13,13 @@ pub(super) fn search(report: &Report) -> String {
     }
     let text = format!(
         "{} Shapes were timed with new weights in int8, which take as long as trained ones; of each width the depths up to \
-         the first that is too slow. The largest inside the budget were distilled for a third of the recipe's epochs, and \
-         the best on dev to the end.",
-        search.in_words()
+         the first that is too slow. {}",
+        search.in_words(),
+        match search.shapes.iter().filter(|shape| shape.trial_dev.is_some()).count() {
+            0 => "One alone was inside the budget, and was distilled to the end.",
+            _ =>
+                "The largest inside the budget were distilled for a third of the recipe's epochs, and the best on dev to the end.",
+        }
     );
     let widths = plot::search_widths(search);
     let names: Vec<String> = widths.iter().map(|width| format!("{width} wide")).collect();

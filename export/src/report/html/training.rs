@@ -27,7 +27,8 @@ pub(super) fn training(report: &Report) -> String {
     }
     html += &table(report);
     let first = if report.seeds.len() > 1 { " Of several seeds these are the first one's." } else { "" };
-    let text = "Dev chose the epoch of each stage. Losses of different stages are not comparable.";
+    let text =
+        "Dev chose the epoch of each stage, where it keeps the best. Losses of different stages are not comparable.";
     let windows = match report.measure.as_str() {
         "f1" => " On dev, F1 is of the model's tokens, window by window; on test of the words of whole answers.",
         _ => "",
