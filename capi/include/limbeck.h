@@ -29,7 +29,8 @@
  *  4. A handle taken as a pointer to const may be used from many threads at one time. Only _free
  *     wants a handle to itself.
  *  5. Text goes in as a pointer and a length in bytes. It is UTF-8 and is checked; it needs no NUL
- *     at its end and may hold NUL bytes. NULL with length 0 is the empty text.
+ *     at its end and may hold NUL bytes. NULL with length 0 is the empty text, or
+ *     the default of a field that says so.
  *  6. Text comes out as a limbeck_str: a borrowed view, not ended by a NUL, that lives as long as
  *     the handle it was asked of. Getters that return their answer directly cannot fail: from NULL
  *     they return 0 or an empty view.
@@ -1009,7 +1010,8 @@ typedef struct limbeck_prompt {
   const limbeck_pair *examples;
   size_t example_count; /**< How many. */
   limbeck_str query; /**< What is to be completed. */
-  limbeck_str separator; /**< Stands between the parts. Empty: two line ends. */
+  /** Stands between the parts. NULL: two line ends; an empty one that is not NULL: nothing. */
+  limbeck_str separator;
   /** The most tokens of the prompt; examples that do not fit are left out, the last ones first, and
    *  reported. 0: what the context has room for. */
   size_t max_tokens;

@@ -28,7 +28,8 @@
 //!  4. A handle taken as a pointer to const may be used from many threads at one time. Only _free
 //!     wants a handle to itself.
 //!  5. Text goes in as a pointer and a length in bytes. It is UTF-8 and is checked; it needs no NUL
-//!     at its end and may hold NUL bytes. NULL with length 0 is the empty text.
+//!     at its end and may hold NUL bytes. NULL with length 0 is the empty text, or
+//!     the default of a field that says so.
 //!  6. Text comes out as a limbeck_str: a borrowed view, not ended by a NUL, that lives as long as
 //!     the handle it was asked of. Getters that return their answer directly cannot fail: from NULL
 //!     they return 0 or an empty view.

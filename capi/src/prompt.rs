@@ -43,7 +43,8 @@ pub struct limbeck_prompt {
     pub example_count: usize,
     /// What is to be completed.
     pub query: limbeck_str,
-    /// Stands between the parts. Empty: two line ends.
+    /// Stands between the parts. NULL: two line ends; an empty one that is not NULL:
+    /// nothing.
     pub separator: limbeck_str,
     /// The most tokens of the prompt; examples that do not fit are left out, the last
     /// ones first, and reported. 0: what the context has room for.
@@ -445,7 +446,8 @@ unsafe fn read_prompt(prompt: *const limbeck_prompt) -> Result<Prompt, Failure> 
         for (example, completion) in ffi::pairs(raw.examples, raw.example_count, "prompt->examples")? {
             prompt = prompt.example(example, completion);
         }
-        if raw.separator.length != 0 {
+        // An empty one is not the default here: rows that begin with their own line ends have nothing between them.
+        if !raw.separator.data.is_null() || raw.separator.length != 0 {
             prompt = prompt.separator(text(raw.separator, "prompt->separator")?);
         }
         if raw.max_tokens != 0 {

@@ -279,6 +279,24 @@ static void writes_on(const limbeck_model *model) {
     CHECK(usage.prompt_tokens == strlen("Q: c\nA: d\nQ: a"));
     CHECK(holds(limbeck_result_json(result), "\"examples\":1"));
     limbeck_result_free(result);
+    /* NULL stands for two line ends, and an empty separator for none. */
+    prompt.separator.data = NULL;
+    prompt.separator.length = 0;
+    OK(limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    OK(limbeck_result_prompt_usage(result, &usage, &error));
+    CHECK(usage.prompt_tokens == strlen("Q: c\nA: d\n\nQ: a"));
+    limbeck_result_free(result);
+    prompt.separator.data = "";
+    OK(limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    OK(limbeck_result_prompt_usage(result, &usage, &error));
+    CHECK(usage.prompt_tokens == strlen("Q: c\nA: dQ: a"));
+    limbeck_result_free(result);
+    result = NULL;
+    prompt.separator.data = NULL;
+    prompt.separator.length = 1;
+    FAILS(LIMBECK_NULL_POINTER, "prompt->separator",
+          limbeck_model_generate_prompt(model, &prompt, &options, NULL, NULL, &result, &error));
+    prompt.separator = str("\n");
     /* What stands before the query was read already. */
     memset(&pieces, 0, sizeof pieces);
     pieces.limit = 2;

@@ -4,7 +4,7 @@ mod fewer_bits;
 
 use std::time::{Duration, Instant};
 
-use limbeck::{Cancel, ContextPolicy, Error, Finish, GenerateOptions, Generation};
+use limbeck::{Cancel, ChooseOptions, ContextPolicy, Error, Finish, GenerateOptions, Generation, Prompt};
 use limbeck_export::arch::{AttentionPattern, Head, ModelConfig};
 use limbeck_tests::bundles::{Made, Recipe, values};
 use limbeck_tests::seeded;
@@ -376,6 +376,93 @@ fn calls_end_when_they_are_told_to() {
     let outcome = model.generate("the", &soon).unwrap().finish();
     assert!(matches!(outcome, Err(Error::DeadlineExceeded)), "{outcome:?}");
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// A prompt of one run, deep enough to take a while: cancel and deadline end the run, and not only the call after it.
+#[test]
+fn a_run_that_reads_a_prompt_is_ended() {
+    const TOKENS: usize = 250;
+    const TRIES: usize = 6;
+    let made = {
+        let _turn = seeded(803);
+        let config = |config| ModelConfig {
+            hidden_size: 128,
+            embedding_size: 128,
+            intermediate_size: 512,
+            layers: 48,
+            position_rows: 256,
+            initializer_range: 0.02,
+            ..config
+        };
+        Recipe { max_tokens: 256, config, ..Recipe::new(Head::CausalLm, &[]) }.make()
+    };
+    let model = made.open_with(|builder| builder.prefix_cache(1 << 30));
+    let prompt = "b".repeat(TOKENS);
+    let few_shot = Prompt::new("b").example("b".repeat(TOKENS - 2), "b").separator("");
+    let whole = write(&model, &prompt, &options(3));
+    assert_eq!(whole.prompt_tokens, TOKENS);
+    let choices = made.open().prompt(&few_shot).choose(&["a", "b"]).unwrap().choices;
+
+    let cancelled = |wait: Duration, call: &dyn Fn(Option<Cancel>, Option<Instant>) -> Option<Error>| {
+        let cancel = Cancel::new();
+        let canceller = std::thread::spawn({
+            let cancel = cancel.clone();
+            move || {
+                std::thread::sleep(wait);
+                cancel.cancel();
+                Instant::now()
+            }
+        });
+        let error = call(Some(cancel), None);
+        let ended = Instant::now();
+        (error, ended.saturating_duration_since(canceller.join().unwrap()))
+    };
+    let timed_out = |wait: Duration, call: &dyn Fn(Option<Cancel>, Option<Instant>) -> Option<Error>| {
+        let deadline = Instant::now() + wait;
+        let error = call(None, Some(deadline));
+        (error, Instant::now().saturating_duration_since(deadline))
+    };
+    let write_on = |cancel, deadline| {
+        let mut options = options(3);
+        (options.cancel, options.deadline) = (cancel, deadline);
+        model.generate(&prompt, &options).and_then(|stream| stream.finish()).err()
+    };
+    let choose = |cancel, deadline| {
+        let mut options = ChooseOptions::new();
+        (options.cancel, options.deadline) = (cancel, deadline);
+        model.prompt(&few_shot).choose_with(&["a", "b"], &options).err()
+    };
+    let attempt = || -> Result<(), String> {
+        // Timed in each try: what else the machine does changes.
+        let start = Instant::now();
+        let times = write(&model, &prompt, &options(1)).times;
+        let (run, before) = (times.prefill, start.elapsed().saturating_sub(times.prefill));
+        let runs = model.metrics().runs;
+        for call in [&write_on as &dyn Fn(_, _) -> _, &choose] {
+            // When a third of the run lies behind: it is under way.
+            let wait = before + run / 3;
+            for (outcome, (error, late)) in
+                [("Cancelled", cancelled(wait, call)), ("DeadlineExceeded", timed_out(wait, call))]
+            {
+                if error.as_ref().is_none_or(|error| format!("{error:?}") != outcome) || late > run / 3 {
+                    return Err(format!("{outcome}: {error:?} {late:?} late, where a run takes {run:?}"));
+                }
+            }
+        }
+        // Runs count at their end: none came to it.
+        match model.metrics().runs - runs {
+            0 => Ok(()),
+            more => Err(format!("{more} runs came to their end")),
+        }
+    };
+    let failed: Vec<String> = (0..TRIES).map_while(|_| attempt().err()).collect();
+    assert!(failed.len() < TRIES, "{failed:?}");
+
+    // Neither the session nor what is kept of prompts has anything of them.
+    let again = write(&model, &prompt, &options(3).log_probabilities(true));
+    assert_eq!(again.ids, whole.ids);
+    let picked = model.prompt(&few_shot).choose(&["a", "b"]).unwrap();
+    assert_eq!((picked.usage.cached_tokens, picked.choices), (0, choices));
 }
 
 #[test]

@@ -230,6 +230,41 @@ fn examples_leave_a_full_context_to_its_policy() {
     assert_eq!(model.metrics().runs, runs);
 }
 
+/// As with text that is written: a failure is a call that failed while running, not one that was refused.
+#[test]
+fn what_is_refused_does_not_count() {
+    let made = made();
+    let model = made.open();
+    let counts = || (model.metrics().calls, model.metrics().failures);
+    let endless = Prompt::new("the on ".repeat(60));
+    let refused = [
+        model.perplexity("").map(drop),
+        model.perplexity_with("the", &PerplexityOptions::new().stride(80)).map(drop),
+        model.prompt(&endless).choose(&[" yes"]).map(drop),
+        model.prompt(&endless).score(" yes").map(drop),
+        model.prompt(&few_shot("Q:")).choose(&[]).map(drop),
+        model.prompt(&few_shot("Q:")).score("").map(drop),
+        model.prompt(&endless).generate(&GenerateOptions::new()).map(drop),
+        model.generate_batch(&["the", &"the on ".repeat(60)], &GenerateOptions::new()).map(drop),
+    ];
+    for (number, outcome) in refused.into_iter().enumerate() {
+        let error = outcome.unwrap_err();
+        let by_input =
+            matches!(error, Error::InvalidArgument(_) | Error::TooLong { .. } | Error::ContextOverflow { .. });
+        assert!(by_input, "{number}: {error}");
+    }
+    assert_eq!(counts(), (0, 0));
+    let late = ChooseOptions::new().deadline(Instant::now());
+    model.prompt(&few_shot("Q:")).choose_with(&[" yes"], &late).unwrap_err();
+    model.prompt(&few_shot("Q:")).score_with(" yes", &late).unwrap_err();
+    model.perplexity_with("the yes", &PerplexityOptions::new().deadline(Instant::now())).unwrap_err();
+    assert_eq!(counts(), (3, 3));
+    model.prompt(&few_shot("Q:")).choose(&[" yes"]).unwrap();
+    model.prompt(&few_shot("Q:")).score(" yes").unwrap();
+    model.perplexity("the yes").unwrap();
+    assert_eq!(counts(), (6, 3));
+}
+
 #[test]
 fn perplexity_counts_each_token_once() {
     let made = made();

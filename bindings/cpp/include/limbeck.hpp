@@ -867,7 +867,7 @@ struct Prompt {
     std::string_view query;
     Pairs examples = {};
     std::string_view instruction = {};
-    std::string_view separator = {}; /**< Empty: two line ends. */
+    std::optional<std::string_view> separator = {}; /**< None: two line ends. */
     std::size_t max_tokens = 0;
     bool all_examples = false;
 
@@ -877,7 +877,8 @@ struct Prompt {
         prompt.examples = examples.data();
         prompt.example_count = examples.size();
         prompt.instruction = detail::str(instruction);
-        prompt.separator = detail::str(separator);
+        // NULL stands for the default, and a view of nothing is a text without any.
+        if (separator) prompt.separator = detail::str(separator->data() ? *separator : "");
         prompt.max_tokens = max_tokens;
         prompt.all_examples = all_examples;
         return prompt;

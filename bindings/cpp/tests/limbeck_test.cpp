@@ -374,6 +374,14 @@ TEST(Writer, WritesAndScores) {
     ASSERT_EQ(choices.size(), 2u);
     EXPECT_EQ(choices.front().index, 1u);
     EXPECT_EQ(choices.usage().examples, 1u);
+    // Two line ends, unless there is a separator; an empty one is one, as is a view of nothing.
+    EXPECT_EQ(choices.usage().prompt_tokens, 11u);
+    for (const std::string_view none : {std::string_view(""), std::string_view()}) {
+        prompt.separator = none;
+        EXPECT_EQ(model.choose(prompt, {"b"}).usage().prompt_tokens, 9u);
+    }
+    prompt.separator = std::nullopt;
+    EXPECT_EQ(model.choose(prompt, {"b"}).usage().prompt_tokens, 11u);
     EXPECT_NEAR(model.score(prompt, "b").log_probability, -1.0024370, 1e-5);
     EXPECT_NEAR(model.perplexity("ab").perplexity, 2.7249144, 1e-5);
     limbeck::PerplexityOptions reading;

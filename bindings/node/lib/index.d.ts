@@ -248,7 +248,7 @@ export interface Prompt {
   examples?: Iterable<Pair>;
   /** What comes first. */
   instruction?: Text;
-  /** Stands between the parts; two line ends by default. */
+  /** Stands between the parts: two line ends by default, nothing if empty. */
   separator?: Text;
   /** The most tokens of the prompt; examples that do not fit are left out, the last ones first, and reported. By
    *  default what the context has room for. */

@@ -32,16 +32,12 @@ export const isText = (prompt) => typeof prompt !== "object" || prompt === null 
 export function promptOf(prompt, input) {
   const given = isText(prompt) ? { query: prompt } : known(prompt, PROMPT);
   const [examples, exampleCount] = input.part((part) => part.pairs(given.examples ?? [], "prompt.examples"));
-  const separator = input.str(given.separator ?? "", "prompt.separator");
-  if (given.separator !== undefined && given.separator !== null && separator.length === 0) {
-    throw new InvalidArgumentError("prompt.separator is empty: leave it out for the default");
-  }
   return initialised("Prompt", {
     instruction: input.str(given.instruction ?? "", "prompt.instruction"),
     examples,
     example_count: exampleCount,
     query: input.str(given.query, isText(prompt) ? "prompt" : "prompt.query"),
-    separator,
+    separator: input.optional(given.separator, "prompt.separator"),
     max_tokens: whole(given.maxTokens, "prompt.maxTokens", 1),
     all_examples: given.allExamples ? 1 : 0,
   });

@@ -45,6 +45,15 @@ export class Input {
     return { data: bytes.length === 0 ? null : addressOf(bytes), length: bytes.length };
   }
 
+  /** As `str`, of a field whose default is not the empty text: NULL stands for it, so an empty text has an address too. */
+  optional(text, name) {
+    if (text === undefined || text === null) return { data: null, length: 0 };
+    const bytes = encoded(text, name);
+    const place = bytes.length === 0 ? Buffer.alloc(1) : bytes;
+    this.keep.push(place);
+    return { data: addressOf(place), length: bytes.length };
+  }
+
   texts(texts, name = "texts") {
     return this.#list(listed(texts, name).map((text, i) => encoded(text, `${name}[${i}]`)), 1);
   }

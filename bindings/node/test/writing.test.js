@@ -110,7 +110,6 @@ test("values that make no sense", async () => {
     [() => model.choose("a", []), /0 completions/],
     [() => model.choose("a", ["a"], { scoring: "mean" }), /per-token, sum, per-byte, answer-context/],
     [() => model.choose("a", ["a"], { answerContext: "A: " }), /answerContext is given/],
-    [() => model.choose({ query: "a", separator: "" }, ["a"]), /separator is empty/],
     [() => model.choose({ query: "a", maxTokens: 0 }, ["a"]), /maxTokens is 0/],
     [() => model.choose({ query: "a", example: [] }, ["a"]), /no option example here: there are query/],
     [() => model.score("a", "b", { scoring: "sum" }), /no option scoring/],
@@ -158,6 +157,10 @@ test("prompts", async () => {
   const again = await model.choose({ ...prompt, query: "x." }, ["b", "a"]);
   assert.deepEqual([again.choices[0].text, again.usage.cachedTokens], ["a", 8]);
   assert.equal((await model.generate(prompt, { maxNewTokens: 1 })).cachedTokens, 8);
+  // Two line ends, unless there is a separator; an empty one is one.
+  for (const [separator, tokens] of [[undefined, 13], [null, 13], ["", 9], [new Uint8Array(), 9]]) {
+    assert.equal((await model.choose({ ...prompt, separator }, ["b"])).usage.promptTokens, tokens);
+  }
   const score = await model.score(prompt, "b");
   assert.ok(Math.abs(score.logProbability - first.choices[0].logProbability) < 1e-5);
   assert.deepEqual([score.tokens, score.bytes, score.perToken], [1, 1, score.logProbability]);

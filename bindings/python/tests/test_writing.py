@@ -105,7 +105,6 @@ class Written(unittest.TestCase):
             (lambda: self.model.choose("a", []), "0 completions"),
             (lambda: self.model.choose("a", ["a"], scoring="mean"), "'per_token', 'sum', 'per_byte'"),
             (lambda: self.model.choose("a", ["a"], answer_context="A: "), "answer_context is given"),
-            (lambda: self.model.choose(Prompt("a", separator=""), ["a"]), "separator is empty"),
             (lambda: self.model.choose(Prompt("a", max_tokens=0), ["a"]), "max_tokens is 0"),
             (lambda: self.model.perplexity("ab", stride=0), "stride is 0"),
         ):
@@ -146,6 +145,10 @@ class Written(unittest.TestCase):
         again = model.choose(dataclasses.replace(prompt, query="x."), ["b", "a"])
         self.assertEqual((again.best.text, again.usage.cached_tokens), ("a", 8))
         self.assertEqual(model.generate(prompt, max_new_tokens=1).cached_tokens, 8)
+        # Two line ends, unless there is a separator; an empty one is one.
+        for separator, tokens in ((None, 13), ("", 9), (b"", 9)):
+            usage = model.choose(dataclasses.replace(prompt, separator=separator), ["b"]).usage
+            self.assertEqual(usage.prompt_tokens, tokens)
         score = model.score(prompt, "b")
         self.assertAlmostEqual(score.log_probability, first.best.log_probability)
         self.assertEqual((score.per_token, score.tokens, score.bytes), (score.log_probability, 1, 1))

@@ -23,7 +23,8 @@ impl CacheShape {
 }
 
 /// The keys and values of some rows, each of its own length, in buffers of a fixed size: a run reads what is there and
-/// writes what it adds beside it. Nothing is copied or allocated from token to token.
+/// writes what it adds beside it. No run copies keys or values or allocates for them, however many there are. They are
+/// copied only where a text of a batch has ended ([`keep`](Cache::keep)), and where a beginning is kept or gone on from.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shape: CacheShape,

@@ -1,6 +1,6 @@
 //! Runs of a causal model: some tokens more, with the keys and values of those before.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use ort::AsPointer;
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{TensorRef, TensorRefMut, Value, ValueTypeMarker};
 
-use super::cache::Cache;
+use super::cache::{Cache, CacheShape};
 use super::cancel::Interrupt;
 use super::limits::Limits;
-use super::session::{ModelSession, Run, failed, inference, is_wrong_logit, not_finite};
+use super::session::{ModelSession, Run, failed, is_wrong_logit, not_finite};
 use crate::bundle::check::INPUT_IDS;
-use crate::bundle::{LOGITS_FROM, POSITION_IDS, past_name, present_name};
+use crate::bundle::{LOGITS_FROM, Manifest, POSITION_IDS, past_name, present_name};
 use crate::{Error, Result};
 
 const ACTION: &str = "run the model";
@@ -28,11 +28,56 @@ pub(crate) struct Step<'a> {
     pub logits_from: usize,
 }
 
+/// What all steps of a session need, made when it is opened and not for each token.
+#[derive(Debug)]
+pub(super) struct Steps {
+    ids: CString,
+    positions: CString,
+    from: CString,
+    logits: CString,
+    /// The inputs and outputs of keys and values, in the order of [`Cache::buffers`].
+    kept: Vec<(CString, CString)>,
+    /// Room for the positions of a step.
+    places: Vec<i32>,
+    /// For calls that nobody ends; the others have their own, which stay ended.
+    endless: Arc<Run>,
+}
+
+impl Steps {
+    /// Of a model for generation.
+    pub(super) fn new(manifest: &Manifest) -> Result<Steps> {
+        let name = |name: &str| {
+            CString::new(name).map_err(|_| Error::Inference {
+                action: "load the model",
+                message: "a tensor has a NUL in its name".to_owned(),
+            })
+        };
+        let kept = |number: usize| {
+            let (layer, kind) = (number / 2, ["key", "value"][number % 2]);
+            Ok((name(&past_name(kind, layer))?, name(&present_name(kind, layer))?))
+        };
+        Ok(Steps {
+            ids: name(INPUT_IDS)?,
+            positions: name(POSITION_IDS)?,
+            from: name(LOGITS_FROM)?,
+            logits: name(manifest.outputs.first().map_or("", |output| output.name.as_str()))?,
+            kept: (0..2 * CacheShape::of(manifest)?.layers).map(kept).collect::<Result<_>>()?,
+            places: Vec::new(),
+            endless: Arc::new(new_run()?),
+        })
+    }
+}
+
+fn new_run() -> Result<Run> {
+    Ok(Run { options: RunOptions::new().map_err(failed(ACTION))? })
+}
+
 impl ModelSession {
     /// Reads some tokens after those in `cache`, whose keys and values are added to it, and puts the logits
     /// `[rows, length - logits_from, vocabulary]` into `logits`, which is as large. On an error the cache is as before.
     ///
-    /// Everything large is bound where it lies: caches are read and written in place, logits come in `logits`.
+    /// Everything large is bound where it lies: caches are read and written in place, logits come in `logits`. What a step
+    /// allocates are the binding and the handles of what is bound; that does not depend on how much was read.
     pub(crate) fn step(
         &mut self,
         cache: &mut Cache,
@@ -55,30 +100,35 @@ impl ModelSession {
             return Err(Error::Internal(format!("a step of {rows} rows and {length} tokens that do not fit")));
         }
 
-        let from = [step.logits_from as i64];
-        let places = step.rows.clone().flat_map(|row| (cache.length(row)..).take(length).map(|place| place as i32));
-        let places: Vec<i32> = places.collect();
+        let missing = || Error::Internal("a step of a model without a cache".to_owned());
+        let Steps { ids, positions, from, logits: logits_name, kept, places, endless } =
+            self.steps.as_mut().ok_or_else(missing)?;
+        let first = [step.logits_from as i64];
+        let lengths = step.rows.clone().map(|row| cache.length(row));
+        places.clear();
+        places.extend(lengths.flat_map(|read| (read..).take(length).map(|place| place as i32)));
         let dims = cache.dims(rows);
-        let run = Arc::new(Run { options: RunOptions::new().map_err(failed(ACTION))? });
+        let run = match limits.is_unlimited() {
+            true => Arc::clone(endless),
+            false => Arc::new(new_run()?),
+        };
         {
             let mut bound = Bound::new(&self.session)?;
-            for (name, values) in [(INPUT_IDS, step.ids), (POSITION_IDS, &places)] {
+            for (name, values) in [(ids, step.ids), (positions, places)] {
                 let tokens = TensorRef::from_array_view(([rows, length], values)).map_err(failed(ACTION))?;
                 bound.input(name, &tokens)?;
             }
-            let from = TensorRef::from_array_view(([1], &from[..])).map_err(failed(ACTION))?;
-            bound.input(LOGITS_FROM, &from)?;
+            let first = TensorRef::from_array_view(([1], &first[..])).map_err(failed(ACTION))?;
+            bound.input(from, &first)?;
             let out = TensorRefMut::from_array_view_mut(([rows, wanted, vocabulary], &mut *logits))
                 .map_err(failed(ACTION))?;
-            let name = self.bundle.manifest().outputs.first().map_or("", |output| output.name.as_str());
-            bound.output(name, &out)?;
-            for (number, buffer) in cache.buffers(step.rows.clone()).enumerate() {
-                let (layer, kind) = (number / 2, ["key", "value"][number % 2]);
+            bound.output(logits_name, &out)?;
+            for ((past, present), buffer) in kept.iter().zip(cache.buffers(step.rows.clone())) {
                 let buffer = buffer.ok_or_else(|| Error::Internal("a cache smaller than its shape".to_owned()))?;
                 let buffer = TensorRefMut::from_array_view_mut((dims, buffer)).map_err(failed(ACTION))?;
                 // Input and output are the same memory: by that the operator knows to add to it in place.
-                bound.input(&past_name(kind, layer), &buffer)?;
-                bound.output(&present_name(kind, layer), &buffer)?;
+                bound.input(past, &buffer)?;
+                bound.output(present, &buffer)?;
             }
             let watch = match limits.is_unlimited() {
                 true => None,
@@ -112,24 +162,18 @@ impl Bound {
     }
 
     /// `IoBinding::bind_input` of `ort` copies what it does not own, and these are the caches.
-    fn input<T: ValueTypeMarker>(&mut self, name: &str, value: &Value<T>) -> Result<()> {
-        let name = c_name(name)?;
+    fn input<T: ValueTypeMarker>(&mut self, name: &CStr, value: &Value<T>) -> Result<()> {
         // SAFETY: binding, name and value are live. ONNX Runtime counts references to a value's tensor; the memory
         // that the tensor lies in is borrowed for the whole of `step`, and the binding is gone before its end.
         let status = unsafe { (ort::api().BindInput)(self.binding.ptr_mut(), name.as_ptr(), value.ptr()) };
         taken(status)
     }
 
-    fn output<T: ValueTypeMarker>(&mut self, name: &str, value: &Value<T>) -> Result<()> {
-        let name = c_name(name)?;
+    fn output<T: ValueTypeMarker>(&mut self, name: &CStr, value: &Value<T>) -> Result<()> {
         // SAFETY: as in `input`; the memory is borrowed for writing, by the value's type.
         let status = unsafe { (ort::api().BindOutput)(self.binding.ptr_mut(), name.as_ptr(), value.ptr()) };
         taken(status)
     }
-}
-
-fn c_name(name: &str) -> Result<CString> {
-    CString::new(name).map_err(|_| inference("a tensor has a NUL in its name".to_owned()))
 }
 
 fn taken(status: ort::sys::OrtStatusPtr) -> Result<()> {

@@ -9,6 +9,7 @@ use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType};
 
 use super::cancel::Interrupt;
+use super::decoder::Steps;
 use super::environment;
 use super::graph::{self, Graph};
 use super::limits::Limits;
@@ -70,6 +71,8 @@ pub(crate) struct ModelSession {
     _weights: Weights,
     pub(super) bundle: Bundle,
     providers: ProviderReport,
+    /// Of models with a cache.
+    pub(super) steps: Option<Steps>,
 }
 
 impl ModelSession {
@@ -79,9 +82,11 @@ impl ModelSession {
         let graph = read_graph(bundle)?;
         // A graph from elsewhere may make ONNX Runtime want to compute with
         // weights that are shared, which it cannot; then they are copied.
-        let this = ModelSession::create(bundle, options, &graph, weights, true)
+        let mut this = ModelSession::create(bundle, options, &graph, weights, true)
             .or_else(|_| ModelSession::create(bundle, options, &graph, weights, false))?;
         this.check_against_manifest()?;
+        let manifest = bundle.manifest();
+        this.steps = (manifest.task == Task::Generation).then(|| Steps::new(manifest)).transpose()?;
         Ok(this)
     }
 
@@ -101,7 +106,7 @@ impl ModelSession {
             .map_err(|message| Error::Inference { action: "load the model", message })?;
         let session = builder.commit_from_memory(&graph.bytes).map_err(|error| load_error(bundle, error.message()))?;
         provider::count_nodes(&session, &mut providers).map_err(failed("load the model"))?;
-        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone(), providers })
+        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone(), providers, steps: None })
     }
 
     /// What runs it.
@@ -347,6 +352,12 @@ fn load_error(bundle: &Bundle, message: &str) -> Error {
 /// A run that can be ended from another thread.
 pub(super) struct Run {
     pub(super) options: RunOptions,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
+    }
 }
 
 impl Interrupt for Run {

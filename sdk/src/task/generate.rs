@@ -388,7 +388,16 @@ impl Model {
         let (start, limits) = (Instant::now(), options.limits());
         let ids: Result<Vec<_>> = prompts.iter().map(|prompt| self.prompt_ids(prompt, &limits)).collect();
         let answers = ids.and_then(|ids| self.write_batch(&ids, options, start.elapsed()));
-        answers.inspect(|_| self.counters().call(false)).inspect_err(|error| self.count_failure(error))
+        self.count(&answers);
+        answers
+    }
+
+    /// Counts a call, unless it was refused.
+    pub(super) fn count<T>(&self, outcome: &Result<T>) {
+        match outcome {
+            Ok(_) => self.counters().call(false),
+            Err(error) => self.count_failure(error),
+        }
     }
 
     /// Counts a call that failed, unless the model had nothing to do with it: its text or options were refused.

@@ -125,7 +125,7 @@ impl Model {
                 timings: Timings { tokenize, inference: start.elapsed(), post: Duration::ZERO },
             })
         })();
-        self.counters().call(outcome.is_err());
+        self.count(&outcome);
         outcome
     }
 }

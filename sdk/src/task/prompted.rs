@@ -55,7 +55,7 @@ impl Prompted<'_> {
     pub fn choose_with(&self, completions: &[&str], options: &ChooseOptions) -> Result<Choices> {
         let limits = options.limits();
         let outcome = self.choose_within(completions, options, &limits);
-        self.count(&outcome);
+        self.model.count(&outcome);
         outcome
     }
 
@@ -138,7 +138,7 @@ impl Prompted<'_> {
     /// Those of [`score`](Prompted::score).
     pub fn score_with(&self, completion: &str, options: &ChooseOptions) -> Result<Score> {
         let outcome = self.scores(&self.prompt.clone().all_examples(), &[completion], &options.limits());
-        self.count(&outcome);
+        self.model.count(&outcome);
         super::only(outcome?.0)
     }
 
@@ -190,12 +190,6 @@ impl Prompted<'_> {
         match self.prompt.max_tokens {
             Some(max) if ready.ids.len() > max => Err(Error::TooLong { tokens: ready.ids.len(), max }),
             _ => Ok(ready),
-        }
-    }
-
-    fn count<T>(&self, outcome: &Result<T>) {
-        if self.model.causal().is_ok() {
-            self.model.counters().call(outcome.is_err());
         }
     }
 

@@ -127,10 +127,7 @@ fn prompt(from: &mut Reader) -> Result<Prompt, Failure> {
     for (text, completion) in from.pairs()? {
         prompt = prompt.example(text, completion);
     }
-    match from.text()? {
-        "" => {}
-        separator => prompt = prompt.separator(separator),
-    }
+    prompt = prompt.separator(from.text()?);
     if let Some(tokens) = from.size("maxTokens")? {
         prompt = prompt.max_tokens(tokens);
     }

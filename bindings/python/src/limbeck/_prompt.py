@@ -31,7 +31,7 @@ class Prompt:
     query: Text  #: What is to be completed.
     examples: Sequence[Pair] = ()  #: Texts like the query with their completions, usually with the space before them.
     instruction: Text = ""  #: What comes first.
-    separator: Optional[Text] = None  #: Stands between the parts; two line ends by default.
+    separator: Optional[Text] = None  #: Stands between the parts: two line ends by default, nothing if empty.
     #: The most tokens of the prompt; examples that do not fit are left out, the last ones first, and reported. By
     #: default what the context has room for.
     max_tokens: Optional[int] = None
@@ -50,9 +50,7 @@ class PromptInput:
         self._examples, c.example_count = _texts.pairs(prompt.examples, "prompt.examples")
         c.examples = ctypes.cast(self._examples, ctypes.POINTER(_abi.InPair))
         if prompt.separator is not None:
-            c.separator = separator = _texts.one(prompt.separator, "prompt.separator")
-            if not separator[1]:
-                raise InvalidArgumentError("prompt.separator is empty: leave it out for the default")
+            c.separator = _texts.one(prompt.separator, "prompt.separator")
         c.max_tokens = _texts.number(prompt.max_tokens, "prompt.max_tokens", 1, _MOST)
         c.all_examples = bool(prompt.all_examples)
 

@@ -14,7 +14,7 @@ public struct Prompt: Sendable {
     public var examples: [(text: String, completion: String)] = []
     /// What comes first; may be empty.
     public var instruction = ""
-    /// What stands between the parts; the empty text stands for the default, two line ends.
+    /// What stands between the parts: two line ends by default, nothing if empty.
     public var separator = "\n\n"
     /// The most tokens of the prompt: examples that do not fit are left out, the last ones first, and reported. 0: what
     /// the context has room for.
@@ -32,8 +32,10 @@ public struct Prompt: Sendable {
         (prompt.max_tokens, prompt.all_examples) = (maxTokens, allExamples ? 1 : 0)
         return try query.withView { query in
             try instruction.withView { instruction in
-                try separator.withView { separator in
-                    try Texts(pairs: examples).withPairs { pairs, count in
+                // With a NUL that is not counted: an empty text has an address too, and no address stands for the default.
+                try (separator + "\0").withView { view in
+                    let separator = limbeck_str(data: view.data, length: view.length - 1)
+                    return try Texts(pairs: examples).withPairs { pairs, count in
                         (prompt.query, prompt.instruction, prompt.separator) = (query, instruction, separator)
                         (prompt.examples, prompt.example_count) = (pairs, count)
                         return try body(&prompt)

@@ -98,6 +98,10 @@ final class GenerateTests: XCTestCase {
         let found = try model.generate(from: prompt, options: .with { $0.maxNewTokens = 5 })
         XCTAssertEqual([found.promptTokens, found.cachedTokens, found.examples, found.examplesDropped], [15, 0, 1, 0])
         XCTAssertEqual(found.text, "b🙂")
+        // An empty separator is none, and not the default.
+        var joined = prompt
+        joined.separator = ""
+        XCTAssertEqual(try model.generate(from: joined, options: .with { $0.maxNewTokens = 5 }).promptTokens, 13)
         prompt.query = "Q: .a"
         XCTAssertEqual(try model.choose(prompt, completions: ["x", "b"]).usage.cachedTokens, 11)
         XCTAssertEqual(try model.choose(prompt, completions: ["x", "b"]).best?.text, "b")

@@ -15,7 +15,7 @@ package io.github.limbeck
  * @property query what is to be completed
  * @property examples texts like the query, each with its completion, usually with the space before it
  * @property instruction what comes first; may be empty
- * @property separator what stands between the parts; the empty text stands for the default, two line ends
+ * @property separator what stands between the parts: two line ends by default, nothing if empty
  * @property maxTokens the most tokens of the prompt: examples that do not fit are left out, the last ones first, and
  *   reported. 0: what the context has room for
  * @property allExamples whether an example that does not fit is [LimbeckException.TooLong]

@@ -113,7 +113,7 @@ internal fun prompt(value: JsonElement): Prompt {
         query = text(from["query"]),
         examples = from["examples"]?.let(::pairs).orEmpty(),
         instruction = from["instruction"]?.let(::text).orEmpty(),
-        separator = from["separator"]?.let(::text).orEmpty(),
+        separator = from["separator"]?.let(::text) ?: "\n\n",
         maxTokens = from["max_tokens"]?.asInt ?: 0,
         allExamples = from["all_examples"]?.asBoolean ?: false,
     )

@@ -125,6 +125,8 @@ internal class GenerateTest {
         val options = GenerateOptions.of { maxNewTokens(5) }
         val found = model.generate(prompt, options)
         assertEquals("b🙂" to 15, found.text to found.promptTokens)
+        // An empty separator is none, and not the default.
+        assertEquals(13, model.generate(prompt.copy(separator = ""), options).promptTokens)
         assertEquals(found.text, model.generate("Q: a\nA: b\n\nQ: a", options).text)
         assertEquals("", model.generate(prompt.copy(query = "Q:\n"), options).text)
         // What stands before the query is read once.
