@@ -99,7 +99,7 @@ def main():
     def write():
         date = datetime.date.today().isoformat()
         found = {"schema": 1, "date": date, "recipes": rows, "trained_on_by_scored_on": table, "downstream": tuned}
-        results.write_text(json.dumps(found, indent=2) + "\n")
+        results.write_text(json.dumps(known | found, indent=2) + "\n")
 
     for recipe in recipes:
         name = recipe.stem

@@ -287,3 +287,16 @@ fn losses_are_those_of_whole_passes() {
     let perplexity = (sum / 9.0f64).exp();
     assert!((scored.perplexity.unwrap() / perplexity - 1.0).abs() < 1e-5, "{scored:?} {perplexity}");
 }
+
+/// Generation from its bundle ends there, whatever the token is called.
+#[test]
+fn a_causal_models_folder_names_the_token_between_its_documents() {
+    let world = world(true);
+    let mut own = recipe("gpt2", "kind = \"clm\"", "");
+    own.train.steps = Some(1);
+    own.data.end_of_text = Some("[UNK]".to_owned());
+    let out = world.path().join("out");
+    run(world.path(), own, &out).unwrap();
+    let config: serde_json::Value = files::read_json(&out.join("config.json")).unwrap();
+    assert_eq!((&config["bos_token_id"], &config["eos_token_id"]), (&1.into(), &1.into()), "{config}");
+}

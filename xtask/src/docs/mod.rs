@@ -48,8 +48,8 @@ NAME is
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
-  sentence-tasks, sharing, electra, distilled-gpt2
-              from examples/recipes/pretrain/results.json, which run.py beside it writes
+  sentence-tasks, sharing, electra, replaced, distilled-gpt2
+              from examples/recipes/pretrain/results.json, which run.py and replaced.py beside it write
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
 docs/peers.svg is drawn from peers.json.
@@ -160,6 +160,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
         "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),
         "electra" => Ok(pretraining::electra_table(&read(&root.join(PRETRAINING))?)),
+        "replaced" => Ok(pretraining::replaced_table(&read(&root.join(PRETRAINING))?)),
         "sharing" => Ok(pretraining::sharing_table(&read(&root.join(PRETRAINING))?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),
         "sizes" => sizes::table(&read(&root.join(sizes::RESULTS))?),

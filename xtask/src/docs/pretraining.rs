@@ -28,6 +28,19 @@ pub(super) struct Pretraining {
     /// What fine-tuned models score, by recipe and data set.
     #[serde(default)]
     downstream: BTreeMap<String, BTreeMap<String, Downstream>>,
+    /// What a bundle finds of spoiled words, by how they were spoiled.
+    #[serde(default)]
+    replaced: BTreeMap<String, Found>,
+}
+
+/// How well spoiled words are told from others, as `replaced.py` measures it.
+#[derive(Deserialize)]
+struct Found {
+    texts: u64,
+    area: f64,
+    recall: f64,
+    precision: Option<f64>,
+    precision_of_guessing: f64,
 }
 
 /// Test scores of one model, fine-tuned on one data set with several seeds.
@@ -62,6 +75,9 @@ struct Recipe {
 struct Flops {
     /// By ELECTRA's counter.
     electra: f64,
+    /// Of the layers' products alone.
+    #[serde(default)]
+    layers: f64,
 }
 
 /// A student's teacher and control.
@@ -80,7 +96,9 @@ struct HeldOut {
     #[serde(default)]
     masked_accuracy: Option<f64>,
     #[serde(default)]
-    sentence_accuracy: Option<f64>,
+    hidden_accuracy: Option<f64>,
+    #[serde(default)]
+    frequency_accuracy: Option<f64>,
     #[serde(default)]
     perplexity: Option<f64>,
     #[serde(default)]
@@ -165,7 +183,7 @@ pub(super) fn sentence_table(results: &Pretraining) -> String {
 
 /// A row for each of what layers share and each width E of the token table (Lan 2020, table 4).
 pub(super) fn sharing_table(results: &Pretraining) -> String {
-    let mut text = "| shared | E | parameters | masked tokens | sentence order | loss | steps | tokens |\n|---|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text = "| shared | E | parameters | masked tokens | hidden ones | loss | steps | tokens |\n|---|---|---|---|---|---|---|---|\n".to_owned();
     for (name, recipe) in &results.recipes {
         let Some(name) = name.strip_prefix("sharing-") else { continue };
         text += &format!(
@@ -174,14 +192,17 @@ pub(super) fn sharing_table(results: &Pretraining) -> String {
             recipe.embedding_size.map_or("-".to_owned(), |size| size.to_string()),
             recipe.parameters,
             percent_or_dash(recipe.held_out.masked_accuracy),
-            percent_or_dash(recipe.held_out.sentence_accuracy),
+            percent_or_dash(recipe.held_out.hidden_accuracy),
             recipe.held_out.loss,
             recipe.steps,
             recipe.tokens_seen as f64 / 1e6
         );
     }
+    let shared = results.recipes.iter().filter(|(name, _)| name.starts_with("sharing-"));
+    let frequency = shared.filter_map(|(_, recipe)| recipe.held_out.frequency_accuracy).next();
     text + &format!(
-        "\nE is the width of the token table. On held-out text, right answers in percent. {}.\n",
+        "\nE is the width of the token table. On held-out text, right answers in percent; of hidden tokens frequency alone guesses {}. {}.\n",
+        percent_or_dash(frequency),
         results.date
     )
 }
@@ -192,21 +213,22 @@ pub(super) fn electra_table(results: &Pretraining) -> String {
     if sets.is_empty() {
         return "no results".to_owned();
     }
-    let mut text = "| pretrained by | steps | tokens | FLOPs |".to_owned();
+    let mut text = "| pretrained by | steps | tokens | FLOPs | of layers |".to_owned();
     sets.iter().for_each(|(name, scored)| text += &format!(" {name}, {} |", scored.measure.replace('_', " ")));
-    text += &format!("\n|---|---|---|---|{}\n", "---|".repeat(sets.len()));
+    text += &format!("\n|---|---|---|---|---|{}\n", "---|".repeat(sets.len()));
     for (name, scores) in &results.downstream {
         // A model that was not pretrained has no recipe. What another started from counts with it.
         let own = results.recipes.get(name);
         let start = own.and_then(|recipe| results.recipes.get(recipe.start.as_ref()?));
         let runs: Vec<&Recipe> = start.into_iter().chain(own).collect();
         let cost = if runs.is_empty() {
-            "0 | 0 | 0".to_owned()
+            "0 | 0 | 0 | 0".to_owned()
         } else {
             let steps: Vec<String> = runs.iter().map(|run| run.steps.to_string()).collect();
             let tokens: u64 = runs.iter().map(|run| run.tokens_seen).sum();
             let flops: f64 = runs.iter().map(|run| run.flops.electra).sum();
-            format!("{} | {:.1} M | {flops:.1e}", steps.join(" + "), tokens as f64 / 1e6)
+            let layers: f64 = runs.iter().map(|run| run.flops.layers).sum();
+            format!("{} | {:.1} M | {flops:.1e} | {layers:.1e}", steps.join(" + "), tokens as f64 / 1e6)
         };
         text += &format!("| {} | {cost} |", name.trim_start_matches("electra-"));
         for set in sets.keys() {
@@ -224,10 +246,27 @@ pub(super) fn electra_table(results: &Pretraining) -> String {
     let seeds: Vec<String> = seeds.iter().map(usize::to_string).collect();
     text + &format!(
         "\nOn test data, in percent: mean and standard deviation of {} seeds. FLOPs of pretraining by ELECTRA's counter, generator \
-         included. {}.\n",
+         included; it counts looking a token up as a product with the whole table, once for each model. Beside them those of the \
+         layers alone. {}.\n",
         seeds.join(" or "),
         results.date
     )
+}
+
+/// A row for each way in which words were spoiled.
+pub(super) fn replaced_table(results: &Pretraining) -> String {
+    let mut text = "| one word of a text | texts | area under the ROC curve | found at 0.5 | right of what is found | by guessing |\n|---|---|---|---|---|---|\n".to_owned();
+    for (way, found) in &results.replaced {
+        text += &format!(
+            "| {way} | {} | {:.2} | {} | {} | {} |\n",
+            found.texts,
+            found.area,
+            percent(found.recall),
+            percent_or_dash(found.precision),
+            percent(found.precision_of_guessing)
+        );
+    }
+    text + &format!("\nIn percent but for the area, of which 0.5 is guessing. {}.\n", results.date)
 }
 
 /// Teacher, control and student of each causal model that learned from another.
@@ -274,7 +313,7 @@ mod tests {
         assert!(table.contains("| **all, int8** | 50 | 20.0 (10.0 to 90.0) | 40.0 (10.0 to 90.0) |"), "{table}");
         let recipe = serde_json::json!({
             "parameters": 1234, "tokens_seen": 2_000_000, "steps": 7,
-            "held_out": {"loss": 2.5, "masked_accuracy": 0.3, "sentence_accuracy": 0.55}
+            "held_out": {"loss": 2.5, "masked_accuracy": 0.3, "hidden_accuracy": 0.55, "frequency_accuracy": 0.04}
         });
         let mut wide = recipe.clone();
         wide["embedding_size"] = 128.into();
@@ -293,6 +332,9 @@ mod tests {
         let pretraining: Pretraining = serde_json::from_value(serde_json::json!({
             "schema": 1, "date": "2026-01-02",
             "recipes": {"electra-rtd": rtd, "electra-start": start, "sentence-sop": recipe, "sharing-all": recipe, "sharing-all-wide": wide, "small": student},
+            "replaced": {"a typing error": {
+                "texts": 9, "area": 0.81, "recall": 0.12, "precision": null, "precision_of_guessing": 0.06
+            }},
             "trained_on_by_scored_on": {"sentence-sop": {"mlm": 0.3, "nsp": 0.5, "sop": 0.6}},
             "downstream": {
                 "electra-rtd": {
@@ -304,14 +346,16 @@ mod tests {
         }))
         .unwrap();
         let table = electra_table(&pretraining);
-        assert!(table.contains("| FLOPs | tags, entity f1 | words, accuracy |\n"), "{table}");
+        assert!(table.contains("| FLOPs | of layers | tags, entity f1 | words, accuracy |\n"), "{table}");
         assert!(
             table.contains(
-                "| none | 0 | 0 | 0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 55.0 ± 7.0 | 70.0 |\n"
+                "| none | 0 | 0 | 0 | 0 | 20.0 ± 0.0 | - |\n| rtd | 7 + 7 | 4.0 M | 1.2e14 | 2.0e14 | 55.0 ± 7.0 | 70.0 |\n"
             ),
             "{table}"
         );
         assert!(table.contains("deviation of 2 seeds."), "{table}");
+        let table = replaced_table(&pretraining);
+        assert!(table.contains("| a typing error | 9 | 0.81 | 12.0 | - | 6.0 |"), "{table}");
         assert!(sentence_table(&pretraining).contains("| sop | 30.0 | 50.0 | 60.0 | 7 | 2.0 M |"));
         let table = distilled_table(&pretraining);
         assert!(
