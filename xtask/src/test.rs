@@ -20,7 +20,7 @@ use crate::{python, tools};
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and damaged files
 among them), the packages for Python and Node, Kotlin and Java through Maven, Swift where it is installed, the pool
-under loom, the C header, the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind,
+under loom, training in two processes under Open MPI, the C header, the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind,
 GoogleTest, abidiff, doxygen, a JDK, Maven and more) with apt-get if they are missing and it runs as root; fetches
 engines, models, data, and packages for Python, Node and Java if they are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
@@ -41,7 +41,7 @@ Options:
 
 /// What is run, in this order. One cargo call for the tests of all crates: calls for one crate each would
 /// compile the dependencies again with other features.
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
     ("formatting", Step::Check(&["fmt", "--all", "--check"])),
     ("clippy", Step::Check(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     (
@@ -51,6 +51,7 @@ const STEPS: [(&str, Step); 11] = [
     // Without the C library, whose crate has the sdk's name and whose documentation is its header.
     ("rustdoc", Step::Check(&["doc", "--workspace", "--exclude", "limbeck-capi", "--lib", "--no-deps"])),
     ("tests", Step::Tests),
+    ("two processes", Step::Processes),
     ("bindings", Step::Bindings),
     ("jvm", Step::Jvm),
     ("swift", Step::Swift),
@@ -65,6 +66,8 @@ enum Step {
     Check(&'static [&'static str]),
     /// The tests of all crates.
     Tests,
+    /// Training in two processes, where Open MPI is installed.
+    Processes,
     /// The packages for Python and Node.
     Bindings,
     /// Kotlin and Java.
@@ -129,6 +132,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let result = match step {
             Step::Check(words) => check(words, &engines)?,
             Step::Tests => tests(filter.as_deref(), &engines)?,
+            Step::Processes => processes(&engines)?,
             Step::Bindings => bindings::test(&engines).into(),
             Step::Jvm => jvm::test(&engines)?.into(),
             Step::Swift => swift::test(&engines, swift_required)?.into(),
@@ -211,6 +215,18 @@ fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
         cargo.args(["--", filter]);
     }
     counted(cargo)
+}
+
+/// What the feature `mpi` adds: two processes under `mpirun` train as one with the double batch.
+fn processes(engines: &Engines) -> Result<Counts> {
+    if !tools::has_open_mpi() {
+        println!("*** SKIPPED: Open MPI is not installed (openmpi-bin, libopenmpi-dev, libclang-dev)");
+        return Ok(Counts { skipped: 1, ..Counts::default() });
+    }
+    counted(prepared(
+        &["test", "-p", "limbeck-export", "--features", "mpi", "--lib", "--test", "cli", "--", "parallel"],
+        engines,
+    ))
 }
 
 fn loom() -> Result<Counts> {

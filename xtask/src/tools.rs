@@ -72,6 +72,12 @@ const JAVAC: Tool = Tool {
     packages: &["default-jdk-headless"],
     required: false,
 };
+const MPI: Tool = Tool {
+    program: "mpicc",
+    why: "to train in two processes",
+    packages: &["openmpi-bin", "libopenmpi-dev", "libclang-dev"],
+    required: false,
+};
 const SHELLCHECK: Tool =
     Tool { program: "shellcheck", why: "to check the shell scripts", packages: &["shellcheck"], required: false };
 const PKG_CONFIG: Tool =
@@ -95,11 +101,16 @@ pub fn ensure_for_tests() -> Result<()> {
     if cfg!(target_os = "linux") {
         ensure(&[
             CC, CXX, GCC, GXX, VALGRIND, PKG_CONFIG, CMAKE, CLANG, GTEST, CPP_JSON, ABIDIFF, DOXYGEN, SHELLCHECK,
-            MAVEN, JAVAC,
+            MAVEN, JAVAC, MPI,
         ])
     } else {
         ensure(&[CC, CXX])
     }
+}
+
+/// Whether programs for Open MPI can be built and run.
+pub fn has_open_mpi() -> bool {
+    MPI.is_there() && runs("mpirun", "--version")
 }
 
 fn ensure(tools: &[Tool]) -> Result<()> {
