@@ -128,10 +128,10 @@ pub(super) fn check(parts: &[Part], goal: Goal, findings: &mut Findings) -> usiz
     by_case
 }
 
-/// Pairs that stand in one set as (a, b) and in another as (b, a), and those inside a set.
+/// Pairs that stand in one set as (a, b) and in another as (b, a), those that a split may tear apart so, and those inside a set.
 fn swapped(parts: &[Part], keys: &[Vec<String>], findings: &mut Findings) {
     let mut seen: HashMap<&str, Place> = HashMap::new();
-    let (mut apart, mut inside, mut all) = (Found::default(), Found::default(), 0);
+    let (mut apart, mut inside, mut unsplit, mut all) = (Found::default(), Found::default(), Found::default(), 0);
     for (index, part) in parts.iter().enumerate() {
         let Rows::Texts(rows) = &part.rows else { return };
         all += rows.len();
@@ -140,6 +140,7 @@ fn swapped(parts: &[Part], keys: &[Vec<String>], findings: &mut Findings) {
             let turned = format!("{}\n{}", normalised(pair), normalised(&example.text));
             match seen.get(turned.as_str()).filter(|_| turned != *key) {
                 Some(earlier) if parts[earlier.0].role != part.role => apart.add(*earlier, (index, row)),
+                Some(earlier) if part.role == UNSPLIT => unsplit.add(*earlier, (index, row)),
                 Some(earlier) => inside.add(*earlier, (index, row)),
                 None => {}
             }
@@ -151,6 +152,13 @@ fn swapped(parts: &[Part], keys: &[Vec<String>], findings: &mut Findings) {
             "{} of two sets, with the texts swapped, which distill does not see; remove them from one: {}",
             counted(apart.count, "pair"),
             apart.say(parts)
+        )
+    });
+    findings.weigh(unsplit.count, all, 0.0, || {
+        format!(
+            "{} twice in the files, with the texts swapped, of which distill may put one into train and one into test; remove one: {}",
+            counted(unsplit.count, "pair"),
+            unsplit.say(parts)
         )
     });
     findings.weigh(inside.count, all, f64::INFINITY, || {

@@ -47,6 +47,12 @@ fn swapped_pairs_and_types() {
     let findings = world.check(&recipe, &["model"], None);
     assert_found(&findings.warnings, &["1 pair of two sets", "swapped", "(train.csv and test.csv)"]);
     assert!(findings.warnings.len() == 1 && findings.problems.is_empty(), "{findings:#?}");
+    // A split goes by the first text: it may put the two apart.
+    world.write("all.csv", &(pairs(0..119) + &turned));
+    let sets = "train = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"";
+    assert!(recipe.contains(sets), "{recipe}");
+    let findings = world.check(&recipe.replace(sets, "files = [\"all.csv\"]"), &["model"], None);
+    assert_found(&findings.warnings, &["1 pair twice in the files", "swapped", "(all.csv)"]);
     // A student without token types, and a tokenizer that marks no second text.
     let config = with(
         tiny(),
