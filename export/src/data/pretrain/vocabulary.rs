@@ -6,7 +6,7 @@ use tokenizers::ModelWrapper;
 use crate::data::Encoder;
 
 /// Whether each token of a vocabulary of `size` goes on with the word before it: WordPiece's `##`; SentencePiece's pieces
-/// as ALBERT's code has them ([`goes_on_in_albert`]); byte-level BPE's without a space or a line's end before them, and without
+/// as ALBERT's code has them; byte-level BPE's without a space or a line's end before them, and without
 /// punctuation.
 pub fn continues_word(encoder: &Encoder, size: usize) -> Vec<bool> {
     let tokenizer = encoder.tokenizer();
