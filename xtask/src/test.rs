@@ -122,6 +122,9 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     for (name, step) in STEPS {
         let chosen = match (&filter, step) {
             (None, _) | (Some(_), Step::Tests) => true,
+            (Some(filter), Step::Processes) => {
+                format!("{name} parallel two_processes_under_mpirun").contains(filter.as_str())
+            }
             (Some(filter), _) => name.contains(filter.as_str()),
         };
         if !chosen {
@@ -220,7 +223,9 @@ fn tests(filter: Option<&str>, engines: &Engines) -> Result<Counts> {
 /// What the feature `mpi` adds: two processes under `mpirun` train as one with the double batch.
 fn processes(engines: &Engines) -> Result<Counts> {
     if !tools::has_open_mpi() {
-        println!("*** SKIPPED: Open MPI is not installed (openmpi-bin, libopenmpi-dev, libclang-dev)");
+        println!(
+            "*** SKIPPED: Open MPI is not installed, or starts no processes (openmpi-bin, libopenmpi-dev, libclang-dev) ***"
+        );
         return Ok(Counts { skipped: 1, ..Counts::default() });
     }
     counted(prepared(

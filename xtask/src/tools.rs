@@ -108,9 +108,35 @@ pub fn ensure_for_tests() -> Result<()> {
     }
 }
 
-/// Whether programs for Open MPI can be built and run.
+/// Whether programs for Open MPI can be built and two processes be run: another MPI has other options, and some containers
+/// let it start none.
 pub fn has_open_mpi() -> bool {
-    MPI.is_there() && runs("mpirun", "--version")
+    let two = || {
+        let mut mpirun = Command::new("mpirun");
+        mpirun.args(["--allow-run-as-root", "--oversubscribe", "-np", "2", "true"]);
+        mpirun
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    MPI.is_there() && has_libclang() && two()
+}
+
+/// Whether the library is there that reads Open MPI's header.
+fn has_libclang() -> bool {
+    let holds = |folder: &Path| {
+        let files = folder.read_dir().into_iter().flatten().flatten();
+        files.map(|file| file.file_name()).any(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("libclang.so")
+                || name.strip_prefix("libclang-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    };
+    let llvm = Path::new("/usr/lib").read_dir().into_iter().flatten().flatten().map(|folder| folder.path());
+    let named = std::env::var_os("LIBCLANG_PATH").map(std::path::PathBuf::from);
+    named.into_iter().chain(llvm.flat_map(|folder| [folder.join("lib"), folder])).any(|folder| holds(&folder))
 }
 
 fn ensure(tools: &[Tool]) -> Result<()> {

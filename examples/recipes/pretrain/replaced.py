@@ -1,4 +1,4 @@
-"""Asks a bundle with a head for replaced tokens which words of a text are wrong. Standard library only.
+"""Asks a bundle with a head for replaced tokens which words of a text are wrong. Standard library of Python 3.10 only.
 
     python3 replaced.py replaced.limbeck prepared/prose/held-out.txt out/results.json [--limbeck PROGRAM]
 
@@ -16,7 +16,7 @@ import random
 import re
 import subprocess
 
-WORD = re.compile(r"[a-z]+")
+WORD = re.compile(r"(?<![\w'])[a-z]+(?![\w'])")
 
 
 def two_letters(word, rng, _):
@@ -105,6 +105,7 @@ def main():
                         worst[match.span()] = max(worst[match.span()], token["probability"])
             for span, score in worst.items():
                 (wrong if span == place else right).append(score)
+        assert spoiled and len(wrong) == len(spoiled), f"{way}: {len(wrong)} of {len(spoiled)} spoiled words were looked at"
         alarms = sum(score >= 0.5 for score in wrong + right)
         hits = sum(score >= 0.5 for score in wrong)
         found[way] = {

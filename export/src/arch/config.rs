@@ -289,8 +289,8 @@ impl ModelConfig {
         if self.pad_id >= self.vocab_size {
             bail!("pad token id {} is outside the vocabulary of {}", self.pad_id, self.vocab_size);
         }
-        if self.pooled_relu && !self.pooler {
-            bail!("a classifier on relu(pooled) needs a pooler, which {} has not", self.family.name());
+        if self.pooled_relu && !matches!(self.family, Family::Bert | Family::Albert) {
+            bail!("classifiers of {} read no pooler, and so no relu of it", self.family.name());
         }
         if !self.relative_buckets.is_multiple_of(4) {
             bail!("{} relative position buckets are not a multiple of 4", self.relative_buckets);

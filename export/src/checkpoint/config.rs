@@ -64,6 +64,31 @@ pub fn mark_trained_for(folder: &Path, quantize: Option<FakeQuantization>) -> Re
     files::write_json(&folder.join("config.json"), &raw)
 }
 
+/// The keys of the tokens before and after a text.
+const ENDS_OF_TEXT: [&str; 2] = ["bos_token_id", "eos_token_id"];
+
+/// The ids of the tokens before and after a text that the `config.json` of a folder names.
+///
+/// # Errors
+/// A `config.json` that cannot be read.
+pub fn ends_of_text(folder: &Path) -> Result<[Option<u32>; 2]> {
+    let raw = super::read_config(folder)?;
+    Ok(ENDS_OF_TEXT.map(|name| raw.get(name).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok())))
+}
+
+/// Writes them into the `config.json` of a folder; what is `None` stays as it is.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn name_ends_of_text(folder: &Path, ids: [Option<u32>; 2]) -> Result<()> {
+    let mut raw = super::read_config(folder)?;
+    if let Some(keys) = raw.as_object_mut() {
+        let named = ENDS_OF_TEXT.into_iter().zip(ids).filter_map(|(name, id)| Some((name.to_owned(), json!(id?))));
+        keys.extend(named);
+    }
+    files::write_json(&folder.join("config.json"), &raw)
+}
+
 /// Typed access to the keys of a `config.json`.
 struct Keys<'a>(&'a Value);
 

@@ -18,7 +18,7 @@ use tch::Device;
 use crate::arch::{Head, ModelConfig, Params, Pooling, initial_value, parameter_layout};
 use crate::files;
 
-pub use config::{mark_trained_for, trained_for};
+pub use config::{ends_of_text, mark_trained_for, name_ends_of_text, trained_for};
 pub use head_info::{HeadInfo, Problem, SentencePooling, read_pooling, write_pooling};
 pub use init::{evenly_spaced_layers, head_from_teacher, student_from_teacher};
 pub use narrow::Directions;

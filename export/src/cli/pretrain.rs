@@ -188,6 +188,7 @@ impl Pretrain {
         }
         if !self.held_out.is_empty() {
             recipe.data.held_out.clone_from(&self.held_out);
+            recipe.data.held_out_share = None;
         }
         if let Some(documents) = &self.documents {
             recipe.data.documents = Some(named("documents", documents)?);

@@ -28,7 +28,7 @@ use tch::Device;
 
 use crate::data::{augment, some_labels};
 use crate::progress::Reporter;
-use crate::recipe::{LossTerm, Recipe, TeacherSource};
+use crate::recipe::{Recipe, TeacherSource};
 use crate::report::{Report, StageReport, TrainingPlace, UnlabelledReport};
 use crate::train::{Alone, Group, Outcome};
 use crate::{checkpoint, files, measure};
@@ -229,7 +229,7 @@ pub fn distill_together(
     for (name, trained) in [("control", &controls[0]), ("student", &students[0])] {
         for (index, (stage, outcome)) in trained.stages.iter().enumerate() {
             let alone = trained.stages.len() == 1;
-            let scored = alone || recipe.stages[index].losses.iter().any(LossTerm::reads_head);
+            let scored = alone || recipe.stages[index].trains_head();
             let name = if alone { name.to_owned() } else { format!("{name}, {stage}") };
             let layer_map = trained.layer_maps.get(stage).cloned();
             stages.push(StageReport { name, scored, layer_map, outcome: outcome.clone() });

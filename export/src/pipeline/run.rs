@@ -344,7 +344,7 @@ impl Run<'_> {
             stop_before: None,
             group: self.group,
         };
-        let by_head = stage.losses.iter().any(LossTerm::reads_head);
+        let by_head = stage.trains_head();
         let score = || {
             if by_head || masked.is_none() && !lessons.as_ref().is_some_and(Lessons::has_dev) {
                 return Ok(pupil.score(&tokens.dev, config.pad_id, device));

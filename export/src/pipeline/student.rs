@@ -76,7 +76,7 @@ impl Variant {
                 for term in &stage.losses {
                     let mut stages = recipe.stages.clone();
                     stages[index].losses.retain(|other| other.name() != term.name());
-                    if last && !stages[index].losses.iter().any(LossTerm::reads_head) {
+                    if last && !stages[index].trains_head() {
                         continue;
                     }
                     let of = if several { format!("{}, {}", stage.name, term.name()) } else { term.name().to_owned() };
@@ -108,7 +108,7 @@ impl Variant {
             let has = |stage: &&StageRecipe| stage.losses.iter().any(|term| term.name() == name);
             let mut stages = recipe.stages.clone();
             stages.iter_mut().for_each(|stage| stage.losses.retain(|term| term.name() != name));
-            let trains_head = stages.last().is_some_and(|last| last.losses.iter().any(LossTerm::reads_head));
+            let trains_head = stages.last().is_some_and(StageRecipe::trains_head);
             if recipe.stages.iter().filter(has).count() > 1 && trains_head {
                 stages.retain(|stage| !stage.losses.is_empty());
                 add(format!("without {name}"), format!("without-any-{name}"), stages, recipe.student.start);
@@ -250,7 +250,7 @@ impl<'a> Origin<'a> {
             _ => None,
         };
         ensure!(
-            variant.stages.last().is_some_and(|stage| stage.losses.iter().any(LossTerm::reads_head)),
+            variant.stages.last().is_some_and(StageRecipe::trains_head),
             "{folder}: no loss is left that trains the head"
         );
         self.run.train(Training {

@@ -237,7 +237,9 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
     if leads {
         save(&start, &tokenizer, out)?;
         if objective.kind == ObjectiveKind::Clm {
-            name_ends_of_text(out, end_of_text(&encoder, recipe.data.end_of_text.as_deref())?)?;
+            // The token that stood between the documents: so generation ends with it.
+            let end = end_of_text(&encoder, recipe.data.end_of_text.as_deref())?;
+            checkpoint::name_ends_of_text(out, [u32::try_from(end).ok(); 2])?;
         }
     }
     let scored = learner.held_out(&held_out, held_out_bytes)?;
@@ -328,16 +330,6 @@ fn save(start: &Start, tokenizer: &Path, out: &Path) -> Result<()> {
         save(&out.join(GENERATOR_FOLDER), config, Head::MaskedLm, &params)?;
     }
     save(out, &start.config, start.head, &start.own())
-}
-
-/// Writes into `config.json` the token that stood between the documents, so that generation ends with it.
-fn name_ends_of_text(out: &Path, id: i64) -> Result<()> {
-    let path = out.join("config.json");
-    let mut raw: serde_json::Map<String, serde_json::Value> = files::read_json(&path)?;
-    for name in ["bos_token_id", "eos_token_id"] {
-        raw.insert(name.to_owned(), id.into());
-    }
-    files::write_json(&path, &raw)
 }
 
 /// Refuses to write a model over the one that it begins with or learns from.

@@ -114,7 +114,7 @@ impl Scheduled {
 /// is measured against its student.
 pub fn full_precision_stage(stages: &[StageRecipe]) -> Option<usize> {
     let first = stages.iter().position(|stage| stage.quantize.is_some())?;
-    stages[..first].iter().rposition(|stage| stage.losses.iter().any(LossTerm::reads_head))
+    stages[..first].iter().rposition(StageRecipe::trains_head)
 }
 
 impl StageRecipe {
@@ -124,7 +124,7 @@ impl StageRecipe {
     }
 
     /// Whether a loss with a weight looks at what the head gives.
-    fn trains_head(&self) -> bool {
+    pub fn trains_head(&self) -> bool {
         self.losses.iter().any(|term| term.reads_head() && term.weight().largest() > 0.0)
     }
 

@@ -87,7 +87,11 @@ impl Student {
              it out, or share layers (student.sharing)",
             family.name()
         );
-        ensure!(!self.pooled_relu || teacher.pooler, "student.pooled_relu: a {} has no pooler", family.name());
+        ensure!(
+            !self.pooled_relu || matches!(family, Family::Bert | Family::Albert),
+            "student.pooled_relu is for bert and albert: a {}'s classifier reads no pooler",
+            family.name()
+        );
         let pooled_relu = self.pooled_relu || teacher.pooled_relu;
         let config = ModelConfig {
             family,

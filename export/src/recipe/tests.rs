@@ -174,7 +174,9 @@ fn a_head_on_relu_of_what_is_pooled_has_no_dropout() {
     let relu = student("\npooled_relu = true").config(&bert).unwrap();
     assert_eq!((relu.pooled_relu, relu.head_dropout), (true, 0.0));
     assert!(student("").config(&relu).unwrap().pooled_relu);
-    let other = crate::arch::preset("distilbert-base-uncased").unwrap().config;
-    let error = student("\npooled_relu = true").config(&other).unwrap_err().to_string();
-    assert!(error.contains("distilbert has no pooler"), "{error}");
+    for (name, family) in [("distilbert-base-uncased", "distilbert"), ("all-mpnet-base-v2", "mpnet")] {
+        let other = crate::arch::preset(name).unwrap().config;
+        let error = student("\npooled_relu = true").config(&other).unwrap_err().to_string();
+        assert!(error.contains(&format!("a {family}'s classifier reads no pooler")), "{error}");
+    }
 }

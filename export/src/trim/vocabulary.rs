@@ -108,6 +108,10 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
         checkpoint::write_pooling(out, pooling, small.hidden_size)?;
     }
     save_model(out, &small, &info, &Params::new(parameters, Device::Cpu), checkpoint::SHARD_BYTES)?;
+    let ends = checkpoint::ends_of_text(folder)?.map(|id| trimmed.new_id(id?));
+    if ends != [None; 2] {
+        checkpoint::name_ends_of_text(out, ends)?;
+    }
     if let Some(quantize) = checkpoint::trained_for(folder)? {
         checkpoint::mark_trained_for(out, Some(quantize))?;
     }

@@ -208,8 +208,7 @@ fn each_text_has_its_share() {
         if draw == Draw::EachText {
             assert!(counts.iter().all(|&(count, length)| count == (0.15 * length as f64).ceil() as usize));
         } else {
-            // With replacement n of m places leave m (1 - (1 - 1/m)^n). Of 10 tokens 1.5 are rounded to 2; of the longest
-            // text int(4.185) are the most.
+            // With replacement n of m places leave m (1 - (1 - 1/m)^n). Of 10 tokens 1.5 are rounded to 2.
             for (length, draws) in [(27, 4), (10, 2)] {
                 let alike: Vec<_> = counts.iter().filter(|(_, l)| *l == length).collect();
                 let mean = alike.iter().map(|(c, _)| *c as f64).sum::<f64>() / alike.len() as f64;
@@ -308,4 +307,30 @@ fn a_stage_that_draws_as_electra_keeps_what_its_code_keeps() {
         assert_eq!(read(&toml::to_string(&masking).unwrap()), masking);
     }
     assert!(toml::from_str::<Masking>("shares = 0.1").is_err());
+}
+
+/// `max_predictions_per_seq` of ELECTRA's code: of a longest text of 10 tokens int(1.55) are the most, not round(1.5).
+#[test]
+fn the_longest_text_bounds_what_is_drawn_as_in_electras_code() {
+    let row: Vec<i64> = [1].into_iter().chain(FIRST as i64..FIRST as i64 + 8).chain([2]).collect();
+    let short = [EncodedExample::new(row.clone(), Target::Class(0))];
+    let options = Masking { draw: Draw::ElectraCode, ..Masking::default() };
+    let masker = Masker::new(options, &short, VOCABULARY, &SPECIAL, MASK).unwrap();
+    for seed in 0..50 {
+        let drawn = guessed(&masker, std::slice::from_ref(&row), seed);
+        assert_eq!(drawn[0].iter().filter(|x| **x).count(), 1);
+    }
+}
+
+/// As a text in Chinese may be to a tokenizer that splits at spaces.
+#[test]
+fn a_text_of_one_word_that_is_too_long_has_something_to_guess() {
+    let masker = masker(Masking { draw: Draw::NGrams, most: Some(1), ..Masking::default() });
+    let masker = masker.with_words(vec![true; VOCABULARY]);
+    let row: Vec<i64> = [1].into_iter().chain(FIRST as i64..FIRST as i64 + 8).chain([2]).collect();
+    assert_eq!(masker.words(&row).len(), 1);
+    for seed in 0..20 {
+        let drawn = guessed(&masker, std::slice::from_ref(&row), seed);
+        assert_eq!(drawn[0].iter().filter(|x| **x).count(), 1);
+    }
 }

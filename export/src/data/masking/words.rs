@@ -93,7 +93,8 @@ impl Masker {
                 }
             }
             // A text of words that are all too long, as one in Chinese may be, has something to guess all the same.
-            if let (0, Some(word)) = (count, words.first().map(|_| &words[rng.random_range(0..words.len())])) {
+            if count == 0 && !words.is_empty() {
+                let word = &words[rng.random_range(0..words.len())];
                 chosen[word[rng.random_range(0..word.len())]] = true;
             }
             places.extend(chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(column, _)| (row, column)));
