@@ -61,7 +61,10 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
     let used: BTreeSet<u32> = counts.iter().filter(|(_, count)| **count >= min_count).map(|(&id, _)| id).collect();
     let pad = u32::try_from(config.pad_id).context("the padding token's id is too large")?;
     // Where positions count from the padding token, its id must not change.
-    let always = if config.first_position > 0 { (0..=pad).collect() } else { BTreeSet::from([pad]) };
+    let mut always: BTreeSet<u32> = if config.first_position > 0 { (0..=pad).collect() } else { BTreeSet::from([pad]) };
+    // Texts end with what no text has.
+    let ends = checkpoint::ends_of_text(folder)?;
+    always.extend(ends.into_iter().flatten().filter(|&id| tokenizer.id_to_token(id).is_some()));
     let trimmed = TrimmedTokenizer::new(&json, &used, &always)?;
     let last = trimmed.kept.last().copied().unwrap_or(0) as usize;
     ensure!(
@@ -108,7 +111,7 @@ pub fn trim_vocabulary(folder: &Path, texts: &[String], min_count: u64, out: &Pa
         checkpoint::write_pooling(out, pooling, small.hidden_size)?;
     }
     save_model(out, &small, &info, &Params::new(parameters, Device::Cpu), checkpoint::SHARD_BYTES)?;
-    let ends = checkpoint::ends_of_text(folder)?.map(|id| trimmed.new_id(id?));
+    let ends = ends.map(|id| trimmed.new_id(id?));
     if ends != [None; 2] {
         checkpoint::name_ends_of_text(out, ends)?;
     }
@@ -164,6 +167,9 @@ mod tests {
         drop(turn);
         let model = path("model");
         checkpoint::save(&model, &config, &HeadInfo::new(Head::MaskedLm), &params, &path("tokenizer.json")).unwrap();
+        // Its last token, whose number changes where others go.
+        let last = json["model"]["vocab"]["##aü"].as_u64().unwrap() as u32;
+        checkpoint::name_ends_of_text(&model, [None, Some(last)]).unwrap();
         let trim = |texts: &[&str], min_count| {
             let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
             trim_vocabulary(&model, &texts, min_count, &path("small"))
@@ -176,5 +182,10 @@ mod tests {
         let report = trim(&["the cat", "the dog", "the cat sat"], 2).unwrap();
         assert_eq!((report.texts, report.texts_as_before), (3, 1), "{report:?}");
         assert!(report.tokens_after < report.tokens_before);
+        // What ends texts is kept, by its new number.
+        let small: Value = files::read_json(&path("small/tokenizer.json")).unwrap();
+        let wanted = small["model"]["vocab"]["##aü"].as_u64().unwrap() as u32;
+        assert!(wanted < last);
+        assert_eq!(checkpoint::ends_of_text(&path("small")).unwrap(), [None, Some(wanted)]);
     }
 }
