@@ -334,3 +334,30 @@ fn a_text_of_one_word_that_is_too_long_has_something_to_guess() {
         assert_eq!(drawn[0].iter().filter(|x| **x).count(), 1);
     }
 }
+
+/// Whatever is drawn has its fate by itself: 80, 10 and 10% (Devlin 2019), and 85, 15 and none as ELECTRA's code has it.
+#[test]
+fn every_draw_has_its_papers_fates() {
+    let rows = batch(100);
+    let choice = |draw: Draw| MaskingChoice { draw: Some(draw), ..MaskingChoice::default() };
+    for (draw, wanted) in [
+        (Draw::EachToken, [0.8, 0.1, 0.1]),
+        (Draw::EachText, [0.8, 0.1, 0.1]),
+        (Draw::Words, [0.8, 0.1, 0.1]),
+        (Draw::NGrams, [0.8, 0.1, 0.1]),
+        (Draw::ElectraCode, [0.85, 0.15, 0.0]),
+    ] {
+        let masker = masker(choice(draw).over(Masking::default(), "here").unwrap());
+        let (drawn, fates) = tally(&masker, &rows, 60);
+        let all: f64 = drawn.iter().sum();
+        assert!(all > 30_000.0, "{draw:?}: {all}");
+        // Of random tokens some are the mask or the token itself.
+        let chance = wanted[2] / VOCABULARY as f64;
+        for ((count, wanted), more) in fates.iter().zip(wanted).zip([chance, chance, -2.0 * chance]) {
+            assert!((count / all - wanted - more).abs() < 0.01, "{draw:?}: {} {wanted}", count / all);
+        }
+        // All ordinary tokens alike: a fate or a place that depends on the token would show.
+        let each = all / (VOCABULARY - FIRST) as f64;
+        assert!((FIRST..VOCABULARY).all(|id| (drawn[id] / each - 1.0).abs() < 0.25), "{draw:?}: {drawn:?}");
+    }
+}
