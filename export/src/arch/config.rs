@@ -290,7 +290,7 @@ impl ModelConfig {
             bail!("pad token id {} is outside the vocabulary of {}", self.pad_id, self.vocab_size);
         }
         if self.pooled_relu && !matches!(self.family, Family::Bert | Family::Albert) {
-            bail!("classifiers of {} read no pooler, and so no relu of it", self.family.name());
+            bail!("pooled_relu is for bert and albert: a {}'s classifier reads no pooler", self.family.name());
         }
         if !self.relative_buckets.is_multiple_of(4) {
             bail!("{} relative position buckets are not a multiple of 4", self.relative_buckets);

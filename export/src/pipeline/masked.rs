@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::data::Tokens;
 use super::lessons::Set;
@@ -19,7 +19,7 @@ use crate::arch::{Capture, Head, Model, ModelOutput, Params, parameter_layout};
 use crate::checkpoint;
 use crate::data::{Batch, Masked, Masker};
 use crate::distill::kept_rows;
-use crate::objective::IGNORED;
+use crate::objective::{IGNORED, cross_entropy};
 use crate::pack::mask_id;
 use crate::recipe::StageRecipe;
 use crate::train::Precision;
@@ -181,14 +181,12 @@ pub(super) fn masked_lm(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let guessed = guessed(targets);
     let rows = kept_rows(logits, &guessed)?;
     let labels = targets.masked_select(&guessed.to_kind(Kind::Bool));
-    let count = labels.size()[0].max(1) as f64;
-    Ok(rows.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, IGNORED, 0.0) / count)
+    Ok(cross_entropy(&rows, &labels))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objective::cross_entropy;
 
     #[test]
     fn only_guessed_tokens_count() {

@@ -118,8 +118,8 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
     let wanted = needs.teacher().context("the stage has no teacher")?;
     let lessons = Lessons::learn(&run, &teachers, stage.on, stage.from, wanted, (&tokens, &student.encoder), source)?;
     let cache_seconds = setting.cache.is_some().then(|| before.elapsed().as_secs_f64());
-    let precision = stage.train.as_ref().unwrap_or(&recipe.student.train).precision;
-    let model = Model::new(&params, &student.config, student.info.head).in_precision(precision);
+    let options = stage.train.as_ref().unwrap_or(&recipe.student.train);
+    let model = Model::new(&params, &student.config, student.info.head).in_precision(options.precision);
     let pupil = Pupil { model: &model, goal: data.goal, labels: &data.labels, types: student.types() };
     let lesson = Lesson {
         pupil: &pupil,
@@ -130,7 +130,6 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         replacing: None,
         params: &params,
     };
-    let options = stage.train.as_ref().unwrap_or(&recipe.student.train);
     let setting_of_stage = Stage {
         name: "speed",
         folder: out,

@@ -9,7 +9,7 @@ use tch::Device;
 
 use super::held_out::HeldOut;
 use super::learner::Learner;
-use super::model::{GeneratorStart, Start};
+use super::model::Start;
 use super::recipe::{Objective, ObjectiveKind};
 use super::text::Shape;
 use super::{Masking, masker_for};
@@ -117,7 +117,7 @@ pub fn evaluate(options: &EvaluateOptions) -> Result<Evaluated> {
     let examples = shape.examples(documents, &encoder)?;
     tch::manual_seed(options.seed as i64 & i64::MAX);
     let loaded = checkpoint::load(&options.model, head, options.device)?;
-    let start = Start { config, head, generator: None, generator_start: GeneratorStart::New, params: loaded.params };
+    let start = Start::alone(config, head, loaded.params);
     let masking = Masking { draw: Draw::EachToken, ..Objective::new(kind).masking(start.config.family)? };
     let masker = match options.on {
         EvaluateOn::Mlm => Some(masker_for(masking, &examples, &start.config, &encoder, folder_of(&tokenizer)?)?),

@@ -57,7 +57,7 @@ impl Guesses {
     }
 
     fn loss(&self) -> Tensor {
-        mean_over_places(&self.logits, &self.wanted)
+        cross_entropy(&self.logits, &self.wanted)
     }
 }
 
@@ -321,12 +321,6 @@ impl<'a> Learner<'a> {
             examples: examples.len(),
         })
     }
-}
-
-/// Mean cross-entropy over places, 0 where there are none.
-fn mean_over_places(logits: &Tensor, wanted: &Tensor) -> Tensor {
-    let count = wanted.size()[0].max(1) as f64;
-    logits.cross_entropy_loss::<Tensor>(wanted, None, Reduction::Sum, IGNORED, 0.0) / count
 }
 
 fn sum_of_cross_entropy(logits: &Tensor, wanted: &Tensor) -> f64 {

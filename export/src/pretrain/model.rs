@@ -169,14 +169,44 @@ fn generator_layout(generator: &ModelConfig) -> Vec<Spec> {
     parameter_layout(generator, Head::MaskedLm)
 }
 
-/// The parameters of a folder as a generator's, where it holds a masked-LM head.
-fn guesser(folder: &Path, device: Device) -> Result<Option<Params>> {
-    let loaded = checkpoint::load(folder, Head::MaskedLm, device)?;
-    let has_head = !loaded.initialised.iter().any(|name| name.starts_with("head."));
-    Ok(has_head.then_some(loaded.params))
+/// The weights that a generator begins with, and where they come from: what is not among them is new.
+///
+/// # Errors
+/// A folder that cannot be read; a generator in it of another shape.
+fn first_generator(
+    recipe: &PretrainRecipe,
+    start: Option<&Path>,
+    config: &ModelConfig,
+    generator: &ModelConfig,
+    device: Device,
+) -> Result<(Option<Params>, GeneratorStart)> {
+    let Some(start) = start else { return Ok((None, GeneratorStart::New)) };
+    let folder = start.join(GENERATOR_FOLDER);
+    if folder.is_dir() {
+        let loaded = checkpoint::load(&folder, Head::MaskedLm, device)?;
+        ensure!(
+            loaded.config == *generator,
+            "{} is of another shape than objective.generator_size {} gives",
+            folder.display(),
+            recipe.objective.generator_size
+        );
+        return Ok((Some(loaded.params), GeneratorStart::Folder));
+    }
+    if generator == config {
+        let loaded = checkpoint::load(start, Head::MaskedLm, device)?;
+        if !loaded.initialised.iter().any(|name| name.starts_with("head.")) {
+            return Ok((Some(loaded.params), GeneratorStart::Model));
+        }
+    }
+    Ok((None, GeneratorStart::New))
 }
 
 impl Start {
+    /// A model without a generator.
+    pub(super) fn alone(config: ModelConfig, head: Head, params: Params) -> Self {
+        Self { config, head, generator: None, generator_start: GeneratorStart::New, params }
+    }
+
     /// New weights, from libtorch's random state, or those of the recipe's folder or of the teacher's layers.
     ///
     /// # Errors
@@ -196,27 +226,10 @@ impl Start {
             (None, _) => Params::initialise(&parameter_layout(&config, head), device),
         };
         if !recipe.objective.kind.has_generator() {
-            return Ok(Self { config, head, generator: None, generator_start: GeneratorStart::New, params: own });
+            return Ok(Self::alone(config, head, own));
         }
         let generator = generator_of(&config, recipe.objective.generator_size)?;
-        let known = match start.as_ref().map(|start| start.join(GENERATOR_FOLDER)).filter(|folder| folder.is_dir()) {
-            Some(folder) => {
-                let loaded = checkpoint::load(&folder, Head::MaskedLm, device)?;
-                ensure!(
-                    loaded.config == generator,
-                    "{} is of another shape than objective.generator_size {} gives",
-                    folder.display(),
-                    recipe.objective.generator_size
-                );
-                Some(loaded.params)
-            }
-            None => None,
-        };
-        let begins = if known.is_some() { GeneratorStart::Folder } else { GeneratorStart::New };
-        let (known, begins) = match start.filter(|_| known.is_none() && generator == config) {
-            Some(start) => guesser(&start, device)?.map_or((None, begins), |own| (Some(own), GeneratorStart::Model)),
-            None => (known, begins),
-        };
+        let (known, generator_start) = first_generator(recipe, start.as_deref(), &config, &generator, device)?;
         let mut added = BTreeMap::new();
         for spec in generator_layout(&generator).into_iter().filter(|spec| !is_tied(&spec.name)) {
             let value = match known.as_ref().and_then(|known| known.get(&spec.name)) {
@@ -235,7 +248,7 @@ impl Start {
             let bias_spec = spec(&bias, vec![1], crate::arch::Init::Zeros);
             added.insert(bias, initial_value(&bias_spec, device));
         }
-        Ok(Self { config, head, generator: Some(generator), generator_start: begins, params: own.with(added) })
+        Ok(Self { config, head, generator: Some(generator), generator_start, params: own.with(added) })
     }
 
     /// The model's parameters, as handles.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::model::{GeneratorStart, Start};
+use super::model::Start;
 use super::recipe::{ModelRecipe, PretrainRecipe};
 use crate::arch::{Capture, Head, Model, ModelConfig, ModelOutput, Params};
 use crate::checkpoint::{self, Directions, evenly_spaced_layers, student_from_teacher};
@@ -257,13 +257,7 @@ impl Teacher {
     /// The teacher as a model to be scored.
     pub(super) fn as_start(&self) -> Start {
         let params = Params::handles(self.params.iter(), self.params.device());
-        Start {
-            config: self.config.clone(),
-            head: Head::CausalLm,
-            generator: None,
-            generator_start: GeneratorStart::New,
-            params,
-        }
+        Start::alone(self.config.clone(), Head::CausalLm, params)
     }
 
     /// Which of its layers a student of the shape `student` starts with.

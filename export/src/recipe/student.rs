@@ -87,12 +87,6 @@ impl Student {
              it out, or share layers (student.sharing)",
             family.name()
         );
-        ensure!(
-            !self.pooled_relu || matches!(family, Family::Bert | Family::Albert),
-            "student.pooled_relu is for bert and albert: a {}'s classifier reads no pooler",
-            family.name()
-        );
-        let pooled_relu = self.pooled_relu || teacher.pooled_relu;
         let config = ModelConfig {
             family,
             layers: self.layers,
@@ -110,7 +104,7 @@ impl Student {
                 None => teacher.intermediate_size,
             }),
             sharing: self.sharing,
-            pooled_relu,
+            pooled_relu: self.pooled_relu || teacher.pooled_relu,
             head_dropout: if self.pooled_relu { 0.0 } else { teacher.head_dropout },
             ..teacher.clone()
         };

@@ -15,10 +15,10 @@ pub(super) fn search(report: &Report) -> String {
         "{} Shapes were timed with new weights in int8, which take as long as trained ones; of each width the depths up to \
          the first that is too slow. {}",
         search.in_words(),
-        match search.shapes.iter().filter(|shape| shape.trial_dev.is_some()).count() {
-            0 => "One alone was inside the budget, and was distilled to the end.",
-            _ =>
-                "The largest inside the budget were distilled for a third of the recipe's epochs, and the best on dev to the end.",
+        if search.shapes.iter().any(|shape| shape.trial_dev.is_some()) {
+            "The largest inside the budget were distilled for a third of the recipe's epochs, and the best on dev to the end."
+        } else {
+            "One alone was inside the budget, and was distilled to the end."
         }
     );
     let widths = plot::search_widths(search);
