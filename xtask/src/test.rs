@@ -20,9 +20,10 @@ use crate::{python, tools};
 pub const HELP: &str = "\
 Runs every check and every test: formatting, clippy, rustdoc, the tests of all crates (C programs and damaged files
 among them), the packages for Python and Node, Kotlin and Java through Maven, Swift where it is installed, the pool
-under loom, training in two processes under Open MPI, the C header, the tables of the README and docs/. Installs compilers and checkers (gcc, clang, valgrind,
-GoogleTest, abidiff, doxygen, a JDK, Maven and more) with apt-get if they are missing and it runs as root; fetches
-engines, models, data, and packages for Python, Node and Java if they are missing (about 1.1 GB in all).
+under loom, training in two processes under Open MPI, the C header, the tables of the README and docs/. Installs
+compilers and checkers (gcc, clang, valgrind, GoogleTest, abidiff, doxygen, a JDK, Maven, Open MPI and more) with apt-get
+if they are missing and it runs as root; fetches engines, models, data, and packages for Python, Node and Java if they
+are missing (about 1.1 GB in all).
 All steps run even after a failure. The last line is `N passed, N failed, N skipped`.
 
 Usage: cargo xtask test [OPTIONS]

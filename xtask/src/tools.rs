@@ -114,12 +114,7 @@ pub fn has_open_mpi() -> bool {
     let two = || {
         let mut mpirun = Command::new("mpirun");
         mpirun.args(["--allow-run-as-root", "--oversubscribe", "-np", "2", "true"]);
-        mpirun
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+        succeeds(&mut mpirun)
     };
     MPI.is_there() && has_libclang() && two()
 }
@@ -200,8 +195,12 @@ pub fn is_root() -> bool {
 
 /// Whether a program starts.
 pub fn runs(program: &str, argument: &str) -> bool {
-    let mut command = Command::new(program);
-    command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    succeeds(Command::new(program).arg(argument))
+}
+
+/// Whether a program runs to a good end; what it says is thrown away.
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

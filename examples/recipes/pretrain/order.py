@@ -6,11 +6,11 @@ Of each held-out story four sentences at a time, two and two, every other pair s
 as they stand and in both orders.
 """
 
-import argparse
 import json
-import pathlib
 import re
 import subprocess
+
+import asked
 
 
 def pairs_of(text):
@@ -26,12 +26,7 @@ def pairs_of(text):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=pathlib.Path)
-    parser.add_argument("text", type=pathlib.Path)
-    parser.add_argument("results", type=pathlib.Path)
-    parser.add_argument("--limbeck", default="limbeck")
-    options = parser.parse_args()
+    options = asked.arguments().parse_args()
     pairs = pairs_of(options.text.read_text())
     found = {"pairs": len(pairs)}
     for name, more in [("accuracy", []), ("accuracy_both_orders", ["--both-orders"])]:
@@ -42,8 +37,7 @@ def main():
             right += (json.loads(answer.stdout)["probability"] >= 0.5) == in_order
         found[name] = right / len(pairs)
     print(found)
-    known = json.loads(options.results.read_text()) if options.results.exists() else {}
-    options.results.write_text(json.dumps(known | {"order": found}, indent=2) + "\n")
+    asked.record(options.results, "order", found)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ way: the area under the ROC curve (a spoiled word's chance to look worse than on
 the threshold of 0.5, with the precision of guessing. The same seed spoils the same words.
 """
 
-import argparse
 import bisect
 import collections
 import json
-import pathlib
 import random
 import re
 import subprocess
+
+import asked
 
 WORD = re.compile(r"(?<![\w'])[a-z]+(?![\w'])")
 
@@ -64,11 +64,7 @@ def area(wrong, right):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=pathlib.Path)
-    parser.add_argument("text", type=pathlib.Path)
-    parser.add_argument("results", type=pathlib.Path)
-    parser.add_argument("--limbeck", default="limbeck")
+    parser = asked.arguments()
     parser.add_argument("--lines", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
@@ -117,9 +113,7 @@ def main():
             "precision_of_guessing": len(wrong) / (len(wrong) + len(right)),
         }
         print(way, found[way], flush=True)
-    known = json.loads(options.results.read_text()) if options.results.exists() else {}
-    known["replaced"] = found
-    options.results.write_text(json.dumps(known, indent=2) + "\n")
+    asked.record(options.results, "replaced", found)
 
 
 if __name__ == "__main__":
