@@ -115,6 +115,13 @@ fn seeds_and_what_each_part_is_worth() {
     assert!(world.out("student-seed-6/model.safetensors").exists());
     let read = |folder: &str| std::fs::read(world.out(folder).join("model.safetensors")).unwrap();
     assert!(read("student") != read("student-seed-6"), "seeds differ");
+
+    // What is there is not trained again; only what is named is measured.
+    let some = ["--seeds", "5,6", "--ablate=from new weights", "--ablate=labels"];
+    let fewer = distil(&world, &made, &some);
+    let names: Vec<&str> = fewer["ablation"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["without labels", "from new weights"]);
+    assert_eq!(fewer["ablation"][0], report["ablation"][1]);
 }
 
 #[test]

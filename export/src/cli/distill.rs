@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use limbeck_export::pipeline::{DistillOptions, Trim, distill_together};
+use limbeck_export::pipeline::{Ablate, DistillOptions, Trim, distill_together};
 use limbeck_export::recipe::TeacherSource;
 use limbeck_export::report::Requirement;
 
@@ -18,6 +18,7 @@ use super::parallel::Parallel;
     limbeck distill --recipe examples/recipes/sentiment/recipe.toml --teacher all-minilm-l6-v2 --data data --out out\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --require retention=97 --require size=20\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --seeds 1,2,3 --ablate\n  \
+    limbeck distill --recipe my.toml --teacher my-bert --data . --out out --seeds 1,2,3 --ablate=soft-targets\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --trim ffn=768 --trim vocabulary\n  \
     limbeck distill --recipe my.toml --teacher my-bert --data . --out out --json | tee log.jsonl\n  \
     limbeck distill --recipe auto --latency 3ms --cores 1 --teacher my-bert --data data --out out\n\n\
@@ -34,9 +35,10 @@ pub(super) struct Distill {
     /// Seeds in place of the recipe's
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
-    /// Train the recipe without each of its losses and stages too, and from new weights
-    #[arg(long)]
-    ablate: bool,
+    /// Train the recipe without each of its losses and stages too, and from new weights; with =PART only without this part,
+    /// by the report's name for it, as --ablate=soft-targets or --ablate="the stage general"; may be repeated
+    #[arg(long, value_name = "PART", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    ablate: Vec<String>,
     /// Make a smaller model of the student too, train it again as in the recipe's last stage, and measure it beside the
     /// others: ffn=768 (units a block), heads=8 (a layer), layers=2, vocabulary=1 (tokens that training texts have so often,
     /// not trained again); may be repeated
@@ -83,7 +85,7 @@ impl Distill {
             cache: self.cache.unwrap_or_else(|| self.out.join("cache")),
             out: self.out,
             masked_lm: self.what.masked_lm,
-            ablate: self.ablate,
+            ablate: ablate(self.ablate),
             trims: self.trim,
             device: processes.device,
             runtime: self.engine.path(),
@@ -111,5 +113,14 @@ impl Distill {
             eprintln!("limbeck: {message}");
         }
         Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    }
+}
+
+/// What `--ablate` asks for, where no name (an empty one) is all of them.
+fn ablate(parts: Vec<String>) -> Ablate {
+    match parts.as_slice() {
+        [] => Ablate::Nothing,
+        parts if parts.iter().any(String::is_empty) => Ablate::Each,
+        _ => Ablate::Only(parts),
     }
 }

@@ -18,6 +18,7 @@ mod teacher;
 #[cfg(test)]
 mod tests;
 mod trims;
+mod variant;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -35,8 +36,9 @@ use crate::{checkpoint, files, measure};
 
 use bundles::Models;
 use run::{Run, Trained};
-use student::{Ancestor, Origin, Variant};
+use student::{Ancestor, Origin};
 use teacher::Teacher;
+use variant::Variant;
 
 pub(crate) use answers::{agreement, asked};
 pub use bundles::measure_in_fresh_process;
@@ -51,6 +53,7 @@ pub use search::LatencyBudget;
 pub(crate) use search::candidates;
 pub(crate) use teacher::{MARGIN, above_chance, labels_of_finished, made_for};
 pub use trims::Trim;
+pub use variant::Ablate;
 
 /// What `limbeck distill` is told besides the recipe.
 #[derive(Clone, Debug)]
@@ -74,8 +77,8 @@ pub struct DistillOptions {
     pub runtime: Option<PathBuf>,
     /// At most this long between training checkpoints.
     pub checkpoint_every: Duration,
-    /// Train the recipe without each of its parts too.
-    pub ablate: bool,
+    /// Parts that the recipe is trained without too.
+    pub ablate: Ablate,
     /// Smaller models of the student to be trained and measured too.
     pub trims: Vec<Trim>,
     /// Search the student's shape for this time, in place of the recipe's.
@@ -106,6 +109,7 @@ pub fn distill_together(
     reporter: &Reporter,
 ) -> Result<Option<Report>> {
     let started = Instant::now();
+    Variant::asked(recipe, &options.ablate)?;
     let first = options.teachers.first().map(PathBuf::as_path);
     let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;
     let leads = group.rank() == 0;
@@ -186,11 +190,9 @@ pub fn distill_together(
     reporter.note("Control: the same student and start, on the labels alone");
     let controls = all_seeds(&Variant::control(recipe))?;
     let mut ablations = Vec::new();
-    if options.ablate {
-        for (name, variant) in Variant::ablations(recipe) {
-            reporter.note(&format!("Ablation: {name}"));
-            ablations.push((name, all_seeds(&variant)?));
-        }
+    for (name, variant) in Variant::asked(recipe, &options.ablate)? {
+        reporter.note(&format!("Ablation: {name}"));
+        ablations.push((name, all_seeds(&variant)?));
     }
     let best = bundles::best_on_dev(&students).context("no student was trained")?;
     let trim = |&trim: &Trim| trims::trim(&run, trim, &students[best], &teachers, recipe.seeds[best]);

@@ -8,8 +8,9 @@ use anyhow::Result;
 
 use super::bundles::row_of_quantile;
 use super::run::Run;
-use super::student::{Ancestor, Origin, Variant};
+use super::student::{Ancestor, Origin};
 use super::teacher::Teacher;
+use super::variant::Variant;
 use crate::measure::BenchCase;
 use crate::recipe::{Recipe, StageRecipe};
 use crate::report::{SearchReport, ShapeReport};

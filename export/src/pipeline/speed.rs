@@ -90,7 +90,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         device: *device,
         runtime: None,
         checkpoint_every: Duration::MAX,
-        ablate: false,
+        ablate: super::Ablate::Nothing,
         trims: Vec::new(),
         latency: None,
         commit: None,

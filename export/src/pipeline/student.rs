@@ -1,19 +1,20 @@
 //! Students: where their first weights come from, and the trainings that a run gives them.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tch::Tensor;
 
-use super::run::{Run, Trained, Training, on_labels};
+use super::run::{Run, Trained, Training};
 use super::teacher::{Teacher, second_moment};
+use super::variant::Variant;
 use crate::arch::{Head, ModelConfig, Params, new_head, parameter_layout};
 use crate::checkpoint::{self, Directions, HeadInfo};
 use crate::data::Encoder;
 use crate::files;
-use crate::recipe::{LossTerm, Recipe, StageRecipe, Start, TeacherSource, Texts};
+use crate::recipe::{StageRecipe, Start, TeacherSource, Texts};
 
 /// Training texts whose hidden states show which directions matter.
 const STATES_OF: usize = 1024;
@@ -41,106 +42,6 @@ pub(super) struct Origin<'a> {
     directions: OnceCell<Directions>,
     /// The encoder that the student reads texts with.
     encoder: Encoder,
-}
-
-/// One way to train a student: the recipe's, its control's, or an ablation's.
-pub(super) struct Variant {
-    /// Folder below the run's, before the seed: `student`, `control`, `ablation/without-labels`.
-    pub folder: String,
-    pub stages: Vec<StageRecipe>,
-    pub start: Start,
-}
-
-impl Variant {
-    pub(super) fn student(recipe: &Recipe) -> Self {
-        Self { folder: "student".to_owned(), stages: recipe.stages.clone(), start: recipe.student.start }
-    }
-
-    /// The same student, start and training, on the labels alone.
-    pub(super) fn control(recipe: &Recipe) -> Self {
-        Self { folder: "control".to_owned(), stages: on_labels(&recipe.student.train), start: recipe.student.start }
-    }
-
-    /// The recipe with each loss left out in turn, without all losses on mapped layers where others stand beside them
-    /// (TinyBERT's "w/o Trm": Jiao 2020, table 3), without each stage before the last, without losses of several stages in any
-    /// of them, and from new weights.
-    pub(super) fn ablations(recipe: &Recipe) -> Vec<(String, Self)> {
-        let mut variants = Vec::new();
-        let mut add = |name: String, folder: String, stages: Vec<StageRecipe>, start| {
-            variants.push((name, Self { folder: format!("ablation/{folder}"), stages, start }));
-        };
-        let several = recipe.stages.len() > 1;
-        for (index, stage) in recipe.stages.iter().enumerate() {
-            let last = index + 1 == recipe.stages.len();
-            if stage.losses.len() > 1 {
-                for term in &stage.losses {
-                    let mut stages = recipe.stages.clone();
-                    stages[index].losses.retain(|other| other.name() != term.name());
-                    if last && !stages[index].trains_head() {
-                        continue;
-                    }
-                    let of = if several { format!("{}, {}", stage.name, term.name()) } else { term.name().to_owned() };
-                    let folder = format!("without-{}-{}", stage.name, term.name());
-                    add(format!("without {of}"), folder, stages, recipe.student.start);
-                }
-            }
-            let of_layers = stage.losses.iter().filter(|term| term.reads_map()).count();
-            if of_layers > 1 && of_layers < stage.losses.len() {
-                let mut stages = recipe.stages.clone();
-                stages[index].losses.retain(|term| !term.reads_map());
-                let of = if several { format!("{}, layers", stage.name) } else { "layers".to_owned() };
-                let folder = format!("without-{}-layers", stage.name);
-                add(format!("without {of}"), folder, stages, recipe.student.start);
-            }
-            if !last {
-                let mut stages = recipe.stages.clone();
-                stages.remove(index);
-                add(
-                    format!("without the stage {}", stage.name),
-                    format!("without-{}", stage.name),
-                    stages,
-                    recipe.student.start,
-                );
-            }
-        }
-        let names = recipe.stages.iter().flat_map(|stage| &stage.losses).map(LossTerm::name);
-        for name in names.collect::<BTreeSet<_>>() {
-            let has = |stage: &&StageRecipe| stage.losses.iter().any(|term| term.name() == name);
-            let mut stages = recipe.stages.clone();
-            stages.iter_mut().for_each(|stage| stage.losses.retain(|term| term.name() != name));
-            let trains_head = stages.last().is_some_and(StageRecipe::trains_head);
-            if recipe.stages.iter().filter(has).count() > 1 && trains_head {
-                stages.retain(|stage| !stage.losses.is_empty());
-                add(format!("without {name}"), format!("without-any-{name}"), stages, recipe.student.start);
-            }
-        }
-        if recipe.student.start != Start::Random {
-            add("from new weights".to_owned(), "random-start".to_owned(), recipe.stages.clone(), Start::Random);
-        }
-        apart(&mut variants, &recipe.seeds);
-        variants
-    }
-
-    /// Its folder for one of the seeds, below the run's.
-    fn folder_of(folder: &str, seed: u64, seeds: &[u64]) -> String {
-        if seeds.first() == Some(&seed) { folder.to_owned() } else { format!("{folder}-seed-{seed}") }
-    }
-}
-
-/// Numbers the folder of a variant that for some seed is another's: without the loss `labels` of a stage `a` and without a
-/// stage `a-labels` are both `without-a-labels`. No stage's name has the dot.
-fn apart(variants: &mut [(String, Variant)], seeds: &[u64]) {
-    let mut taken = BTreeSet::new();
-    let of_seeds =
-        |folder: &str| -> Vec<String> { seeds.iter().map(|&seed| Variant::folder_of(folder, seed, seeds)).collect() };
-    for (_, variant) in variants {
-        let (name, mut number) = (variant.folder.clone(), 2);
-        while of_seeds(&variant.folder).iter().any(|folder| taken.contains(folder)) {
-            variant.folder = format!("{name}.{number}");
-            number += 1;
-        }
-        taken.extend(of_seeds(&variant.folder));
-    }
 }
 
 impl<'a> Origin<'a> {
@@ -269,80 +170,5 @@ impl<'a> Origin<'a> {
             teachers,
             seed,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ablations(head: &str, stages: &str) -> Vec<(String, Variant)> {
-        let text = format!("id = \"a\"\n{head}\n[data]\nfiles = [\"a.csv\"]\n[student]\nlayers = 2\n{stages}");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("recipe.toml");
-        std::fs::write(&path, text).unwrap();
-        Variant::ablations(&Recipe::read(&path).unwrap())
-    }
-
-    #[test]
-    fn no_two_variants_share_a_folder() {
-        let stage = |name: &str| {
-            format!(
-                "[[stages]]\nname = \"{name}\"\nlosses = [{{ loss = \"labels\" }}, {{ loss = \"soft-targets\" }}]\n"
-            )
-        };
-        let stages: String = ["a", "a-labels", "a-seed-6", "end"].map(stage).concat();
-        let variants = ablations("seeds = [5, 6]", &stages);
-        let mut folders: Vec<String> = variants
-            .iter()
-            .flat_map(|(_, variant)| [5, 6].map(|seed| Variant::folder_of(&variant.folder, seed, &[5, 6])))
-            .collect();
-        let all = folders.len();
-        folders.sort();
-        folders.dedup();
-        assert_eq!((folders.len(), all), (28, 28), "{folders:#?}");
-        let of = |name: &str| &variants.iter().find(|(other, _)| other == name).unwrap().1.folder;
-        assert_eq!(of("without a, labels"), "ablation/without-a-labels");
-        assert_eq!(of("without the stage a-labels"), "ablation/without-a-labels.2");
-        assert_eq!(of("without the stage a"), "ablation/without-a");
-        assert_eq!(of("without the stage a-seed-6"), "ablation/without-a-seed-6.2");
-    }
-
-    #[test]
-    fn losses_of_several_stages_are_left_out_of_all_too() {
-        let stages = |name: &str| -> Vec<(String, Vec<&str>)> {
-            let variants = ablations("method = \"xtremedistil\"", "");
-            let (_, variant) = variants.into_iter().find(|(other, _)| other == name).unwrap();
-            let named = |stage: &StageRecipe| (stage.name.clone(), stage.losses.iter().map(LossTerm::name).collect());
-            variant.stages.iter().map(named).collect()
-        };
-        let first = ("representation".to_owned(), vec!["hidden-states", "embeddings"]);
-        // The stage that had nothing else is gone with it.
-        assert_eq!(stages("without soft-targets"), [first.clone(), ("prediction".to_owned(), vec!["labels"])]);
-        assert_eq!(stages("without prediction, soft-targets").len(), 3);
-        assert_eq!(stages("without prediction, labels")[0], first);
-    }
-
-    #[test]
-    fn tinybert_without_its_parts() {
-        let variants = ablations("method = \"tinybert\"", "");
-        let losses = |name: &str| -> Vec<Vec<&str>> {
-            let (_, variant) = variants.iter().find(|(other, _)| other == name).unwrap();
-            variant.stages.iter().map(|stage| stage.losses.iter().map(LossTerm::name).collect()).collect()
-        };
-        let names: Vec<&str> = variants.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "without intermediate, attention-scores",
-                "without intermediate, hidden-states",
-                "without intermediate, embeddings",
-                "without intermediate, layers",
-                "without the stage intermediate",
-                "from new weights"
-            ]
-        );
-        assert_eq!(losses("without intermediate, layers")[0], ["embeddings"]);
-        assert_eq!(losses("without the stage intermediate").len(), 1);
     }
 }

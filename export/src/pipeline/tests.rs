@@ -9,7 +9,7 @@ use super::data::{TextSets, prepare};
 use super::run::{Run, Trained};
 use super::student::{Ancestor, Origin};
 use super::teacher::Teacher;
-use super::{DistillOptions, PreparedData};
+use super::{Ablate, DistillOptions, PreparedData};
 use crate::check::tests::{RECIPE, World, clean, tiny, tokenizer};
 use crate::progress::{Output, Reporter};
 use crate::recipe::{Recipe, Start};
@@ -42,7 +42,7 @@ impl Setting {
             device: Device::Cpu,
             runtime: None,
             checkpoint_every: Duration::MAX,
-            ablate: false,
+            ablate: Ablate::Nothing,
             trims: Vec::new(),
             latency: None,
             commit: None,

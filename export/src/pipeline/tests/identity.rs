@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::check::tests::replace;
-use crate::pipeline::student::Variant;
+use crate::pipeline::variant::Variant;
 use crate::recipe::{TeacherState, Texts};
 
 fn make(setting: &Setting) -> Teacher {

@@ -10,7 +10,7 @@ use crate::objective::Pupil;
 use crate::pipeline::lesson::Lesson;
 use crate::pipeline::lessons::{Lessons, Set, Source};
 use crate::pipeline::needs::Needs;
-use crate::pipeline::student::Variant;
+use crate::pipeline::variant::Variant;
 
 /// Trains the student of a recipe, of a teacher that is trained first.
 fn train(setting: &Setting, seed: u64) -> Trained {
