@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::world::{NEUTRAL, World, hash, stderr, stdout};
 
 /// A world with text: documents of sentences whose words follow one another.
-fn world() -> World {
+pub fn world() -> World {
     let world = World::new();
     let mut text = String::new();
     for document in 0..60u64 {
@@ -32,7 +32,7 @@ fn world() -> World {
     world
 }
 
-fn pretrain(world: &World, recipe: &str, out: &str, more: &[&str]) -> Command {
+pub fn pretrain(world: &World, recipe: &str, out: &str, more: &[&str]) -> Command {
     let mut command = world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1"]);
     command.arg("--recipe").arg(world.data(recipe)).arg("--data").arg(world.data("."));
     command.arg("--out").arg(world.data(out)).args(more);
@@ -152,7 +152,7 @@ fn killed_pretraining_ends_with_the_same_weights() {
 }
 
 /// A tiny causal model with a byte-level tokenizer.
-fn causal() -> String {
+pub fn causal() -> String {
     format!("{}/../tests/parity/references/generation", env!("CARGO_MANIFEST_DIR"))
 }
 
