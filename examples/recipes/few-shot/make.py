@@ -4,9 +4,10 @@
 
 OUT gets `train.jsonl` and `held-out.jsonl`, a document a line, which is one to ten examples of one task; `examples.jsonl` and
 `test.jsonl`, rows as GPT-3's arithmetic files have them, with the task's name. Nothing in a document names its task: what is to be
-done with a letter or a number can be told from the examples before it alone, and sums, which are asked as GPT-3 was asked (Brown 2020,
-section 3.9.1), are answered in digits or in words. A fifth of the sums is in no document, in neither way of writing nor the other way round, and `test.jsonl` has those. Letters and
-numbers are few, and all of them are in documents: of these it is to be found out what is done with them.
+done with a letter or a number can be told from the examples before it alone, and sums of numbers below 100, which are asked as GPT-3 was
+asked (Brown 2020, section 3.9.1), are answered in digits or in words. A hundred pairs of numbers are in no document, in neither way of
+writing nor the other way round, and `test.jsonl` has those. Letters and numbers are few, and all of them are in documents: of these it is
+to be found out what is done with them. Half of the documents are sums: adding has to be learned, for which it takes many.
 """
 
 import json
@@ -15,12 +16,14 @@ import random
 import string
 import sys
 
-WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 ).split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 LETTERS = string.ascii_lowercase
 NUMBERS = range(1, 31)
-DIGITS = range(1, 10)
+ADDENDS = range(100)
+TESTED_PAIRS = 100
 DOCUMENTS, MOST_EXAMPLES = 60_000, 10
 
 OF_LETTERS = {
@@ -37,9 +40,20 @@ OF_NUMBERS = {
     "number: ten more": lambda n: n + 10,
     "number: twice": lambda n: 2 * n,
 }
+
+
+def in_words(n):
+    """The name of a number below 200."""
+    if n >= 100:
+        return "one hundred" + (f" {in_words(n - 100)}" if n > 100 else "")
+    if n < 20:
+        return ONES[n]
+    return TENS[n // 10 - 2] + (f"-{ONES[n % 10]}" if n % 10 else "")
+
+
 OF_SUMS = {
     "sum: digits": str,
-    "sum: words": WORDS.__getitem__,
+    "sum: words": in_words,
 }
 
 
@@ -55,20 +69,20 @@ def tasks():
     for name, rule in OF_NUMBERS.items():
         made[name] = [(f"\n\nIn: {n}\n\nOut:", f" {rule(n)}") for n in NUMBERS]
     for name, rule in OF_SUMS.items():
-        made[name] = [(asked(a, b), f" {rule(a + b)}") for a in DIGITS for b in DIGITS]
+        made[name] = [(asked(a, b), f" {rule(a + b)}") for a in ADDENDS for b in ADDENDS]
     return made
 
 
 def tested_sums(rng):
-    """Queries of a fifth of the sums, a plus b and b plus a together."""
-    pairs = [(a, b) for a in DIGITS for b in DIGITS if a <= b]
-    chosen = rng.sample(pairs, len(pairs) // 5)
+    """Queries of the pairs that no document has, a plus b and b plus a together."""
+    pairs = [(a, b) for a in ADDENDS for b in ADDENDS if a <= b]
+    chosen = rng.sample(pairs, TESTED_PAIRS)
     return {asked(*pair) for a, b in chosen for pair in [(a, b), (b, a)]}
 
 
 def split(name, rows, tested):
-    """Rows to train on and rows to test by. Of sums a fifth is in no document; letters and numbers are too few for that."""
-    if not name.startswith("sum"):
+    """Rows to train on and rows to test by. Of sums some are in no document; letters and numbers are too few for that."""
+    if name not in OF_SUMS:
         return rows, rows
     return [row for row in rows if row[0] not in tested], [row for row in rows if row[0] in tested]
 
@@ -80,9 +94,11 @@ def main():
     tested = tested_sums(rng)
     parts = {name: split(name, rows, tested) for name, rows in tasks().items()}
     names = list(parts)
+    sums = [name for name in names if name in OF_SUMS]
+    others = [name for name in names if name not in OF_SUMS]
 
     def document():
-        rows = parts[rng.choice(names)][0]
+        rows = parts[rng.choice(rng.choice([sums, others]))][0]
         drawn = rng.sample(rows, rng.randint(1, MOST_EXAMPLES))
         return "".join(query + answer for query, answer in drawn)
 

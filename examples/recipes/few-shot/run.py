@@ -3,7 +3,7 @@
     python3 run.py PREPARED OUT [--limbeck PROGRAM] [--steps N]
 
 PREPARED is what make.py wrote. Goes on where it was stopped. OUT/results.json has the losses, and how many prompts of each task
-were completed right by the number of examples in them, by the fp32 bundle and by the int8 one.
+were completed right by the number of examples in them, by the fp32 bundle and by smaller ones.
 """
 
 import argparse
@@ -32,15 +32,17 @@ def main():
         return done.stdout.decode()
 
     if not (prepared / "tokenizer" / "tokenizer.json").exists():
-        kind = ["--kind", "byte-bpe", "--vocab-size", 320, "--max-tokens", 192]
+        kind = ["--kind", "byte-bpe", "--vocab-size", 300, "--max-tokens", 192]
         limbeck("tokenizer", "train", *kind, "--out", "tokenizer", "train.jsonl")
     more = ["--steps", options.steps] if options.steps else []
     model = out / "model"
     limbeck("pretrain", "--recipe", HERE / "recipe.toml", "--data", ".", "--out", model, "--device", "cpu", "--threads", 1, *more)
-    bundles = {"fp32": ["pack", model, "--task", "generation"], "int8": ["quantize", model, "--mode", "int8-dynamic", "--unproven"]}
+    bundles = {"fp32": ["pack", model, "--task", "generation"]}
+    for name, mode in [("int8", "int8-dynamic"), ("int8 weights", "int8-weights"), ("int4 weights", "int4-weights")]:
+        bundles[name] = ["quantize", model, "--mode", mode, "--unproven"]
     found = {}
     for name, arguments in bundles.items():
-        bundle = out / f"{name}.limbeck"
+        bundle = out / f"{name.replace(' ', '-')}.limbeck"
         bundle.unlink(missing_ok=True)
         limbeck(*arguments, "-o", bundle)
         shots = ["--shots", ",".join(map(str, SHOTS)), "--examples", "examples.jsonl", "--newlines", 0]
