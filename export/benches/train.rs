@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use limbeck_export::device::training_device;
 use limbeck_export::measure::{machine, peak_memory_mb, resident_memory_mb, today, versions};
 use limbeck_export::pipeline::speed::{Setting, measure};
 use limbeck_export::recipe::Recipe;
+use limbeck_export::train::Precision;
 use serde_json::json;
 
 #[derive(Parser)]
@@ -39,6 +40,9 @@ struct Arguments {
     /// The student's dropout
     #[arg(long)]
     dropout: Option<f64>,
+    /// The student's: fp32 or bf16
+    #[arg(long, default_value = "fp32")]
+    precision: String,
     #[arg(long)]
     threads: i32,
     #[arg(long, default_value = "cpu")]
@@ -55,8 +59,13 @@ fn main() -> Result<()> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/train").join(&arguments.recipe);
     let mut recipe = Recipe::read(&place.with_extension("toml"))?;
     recipe.student.train.batch_size = arguments.batch;
+    recipe.student.train.precision = match arguments.precision.as_str() {
+        "fp32" => Precision::Fp32,
+        "bf16" => Precision::Bf16,
+        other => bail!("--precision {other}: it is fp32 or bf16"),
+    };
     for stage in &mut recipe.stages {
-        stage.train.get_or_insert_with(|| recipe.student.train.clone()).batch_size = arguments.batch;
+        stage.train = Some(recipe.student.train.clone());
     }
     let within = |name: &String| arguments.work.join(name);
     let out = tempfile::tempdir_in(&arguments.work)?;

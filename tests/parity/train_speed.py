@@ -14,6 +14,7 @@ import resource
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -165,6 +166,12 @@ class AnswerLosses(torch.nn.Module):
         return 5.0 * 4.0 * soft + 2.0 * labels + cosine
 
 
+def in_fp32(given):
+    """What autocast gave, for losses in fp32."""
+    lists = {name: [value.float() for value in given[name] or ()] for name in ("hidden_states", "attentions")}
+    return SimpleNamespace(logits=given.logits.float(), **lists)
+
+
 def joules():
     """What the processor packages have used, where RAPL is readable."""
     try:
@@ -240,8 +247,9 @@ def run(args):
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         with torch.no_grad():
             taught = teacher(**inputs, output_hidden_states=True, output_attentions=layers)
-        given = student(**inputs, output_hidden_states=True, output_attentions=layers)
-        loss = losses(given, taught, batch)
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.precision == "bf16"):
+            given = student(**inputs, output_hidden_states=True, output_attentions=layers)
+        loss = losses(in_fp32(given) if args.precision == "bf16" else given, taught, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(everything, 1.0)
@@ -290,6 +298,7 @@ def main():
     verb.add_argument("--dropout", type=float)
     verb.add_argument("--stop-after", type=int)
     verb.add_argument("--device", default="cpu")
+    verb.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="the student's")
     verb.set_defaults(run=run)
     args = parser.parse_args()
     args.run(args)

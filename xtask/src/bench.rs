@@ -34,7 +34,8 @@ With `generation`: GPT-2's shape and a small one with new weights, in fp32, int8
 `peers`, and at first a long compilation.
 
 Usage: cargo xtask bench [--save]
-       cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda] [--only X]
+       cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda]
+                               [--precision fp32|bf16] [--only X]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
                                [--openings N] [--only X] [--shapes]
        cargo xtask bench generation [--save] [--starts N] [--rounds N] [--lengths LIST] [--only X]
@@ -46,6 +47,7 @@ Options:
   --pools N     length of an epoch of short texts, in 16 batches, 1 to 4 (4)
   --threads N   threads of each side (2)
   --device X    where both sides train (cpu)
+  --precision X of the students of both sides (fp32); --save keeps other devices and precisions in files of their own
   --only X      only the cases whose name contains X
 
 Options of `peers`:

@@ -75,6 +75,11 @@ impl Run {
         self.median(|round| Some(round.tokens_per_second)).unwrap_or(0.0)
     }
 
+    /// Processor time of a token, in seconds.
+    fn processor(&self) -> Option<f64> {
+        self.median(|round| round.processor_seconds_per_token)
+    }
+
     fn is_peer(&self) -> bool {
         self.engine != "limbeck"
     }
@@ -103,8 +108,7 @@ pub(super) fn engines_table(training: &Training) -> String {
             let speeds = || run.rounds.iter().map(|round| round.tokens_per_second);
             let (least, most) = (speeds().fold(f64::MAX, f64::min), speeds().fold(0.0, f64::max));
             let growth = run.median(|round| Some(round.peak_mb? - round.resident_mb?));
-            let processor = |run: &Run| run.median(|round| round.processor_seconds_per_token);
-            let peer_processor = case.find(true, "in each step").and_then(processor);
+            let peer_processor = case.find(true, "in each step").and_then(Run::processor);
             out += &format!(
                 "| {} | {} | {} | {} | {:.1}% | {:.0} ({least:.0} to {most:.0}) | {} | {} s | {} | {} MB | {} MB |\n",
                 case.name,
@@ -114,8 +118,8 @@ pub(super) fn engines_table(training: &Training) -> String {
                 run.median(|round| Some(round.padding)).unwrap_or(0.0) * 100.0,
                 run.speed(),
                 number(peer.map(|peer| run.speed() / peer), 2),
-                number(processor(run).map(|seconds| seconds * 1e3), 2),
-                number(processor(run).zip(peer_processor).map(|(own, peer)| peer / own), 2),
+                number(run.processor().map(|seconds| seconds * 1e3), 2),
+                number(run.processor().zip(peer_processor).map(|(own, peer)| peer / own), 2),
                 number(run.median(|round| round.peak_mb), 0),
                 number(growth, 0),
             );
@@ -148,8 +152,8 @@ pub(super) fn engines_table(training: &Training) -> String {
 /// What the cache saves.
 pub(super) fn cache_table(training: &Training) -> String {
     let mut out = String::from(
-        "| distillation | teacher in each step | from the cache | an epoch is faster by | filling it | again at the next start | size a token |\n\
-         |---|---|---|---|---|---|---|\n",
+        "| distillation | teacher in each step | from the cache | an epoch is faster by | of processor time | filling it | again at the next start | size a token |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for case in &training.cases {
         let (Some(live), Some(cached)) = (case.find(false, "in each step"), case.find(false, "cached")) else {
@@ -163,11 +167,12 @@ pub(super) fn cache_table(training: &Training) -> String {
         let tokens = cached.rounds.first().map_or(0.0, |round| round.tokens_per_step * (round.steps + 4) as f64);
         let bytes = cached.rounds.first().and_then(|round| round.cache_bytes);
         out += &format!(
-            "| {} | {:.0} tokens/s | {:.0} tokens/s | {:.2}x | {} s | {} s | {} kB |\n",
+            "| {} | {:.0} tokens/s | {:.0} tokens/s | {:.2}x | {}x | {} s | {} s | {} kB |\n",
             case.name,
             live.speed(),
             cached.speed(),
             cached.speed() / live.speed(),
+            number(live.processor().zip(cached.processor()).map(|(live, cached)| live / cached), 2),
             number(first, 1),
             number(later, 1),
             number(bytes.map(|bytes| bytes as f64 / tokens / 1e3), 1),
