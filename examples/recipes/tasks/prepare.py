@@ -18,9 +18,14 @@ import xml.etree.ElementTree as xml
 import zipfile
 
 
+def hash_of(text):
+    """A number that any machine gives the same text."""
+    return int(hashlib.sha256(" ".join(text.split()).lower().encode()).hexdigest(), 16)
+
+
 def share(text, of=10):
-    """A number below `of` that any machine gives the same text."""
-    return int(hashlib.sha256(" ".join(text.split()).lower().encode()).hexdigest(), 16) % of
+    """Which of `of` parts a text is in."""
+    return hash_of(text) % of
 
 
 def write_tsv(folder, name, header, rows):
@@ -38,6 +43,18 @@ def write_csv(folder, name, header, rows):
     print(f"{folder.name}/{name}.csv: {len(rows)} rows")
 
 
+def write_txt(folder, name, texts):
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{' '.join(text.split())}\n" for text in texts)
+    (folder / f"{name}.txt").write_text(lines, encoding="utf-8", newline="\n")
+    print(f"{folder.name}/{name}.txt: {len(texts)} texts")
+
+
+def a_quarter(texts):
+    """Of the training texts, to be read without their labels."""
+    return [text for text in texts if 1 <= share(text, 64) <= 16]
+
+
 def split(rows, text, dev=1, test=0):
     parts = {"train": [], "dev": [], "test": []}
     for row in rows:
@@ -52,8 +69,15 @@ def banking77(data, out):
 
     parts = split(read("train.csv"), lambda row: row[0], test=None)
     parts["test"] = read("test.csv")
+    # Two rows of each class of train with their labels.
+    few = {}
+    for text, label in sorted(parts["train"], key=lambda row: hash_of(row[0])):
+        few.setdefault(label, []).append((text, label))
+    parts["few"] = [row for label in sorted(few) for row in few[label][:2]]
+    labelled = {text for text, _ in parts["few"]}
     for name, rows in parts.items():
         write_csv(out, name, ("text", "label"), rows)
+    write_txt(out, "much", a_quarter(text for text, _ in parts["train"] if text not in labelled))
 
 
 def clinc150(data, out):
@@ -75,9 +99,16 @@ def polarity(data, out):
         write_tsv(out, name, ("text", "label"), part)
     # Few rows of train with their labels, and a quarter of it without.
     write_tsv(out, "few", ("text", "label"), [row for row in sets["train"] if share(row[0], 64) == 0])
-    much = [text for text, _ in sets["train"] if 1 <= share(text, 64) <= 16]
-    (out / "much.txt").write_text("".join(f"{' '.join(text.split())}\n" for text in much), encoding="utf-8", newline="\n")
-    print(f"polarity/much.txt: {len(much)} texts")
+    write_txt(out, "much", a_quarter(text for text, _ in sets["train"]))
+
+
+def reviews(data, out):
+    """Sentences of whole reviews, tokenized and lower-cased as they came: text for general distillation."""
+    sentences = []
+    with zipfile.ZipFile(data / "nltk/movie_reviews.zip") as archive:
+        for name in sorted(n for n in archive.namelist() if n.endswith(".txt")):
+            sentences += [line for line in archive.read(name).decode("utf-8").splitlines() if 8 <= len(line.split()) <= 48]
+    write_txt(out, "reviews", a_quarter(sentences))
 
 
 def wikiann(data, out):
@@ -87,6 +118,16 @@ def wikiann(data, out):
         lines = [line[3:] if line.startswith("en:") else line for line in text.splitlines()]
         (out / f"{name}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print(f"wikiann/{name}.conll: {text.count(chr(10) * 2)} texts")
+        # A twentieth of train, and a tenth of dev to choose by.
+        few, of = {"train": ("few", 20), "dev": ("few-dev", 10)}.get(name, (None, None))
+        if few:
+            texts = [text for text in "\n".join(lines).strip().split("\n\n") if share(text, of) == 0]
+            (out / f"{few}.conll").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+            print(f"wikiann/{few}.conll: {len(texts)} texts")
+    articles = data / "wikitext2/valid.txt"
+    if articles.exists():
+        lines = [" ".join(line.split()) for line in articles.read_text(encoding="utf-8").splitlines()]
+        write_txt(out, "wikipedia", [line for line in lines if line and not line.startswith("= ")])
 
 
 def stsb(data, out):
@@ -141,6 +182,7 @@ SETS = {
     "banking77": ("banking77", banking77),
     "clinc150": ("clinc150", clinc150),
     "polarity": ("nltk/sentence_polarity.zip", polarity),
+    "reviews": ("nltk/movie_reviews.zip", reviews),
     "wikiann": ("wikiann_en", wikiann),
     "stsb": ("stsb", stsb),
     "rte": ("nltk/rte.zip", rte),
