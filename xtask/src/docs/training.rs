@@ -242,7 +242,7 @@ mod tests {
         let row = "| n | limbeck | in each step | like lengths | 25.0% | 240 (100 to 300) | 1.20 | 4.17 s | 1.20 | 900 MB | 500 MB |";
         assert!(table.contains(row), "{table}");
         assert!(table.contains("| shuffled | 25.0% | 50 (40 to 60) | 0.25 |"), "{table}");
-        let row = "| n | 240 tokens/s | 480 tokens/s | 2.00x | 2.0 s | 2.0 s | 0.0 kB |";
+        let row = "| n | 240 tokens/s | 480 tokens/s | 2.00x | 2.00x | 2.0 s | 2.0 s | 0.0 kB |";
         assert!(cache_table(&training).contains(row), "{}", cache_table(&training));
     }
 }
