@@ -14,9 +14,8 @@ use crate::command::{cargo, command, commit, repository};
 use crate::engines::Engines;
 use crate::{pins, python};
 
-/// Where the results stand of the CPU in fp32, and of the CPU in bf16.
+/// Where the results stand of the CPU in fp32, of which the tables are made.
 pub const RESULTS: &str = "export/benches/results/training.json";
-pub const RESULTS_BF16: &str = "export/benches/results/training-cpu-bf16.json";
 const PEER: &str = "tests/parity/train_speed.py";
 /// Relative difference of the losses up to which both sides do the same work, in fp32 and in bf16, where each rounds in places
 /// of its own.

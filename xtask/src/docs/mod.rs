@@ -47,8 +47,6 @@ NAME is
   generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
-  training-bf16
-              from training-cpu-bf16.json beside it, written with --precision bf16
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
   sentence-tasks, sharing, electra, replaced, distilled-gpt2
               from examples/recipes/pretrain/results.json, which run.py and replaced.py beside it write
@@ -157,7 +155,6 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "goals" => goals::goals_table(&peers()?, &shapes()?, &recipes::reports(&root.join(RECIPES))?),
         "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
         "training" => Ok(training::engines_table(&trained()?)),
-        "training-bf16" => Ok(training::engines_table(&read(&root.join(crate::bench::train::RESULTS_BF16))?)),
         "training-cache" => Ok(training::cache_table(&trained()?)),
         "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
