@@ -168,7 +168,7 @@ class AnswerLosses(torch.nn.Module):
 
 def in_fp32(given):
     """What autocast gave, for losses in fp32."""
-    lists = {name: [value.float() for value in given[name] or ()] for name in ("hidden_states", "attentions")}
+    lists = {name: [value.float() for value in getattr(given, name) or ()] for name in ("hidden_states", "attentions")}
     return SimpleNamespace(logits=given.logits.float(), **lists)
 
 
