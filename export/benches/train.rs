@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use limbeck_export::device::training_device;
 use limbeck_export::measure::{machine, peak_memory_mb, resident_memory_mb, today, versions};
@@ -42,7 +42,7 @@ struct Arguments {
     dropout: Option<f64>,
     /// The student's: fp32 or bf16
     #[arg(long, default_value = "fp32")]
-    precision: String,
+    precision: Precision,
     #[arg(long)]
     threads: i32,
     #[arg(long, default_value = "cpu")]
@@ -59,11 +59,7 @@ fn main() -> Result<()> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/train").join(&arguments.recipe);
     let mut recipe = Recipe::read(&place.with_extension("toml"))?;
     recipe.student.train.batch_size = arguments.batch;
-    recipe.student.train.precision = match arguments.precision.as_str() {
-        "fp32" => Precision::Fp32,
-        "bf16" => Precision::Bf16,
-        other => bail!("--precision {other}: it is fp32 or bf16"),
-    };
+    recipe.student.train.precision = arguments.precision;
     for stage in &mut recipe.stages {
         stage.train = Some(recipe.student.train.clone());
     }

@@ -102,15 +102,6 @@ def polarity(data, out):
     write_txt(out, "much", a_quarter(text for text, _ in sets["train"]))
 
 
-def reviews(data, out):
-    """Sentences of whole reviews, tokenized and lower-cased as they came: text for general distillation."""
-    sentences = []
-    with zipfile.ZipFile(data / "nltk/movie_reviews.zip") as archive:
-        for name in sorted(n for n in archive.namelist() if n.endswith(".txt")):
-            sentences += [line for line in archive.read(name).decode("utf-8").splitlines() if 8 <= len(line.split()) <= 48]
-    write_txt(out, "reviews", a_quarter(sentences))
-
-
 def wikiann(data, out):
     out.mkdir(parents=True, exist_ok=True)
     for name in ("train", "dev", "test"):
@@ -119,15 +110,17 @@ def wikiann(data, out):
         (out / f"{name}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print(f"wikiann/{name}.conll: {text.count(chr(10) * 2)} texts")
         # A twentieth of train, and a tenth of dev to choose by.
-        few, of = {"train": ("few", 20), "dev": ("few-dev", 10)}.get(name, (None, None))
-        if few:
-            texts = [text for text in "\n".join(lines).strip().split("\n\n") if share(text, of) == 0]
-            (out / f"{few}.conll").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-            print(f"wikiann/{few}.conll: {len(texts)} texts")
+        for few, part, of in (("few", "train", 20), ("few-dev", "dev", 10)):
+            if part == name:
+                texts = [text for text in "\n".join(lines).strip().split("\n\n") if share(text, of) == 0]
+                (out / f"{few}.conll").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+                print(f"wikiann/{few}.conll: {len(texts)} texts")
     articles = data / "wikitext2/valid.txt"
     if articles.exists():
         lines = [" ".join(line.split()) for line in articles.read_text(encoding="utf-8").splitlines()]
         write_txt(out, "wikipedia", [line for line in lines if line and not line.startswith("= ")])
+    else:
+        print(f"wikiann/wikipedia.txt: {articles} is not there, left out")
 
 
 def stsb(data, out):
@@ -182,7 +175,6 @@ SETS = {
     "banking77": ("banking77", banking77),
     "clinc150": ("clinc150", clinc150),
     "polarity": ("nltk/sentence_polarity.zip", polarity),
-    "reviews": ("nltk/movie_reviews.zip", reviews),
     "wikiann": ("wikiann_en", wikiann),
     "stsb": ("stsb", stsb),
     "rte": ("nltk/rte.zip", rte),

@@ -74,7 +74,7 @@ pub(super) struct Finetune {
     #[arg(long, default_value_t = 0.01)]
     weight_decay: f64,
     /// What products of matrices are computed in: fp32, or bf16, which is faster on processors and GPUs that have it
-    #[arg(long, default_value = "fp32", value_parser = precision)]
+    #[arg(long, default_value = "fp32")]
     precision: Precision,
     /// Seed of every random choice
     #[arg(long, default_value_t = 7)]
@@ -87,14 +87,6 @@ pub(super) struct Finetune {
     /// JSON lines of progress on standard output, the result last
     #[arg(long)]
     json: bool,
-}
-
-fn precision(name: &str) -> Result<Precision, String> {
-    match name {
-        "fp32" => Ok(Precision::Fp32),
-        "bf16" => Ok(Precision::Bf16),
-        _ => Err("fp32 or bf16".to_owned()),
-    }
 }
 
 impl Finetune {

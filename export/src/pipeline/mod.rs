@@ -109,6 +109,7 @@ pub fn distill_together(
     reporter: &Reporter,
 ) -> Result<Option<Report>> {
     let started = Instant::now();
+    // A name that is none is told before anything is trained.
     Variant::asked(recipe, &options.ablate)?;
     let first = options.teachers.first().map(PathBuf::as_path);
     let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;

@@ -45,62 +45,61 @@ impl Variant {
         let mut add = |name: String, folder: String, stages: Vec<StageRecipe>, start| {
             variants.push((name, Self { folder: format!("ablation/{folder}"), stages, start }));
         };
+        // The stages without some losses of theirs; a stage that had no others is gone.
+        let without = |lost: &dyn Fn(usize, &LossTerm) -> bool| {
+            let mut stages = recipe.stages.clone();
+            for (index, stage) in stages.iter_mut().enumerate() {
+                stage.losses.retain(|term| !lost(index, term));
+            }
+            let trains_head = stages.last().is_some_and(StageRecipe::trains_head);
+            stages.retain(|stage| !stage.losses.is_empty());
+            trains_head.then_some(stages)
+        };
+        let start = recipe.student.start;
         let several = recipe.stages.len() > 1;
         for (index, stage) in recipe.stages.iter().enumerate() {
-            let last = index + 1 == recipe.stages.len();
-            if stage.losses.len() > 1 {
-                for term in &stage.losses {
-                    let mut stages = recipe.stages.clone();
-                    stages[index].losses.retain(|other| other.name() != term.name());
-                    if last && !stages[index].trains_head() {
-                        continue;
-                    }
-                    let of = if several { format!("{}, {}", stage.name, term.name()) } else { term.name().to_owned() };
-                    let folder = format!("without-{}-{}", stage.name, term.name());
-                    add(format!("without {of}"), folder, stages, recipe.student.start);
+            let of = |part: &str| {
+                if several { format!("without {}, {part}", stage.name) } else { format!("without {part}") }
+            };
+            let folder = |part: &str| format!("without-{}-{part}", stage.name);
+            for term in stage.losses.iter().filter(|_| stage.losses.len() > 1) {
+                let name = term.name();
+                if let Some(stages) = without(&|at, other| at == index && other.name() == name) {
+                    add(of(name), folder(name), stages, start);
                 }
             }
             let of_layers = stage.losses.iter().filter(|term| term.reads_map()).count();
-            if of_layers > 1 && of_layers < stage.losses.len() {
-                let mut stages = recipe.stages.clone();
-                stages[index].losses.retain(|term| !term.reads_map());
-                let of = if several { format!("{}, layers", stage.name) } else { "layers".to_owned() };
-                let folder = format!("without-{}-layers", stage.name);
-                add(format!("without {of}"), folder, stages, recipe.student.start);
+            if of_layers > 1
+                && of_layers < stage.losses.len()
+                && let Some(stages) = without(&|at, term| at == index && term.reads_map())
+            {
+                add(of("layers"), folder("layers"), stages, start);
             }
-            if !last {
+            if index + 1 < recipe.stages.len() {
                 let mut stages = recipe.stages.clone();
                 stages.remove(index);
-                add(
-                    format!("without the stage {}", stage.name),
-                    format!("without-{}", stage.name),
-                    stages,
-                    recipe.student.start,
-                );
+                add(format!("without the stage {}", stage.name), format!("without-{}", stage.name), stages, start);
             }
         }
-        // What is left of the recipe without these losses in any stage, where several have some and the last still trains the head.
-        let without_any = |lost: &dyn Fn(&LossTerm) -> bool| {
-            let several = recipe.stages.iter().filter(|stage| stage.losses.iter().any(lost)).count() > 1;
-            let mut stages = recipe.stages.clone();
-            stages.iter_mut().for_each(|stage| stage.losses.retain(|term| !lost(term)));
-            let trains_head = stages.last().is_some_and(StageRecipe::trains_head);
-            stages.retain(|stage| !stage.losses.is_empty());
-            (several && trains_head).then_some(stages)
+        let in_several = |lost: &dyn Fn(&LossTerm) -> bool| {
+            recipe.stages.iter().filter(|stage| stage.losses.iter().any(lost)).count() > 1
         };
         let all = || recipe.stages.iter().flat_map(|stage| &stage.losses);
         for name in all().map(LossTerm::name).collect::<BTreeSet<_>>() {
-            if let Some(stages) = without_any(&|term| term.name() == name) {
-                add(format!("without {name}"), format!("without-any-{name}"), stages, recipe.student.start);
+            if in_several(&|term| term.name() == name)
+                && let Some(stages) = without(&|_, term| term.name() == name)
+            {
+                add(format!("without {name}"), format!("without-any-{name}"), stages, start);
             }
         }
         let of_layers: BTreeSet<_> = all().filter(|term| term.reads_map()).map(LossTerm::name).collect();
         if of_layers.len() > 1
-            && let Some(stages) = without_any(&LossTerm::reads_map)
+            && in_several(&LossTerm::reads_map)
+            && let Some(stages) = without(&|_, term| term.reads_map())
         {
-            add("without layers".to_owned(), "without-any-layers".to_owned(), stages, recipe.student.start);
+            add("without layers".to_owned(), "without-any-layers".to_owned(), stages, start);
         }
-        if recipe.student.start != Start::Random {
+        if start != Start::Random {
             add("from new weights".to_owned(), "random-start".to_owned(), recipe.stages.clone(), Start::Random);
         }
         apart(&mut variants, &recipe.seeds);
@@ -112,11 +111,12 @@ impl Variant {
     /// # Errors
     /// A name that is none of this recipe's.
     pub(super) fn asked(recipe: &Recipe, ablate: &Ablate) -> Result<Vec<(String, Self)>> {
-        let mut all = match ablate {
+        let asked = match ablate {
             Ablate::Nothing => return Ok(Vec::new()),
-            Ablate::Each | Ablate::Only(_) => Self::ablations(recipe),
+            Ablate::Each => return Ok(Self::ablations(recipe)),
+            Ablate::Only(asked) => asked,
         };
-        let Ablate::Only(asked) = ablate else { return Ok(all) };
+        let mut all = Self::ablations(recipe);
         let is = |name: &str, wanted: &str| name == wanted || name.strip_prefix("without ") == Some(wanted);
         for wanted in asked {
             ensure!(

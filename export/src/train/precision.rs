@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,18 @@ pub enum Precision {
     /// Matrix products in bf16, the rest as libtorch's autocast has it for the device (Micikevicius 2018 with the
     /// range of fp32, hence no loss scaling).
     Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "fp32" => Ok(Precision::Fp32),
+            "bf16" => Ok(Precision::Bf16),
+            _ => Err("fp32 or bf16".to_owned()),
+        }
+    }
 }
 
 impl Precision {

@@ -188,7 +188,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let path = repository().join(&file);
         fs::create_dir_all(path.parent().context("no folder")?)?;
         fs::write(&path, text).with_context(|| format!("writing {file}"))?;
-        println!("{file} is written; now cargo xtask docs");
+        println!("{file} is written{}", if file == RESULTS { "; now cargo xtask docs" } else { "" });
     } else {
         print!("{text}");
     }
