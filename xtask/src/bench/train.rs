@@ -14,8 +14,9 @@ use crate::command::{cargo, command, commit, repository};
 use crate::engines::Engines;
 use crate::{pins, python};
 
-/// Where the results stand of the CPU in fp32, of which the tables are made.
+/// Where the results stand of the CPU in fp32, and of students in bf16: of these the tables are made.
 pub const RESULTS: &str = "export/benches/results/training.json";
+pub const BF16_RESULTS: &str = "export/benches/results/training-cpu-bf16.json";
 const PEER: &str = "tests/parity/train_speed.py";
 /// Relative difference of the losses up to which both sides do the same work, in fp32 and in bf16, where each rounds in places
 /// of its own.
@@ -126,10 +127,11 @@ struct Bench {
 
 /// The file of a device and a precision.
 fn results(device: &str, precision: &str) -> String {
-    if (device, precision) == ("cpu", "fp32") {
-        return RESULTS.to_owned();
+    match (device, precision) {
+        ("cpu", "fp32") => RESULTS.to_owned(),
+        ("cpu", "bf16") => BF16_RESULTS.to_owned(),
+        _ => format!("export/benches/results/training-{device}-{precision}.json"),
     }
-    format!("export/benches/results/training-{device}-{precision}.json")
 }
 
 /// The verb, behind `train`.
@@ -188,7 +190,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         let path = repository().join(&file);
         fs::create_dir_all(path.parent().context("no folder")?)?;
         fs::write(&path, text).with_context(|| format!("writing {file}"))?;
-        println!("{file} is written{}", if file == RESULTS { "; now cargo xtask docs" } else { "" });
+        let has_tables = [RESULTS, BF16_RESULTS].contains(&file.as_str());
+        println!("{file} is written{}", if has_tables { "; now cargo xtask docs" } else { "" });
     } else {
         print!("{text}");
     }

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Arguments;
 use crate::bench::peers::Results as Peers;
+use crate::bench::train;
 use crate::command::repository;
 use crate::package::sizes;
 use report::REPORT_SCHEMA;
@@ -47,6 +48,8 @@ NAME is
   generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
+  training-bf16, training-cache-bf16
+              from training-cpu-bf16.json beside it, which `cargo xtask bench train --precision bf16 --save` writes
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
   sentence-tasks, sharing, electra, replaced, distilled-gpt2
               from examples/recipes/pretrain/results.json, which run.py and replaced.py beside it write
@@ -136,7 +139,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
     let library = || read::<Library>(&root.join(crate::bench::RESULTS));
     let peers = || read::<Peers>(&root.join(crate::bench::peers::RESULTS));
     let shapes = || read::<Peers>(&root.join(crate::bench::peers::SHAPE_RESULTS));
-    let trained = || read::<training::Training>(&root.join(crate::bench::train::RESULTS));
+    let trained = |results: &str| read::<training::Training>(&root.join(results));
     let after = replace_tables(page, &before, |name| match name {
         "results" => Ok(results_table(&read_schema(&root.join(REPORT), REPORT_SCHEMA)?)),
         "recipes" => Ok(recipes::results_table(&recipes::reports(&root.join(RECIPES))?)),
@@ -154,8 +157,10 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
         "goals" => goals::goals_table(&peers()?, &shapes()?, &recipes::reports(&root.join(RECIPES))?),
         "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
-        "training" => Ok(training::engines_table(&trained()?)),
-        "training-cache" => Ok(training::cache_table(&trained()?)),
+        "training" => Ok(training::engines_table(&trained(train::RESULTS)?)),
+        "training-cache" => Ok(training::cache_table(&trained(train::RESULTS)?)),
+        "training-bf16" => Ok(training::engines_table(&trained(train::BF16_RESULTS)?)),
+        "training-cache-bf16" => Ok(training::cache_table(&trained(train::BF16_RESULTS)?)),
         "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
         "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),

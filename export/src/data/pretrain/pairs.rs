@@ -89,7 +89,7 @@ pub struct Segments<'a> {
     pub short: f64,
 }
 
-/// Tokens of documents.
+/// Tokens of documents without their first sentences.
 struct Lengths {
     each: Vec<usize>,
     /// The largest of them and the next one, 0 where there is none.
@@ -98,7 +98,7 @@ struct Lengths {
 
 impl Lengths {
     fn of(documents: &[Vec<Vec<i64>>]) -> Self {
-        let each: Vec<usize> = documents.iter().map(|document| document.iter().map(Vec::len).sum()).collect();
+        let each: Vec<usize> = documents.iter().map(|document| document.iter().skip(1).map(Vec::len).sum()).collect();
         let longest = each.iter().fold([0, 0], |[first, second], &length| match length > first {
             true => [length, first],
             false => [first, second.max(length)],
@@ -125,19 +125,22 @@ impl Segments<'_> {
     /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer
     /// ends, alike in both classes. There a second segment ends at random inside its last sentence, and one of another
     /// document is as long as the one in whose place it stands: the released code fills it up, so that its length, and whether it
-    /// ends with a sentence, tell the class of a pair at a document's end. One sentence that is left over makes none.
+    /// ends with a sentence, tell the class of a pair at a document's end. It never begins with its document, as a next one
+    /// never does: else a second segment that reads like an opening would be known, and with it, who comes first.
+    /// One sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
     /// # Errors
-    /// Special tokens that leave no room; next-sentence pairs of fewer than two documents.
+    /// Special tokens that leave no room; next-sentence pairs of fewer than two documents of two sentences.
     pub fn examples(&self, seed: u64) -> Result<Vec<EncodedExample>> {
         let two = self.task != SentenceTask::None;
         let room = self.max_tokens.saturating_sub(self.frame.special(two));
         ensure!(room >= 2, "special tokens leave no room for a text in max_tokens {}", self.max_tokens);
         ensure!(
-            self.task != SentenceTask::Nsp || self.documents.len() > 1,
-            "next-sentence pairs need at least two documents; put an empty line between documents, or use sentence = \"sop\""
+            self.task != SentenceTask::Nsp || self.documents.iter().filter(|sentences| sentences.len() > 1).count() > 1,
+            "next-sentence pairs need at least two documents of two sentences or more; put a sentence or paragraph on each line \
+             and an empty line between documents, or use sentence = \"sop\""
         );
         ensure!((0.0..=1.0).contains(&self.short), "short_sequences must be from 0 to 1");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -236,18 +239,17 @@ impl Segments<'_> {
         }
     }
 
-    /// `wanted` tokens from where a random sentence of another document begins, one that has as many.
+    /// `wanted` tokens from where a random sentence of another document begins, one that has as many after its first one.
     fn of_another(&self, index: usize, wanted: usize, lengths: &Lengths, rng: &mut ChaCha8Rng) -> Vec<i64> {
         let count = self.documents.len();
-        let has_enough = |other: usize| other != index && lengths.each[other] >= wanted;
+        let has_enough = |other: usize| other != index && lengths.each[other] >= wanted.max(1);
         let drawn = (0..TRIES).map(|_| rng.random_range(0..count)).find(|&other| has_enough(other));
         // Few have: the next one after a random one.
         let other = drawn.or_else(|| {
             let from = rng.random_range(0..count);
             (from..count).chain(0..from).find(|&other| has_enough(other))
         });
-        let Some(other) = other else { return Vec::new() };
-        let document = &self.documents[other];
+        let Some((_, document)) = other.and_then(|other| self.documents[other].split_first()) else { return Vec::new() };
         // The first sentences are those after which enough is left.
         let mut left = 0;
         let too_late = document.iter().rev().take_while(|sentence| {

@@ -114,6 +114,19 @@ fn where_a_second_segment_begins_does_not_tell_whether_it_is_next() {
     }
 }
 
+#[test]
+fn no_second_segment_is_a_documents_opening() {
+    let documents = documents(&[&[4, 5], &[1], &[6, 2, 3], &[30], &[3, 3, 3, 3], &[2, 9]]);
+    let mut random = 0;
+    for seed in 0..200 {
+        for (_, b, is_random) in examples(&documents, SentenceTask::Nsp, 24, seed).iter().map(sides) {
+            assert!(b[0] % 1000 != 0, "{b:?}");
+            random += usize::from(is_random);
+        }
+    }
+    assert!(random > 200, "{random}");
+}
+
 /// The true segments end with their documents, few of which are long; the random ones could go on.
 #[test]
 fn the_end_of_a_second_segment_does_not_tell_whether_it_is_next() {
@@ -164,6 +177,10 @@ fn half_of_the_next_sentences_are_of_another_document() {
     let frame = frame();
     let one = Segments { documents: &single, frame: &frame, task: SentenceTask::Nsp, max_tokens: 16, short: 0.0 };
     assert!(one.examples(1).unwrap_err().to_string().contains("two documents"));
+    // A document of one sentence has nothing that could come after another one.
+    let single = [single[0].clone(), vec![vec![4, 5, 6]]];
+    let one = Segments { documents: &single, frame: &frame, task: SentenceTask::Nsp, max_tokens: 16, short: 0.0 };
+    assert!(one.examples(1).unwrap_err().to_string().contains("two sentences"));
 }
 
 #[test]
