@@ -5,13 +5,15 @@
 DATA has the sets as their authors publish them (see README.md). OUT gets `train.txt` and `held-out.txt` in three folders:
 `prose` (a sentence or paragraph a line, an empty line between documents; a fortieth of the documents is held out by a hash of
 their text), `news` (the same of short stories without their headlines, of which an eighth is held out) and `shakespeare` (the
-first nine tenths and the rest).
+first nine tenths and the rest). OUT/errors gets sets of wrong words (errors.py).
 """
 
 import hashlib
 import pathlib
 import sys
 import zipfile
+
+import errors
 
 
 def split(documents, of):
@@ -71,6 +73,7 @@ def main():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8", newline="\n")
             print(f"{path}: {len(content)} characters")
+    errors.write(out)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 PREPARED is what prepare.py wrote. GROUPS are some of sentence,sharing,electra,gpt2, or single recipes; the tokenizers that they ask for are
 trained first. Each recipe goes on where it was stopped, and one that is done is not done again; what a recipe starts from is trained
 before it. The models of `electra` are then
-fine-tuned on the sets below FOLDER, which `../tasks/prepare.py` wrote, and beside them one that was never trained. `--steps` cuts every
-run short, to try the recipes out, in an OUT of its own. OUT/results.json has a row for each recipe that was run, now or before, ALBERT's
+fine-tuned on the sets of wrong words and on those below FOLDER, which `../tasks/prepare.py` wrote, and beside them one that was never trained.
+`--steps` cuts every run short, to try the recipes out, in an OUT of its own. OUT/results.json has a row for each recipe that was run, now or before, ALBERT's
 table of models by tasks, and what the fine-tuned models score.
 """
 
@@ -23,11 +23,15 @@ TOKENIZERS = {
     "news": ["--kind", "wordpiece", "--vocab-size", "4000", "--lowercase", "news/train.txt"],
     "byte-bpe": ["--kind", "byte-bpe", "--vocab-size", "1000", "shakespeare/train.txt"],
 }
-# Name, task, ending of its files, measure on test.*, epochs, longest text.
+# Name, task, ending of its files, measure on test.*, epochs, longest text. The last four are made by prepare.py.
 DOWNSTREAM = [
     ("polarity", "text-classification", "tsv", "accuracy", 3, 64),
     ("wikiann", "token-classification", "conll", "entity_f1", 3, 64),
     ("banking77", "text-classification", "csv", "accuracy", 8, 64),
+    ("misspelt", "token-classification", "conll", "entity_f1", 4, 64),
+    ("confused", "token-classification", "conll", "entity_f1", 4, 64),
+    ("mistaken", "token-classification", "conll", "entity_f1", 4, 64),
+    ("swapped", "token-classification", "conll", "entity_f1", 4, 64),
 ]
 SEEDS = [1, 2, 3]
 FINETUNE = ["--learning-rate", 5e-4, "--batch-size", 32]
@@ -40,13 +44,14 @@ def starts(recipe):
     return f'start = "{START.stem}"' in recipe.read_text()
 
 
-def downstream(limbeck, model, out, folder, short):
+def downstream(limbeck, model, out, folders, short):
     """Test scores of a model that is fine-tuned on each set, by set: of all seeds, their mean and sample deviation."""
     found = {}
     for name, task, ending, measure, epochs, max_tokens in DOWNSTREAM:
-        files = {part: folder / name / f"{part}.{ending}" for part in ["train", "dev", "test"]}
-        if not all(file.exists() for file in files.values()):
-            print(f"{name}: left out, {folder / name} lacks one of {', '.join(file.name for file in files.values())}", flush=True)
+        folder = next((folder / name for folder in folders if (folder / name).exists()), None)
+        files = {part: folder / f"{part}.{ending}" for part in ["train", "dev", "test"]} if folder else {}
+        if not files or not all(file.exists() for file in files.values()):
+            print(f"{name}: left out, its train.{ending}, dev.{ending} and test.{ending} are not there", flush=True)
             continue
         scores = []
         for seed in SEEDS[:1] if short else SEEDS:
@@ -129,14 +134,13 @@ def main():
         write()
 
     electra = [recipe.stem for recipe in recipes if recipe.stem.startswith("electra-") and recipe != START]
-    if electra and options.downstream is None:
-        print("electra: not fine-tuned; --downstream FOLDER says where the sets lie", flush=True)
-    elif electra:
+    if electra:
+        folders = [prepared / "errors", *([options.downstream.resolve()] if options.downstream else [])]
         # New weights: one step, at a rate that changes nothing.
         new = ["--recipe", (HERE / "electra-mlm.toml").resolve(), "--steps", 1, "--learning-rate", 1e-12]
         limbeck("pretrain", *new, "--data", ".", "--out", out / "electra-none", *COMMON)
         for name in ["electra-none", *electra]:
-            scores = downstream(limbeck, out / name, out / "finetuned" / name, options.downstream.resolve(), options.steps)
+            scores = downstream(limbeck, out / name, out / "finetuned" / name, folders, options.steps)
             tuned[name] = tuned.get(name, {}) | scores
             write()
 

@@ -230,7 +230,8 @@ pub struct Model {
     masked_lm_activation: Activation,
     dropout: f64,
     albert: bool,
-    precision: Precision,
+    /// Of passes that train, and of those that do not.
+    precision: [Precision; 2],
 }
 
 /// What a model's forward pass gives.
@@ -261,13 +262,18 @@ impl Model {
             masked_lm_activation: masked_lm_activation(config),
             dropout: config.head_dropout,
             albert: config.family == Family::Albert,
-            precision: Precision::Fp32,
+            precision: [Precision::Fp32; 2],
         }
     }
 
     /// The same model with its training passes in this precision. Whatever it is, outputs are fp32, and so are losses.
     pub fn in_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { precision: [precision, self.precision[1]], ..self }
+    }
+
+    /// The same model with passes that do not train in this precision; outputs are fp32.
+    pub fn answering_in(self, precision: Precision) -> Self {
+        Self { precision: [self.precision[0], precision], ..self }
     }
 
     /// `ids` and `mask` (1 token, 0 pad) are `[batch, length]` int64, `types` likewise or all 0;
@@ -294,8 +300,7 @@ impl Model {
         capture: &Capture,
         train: bool,
     ) -> ModelOutput {
-        let precision = if train { self.precision } else { Precision::Fp32 };
-        match precision.enter(ids.device()) {
+        match self.precision[usize::from(!train)].enter(ids.device()) {
             // A device without autocast was refused when training began.
             Ok(None) | Err(_) => self.run(ids, mask, types, at, capture, train),
             Ok(Some(_autocast)) => self.run(ids, mask, types, at, capture, train).float(),

@@ -243,7 +243,7 @@ impl Side {
         (0..sides)
             .map(|side| {
                 Ok(Self {
-                    model: teacher.model(state)?,
+                    model: teacher.model(state)?.answering_in(teacher.precision),
                     wanted: wanted.clone(),
                     examples: own(side),
                     fields: wanted.fields(&teacher.config, run.data.goal, run.data.labels.len()),

@@ -130,7 +130,8 @@ impl<'a> MaskedText<'a> {
                     false => (&teacher.pretrained, "encoder as it came"),
                 };
                 let params = params.as_ref().with_context(|| format!("{} has no {lacks}", teacher.name))?;
-                Some((Model::new(params, &teacher.config, head(teacher.info.head)), wanted))
+                let model = Model::new(params, &teacher.config, head(teacher.info.head));
+                Some((model.answering_in(teacher.precision), wanted))
             }
         };
         let mask = mask_id(tokenizer.parent().context("the tokenizer has no folder")?)?.into();

@@ -160,7 +160,7 @@ impl Run<'_> {
             Ok(serde_json::to_value((stage, augmentation, texts, filter, answers))?)
         };
         for stage in *stages {
-            let teachers: Vec<&str> = training.teachers.iter().map(|teacher| teacher.identity.as_str()).collect();
+            let teachers: Vec<String> = training.teachers.iter().map(Teacher::taught_identity).collect();
             // What judges the maps that are tried.
             let judge = stages.last().filter(|_| searches(stage)).map(inputs).transpose()?;
             let parts = (&identity, inputs(stage)?, judge, teachers, &self.recipe.teacher.weights);

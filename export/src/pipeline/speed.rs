@@ -198,6 +198,7 @@ fn finished(run: &Run, folder: &Path) -> Result<Teacher> {
         folders_sha256: [identity.clone(), identity.clone()],
         identity,
         encoder,
+        precision: run.recipe.teacher.precision,
     })
 }
 

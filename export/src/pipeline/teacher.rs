@@ -16,7 +16,7 @@ use crate::finetune::{head_for, load_for};
 use crate::objective::Pupil;
 use crate::progress::Reporter;
 use crate::recipe::{StageRecipe, TeacherSource, TeacherState, Texts};
-use crate::train::Outcome;
+use crate::train::{Outcome, Precision};
 
 /// A teacher whose weights are here.
 pub(super) struct Teacher {
@@ -32,11 +32,13 @@ pub(super) struct Teacher {
     pub masked_lm: Option<Params>,
     /// How its fine-tuning went.
     pub outcome: Option<Outcome>,
-    /// Hash of the folders that it came from and is kept in: of all that a student can have of it.
+    /// Hash of the folders that it came from and is kept in.
     pub identity: String,
     /// Hash of the folder that holds it as a teacher of the task, and of that which it came in.
     pub folders_sha256: [String; 2],
     pub encoder: Encoder,
+    /// What it answers in where students learn from it.
+    pub precision: Precision,
 }
 
 impl Teacher {
@@ -59,7 +61,20 @@ impl Teacher {
     /// another number of threads or another device makes others.
     pub(super) fn sha256(&self, state: TeacherState) -> String {
         let folder = &self.folders_sha256[usize::from(state == TeacherState::Pretrained)];
-        files::sha256_hex(format!("{folder} {}", self.info.head.name()).as_bytes())
+        files::sha256_hex(self.as_answered(format!("{folder} {}", self.info.head.name())).as_bytes())
+    }
+
+    /// Hash of all that a student can have of it.
+    pub(super) fn taught_identity(&self) -> String {
+        self.as_answered(self.identity.clone())
+    }
+
+    /// A hash of the model, and what it answers in.
+    fn as_answered(&self, model: String) -> String {
+        match self.precision {
+            Precision::Fp32 => model,
+            Precision::Bf16 => format!("{model} in bf16"),
+        }
     }
 
     /// Makes the teacher of one folder.
@@ -75,6 +90,9 @@ impl Teacher {
         let model = checkpoint::model_sha256(folder)?;
         let tokenizer = checkpoint::tokenizer_path(folder)?;
         let encoder = Encoder::new(&tokenizer, recipe.max_tokens, config.vocab_size)?;
+        let precision = recipe.teacher.precision;
+        // A device that has it not is told of now.
+        drop(precision.enter(options.device)?);
         if recipe.teacher.source == TeacherSource::Finished {
             let params = checkpoint::load(folder, info.head, options.device)?.params;
             let teacher = Self {
@@ -89,6 +107,7 @@ impl Teacher {
                 identity: files::sha256_hex(format!("finished {model}").as_bytes()),
                 folders_sha256: [model.clone(), model],
                 encoder,
+                precision,
             };
             teacher.check(run, teacher.dev_score(run)?)?;
             return Ok(teacher);
@@ -119,6 +138,7 @@ impl Teacher {
             identity: String::new(),
             folders_sha256: [String::new(), model.clone()],
             encoder,
+            precision,
         };
         let kept = options.out.join(&teacher.name);
         let named = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
@@ -174,6 +194,7 @@ impl Teacher {
             identity: files::sha256_hex(format!("encoder {model}").as_bytes()),
             folders_sha256: [model.clone(), model],
             encoder,
+            precision: Precision::Fp32,
         })
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{AugmentOptions, CorpusFilter, Fractions, Goal, LabelKind, Schema};
 use crate::pack::TaskName;
 use crate::quantize::FakeQuantization;
-use crate::train::TrainOptions;
+use crate::train::{Precision, TrainOptions};
 
 mod auto;
 mod loss;
@@ -120,8 +120,15 @@ pub struct Teacher {
     /// Of several teachers: how much each one's answers count; equally when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
+    /// What its answers and layers are computed in, where students learn from them. It is scored in fp32 in any case.
+    #[serde(skip_serializing_if = "is_fp32")]
+    pub precision: Precision,
     /// Fine-tuning.
     pub train: TrainOptions,
+}
+
+fn is_fp32(precision: &Precision) -> bool {
+    *precision == Precision::Fp32
 }
 
 /// Where a teacher comes from.
@@ -259,6 +266,9 @@ impl Recipe {
         let given = self.teacher.answers.is_some();
         if given != (self.teacher.source == TeacherSource::Answers) {
             bail!("teacher: `answers` and `source = \"answers\"` belong together");
+        }
+        if given && self.teacher.precision != Precision::Fp32 {
+            bail!("teacher.precision: answers in a file are not computed here; leave it out");
         }
         if !self.teacher.weights.iter().all(|weight| *weight > 0.0 && weight.is_finite()) {
             bail!("teacher.weights must be above 0");

@@ -145,9 +145,9 @@ mod tests {
         let params = Params::initialise(&parameter_layout(&config, Head::CausalLm), Device::Cpu);
         let ids = Tensor::from_slice(&[0i64, 0, 5, 7, 3, 4, 5, 6]).view([2, 4]);
         let mask = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 1, 1, 1]).view([2, 4]);
+        let capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
         let logits = |precision, train| {
             let model = Model::new(&params, &config, Head::CausalLm).in_precision(precision);
-            let capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
             let output = model.forward(&ids, &mask, None, &capture, train);
             assert!(output.encoded.hidden_states.iter().all(|x| x.kind() == Kind::Float));
             assert!(output.encoded.projections.values().all(|x| x.value.kind() == Kind::Float));
@@ -160,6 +160,12 @@ mod tests {
         let difference = (&full - &half).abs().max().double_value(&[]);
         assert!(half.kind() == Kind::Float && difference > 0.0 && difference < 0.1, "{difference}");
         assert_eq!(logits(Precision::Bf16, false), full, "dev is scored in fp32");
+        let answers = |precision| {
+            let model = Model::new(&params, &config, Head::CausalLm).answering_in(precision);
+            model.forward(&ids, &mask, None, &capture, false).logits
+        };
+        assert_eq!(answers(Precision::Bf16), half, "a teacher answers as it would train");
+        assert_ne!(answers(Precision::Fp32), half);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Segments of documents between special tokens, alone or in pairs.
 
 use anyhow::{Context, Result, ensure};
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -89,32 +89,50 @@ pub struct Segments<'a> {
     pub short: f64,
 }
 
-/// Tokens of documents without their first sentences.
-struct Lengths {
-    each: Vec<usize>,
-    /// The largest of them and the next one, 0 where there is none.
-    longest: [usize; 2],
+/// A next-sentence pair in the making.
+struct Draft {
+    document: usize,
+    a: Vec<i64>,
+    /// What truly comes next, with its last sentence whole.
+    next: Vec<i64>,
+    /// How many of its tokens are read.
+    wanted: usize,
+    /// Whether the second segment is of another document.
+    random: bool,
 }
 
-impl Lengths {
-    fn of(documents: &[Vec<Vec<i64>>]) -> Self {
-        let each: Vec<usize> = documents.iter().map(|document| document.iter().skip(1).map(Vec::len).sum()).collect();
-        let longest = each.iter().fold([0, 0], |[first, second], &length| match length > first {
-            true => [length, first],
-            false => [first, second.max(length)],
-        });
-        Self { each, longest }
+/// The second segments of all drafts, by length.
+struct SecondSegments<'a>(Vec<&'a Draft>);
+
+/// From so many shorter and longer ones a second segment of another document is drawn.
+const ALIKE: usize = 8;
+
+impl<'a> SecondSegments<'a> {
+    fn of(drafts: &'a [Draft], rng: &mut ChaCha8Rng) -> Self {
+        let mut all: Vec<&Draft> = drafts.iter().collect();
+        // In random order those of one length.
+        all.shuffle(rng);
+        all.sort_by_key(|draft| draft.next.len());
+        Self(all)
     }
 
-    /// The most that any other document has.
-    fn longest_but(&self, index: usize) -> usize {
-        let [first, second] = self.longest;
-        if self.each[index] == first { second } else { first }
+    /// The most tokens that one of another document has.
+    fn longest_but(&self, document: usize) -> usize {
+        self.0.iter().rev().find(|draft| draft.document != document).map_or(0, |draft| draft.next.len())
+    }
+
+    /// One of another document that is about as long as that of `like`, and has at least `wanted` tokens.
+    fn of_another(&self, like: &Draft, wanted: usize, rng: &mut ChaCha8Rng) -> Option<&'a [i64]> {
+        let alike = self.0.partition_point(|draft| draft.next.len() < like.next.len());
+        let least = self.0.partition_point(|draft| draft.next.len() < wanted);
+        let (shorter, longer) = self.0.split_at(alike);
+        let other = |draft: &&&Draft| draft.document != like.document;
+        let longer = longer.iter().filter(other).take(ALIKE);
+        let shorter = shorter[least.min(alike)..].iter().rev().filter(other).take(ALIKE);
+        let all: Vec<&&Draft> = longer.chain(shorter).collect();
+        all.choose(rng).map(|draft| draft.next.as_slice())
     }
 }
-
-/// How many other documents are drawn for one that has enough tokens, before all are looked at.
-const TRIES: usize = 10;
 
 impl Segments<'_> {
     /// Goes through all documents once, in random order, with all random choices by `seed`: another seed gives other
@@ -123,11 +141,10 @@ impl Segments<'_> {
     /// Pairs are runs of whole sentences, at least one in each segment. A cut inside of a sentence would tell which segment
     /// of an order task came first, so there the run ends before the sentence that is too much, and one that does not
     /// fit with the next, or is left over at a document's end, is left out. Next-sentence pairs are cut at their outer
-    /// ends, alike in both classes. There a second segment ends at random inside its last sentence, and one of another
-    /// document is as long as the one in whose place it stands: the released code fills it up, so that its length, and whether it
-    /// ends with a sentence, tell the class of a pair at a document's end. It never begins with its document, as a next one
-    /// never does: else a second segment that reads like an opening would be known, and with it, who comes first.
-    /// One sentence that is left over makes none.
+    /// ends, alike in both classes. There a second segment ends at random inside its last sentence, and one of another document is the
+    /// second one of some other pair, as long as that in whose place it stands. The released code fills up what begins at a random
+    /// sentence: its length, whether it ends with a sentence, and whether it reads like a beginning or an end tell the class, and the
+    /// latter also which of two segments comes first. One sentence that is left over makes none.
     /// Without pairs a document is cut into pieces wherever one is full, so that only its last one has fewer tokens
     /// than were aimed at.
     ///
@@ -145,15 +162,16 @@ impl Segments<'_> {
         ensure!((0.0..=1.0).contains(&self.short), "short_sequences must be from 0 to 1");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut examples = Vec::new();
-        let lengths = Lengths::of(self.documents);
+        let mut drafts = Vec::new();
         for document in 0..self.documents.len() {
-            let (rng, examples) = (&mut rng, &mut examples);
+            let rng = &mut rng;
             match self.task {
-                SentenceTask::None => self.pieces(document, room, rng, examples),
-                SentenceTask::Nsp => self.next_sentences(document, room, &lengths, rng, examples),
-                SentenceTask::Sop => self.orders(document, room, rng, examples),
+                SentenceTask::None => self.pieces(document, room, rng, &mut examples),
+                SentenceTask::Nsp => self.next_sentences(document, room, rng, &mut drafts),
+                SentenceTask::Sop => self.orders(document, room, rng, &mut examples),
             }
         }
+        self.finish(&drafts, room, &mut rng, &mut examples);
         examples.shuffle(&mut rng);
         Ok(examples)
     }
@@ -201,17 +219,9 @@ impl Segments<'_> {
         }
     }
 
-    /// Two segments, the second of the same document or of another.
-    fn next_sentences(
-        &self,
-        index: usize,
-        room: usize,
-        lengths: &Lengths,
-        rng: &mut ChaCha8Rng,
-        examples: &mut Vec<EncodedExample>,
-    ) {
+    /// Two segments, the second of the same document or, later, of another.
+    fn next_sentences(&self, index: usize, room: usize, rng: &mut ChaCha8Rng, drafts: &mut Vec<Draft>) {
         let document = &self.documents[index];
-        let longest = lengths.longest_but(index);
         let mut target = self.aim(room, rng);
         let (mut first, mut length, mut next) = (0, 0, 0);
         while next < document.len() {
@@ -220,46 +230,34 @@ impl Segments<'_> {
             if next - first < 2 || (next < document.len() && length < target) {
                 continue;
             }
-            let (sentences, mut a, mut b) = split(&document[first..next], rng);
-            // Whatever it is of, it ends inside a sentence, and nowhere is there too little for it.
-            let last = document[next - 1].len();
-            b.truncate((b.len() - rng.random_range(0..last.max(1))).min(longest));
+            let (sentences, a, b) = split(&document[first..next], rng);
+            // Whatever it is of, it ends inside a sentence.
+            let wanted = b.len() - rng.random_range(0..document[next - 1].len().max(1));
             let random = rng.random::<bool>();
+            drafts.push(Draft { document: index, a, next: b, wanted, random });
             if random {
-                b = self.of_another(index, b.len(), lengths, rng);
                 // What was not used stands at the start of the next example.
                 next = first + sentences;
-            }
-            cut(&mut a, &mut b, room);
-            if !a.is_empty() && !b.is_empty() {
-                examples.push(self.frame.two(&a, &b, usize::from(random)));
             }
             (first, length) = (next, 0);
             target = self.aim(room, rng);
         }
     }
 
-    /// `wanted` tokens from where a random sentence of another document begins, one that has as many after its first one.
-    fn of_another(&self, index: usize, wanted: usize, lengths: &Lengths, rng: &mut ChaCha8Rng) -> Vec<i64> {
-        let count = self.documents.len();
-        let has_enough = |other: usize| other != index && lengths.each[other] >= wanted.max(1);
-        let drawn = (0..TRIES).map(|_| rng.random_range(0..count)).find(|&other| has_enough(other));
-        // Few have: the next one after a random one.
-        let other = drawn.or_else(|| {
-            let from = rng.random_range(0..count);
-            (from..count).chain(0..from).find(|&other| has_enough(other))
-        });
-        let Some((_, document)) = other.and_then(|other| self.documents[other].split_first()) else { return Vec::new() };
-        // The first sentences are those after which enough is left.
-        let mut left = 0;
-        let too_late = document.iter().rev().take_while(|sentence| {
-            left += sentence.len();
-            left < wanted
-        });
-        let first = rng.random_range(0..document.len() - too_late.count());
-        let mut tokens = document[first..].concat();
-        tokens.truncate(wanted);
-        tokens
+    /// Next-sentence pairs of drafts.
+    fn finish(&self, drafts: &[Draft], room: usize, rng: &mut ChaCha8Rng, examples: &mut Vec<EncodedExample>) {
+        let seconds = SecondSegments::of(drafts, rng);
+        for draft in drafts {
+            let wanted = draft.wanted.min(seconds.longest_but(draft.document));
+            let mut a = draft.a.clone();
+            let second =
+                if draft.random { seconds.of_another(draft, wanted, rng) } else { Some(draft.next.as_slice()) };
+            let mut b = second.and_then(|second| second.get(..wanted)).unwrap_or_default().to_vec();
+            cut(&mut a, &mut b, room);
+            if !a.is_empty() && !b.is_empty() {
+                examples.push(self.frame.two(&a, &b, usize::from(draft.random)));
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::check::tests::replace;
 use crate::pipeline::variant::Variant;
 use crate::recipe::{TeacherState, Texts};
+use crate::train::Precision;
 
 fn make(setting: &Setting) -> Teacher {
     setting.run(|run| Teacher::make(run, &setting.path("model"), 0).unwrap())
@@ -71,4 +72,17 @@ fn outputs_and_students_are_of_the_weights_that_a_teacher_has() {
     assert_eq!(done_before(&setting), 2);
     assert!(identity != first.0 && task != first.1[0]);
     assert_eq!(pretrained, first.1[1], "what the encoder gave before stays");
+}
+
+#[test]
+fn what_a_teacher_answers_in_is_part_of_what_is_learned_of_it_alone() {
+    let setting = Setting::new(&quick(RECIPE));
+    let full = make(&setting);
+    let half = Teacher { precision: Precision::Bf16, ..make(&setting) };
+    assert_eq!(done_before(&setting), 1);
+    assert_eq!(full.identity, half.identity, "what a student starts from is the same");
+    assert_ne!(full.taught_identity(), half.taught_identity());
+    for state in [TeacherState::Task, TeacherState::Pretrained] {
+        assert_ne!(full.sha256(state), half.sha256(state));
+    }
 }

@@ -115,6 +115,24 @@ fn where_a_second_segment_begins_does_not_tell_whether_it_is_next() {
 }
 
 #[test]
+fn where_in_its_document_a_second_segment_begins_does_not_tell_whether_it_is_next() {
+    let lengths: Vec<Vec<usize>> = (0..60).map(|d| (0..3 + d % 5).map(|s| 4 + (d + 3 * s) % 9).collect()).collect();
+    let documents = documents(&lengths.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut before = [(0.0, 0.0); 2];
+    for seed in 0..200 {
+        for (_, b, random) in examples(&documents, SentenceTask::Nsp, 64, seed).iter().map(sides) {
+            let document: usize = documents[(b[0] / 1000) as usize].iter().map(Vec::len).sum();
+            let (sum, count) = &mut before[usize::from(random)];
+            *sum += (b[0] % 1000) as f64 / document as f64;
+            *count += 1.0;
+        }
+    }
+    let [next, random] = before.map(|(sum, count)| sum / count);
+    // At a random sentence it would be 0.04 and more.
+    assert!((next - random).abs() < 0.015, "{next} {random}");
+}
+
+#[test]
 fn no_second_segment_is_a_documents_opening() {
     let documents = documents(&[&[4, 5], &[1], &[6, 2, 3], &[30], &[3, 3, 3, 3], &[2, 9]]);
     let mut random = 0;
@@ -136,7 +154,7 @@ fn the_end_of_a_second_segment_does_not_tell_whether_it_is_next() {
         .map(|d| (0..if d % 20 == 0 { 12 } else { 2 + d % 2 }).map(|s| sentence(4 + (d + s) % 5)).collect())
         .collect();
     let mut by_class = [Vec::new(), Vec::new()];
-    for seed in 0..40 {
+    for seed in 0..400 {
         for (_, b, random) in examples(&documents, SentenceTask::Nsp, 128, seed).iter().map(sides) {
             by_class[usize::from(random)].push(b);
         }
