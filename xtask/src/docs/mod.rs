@@ -51,7 +51,7 @@ NAME is
   training-bf16, training-cache-bf16
               from training-cpu-bf16.json beside it, which `cargo xtask bench train --precision bf16 --save` writes
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
-  sentence-tasks, sharing, electra, replaced, distilled-gpt2
+  sentence-tasks, sharing, electra, electra-errors, replaced, distilled-gpt2
               from examples/recipes/pretrain/results.json, which run.py and replaced.py beside it write
   tasks       from examples/recipes/tasks/results.json, which make.py beside it writes
   sizes       from capi/abi/sizes.json, which `cargo xtask package --sizes --save` writes
@@ -164,7 +164,8 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
         "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),
-        "electra" => Ok(pretraining::electra_table(&read(&root.join(PRETRAINING))?)),
+        "electra" => Ok(pretraining::electra_table(&read(&root.join(PRETRAINING))?, false)),
+        "electra-errors" => Ok(pretraining::electra_table(&read(&root.join(PRETRAINING))?, true)),
         "replaced" => Ok(pretraining::replaced_table(&read(&root.join(PRETRAINING))?)),
         "sharing" => Ok(pretraining::sharing_table(&read(&root.join(PRETRAINING))?)),
         "tasks" => Ok(tasks_table(&read(&root.join(TASKS))?)),

@@ -207,16 +207,22 @@ pub(super) fn sharing_table(results: &Pretraining) -> String {
     )
 }
 
-/// A row for each objective, a column for each data set that its model was fine-tuned on (Clark 2020, table 5).
-pub(super) fn electra_table(results: &Pretraining) -> String {
-    let sets: BTreeMap<&String, &Downstream> = results.downstream.values().flatten().collect();
+/// Sets of wrong words, which `examples/recipes/pretrain/errors.py` makes.
+const WRONG_WORDS: [&str; 4] = ["confused", "misspelt", "mistaken", "swapped"];
+
+/// A row for each objective, a column for each data set that its model was fine-tuned on (Clark 2020, table 5): those of wrong words,
+/// or the others.
+pub(super) fn electra_table(results: &Pretraining, wrong_words: bool) -> String {
+    let shown = |name: &str| WRONG_WORDS.contains(&name) == wrong_words;
+    let all = results.downstream.values().flatten();
+    let sets: BTreeMap<&String, &Downstream> = all.filter(|(name, _)| shown(name)).collect();
     if sets.is_empty() {
         return "no results".to_owned();
     }
     let mut text = "| pretrained by | steps | tokens | FLOPs | of layers |".to_owned();
     sets.iter().for_each(|(name, scored)| text += &format!(" {name}, {} |", scored.measure.replace('_', " ")));
     text += &format!("\n|---|---|---|---|---|{}\n", "---|".repeat(sets.len()));
-    for (name, scores) in &results.downstream {
+    for (name, scores) in results.downstream.iter().filter(|(_, scores)| scores.keys().any(|name| shown(name))) {
         // A model that was not pretrained has no recipe. What another started from counts with it.
         let own = results.recipes.get(name);
         let start = own.and_then(|recipe| results.recipes.get(recipe.start.as_ref()?));
@@ -339,13 +345,17 @@ mod tests {
             "downstream": {
                 "electra-rtd": {
                     "tags": {"measure": "entity_f1", "scores": [0.5, 0.6], "mean": 0.55, "deviation": 0.07},
+                    "swapped": {"measure": "entity_f1", "scores": [0.3], "mean": 0.3, "deviation": null},
                     "words": {"measure": "accuracy", "scores": [0.7, 0.7], "mean": 0.7, "deviation": null}
                 },
                 "electra-none": {"tags": {"measure": "entity_f1", "scores": [0.2, 0.2], "mean": 0.2, "deviation": 0.0}}
             }
         }))
         .unwrap();
-        let table = electra_table(&pretraining);
+        let table = electra_table(&pretraining, true);
+        assert!(table.contains("| of layers | swapped, entity f1 |\n") && !table.contains("| none |"), "{table}");
+        assert!(table.contains("| 2.0e14 | 30.0 |\n"), "{table}");
+        let table = electra_table(&pretraining, false);
         assert!(table.contains("| FLOPs | of layers | tags, entity f1 | words, accuracy |\n"), "{table}");
         assert!(
             table.contains(
