@@ -2,7 +2,8 @@
 
 OUT/errors gets a folder for each set, with train.conll, dev.conll and test.conll, of lines of OUT/news: `misspelt` (a letter of a word is
 wrong), `confused` (a word stands in the place of one that it is often confused with), `mistaken` (in that of any that is spelt like it, as
-automatic correction has it) and `swapped` (two neighbouring words have changed places). Lines of news/train.txt are for train and dev, those of news/held-out.txt for test. The same text gives the same sets.
+automatic correction has it) and `swapped` (two neighbouring words have changed places). Lines of news/train.txt are for train and dev,
+those of news/held-out.txt for test. The same text gives the same sets.
 """
 
 import collections

@@ -11,6 +11,7 @@ use crate::pipeline::lesson::Lesson;
 use crate::pipeline::lessons::{Lessons, Set, Source};
 use crate::pipeline::needs::Needs;
 use crate::pipeline::variant::Variant;
+use crate::train::Precision;
 
 /// Trains the student of a recipe, of a teacher that is trained first.
 fn train(setting: &Setting, seed: u64) -> Trained {
@@ -63,6 +64,35 @@ fn padding_that_counts_is_the_same_on_both_sides() {
             let lesson = Lesson { pupil: &pupil, stage, needs: &needs, lessons, masked: None, replacing: None, params };
             let loss = lesson.loss(&batch, Set::Train, 0.5, false).unwrap().total.double_value(&[]);
             assert!((0.0..=most).contains(&loss), "{source:?}: {loss}");
+        }
+    });
+}
+
+#[test]
+fn a_teacher_may_answer_in_bf16() {
+    let setting = Setting::new(&stages("losses = [{ loss = \"hidden-states\" }]").replace("layers = 1", "layers = 2"));
+    setting.run(|run| {
+        let stage = &run.recipe.stages[0];
+        let last_layer = |precision, source| {
+            let teachers = [Teacher { precision, ..Teacher::untrained(run, &setting.path("model")).unwrap() }];
+            let Teacher { config, encoder, .. } = &teachers[0];
+            let needs = Needs::of(stage, config, Some(config)).unwrap();
+            let tokens = run.encode(stage.on, encoder).unwrap();
+            let own = (&tokens, encoder);
+            let lessons =
+                Lessons::learn(run, &teachers, stage.on, stage.from, needs.teacher().unwrap(), own, source).unwrap();
+            let field = "hidden.2".to_owned();
+            let mut found = lessons.batch(Set::Train, &[0, 1], 0, std::slice::from_ref(&field), Device::Cpu).unwrap();
+            found.remove(&field).unwrap()
+        };
+        let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+        let [full, half] = [Precision::Fp32, Precision::Bf16].map(|precision| last_layer(precision, Source::EachStep));
+        let difference = apart(&full, &half);
+        assert!(half.kind() == tch::Kind::Float && difference > 0.0 && difference < 0.2, "{difference}");
+        // Kept apart: train and dev of each.
+        for (precision, live, caches) in [(Precision::Fp32, full, 2), (Precision::Bf16, half, 4)] {
+            assert!(apart(&last_layer(precision, Source::Cache), &live) < 2e-3);
+            assert_eq!(std::fs::read_dir(&run.options.cache).unwrap().count(), caches);
         }
     });
 }
