@@ -1,13 +1,14 @@
 """Runs the recipes of this folder and writes what they gave. Standard library only.
 
     python3 run.py PREPARED OUT [--limbeck PROGRAM] [--only GROUPS] [--steps N] [--downstream FOLDER]
+                   [--seeds LIST]
 
 PREPARED is what prepare.py wrote. GROUPS are some of sentence,sharing,electra,gpt2, or single recipes; the tokenizers that they ask for are
 trained first. Each recipe goes on where it was stopped, and one that is done is not done again; what a recipe starts from is trained
-before it. The models of `electra` are then
-fine-tuned on the sets of wrong words and on those below FOLDER, which `../tasks/prepare.py` wrote, and beside them one that was never trained.
-`--steps` cuts every run short, to try the recipes out, in an OUT of its own. OUT/results.json has a row for each recipe that was run, now or before, ALBERT's
-table of models by tasks, and what the fine-tuned models score.
+before it. The models of `electra` are then fine-tuned on the sets of wrong words and on those below FOLDER, which `../tasks/prepare.py`
+wrote, and beside them one that was never trained. `--steps` cuts every run short, to try the recipes out, in an OUT of its own.
+OUT/results.json has a row for each recipe that was run, now or before, ALBERT's table of models by tasks, and what the fine-tuned models
+score.
 """
 
 import argparse
@@ -33,7 +34,6 @@ DOWNSTREAM = [
     ("mistaken", "token-classification", "conll", "entity_f1", 4, 64),
     ("swapped", "token-classification", "conll", "entity_f1", 4, 64),
 ]
-SEEDS = [1, 2, 3]
 FINETUNE = ["--learning-rate", 5e-4, "--batch-size", 32]
 COMMON = ["--device", "cpu", "--threads", 1]
 # What the ELECTRAs that replace tokens start from.
@@ -44,7 +44,7 @@ def starts(recipe):
     return f'start = "{START.stem}"' in recipe.read_text()
 
 
-def downstream(limbeck, model, out, folders, short):
+def downstream(limbeck, model, out, folders, seeds, short):
     """Test scores of a model that is fine-tuned on each set, by set: of all seeds, their mean and sample deviation."""
     found = {}
     for name, task, ending, measure, epochs, max_tokens in DOWNSTREAM:
@@ -54,7 +54,7 @@ def downstream(limbeck, model, out, folders, short):
             print(f"{name}: left out, its train.{ending}, dev.{ending} and test.{ending} are not there", flush=True)
             continue
         scores = []
-        for seed in SEEDS[:1] if short else SEEDS:
+        for seed in seeds[:1] if short else seeds:
             tuned = out / f"{name}-{seed}"
             data = ["--train", files["train"], "--dev", files["dev"], "--max-tokens", max_tokens]
             settings = ["--epochs", 1 if short else epochs, *FINETUNE, "--seed", seed, *COMMON]
@@ -78,6 +78,7 @@ def main():
     parser.add_argument("--only", default="sentence,sharing,electra,gpt2")
     parser.add_argument("--steps")
     parser.add_argument("--downstream", type=pathlib.Path)
+    parser.add_argument("--seeds", default="1,2,3", help="of fine-tuning")
     options = parser.parse_args()
     groups = options.only.split(",")
     prepared, out = options.prepared.resolve(), options.out.resolve()
@@ -136,11 +137,12 @@ def main():
     electra = [recipe.stem for recipe in recipes if recipe.stem.startswith("electra-") and recipe != START]
     if electra:
         folders = [prepared / "errors", *([options.downstream.resolve()] if options.downstream else [])]
+        seeds = [int(seed) for seed in options.seeds.split(",")]
         # New weights: one step, at a rate that changes nothing.
         new = ["--recipe", (HERE / "electra-mlm.toml").resolve(), "--steps", 1, "--learning-rate", 1e-12]
         limbeck("pretrain", *new, "--data", ".", "--out", out / "electra-none", *COMMON)
         for name in ["electra-none", *electra]:
-            scores = downstream(limbeck, out / name, out / "finetuned" / name, folders, options.steps)
+            scores = downstream(limbeck, out / name, out / "finetuned" / name, folders, seeds, options.steps)
             tuned[name] = tuned.get(name, {}) | scores
             write()
 

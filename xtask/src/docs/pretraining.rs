@@ -1,6 +1,6 @@
 //! What the language models of `examples/recipes` reached: `pretrain/results.json` and `few-shot/results.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -247,8 +247,8 @@ pub(super) fn electra_table(results: &Pretraining, wrong_words: bool) -> String 
         }
         text += "\n";
     }
-    let mut seeds: Vec<usize> = sets.values().map(|scored| scored.scores.len()).collect();
-    seeds.dedup();
+    let scored = results.downstream.values().flatten().filter(|(name, _)| shown(name));
+    let seeds: BTreeSet<usize> = scored.map(|(_, scored)| scored.scores.len()).collect();
     let seeds: Vec<String> = seeds.iter().map(usize::to_string).collect();
     text + &format!(
         "\nOn test data, in percent: mean and standard deviation of {} seeds. FLOPs of pretraining by ELECTRA's counter, generator \
