@@ -62,7 +62,7 @@ Options of `peers`:
   --only LIST   only limbeck and the peers whose name contains one of these, with commas between
 
 Options of `generation`:
-  --save        writes generation.json beside peers.json
+  --save        writes generation.json and generation-12x768.json beside peers.json, those of the models that are measured
   --starts N    processes for each model, of whose numbers the medians are kept (5)
   --rounds N    turns in each (3)
   --lengths LIST

@@ -1,7 +1,6 @@
 //! `cargo xtask bench generation`: writing text, against Python's onnxruntime and candle on the same weights.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -16,13 +15,15 @@ use crate::compile::build;
 use crate::engines::Engines;
 use crate::python;
 
-/// Where the results stand.
+/// Where the results stand of the small model, and of that of GPT-2's shape.
 pub const RESULTS: &str = "sdk/benches/results/generation.json";
+pub const BASE_RESULTS: &str = "sdk/benches/results/generation-12x768.json";
 
 const SHAPES: &str = "tests/peers/gpt2.py";
 /// A folder with a byte-level tokenizer; which one does not matter for the time.
 const TOKENIZER: &str = "tests/parity/references/generation";
 const MODELS: [&str; 2] = ["4x256", "12x768"];
+const FILES: [&str; 2] = [RESULTS, BASE_RESULTS];
 /// Storage of weights, and how `limbeck quantize` is told.
 const WEIGHTS: [(&str, &[&str]); 3] = [
     ("fp32", &[]),
@@ -101,22 +102,25 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         }
     }
     ensure!(!cases.is_empty(), "the benchmark printed nothing");
-    let results = json!({
-        "schema": 1, "date": about["date"], "commit": commit().unwrap_or_else(|| "unknown".to_owned()),
-        "machine": about["machine"], "versions": about["versions"], "cases": cases,
-    });
-    let text = serde_json::to_string_pretty(&results)? + "\n";
-    match save {
-        true => write(&repository().join(RESULTS), &text)?,
-        false => print!("{text}"),
+    let commit = commit().unwrap_or_else(|| "unknown".to_owned());
+    for (model, file) in MODELS.into_iter().zip(FILES) {
+        let own: Vec<&Value> = cases.iter().filter(|case| case["model"] == model).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let results = json!({
+            "schema": 1, "date": about["date"], "commit": commit, "machine": about["machine"],
+            "versions": about["versions"], "cases": own,
+        });
+        let text = serde_json::to_string_pretty(&results)? + "\n";
+        if save {
+            fs::write(repository().join(file), &text).with_context(|| format!("writing {file}"))?;
+            println!("{file} is written; now cargo xtask docs");
+        } else {
+            print!("{text}");
+        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-    println!("{RESULTS} is written; now cargo xtask docs");
-    Ok(())
 }
 
 /// What a benchmark prints; cargo's words, and the peer's, go where ours go.

@@ -37,7 +37,7 @@ NAME is
               out/quickstart
   recipes, ablations
               from every report.json below examples/recipes
-  speed       from sdk/benches/results/*.json but library.json, peers.json, shapes.json and generation.json
+  speed       from sdk/benches/results/*.json but library.json, peers.json, shapes.json and generation*.json
   calls, parts, overhead, memory
               from sdk/benches/results/library.json, which `cargo xtask bench --save` writes
   peers, peers-times, peers-opening
@@ -45,7 +45,8 @@ NAME is
   shapes, shapes-times, shapes-opening
               from shapes.json beside it, which `cargo xtask bench peers --shapes --save` writes
   goals       from peers.json, shapes.json, and the recipes' reports of students of 4 layers of 312
-  generation  from generation.json beside it, which `cargo xtask bench generation --save` writes
+  generation, generation-12x768
+              from generation.json and generation-12x768.json beside it, which `cargo xtask bench generation --save` writes
   training, training-cache
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   training-bf16, training-cache-bf16
@@ -157,6 +158,7 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "peers-opening" => Ok(peers::opening_table(&peers()?)),
         "goals" => goals::goals_table(&peers()?, &shapes()?, &recipes::reports(&root.join(RECIPES))?),
         "generation" => generation::section(&root.join(crate::bench::generation::RESULTS)),
+        "generation-12x768" => generation::section(&root.join(crate::bench::generation::BASE_RESULTS)),
         "training" => Ok(training::engines_table(&trained(train::RESULTS)?)),
         "training-cache" => Ok(training::cache_table(&trained(train::RESULTS)?)),
         "training-bf16" => Ok(training::engines_table(&trained(train::BF16_RESULTS)?)),
@@ -222,7 +224,7 @@ fn speed_tables(folder: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.retain(|path| {
         path.extension().is_some_and(|extension| extension == "json")
-            && !["library.json", "peers.json", "shapes.json", "generation.json"]
+            && !["library.json", "peers.json", "shapes.json", "generation.json", "generation-12x768.json"]
                 .iter()
                 .any(|other| path.ends_with(other))
     });
