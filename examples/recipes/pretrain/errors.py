@@ -61,10 +61,12 @@ one won
 LINES = {"train": 4000, "dev": 500, "test": 1500}
 
 
-def misspelling(word, rng):
+def misspelt(word, rng, _):
     """A letter is left out, doubled, another one, or changes places with the next; never the first one."""
+    if len(word) < 4 or not word.isalpha() or rng.random() >= 0.08:
+        return word
     at = rng.randrange(1, len(word) - 1)
-    wrong = rng.choice(
+    return rng.choice(
         [
             word[:at] + word[at + 1 :],
             word[:at] + word[at] + word[at:],
@@ -72,36 +74,27 @@ def misspelling(word, rng):
             word[:at] + word[at + 1] + word[at] + word[at + 2 :],
         ]
     )
-    return None if wrong == word else wrong
 
 
-def misspelt(words, rng, _):
-    """Changes some words, and tags all."""
-    tags = []
-    for at, word in enumerate(words):
-        wrong = misspelling(word, rng) if len(word) > 3 and word.isalpha() and rng.random() < 0.08 else None
-        words[at] = wrong or word
-        tags.append("B-WRONG" if wrong else "O")
-    return tags
+def confused(word, rng, _):
+    others = [other for row in CONFUSED if word in row for other in row if other != word]
+    return rng.choice(others) if others and rng.random() < 0.2 else word
 
 
-def confused(words, rng, _):
-    tags = []
-    for at, word in enumerate(words):
-        others = [other for row in CONFUSED if word in row for other in row if other != word]
-        wrong = rng.choice(others) if others and rng.random() < 0.2 else None
-        words[at] = wrong or word
-        tags.append("B-WRONG" if wrong else "O")
-    return tags
+def mistaken(word, rng, alike):
+    others = alike(word) if rng.random() < 0.08 else []
+    return rng.choice(others) if others else word
 
 
-def mistaken(words, rng, alike):
-    tags = []
-    for at, word in enumerate(words):
-        others = alike(word) if rng.random() < 0.08 else []
-        words[at] = rng.choice(others) if others else word
-        tags.append("B-WRONG" if others else "O")
-    return tags
+def each_word(spoil):
+    """Spoils the words of a line in place, one by one, and tags all."""
+
+    def words_of(words, rng, alike):
+        right = list(words)
+        words[:] = [spoil(word, rng, alike) for word in words]
+        return ["O" if now == before else "B-WRONG" for now, before in zip(words, right)]
+
+    return words_of
 
 
 def swapped(words, rng, _):
@@ -141,14 +134,17 @@ def lines(path, part):
     return [found[text] for text in kept[: LINES[part]]]
 
 
+WAYS = {"misspelt": each_word(misspelt), "confused": each_word(confused), "mistaken": each_word(mistaken), "swapped": swapped}
+
+
 def write(out):
-    alike = spelt_like(lines(out / "news/train.txt", "train"))
-    for spoil in [misspelt, confused, mistaken, swapped]:
+    texts = {part: lines(out / "news" / ("held-out.txt" if part == "test" else "train.txt"), part) for part in LINES}
+    alike = spelt_like(texts["train"])
+    for name, spoil in WAYS.items():
         for part in LINES:
-            name = spoil.__name__
             rng = random.Random(f"{name} {part}")
             rows, wrong, count = [], 0, 0
-            for line in lines(out / "news" / ("held-out.txt" if part == "test" else "train.txt"), part):
+            for line in texts[part]:
                 words = list(line)
                 tags = spoil(words, rng, alike)
                 wrong, count = wrong + sum(tag == "B-WRONG" for tag in tags), count + len(words)

@@ -230,8 +230,10 @@ pub struct Model {
     masked_lm_activation: Activation,
     dropout: f64,
     albert: bool,
-    /// Of passes that train, and of those that do not.
-    precision: [Precision; 2],
+    /// Of passes that train.
+    training: Precision,
+    /// Of all others.
+    answering: Precision,
 }
 
 /// What a model's forward pass gives.
@@ -262,18 +264,19 @@ impl Model {
             masked_lm_activation: masked_lm_activation(config),
             dropout: config.head_dropout,
             albert: config.family == Family::Albert,
-            precision: [Precision::Fp32; 2],
+            training: Precision::Fp32,
+            answering: Precision::Fp32,
         }
     }
 
     /// The same model with its training passes in this precision. Whatever it is, outputs are fp32, and so are losses.
     pub fn in_precision(self, precision: Precision) -> Self {
-        Self { precision: [precision, self.precision[1]], ..self }
+        Self { training: precision, ..self }
     }
 
     /// The same model with passes that do not train in this precision; outputs are fp32.
     pub fn answering_in(self, precision: Precision) -> Self {
-        Self { precision: [self.precision[0], precision], ..self }
+        Self { answering: precision, ..self }
     }
 
     /// `ids` and `mask` (1 token, 0 pad) are `[batch, length]` int64, `types` likewise or all 0;
@@ -300,8 +303,9 @@ impl Model {
         capture: &Capture,
         train: bool,
     ) -> ModelOutput {
-        match self.precision[usize::from(!train)].enter(ids.device()) {
-            // A device without autocast was refused when training began.
+        let precision = if train { self.training } else { self.answering };
+        match precision.enter(ids.device()) {
+            // A device without autocast was refused when training began, or a teacher was made.
             Ok(None) | Err(_) => self.run(ids, mask, types, at, capture, train),
             Ok(Some(_autocast)) => self.run(ids, mask, types, at, capture, train).float(),
         }

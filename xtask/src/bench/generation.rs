@@ -22,8 +22,7 @@ pub const BASE_RESULTS: &str = "sdk/benches/results/generation-12x768.json";
 const SHAPES: &str = "tests/peers/gpt2.py";
 /// A folder with a byte-level tokenizer; which one does not matter for the time.
 const TOKENIZER: &str = "tests/parity/references/generation";
-const MODELS: [&str; 2] = ["4x256", "12x768"];
-const FILES: [&str; 2] = [RESULTS, BASE_RESULTS];
+const MODELS: [(&str, &str); 2] = [("4x256", RESULTS), ("12x768", BASE_RESULTS)];
 /// Storage of weights, and how `limbeck quantize` is told.
 const WEIGHTS: [(&str, &[&str]); 3] = [
     ("fp32", &[]),
@@ -44,8 +43,8 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let lengths = arguments.value("--lengths")?.unwrap_or_else(|| "16,64,256,900".to_owned());
     let only = arguments.value("--only")?.unwrap_or_default();
     arguments.finish()?;
-    let models: Vec<&str> = MODELS.into_iter().filter(|model| model.contains(only.as_str())).collect();
-    ensure!(!models.is_empty(), "no model has `{only}` in its name: {}", MODELS.join(", "));
+    let models: Vec<_> = MODELS.into_iter().filter(|(model, _)| model.contains(only.as_str())).collect();
+    ensure!(!models.is_empty(), "no model has `{only}` in its name: {}", MODELS.map(|(model, _)| model).join(", "));
     let (engines, cache) = (Engines::ready()?, Cache::locate()?);
     let limbeck = build(&["limbeck-export"], &engines)?.executable("limbeck")?.to_owned();
     let (references, peer) = (python::references(&cache)?, python::onnx_runtime(&cache)?);
@@ -62,8 +61,10 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         program.args(words);
         program
     };
-    let (mut cases, mut about) = (Vec::new(), Value::Null);
-    for model in models {
+    let commit = commit().unwrap_or_else(|| "unknown".to_owned());
+    let mut about = Value::Null;
+    for (model, file) in models {
+        let mut cases = Vec::new();
         let folder = work.join(model);
         for (weights, words) in WEIGHTS {
             let bundle = work.join(format!("{model}-{weights}.limbeck"));
@@ -100,17 +101,10 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
                 cases.push(case);
             }
         }
-    }
-    ensure!(!cases.is_empty(), "the benchmark printed nothing");
-    let commit = commit().unwrap_or_else(|| "unknown".to_owned());
-    for (model, file) in MODELS.into_iter().zip(FILES) {
-        let own: Vec<&Value> = cases.iter().filter(|case| case["model"] == model).collect();
-        if own.is_empty() {
-            continue;
-        }
+        ensure!(!cases.is_empty(), "the benchmark printed nothing");
         let results = json!({
             "schema": 1, "date": about["date"], "commit": commit, "machine": about["machine"],
-            "versions": about["versions"], "cases": own,
+            "versions": about["versions"], "cases": cases,
         });
         let text = serde_json::to_string_pretty(&results)? + "\n";
         if save {
