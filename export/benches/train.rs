@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use limbeck_export::device::training_device;
-use limbeck_export::measure::{machine, peak_memory_mb, resident_memory_mb, today, versions};
-use limbeck_export::pipeline::speed::{Setting, measure};
+use limbeck_export::measure::{Gpu, machine, peak_memory_mb, resident_memory_mb, today, versions};
+use limbeck_export::pipeline::speed::{Setting, measure, wait_for};
 use limbeck_export::recipe::Recipe;
 use limbeck_export::train::Precision;
 use serde_json::json;
@@ -43,6 +43,9 @@ struct Arguments {
     /// The student's: fp32 or bf16
     #[arg(long, default_value = "fp32")]
     precision: Precision,
+    /// The teacher's
+    #[arg(long, default_value = "fp32")]
+    teacher_precision: Precision,
     #[arg(long)]
     threads: i32,
     #[arg(long, default_value = "cpu")]
@@ -54,15 +57,20 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let gpu = (arguments.device == "cuda").then(|| Gpu::find(0)).flatten();
+    let before = gpu.as_ref().and_then(Gpu::used_memory_mb);
     limbeck_export::memory::keep_freed_memory();
     tch::set_num_threads(arguments.threads);
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/train").join(&arguments.recipe);
     let mut recipe = Recipe::read(&place.with_extension("toml"))?;
     recipe.student.train.batch_size = arguments.batch;
     recipe.student.train.precision = arguments.precision;
+    recipe.teacher.precision = arguments.teacher_precision;
     for stage in &mut recipe.stages {
         stage.train = Some(recipe.student.train.clone());
     }
+    let device = training_device(&arguments.device)?;
+    let joules = || if device.is_cuda() { gpu.as_ref()?.joules() } else { energy_joules() };
     let within = |name: &String| arguments.work.join(name);
     let out = tempfile::tempdir_in(&arguments.work)?;
     let setting = Setting {
@@ -72,7 +80,7 @@ fn main() -> Result<()> {
         student: within(&arguments.student),
         cache: arguments.cache.as_ref().map(within),
         out: out.path().to_owned(),
-        device: training_device(&arguments.device)?,
+        device,
         dropout: arguments.dropout,
     };
     let (begun, processor) = (std::cell::Cell::new((None, None)), std::cell::Cell::new(None));
@@ -81,16 +89,21 @@ fn main() -> Result<()> {
             begun.set((begun.get().0, resident_memory_mb()));
         }
         if step == arguments.warm {
+            wait_for(device);
             processor.set(processor_seconds());
-            begun.set((energy_joules(), begun.get().1));
+            begun.set((joules(), begun.get().1));
         }
     })?;
+    let used = joules();
+    // libtorch gives no memory back while it runs, so what is used at the end was needed at most.
+    let gpu_mb = gpu.as_ref().and_then(Gpu::used_memory_mb).zip(before).map(|(after, before)| after - before);
     let processor = processor_seconds().zip(processor.get()).map(|(end, start)| end - start);
     let (energy, resident) = begun.get();
     let result = json!({
         "engine": "limbeck", "timed": timed, "resident_mb": resident, "peak_mb": peak_memory_mb(),
         "processor_seconds": processor, "date": today(), "machine": machine(), "versions": versions(),
-        "joules": energy_joules().zip(energy).map(|(end, start)| end - start),
+        "joules": used.zip(energy).map(|(end, start)| end - start),
+        "gpu": gpu.as_ref().and_then(Gpu::name), "gpu_mb": gpu_mb,
     });
     println!("{}", serde_json::to_string(&result).context("printing the result")?);
     Ok(())

@@ -16,6 +16,8 @@ pub mod graph;
 pub mod measure;
 pub mod memory;
 pub mod objective;
+#[cfg(test)]
+mod on_cuda;
 pub mod pack;
 pub mod pipeline;
 pub mod pretrain;

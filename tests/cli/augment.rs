@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cache;
-use crate::world::{World, stderr, stdout};
+use crate::world::{World, device, stderr, stdout};
 
 #[test]
 fn more_rows_for_texts_and_tags() {
@@ -12,7 +12,13 @@ fn more_rows_for_texts_and_tags() {
     let augment = |data: &str, out: &str, more: &[&str]| {
         let (data, out) = (world.data(data), world.out(out));
         let mut command = world.limbeck(&["augment", data.to_str().unwrap(), "--out", out.to_str().unwrap()]);
-        command.arg("--masked-lm").arg(&masked).args(["--device", "cpu", "--copies", "5"]).args(more).output().unwrap()
+        command
+            .arg("--masked-lm")
+            .arg(&masked)
+            .args(["--device", device(), "--copies", "5"])
+            .args(more)
+            .output()
+            .unwrap()
     };
     std::fs::write(world.data("pairs.csv"), "text,other,label\nThe film was dull.,a poor story,yes\n42,17,no\n")
         .unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{World, stderr, stdout};
+use crate::world::{World, device, stderr, stdout};
 
 #[test]
 fn what_is_in_order_is_ready() {
@@ -32,7 +32,7 @@ fn a_finished_teacher_with_its_labels_mixed_up_is_found_out() {
     let (teacher, data, made) = (teacher.to_str().unwrap(), data.to_str().unwrap(), out.to_str().unwrap());
     let arguments = ["finetune", "--task", "text-classification", "--model", teacher, "--train", data, "--out", made];
     let more =
-        ["--epochs", "4", "--batch-size", "16", "--learning-rate", "3e-3", "--max-tokens", "16", "--device", "cpu"];
+        ["--epochs", "4", "--batch-size", "16", "--learning-rate", "3e-3", "--max-tokens", "16", "--device", device()];
     let output = world.limbeck(&[&arguments[..], &more].concat()).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let recipe = std::fs::read_to_string(world.recipe()).unwrap();

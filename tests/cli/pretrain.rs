@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::world::{NEUTRAL, World, hash, stderr, stdout};
+use crate::world::{NEUTRAL, World, device, hash, stderr, stdout};
 
 /// A world with text: documents of sentences whose words follow one another.
 pub fn world() -> World {
@@ -33,7 +33,7 @@ pub fn world() -> World {
 }
 
 pub fn pretrain(world: &World, recipe: &str, out: &str, more: &[&str]) -> Command {
-    let mut command = world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1"]);
+    let mut command = world.limbeck(&["pretrain", "--device", device(), "--threads", "1"]);
     command.arg("--recipe").arg(world.data(recipe)).arg("--data").arg(world.data("."));
     command.arg("--out").arg(world.data(out)).args(more);
     command
@@ -48,7 +48,7 @@ fn order_and_replaced_tokens_are_packed_and_run() {
     let folder = |name: &str| world.data(name).to_str().unwrap().to_owned();
     let sentence = |task: &str, out: &str, preset: &str| {
         let mut command =
-            world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--preset", preset, "--layers", "1"]);
+            world.limbeck(&["pretrain", "--device", device(), "--threads", "1", "--preset", preset, "--layers", "1"]);
         command.args(["--hidden-size", "32", "--train", "text.txt", "--sentence", task, "--steps", "3"]);
         command.args(["--tokenizer", "tiny-teacher", "--max-tokens", "24"]);
         command.arg("--data").arg(world.data(".")).arg("--out").arg(world.data(out));
@@ -157,7 +157,7 @@ pub fn causal() -> String {
 }
 
 fn student(world: &World, out: &str, more: &[&str]) -> Command {
-    let mut command = world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--teacher", &causal()]);
+    let mut command = world.limbeck(&["pretrain", "--device", device(), "--threads", "1", "--teacher", &causal()]);
     command.args(["--layers", "2", "--max-tokens", "32", "--train", "text.txt", "--documents", "empty-lines"]);
     command.args(["--batch-size", "8", "--learning-rate", "5e-3"]).args(more);
     command.arg("--data").arg(world.data(".")).arg("--out").arg(world.data(out));
@@ -235,8 +235,17 @@ fn what_was_pretrained_is_told_scored_fine_tuned_and_exported() {
 
     // Options alone: a sentence-order model, scored on all three tasks.
     let out = world.data("albert");
-    let mut command =
-        world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--preset", "albert-base", "--layers", "2"]);
+    let mut command = world.limbeck(&[
+        "pretrain",
+        "--device",
+        device(),
+        "--threads",
+        "1",
+        "--preset",
+        "albert-base",
+        "--layers",
+        "2",
+    ]);
     command.args(["--hidden-size", "32", "--embedding-size", "16", "--train", "text.txt", "--sentence", "sop"]);
     command.args(["--tokenizer", "tiny-teacher", "--max-tokens", "24", "--steps", "5"]);
     command.arg("--data").arg(world.data(".")).arg("--out").arg(&out);
@@ -248,7 +257,7 @@ fn what_was_pretrained_is_told_scored_fine_tuned_and_exported() {
         let scored = world.json(&[
             "pretrain",
             "--device",
-            "cpu",
+            device(),
             "--evaluate-on",
             on,
             "--model",
@@ -277,7 +286,7 @@ fn what_was_pretrained_is_told_scored_fine_tuned_and_exported() {
     for folder in ["electra", "albert"] {
         let tuned = world.data(&format!("{folder}-tuned"));
         let mut command =
-            world.limbeck(&["finetune", "--device", "cpu", "--task", "text-classification", "--epochs", "1"]);
+            world.limbeck(&["finetune", "--device", device(), "--task", "text-classification", "--epochs", "1"]);
         command
             .arg("--model")
             .arg(world.data(folder))
@@ -358,7 +367,7 @@ fn mistakes_are_told() {
         ),
         (vec!["--out", "x", "--recipe", "electra.toml", "--max-ratio", "1.2"], "name their teacher with --teacher"),
     ] {
-        let mut all = vec!["pretrain", "--device", "cpu"];
+        let mut all = vec!["pretrain", "--device", device()];
         all.extend(arguments);
         let mut command = world.limbeck(&all);
         command.current_dir(world.data("."));
@@ -414,7 +423,7 @@ fn pages_become_text_a_tokenizer_and_a_model() {
         assert!(made["tokens"].as_u64().is_some_and(|tokens| tokens > 40), "{made}");
         let out = world.data(&format!("{kind}-model"));
         let mut command =
-            world.limbeck(&["pretrain", "--device", "cpu", "--threads", "1", "--preset", preset, "--layers", "1"]);
+            world.limbeck(&["pretrain", "--device", device(), "--threads", "1", "--preset", preset, "--layers", "1"]);
         command.args(["--hidden-size", "32", "--max-tokens", "32", "--objective", objective, "--steps", "2"]);
         command.args([
             "--tokenizer",

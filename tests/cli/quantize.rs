@@ -8,7 +8,7 @@ use limbeck_export::checkpoint::{self, HeadInfo};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
+use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, device, hash, stderr, stdout};
 
 /// Finetunes a classifier of one layer, and writes as the folder `bad` the same model with two: layer 0 changes nothing,
 /// and layer 1 is what was learned, with one attention channel so small before and so large after the output map that
@@ -23,7 +23,7 @@ pub fn with_a_bad_layer(world: &World) {
     std::fs::write(world.data("dev.csv"), data).unwrap();
     let (teacher, dev, good) = (world.teacher(), world.data("dev.csv"), world.data("good"));
     let mut finetune = world.limbeck(&["finetune", "--task", "text-classification", "--layers", "1", "--epochs", "5"]);
-    finetune.args(["--batch-size", "16", "--learning-rate", "3e-3", "--max-tokens", "16", "--device", "cpu"]);
+    finetune.args(["--batch-size", "16", "--learning-rate", "3e-3", "--max-tokens", "16", "--device", device()]);
     finetune.arg("--model").arg(teacher).arg("--train").arg(dev).arg("--out").arg(&good);
     let output = finetune.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));

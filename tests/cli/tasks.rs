@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::distill::{distil, recipe};
-use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
+use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, device, hash, stderr, stdout};
 
 const ROWS: usize = 240;
 
@@ -30,7 +30,7 @@ fn learn(world: &World, task: &str, file: &str, data: &str, more: &[&str], colum
     let (teacher, out) = (world.teacher(), world.out(file));
     let (path, teacher, out) = (path.to_str().unwrap(), teacher.to_str().unwrap(), out.to_str().unwrap());
     let mut arguments = vec!["finetune", "--task", task, "--model", teacher, "--train", path, "--out", out];
-    arguments.extend(["--max-tokens", "24", "--batch-size", "16", "--learning-rate", "3e-3", "--device", "cpu"]);
+    arguments.extend(["--max-tokens", "24", "--batch-size", "16", "--learning-rate", "3e-3", "--device", device()]);
     arguments.extend(more);
     arguments.extend(columns);
     let output = world.limbeck(&arguments).output().unwrap();

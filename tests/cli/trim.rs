@@ -7,7 +7,7 @@ use tch::Device;
 
 use crate::distill::{distil, polarity, recipe, score, sentence, texts};
 use crate::quantize::with_a_bad_layer;
-use crate::world::{World, stderr};
+use crate::world::{World, device, stderr};
 
 #[test]
 fn what_does_nothing_goes_first() {
@@ -86,7 +86,7 @@ fn what_does_nothing_goes_first() {
 
     // What is left can be trained and packed.
     let (trained, bundle) = (path("trained"), path("trained.limbeck"));
-    let train = ["--epochs", "1", "--batch-size", "32", "--max-tokens", "16", "--device", "cpu", "--out", &trained];
+    let train = ["--epochs", "1", "--batch-size", "32", "--max-tokens", "16", "--device", device(), "--out", &trained];
     let mut finetune = world.limbeck(&["finetune", "--task", "text-classification", "--model", &path("narrow")]);
     let output = finetune.args(["--train", &dev]).args(train).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));

@@ -13,6 +13,12 @@ pub const NEGATIVE: [&str; 4] = ["bad", "awful", "poor", "dull"];
 pub const NEUTRAL: [&str; 12] =
     ["the", "film", "food", "was", "a", "very", "place", "phone", "i", "think", "service", "it"];
 
+/// Where the tests train: `LIMBECK_TEST_DEVICE`, else the CPU.
+pub fn device() -> &'static str {
+    static DEVICE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    DEVICE.get_or_init(|| std::env::var("LIMBECK_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned()))
+}
+
 /// Everything a distillation needs, removed when dropped.
 pub struct World {
     folder: TempDir,
@@ -55,7 +61,7 @@ impl World {
     }
 
     pub fn distill_by(&self, recipe: &Path, more: &[&str]) -> Command {
-        let mut command = self.limbeck(&["distill", "--device", "cpu"]);
+        let mut command = self.limbeck(&["distill", "--device", device()]);
         command.arg("--recipe").arg(recipe).arg("--teacher").arg(self.teacher());
         command.arg("--data").arg(self.folder.path()).arg("--out").arg(self.folder.path().join("out")).args(more);
         command

@@ -1,6 +1,6 @@
 """The peer of `cargo xtask bench train`: the same distillation in PyTorch and transformers.
 
-    python train_speed.py prepare --minilm FOLDER --mpnet FOLDER --sentiment FOLDER --work FOLDER --rows-short N --rows-long N
+    python train_speed.py prepare --minilm FOLDER --mpnet FOLDER --sentiment FOLDER --work FOLDER --rows-short N ...
     python train_speed.py run --work FOLDER --losses layers --teacher teacher --student narrow --data short --batch 32 ...
 
 `prepare` makes models and data for both sides; `run` trains and prints its steps with their times as JSON. The losses
@@ -21,8 +21,8 @@ import torch.nn.functional as F
 import transformers
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, MPNetForSequenceClassification
-from transformers import get_linear_schedule_with_warmup
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import MPNetConfig, MPNetForSequenceClassification, get_linear_schedule_with_warmup
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
 MAX_TOKENS = 128
@@ -42,6 +42,23 @@ def write_rows(folder, rows, few):
             (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def enough(rows, count, repeat):
+    """The first `count`; where that is more than there are, all of them again in another order."""
+    if len(rows) < count and not repeat:
+        raise SystemExit(f"there are {len(rows)} texts, {count} are asked for")
+    found = list(rows)
+    while len(found) < count:
+        found += random.sample(rows, len(rows))
+    return found[:count]
+
+
+def classifier(kind, config, folder):
+    """A pretrained model with a new head; with new weights where the folder has none: speed does not depend on them."""
+    if (folder / "model.safetensors").is_file():
+        return kind.from_pretrained(folder, **LABELS).float()
+    return kind(config.from_pretrained(folder, **LABELS))
+
+
 def prepare(args):
     torch.manual_seed(7)
     random.seed(7)
@@ -56,9 +73,7 @@ def prepare(args):
             seen.add(text.lower())
             short.append((text, label))
     random.shuffle(short)
-    if len(short) < args.rows_short + 32:
-        raise SystemExit(f"there are {len(short) - 32} sentences, {args.rows_short} are asked for")
-    write_rows(args.work / "short", short[: args.rows_short + 32], 160)
+    write_rows(args.work / "short", enough(short, args.rows_short + 32, args.repeat), 5 * args.batch_short)
 
     # Texts that fill MAX_TOKENS: sentences of one file in a row, from every second one on.
     long = []
@@ -70,9 +85,7 @@ def prepare(args):
             if len(tokenizer(text)["input_ids"]) >= MAX_TOKENS:
                 long.append((text, rows[start][1]))
     random.shuffle(long)
-    if len(long) < args.rows_long + 32:
-        raise SystemExit(f"there are {len(long) - 32} long texts, {args.rows_long} are asked for")
-    write_rows(args.work / "long", long[: args.rows_long + 32], 80)
+    write_rows(args.work / "long", enough(long, args.rows_long + 32, args.repeat), 5 * args.batch_long)
 
     def save(model, name, source):
         folder = args.work / name
@@ -80,9 +93,9 @@ def prepare(args):
         shutil.copy(source / "tokenizer.json", folder)
         return folder
 
-    teacher = BertForSequenceClassification.from_pretrained(args.minilm, **LABELS)
+    teacher = classifier(BertForSequenceClassification, BertConfig, args.minilm)
     save(teacher, "teacher", args.minilm)
-    base = MPNetForSequenceClassification.from_pretrained(args.mpnet, **LABELS)
+    base = classifier(MPNetForSequenceClassification, MPNetConfig, args.mpnet)
     save(base, "base-teacher", args.mpnet)
     config = teacher.config.to_dict()
     narrow = BertConfig(**{**config, "num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200})
@@ -166,14 +179,38 @@ class AnswerLosses(torch.nn.Module):
         return 5.0 * 4.0 * soft + 2.0 * labels + cosine
 
 
-def in_fp32(given):
+def in_fp32(given, precision):
     """What autocast gave, for losses in fp32."""
+    if precision == "fp32":
+        return given
     lists = {name: [value.float() for value in getattr(given, name) or ()] for name in ("hidden_states", "attentions")}
     return SimpleNamespace(logits=given.logits.float(), **lists)
 
 
-def joules():
-    """What the processor packages have used, where RAPL is readable."""
+def gpu_of(device):
+    """The GPU in NVML's words, or None."""
+    if device != "cuda":
+        return None
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml.nvmlDeviceGetHandleByIndex(0)
+
+
+def gpu_mb(gpu):
+    if gpu is None:
+        return None
+    import pynvml
+
+    return pynvml.nvmlDeviceGetMemoryInfo(gpu).used / 1e6
+
+
+def joules(gpu):
+    """What the GPU has used, or the processor packages where RAPL is readable."""
+    if gpu is not None:
+        import pynvml
+
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3
     try:
         packages = [path for path in Path("/sys/class/powercap").iterdir() if path.name.count(":") == 1]
         readings = [int((path / "energy_uj").read_text()) / 1e6 for path in packages]
@@ -190,6 +227,8 @@ def resident_mb(field):
 
 
 def run(args):
+    gpu = gpu_of(args.device)
+    before = gpu_mb(gpu)
     torch.set_num_threads(args.threads)
     torch.manual_seed(7)
     layers = args.losses == "layers"
@@ -215,7 +254,12 @@ def run(args):
     def collate(chosen):
         batch = tokenizer.pad({"input_ids": [ids for _, ids, _ in chosen]}, padding="longest", return_tensors="pt")
         batch["labels"] = torch.tensor([label for _, _, label in chosen])
-        return [index for index, _, _ in chosen], batch.to(args.device)
+        sizes = {"tokens": int(batch["attention_mask"].sum()), "padded": batch["input_ids"].numel()}
+        return {"indices": [index for index, _, _ in chosen], **sizes}, batch.to(args.device)
+
+    def all_done():
+        if args.device == "cuda":
+            torch.cuda.synchronize()
 
     if args.batches == "shuffled":
         loader = DataLoader(examples, batch_size=args.batch, shuffle=True, collate_fn=collate)
@@ -239,30 +283,39 @@ def run(args):
     schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * len(loader) + 0.5), len(loader))
     everything = [value for _, value in named]
 
-    steps, energy, processor, resident = [], None, 0.0, resident_mb("VmRSS:")
+    def autocast(precision):
+        return torch.autocast(args.device, torch.bfloat16, enabled=precision == "bf16")
+
+    # The loss is read at the end: on a GPU that would wait for all that is queued. Nor is any other step waited for, but
+    # the last before the measured ones and the last of all.
+    steps, losses_of_steps, energy, processor, resident = [], [], None, 0.0, resident_mb("VmRSS:")
     begun = time.perf_counter()
-    for indices, batch in loader:
+    for step, batch in loader:
         if len(steps) == args.warm:
-            energy, processor = joules(), time.process_time()
+            all_done()
+            energy, processor, begun = joules(gpu), time.process_time(), time.perf_counter()
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        with torch.no_grad():
-            taught = teacher(**inputs, output_hidden_states=True, output_attentions=layers)
-        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.precision == "bf16"):
-            given = student(**inputs, output_hidden_states=True, output_attentions=layers)
-        loss = losses(in_fp32(given) if args.precision == "bf16" else given, taught, batch)
+        with torch.no_grad(), autocast(args.teacher_precision):
+            taught = in_fp32(teacher(**inputs, output_hidden_states=True, output_attentions=layers), args.teacher_precision)
+        with autocast(args.precision):
+            given = in_fp32(student(**inputs, output_hidden_states=True, output_attentions=layers), args.precision)
+        loss = losses(given, taught, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(everything, 1.0)
         optimizer.step()
         schedule.step()
-        value, now = loss.item(), time.perf_counter()
-        tokens = int(batch["attention_mask"].sum())
-        padded = batch["input_ids"].numel()
-        steps.append({"indices": indices, "tokens": tokens, "padded": padded, "loss": value, "seconds": now - begun})
+        losses_of_steps.append(loss.detach())
+        last = len(steps) + 1 in (len(loader), args.stop_after)
+        if last:
+            all_done()
+        now = time.perf_counter()
+        steps.append({**step, "seconds": now - begun})
         begun = now
-        if len(steps) == args.stop_after:
+        if last:
             break
-    used, processor = joules(), time.process_time() - processor
+    steps = [{**step, "loss": loss.item()} for step, loss in zip(steps, losses_of_steps)]
+    used, processor = joules(gpu), time.process_time() - processor
     print(
         json.dumps(
             {
@@ -272,6 +325,7 @@ def run(args):
                 "resident_mb": resident,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
                 "joules": used - energy if used is not None and energy is not None else None,
+                "gpu_mb": gpu_mb(gpu) - before if gpu is not None else None,
                 "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             }
         )
@@ -284,8 +338,9 @@ def main():
     verb = verbs.add_parser("prepare")
     for name in ("--minilm", "--mpnet", "--sentiment", "--work"):
         verb.add_argument(name, type=Path, required=True)
-    for name in ("--rows-short", "--rows-long"):
+    for name in ("--rows-short", "--rows-long", "--batch-short", "--batch-long"):
         verb.add_argument(name, type=int, required=True)
+    verb.add_argument("--repeat", action="store_true", help="take texts more than once where there are too few")
     verb.set_defaults(run=prepare)
     verb = verbs.add_parser("run")
     verb.add_argument("--work", type=Path, required=True)
@@ -299,6 +354,7 @@ def main():
     verb.add_argument("--stop-after", type=int)
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="the student's")
+    verb.add_argument("--teacher-precision", choices=("fp32", "bf16"), default="fp32")
     verb.set_defaults(run=run)
     args = parser.parse_args()
     args.run(args)

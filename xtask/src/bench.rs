@@ -35,7 +35,7 @@ With `generation`: GPT-2's shape and a small one with new weights, in fp32, int8
 
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda]
-                               [--precision fp32|bf16] [--only X]
+                               [--precision fp32|bf16] [--times N] [--only X] [--brought FOLDER [--commit X]]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
                                [--openings N] [--only X] [--shapes]
        cargo xtask bench generation [--save] [--starts N] [--rounds N] [--lengths LIST] [--only X]
@@ -44,11 +44,16 @@ Options:
   --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
                 the first, from which `cargo xtask docs` makes docs/benchmarks.md and docs/training-speed.md
   --rounds N    turns (3)
-  --pools N     length of an epoch of short texts, in 16 batches, 1 to 4 (4)
+  --pools N     length of an epoch of short texts, in 16 batches, 1 to 4, on a GPU in 64 (4)
   --threads N   threads of each side (2)
   --device X    where both sides train (cpu)
   --precision X of the students of both sides (fp32); --save keeps other devices and precisions in files of their own
+  --times N     batches of so many times the texts (1); --save keeps each in a file of its own
   --only X      only the cases whose name contains X
+  --brought F   for a machine without cargo or internet: a folder with `train`, the benchmark built elsewhere (`cargo bench -p
+                limbeck-export --bench train --no-run`), and folders `teacher`, `base-teacher` (both in Hugging Face's
+                layout; without model.safetensors they get new weights) and `sentences`; `python3` must have the packages
+  --commit X    what that program was built from
 
 Options of `peers`:
   --save        keeps the cases (threads, batch, length) that an earlier call with the same code and peers measured on

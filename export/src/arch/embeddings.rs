@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::store::Watch;
 use super::{ModelConfig, Scope};
 use crate::quantize::{FakeQuantization, of_activations};
+use crate::train::Autocast;
 
 /// A linear map `x W^T + b`, with `W` `[out, in]`.
 pub(super) struct Linear {
@@ -42,7 +43,12 @@ impl Linear {
 
     /// What [`Self::product`] takes for an input; maps of the same input can share it.
     pub(super) fn input(&self, x: &Tensor) -> Tensor {
-        if self.rounding.is_some() { of_activations(x) } else { x.shallow_clone() }
+        match self.rounding {
+            Some(_) => of_activations(x),
+            // Autocast would do it for each map.
+            None if Autocast::is_on() => x.to_kind(Kind::BFloat16),
+            None => x.shallow_clone(),
+        }
     }
 
     pub(super) fn product(&self, x: &Tensor) -> Tensor {

@@ -3,6 +3,7 @@
 mod accuracy;
 mod bootstrap;
 mod calibration;
+mod gpu;
 mod latency;
 mod machine;
 mod memory;
@@ -15,6 +16,7 @@ mod writing;
 pub use accuracy::{Evaluation, classify, evaluate, wilson_interval};
 pub use bootstrap::{Interval, Outcomes, difference, interval, ratio};
 pub use calibration::{Calibrated, Observation, calibrate, calibration_error};
+pub use gpu::Gpu;
 pub use latency::{BenchCase, BenchOptions, BenchResult, bench, text_of_tokens};
 pub(crate) use latency::{call, milliseconds, one_session, quantile};
 pub use machine::{Machine, Versions, machine, today, versions};

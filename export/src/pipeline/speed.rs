@@ -68,7 +68,8 @@ pub struct TimedStep {
     /// The loss.
     pub loss: f64,
     /// From its loss to the next step's, or to the end of the epoch: the forward passes, the backward pass, the
-    /// optimizer, and the making of a batch.
+    /// optimizer, and the making of a batch. On a GPU what is still queued counts to a later step, until all is awaited
+    /// before the first of the measured steps and after the last.
     pub seconds: f64,
 }
 
@@ -143,9 +144,9 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         stop_before: None,
         group: &Alone,
     };
-    let steps = RefCell::new(Vec::<(TimedStep, Instant)>::new());
+    let steps = RefCell::new(Vec::<(TimedStep, tch::Tensor, Instant)>::new());
     let end_of_step = || {
-        if let Some((step, begun)) = steps.borrow_mut().last_mut()
+        if let Some((step, _, begun)) = steps.borrow_mut().last_mut()
             && step.seconds == 0.0
         {
             step.seconds = begun.elapsed().as_secs_f64();
@@ -163,20 +164,31 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
                 indices: batch.indices.clone(),
                 tokens: batch.tokens,
                 padded: batch.ids.numel(),
-                loss: loss.total.double_value(&[]),
+                loss: f64::NAN,
                 seconds: 0.0,
             };
-            steps.borrow_mut().push((step, begun));
+            // Its number is asked for at the end: on a GPU that would wait for all that is queued.
+            steps.borrow_mut().push((step, loss.total.detach(), begun));
             Ok(loss)
         },
         &|| {
+            wait_for(*device);
             end_of_step();
             Ok(0.0)
         },
     )?;
     crate::train::discard_checkpoint(out);
     let cache_bytes = setting.cache.is_some().then(|| lessons.bytes());
-    Ok(Timed { cache_seconds, cache_bytes, steps: steps.into_inner().into_iter().map(|(step, _)| step).collect() })
+    let steps = steps.into_inner().into_iter();
+    let steps = steps.map(|(step, loss, _)| TimedStep { loss: loss.double_value(&[]), ..step }).collect();
+    Ok(Timed { cache_seconds, cache_bytes, steps })
+}
+
+/// Waits until a GPU has done all that it was given.
+pub fn wait_for(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
 }
 
 /// A model that is ready for the task, without the demand that it be good at it: speed does not depend on that.

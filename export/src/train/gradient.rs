@@ -68,15 +68,18 @@ pub(super) fn gradient(
         }
         tokens += batch.tokens;
     }
-    // Numbers are asked for when all work is queued: on a GPU each question waits for the queue.
+    // Numbers are asked for when all work is queued, and all at once: on a GPU each question waits for the queue.
+    let asked: Vec<&Tensor> = losses.iter().map(|(value, ..)| value).chain(parts.values()).collect();
+    let answers = numbers(&asked)?;
+    let (of_losses, of_parts) = answers.split_at(losses.len());
     let (mut loss, mut bad) = (0.0, None);
-    for (total, share, indices) in losses {
-        let value = total.double_value(&[]);
+    for ((_, share, indices), &value) in losses.iter().zip(of_losses) {
         loss += value * share;
         if !value.is_finite() && bad.is_none() {
             bad = Some((value, indices));
         }
     }
+    let parts = parts.keys().copied().zip(of_parts.iter().copied()).collect();
     let loss = mean_gradients(stage.group, weights, &mut tensors, loss)?;
     if let Some((value, indices)) = bad {
         bail!(
@@ -86,8 +89,18 @@ pub(super) fn gradient(
         );
     }
     ensure!(loss.is_finite(), "{}: the loss of another process is {loss} at step {step}", stage.name);
-    let parts = parts.into_iter().map(|(name, value)| (name, value.double_value(&[]))).collect();
     Ok(Gradient { tensors, loss, parts, tokens })
+}
+
+/// The values of scalars.
+fn numbers(scalars: &[&Tensor]) -> Result<Vec<f64>> {
+    let Some(device) = scalars.first().map(|scalar| scalar.device()) else { return Ok(Vec::new()) };
+    let _no_grad = tch::no_grad_guard();
+    let same: Result<Vec<Tensor>, _> = scalars
+        .iter()
+        .map(|scalar| scalar.f_to_device(device)?.f_to_kind(Kind::Double)?.f_reshape([0i64; 0].as_slice()))
+        .collect();
+    Ok(Vec::try_from(Tensor::f_stack(&same?, 0)?)?)
 }
 
 /// Adds gradients to the sum of those before.

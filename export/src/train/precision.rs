@@ -49,6 +49,7 @@ impl Precision {
 
 thread_local! {
     static ENTERED: Cell<u64> = const { Cell::new(0) };
+    static DEPTH: Cell<u64> = const { Cell::new(0) };
 }
 
 /// bf16 autocast of this thread while it lives; what was set before comes back when it is dropped, also after an
@@ -67,7 +68,13 @@ impl Autocast {
     pub fn bf16(device: Device) -> Result<Self> {
         let before = shim::autocast_bf16(device)?;
         ENTERED.with(|count| count.set(count.get() + 1));
+        DEPTH.with(|depth| depth.set(depth.get() + 1));
         Ok(Self { before, this_thread: PhantomData })
+    }
+
+    /// Whether it is on in this thread.
+    pub(crate) fn is_on() -> bool {
+        DEPTH.with(Cell::get) > 0
     }
 
     /// How often this thread switched it on.
@@ -79,6 +86,7 @@ impl Autocast {
 impl Drop for Autocast {
     fn drop(&mut self) {
         shim::autocast_restore(self.before);
+        DEPTH.with(|depth| depth.set(depth.get() - 1));
     }
 }
 

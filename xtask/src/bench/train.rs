@@ -14,9 +14,12 @@ use crate::command::{cargo, command, commit, repository};
 use crate::engines::Engines;
 use crate::{pins, python};
 
-/// Where the results stand of the CPU in fp32, and of students in bf16: of these the tables are made.
+/// Where the results stand of the CPU in fp32, of students in bf16, and of a GPU in bf16 with small and with large batches: of
+/// these the tables are made.
 pub const RESULTS: &str = "export/benches/results/training.json";
 pub const BF16_RESULTS: &str = "export/benches/results/training-cpu-bf16.json";
+pub const CUDA_RESULTS: &str = "export/benches/results/training-cuda-bf16.json";
+pub const CUDA_LARGE_RESULTS: &str = "export/benches/results/training-cuda-bf16-x16.json";
 const PEER: &str = "tests/parity/train_speed.py";
 /// Relative difference of the losses up to which both sides do the same work, in fp32 and in bf16, where each rounds in places
 /// of its own.
@@ -24,6 +27,9 @@ const TOLERANCE: f64 = 1e-4;
 const TOLERANCE_BF16: f64 = 1e-2;
 /// Batches of a pool of like lengths (`data/batch.rs`): an epoch of whole pools pads as a long one does.
 const POOL: usize = 16;
+/// Texts a step, of short texts and of long ones.
+const SHORT: usize = 32;
+const LONG: usize = 16;
 
 /// One distillation.
 struct Case {
@@ -45,7 +51,7 @@ const CASES: [Case; 5] = [
         teacher: "teacher",
         student: "three",
         data: "short",
-        batch: 32,
+        batch: SHORT,
         peer: true,
     },
     Case {
@@ -54,7 +60,7 @@ const CASES: [Case; 5] = [
         teacher: "teacher",
         student: "three",
         data: "long",
-        batch: 16,
+        batch: LONG,
         peer: true,
     },
     Case {
@@ -63,7 +69,7 @@ const CASES: [Case; 5] = [
         teacher: "teacher",
         student: "narrow",
         data: "short",
-        batch: 32,
+        batch: SHORT,
         peer: true,
     },
     Case {
@@ -72,7 +78,7 @@ const CASES: [Case; 5] = [
         teacher: "teacher",
         student: "narrow",
         data: "long",
-        batch: 16,
+        batch: LONG,
         peer: true,
     },
     Case {
@@ -81,7 +87,7 @@ const CASES: [Case; 5] = [
         teacher: "base-teacher",
         student: "three-of-base",
         data: "short",
-        batch: 32,
+        batch: SHORT,
         peer: false,
     },
 ];
@@ -115,22 +121,68 @@ impl Way {
 
 /// What all runs share.
 struct Bench {
-    program: PathBuf,
-    python: PathBuf,
-    engines: Engines,
+    built: Built,
     work: PathBuf,
     threads: usize,
     warm: usize,
     device: String,
     precision: String,
+    times: usize,
 }
 
-/// The file of a device and a precision.
-fn results(device: &str, precision: &str) -> String {
-    match (device, precision) {
-        ("cpu", "fp32") => RESULTS.to_owned(),
-        ("cpu", "bf16") => BF16_RESULTS.to_owned(),
-        _ => format!("export/benches/results/training-{device}-{precision}.json"),
+/// The file of a device, a precision and a size of batches.
+fn results(device: &str, precision: &str, times: usize) -> String {
+    let large = if times > 1 { format!("-x{times}") } else { String::new() };
+    match (device, precision, times) {
+        ("cpu", "fp32", 1) => RESULTS.to_owned(),
+        _ => format!("export/benches/results/training-{device}-{precision}{large}.json"),
+    }
+}
+
+/// Both programs, and what they train with.
+struct Built {
+    program: PathBuf,
+    python: PathBuf,
+    /// None where the environment is left as it is.
+    engines: Option<Engines>,
+    teacher: PathBuf,
+    base_teacher: PathBuf,
+    sentences: PathBuf,
+}
+
+impl Built {
+    /// Builds limbeck's side, and fetches all else.
+    fn here() -> Result<Self> {
+        // The teachers of the tests are those of the benchmark.
+        let engines = Engines::ready_for_tests()?;
+        let cache = Cache::locate()?;
+        Ok(Self {
+            python: python::references(&cache)?,
+            program: program(&engines)?,
+            teacher: engines.teacher.clone(),
+            base_teacher: cache.folder(&pins::ALL_MPNET),
+            sentences: cache.folder(&pins::SENTENCES),
+            engines: Some(engines),
+        })
+    }
+
+    /// What was brought to a machine without cargo and without internet: a folder with `train`, the built benchmark, and
+    /// folders `teacher`, `base-teacher` and `sentences`.
+    fn brought(folder: &Path) -> Result<Self> {
+        let folder = fs::canonicalize(folder).with_context(|| format!("--brought {}", folder.display()))?;
+        let place = |name: &str| {
+            let path = folder.join(name);
+            ensure!(path.exists(), "{} is missing", path.display());
+            Ok(path)
+        };
+        Ok(Self {
+            program: place("train")?,
+            python: "python3".into(),
+            engines: None,
+            teacher: place("teacher")?,
+            base_teacher: place("base-teacher")?,
+            sentences: place("sentences")?,
+        })
     }
 }
 
@@ -148,30 +200,44 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let threads = number(arguments.value("--threads")?, 2)?;
     let device = arguments.value("--device")?.unwrap_or_else(|| "cpu".to_owned());
     let precision = arguments.value("--precision")?.unwrap_or_else(|| "fp32".to_owned());
+    let times = number(arguments.value("--times")?, 1)?;
     let only = arguments.value("--only")?.unwrap_or_default();
+    let brought = arguments.value("--brought")?;
+    let revision = arguments.value("--commit")?.or_else(commit).unwrap_or_else(|| "unknown".to_owned());
     arguments.finish()?;
     ensure!(["fp32", "bf16"].contains(&precision.as_str()), "--precision {precision}: it is fp32 or bf16");
     ensure!(!save || only.is_empty(), "--save writes the results of all cases; leave --only out");
-    ensure!(rounds > 0 && pools > 0 && threads > 0, "--rounds, --pools and --threads must be at least 1");
-    ensure!(pools <= 4, "--pools: there are sentences for 4 pools of {POOL} batches");
+    ensure!(
+        rounds > 0 && pools > 0 && threads > 0 && times > 0,
+        "--rounds, --pools, --threads and --times must be at least 1"
+    );
+    // On a GPU steps are so short that many are needed, and there are not so many texts.
+    let repeat = device == "cuda" || times > 1;
+    ensure!(repeat || pools <= 4, "--pools: there are sentences for 4 pools of {POOL} batches");
     let chosen: Vec<&Case> = CASES.iter().filter(|case| case.name.contains(&only)).collect();
     ensure!(!chosen.is_empty(), "no case has `{only}` in its name");
 
-    // The teachers of the tests are those of the benchmark.
-    let engines = Engines::ready_for_tests()?;
-    let cache = Cache::locate()?;
-    let python = python::references(&cache)?;
+    let built = brought.map_or_else(Built::here, |folder| Built::brought(Path::new(&folder)))?;
     let work = repository().join("out/bench-train");
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
-    let mut prepare = command(&python);
-    prepare.args([PEER, "prepare", "--work"]).arg(&work).arg("--minilm").arg(&engines.teacher);
-    prepare.arg("--mpnet").arg(cache.folder(&pins::ALL_MPNET));
-    prepare.arg("--sentiment").arg(cache.folder(&pins::SENTENCES));
-    prepare.args(["--rows-short", &(pools * POOL * 32).to_string()]);
-    // Their lengths are equal: fewer steps are enough.
-    prepare.args(["--rows-long", &((pools + 1) * 4 * 16).to_string()]);
+    let mut prepare = command(&built.python);
+    prepare.args([PEER, "prepare", "--work"]).arg(&work).arg("--minilm").arg(&built.teacher);
+    prepare.arg("--mpnet").arg(&built.base_teacher).arg("--sentiment").arg(&built.sentences);
+    // Lengths of long texts are equal: fewer steps are enough, but on a GPU.
+    let on_gpu = device == "cuda";
+    let pools = if on_gpu { pools * 4 } else { pools };
+    let long_steps = if on_gpu { pools * POOL } else { (pools + 1) * 4 };
+    for (name, count) in [
+        ("--rows-short", pools * POOL * SHORT * times),
+        ("--rows-long", long_steps * LONG * times),
+        ("--batch-short", SHORT * times),
+        ("--batch-long", LONG * times),
+    ] {
+        prepare.args([name, &count.to_string()]);
+    }
+    prepare.args(repeat.then_some("--repeat"));
     output(&mut prepare)?;
-    let bench = Bench { program: program(&engines)?, python, engines, work, threads, warm: 4, device, precision };
+    let bench = Bench { built, work, threads, warm: if on_gpu { 64 } else { 4 }, device, precision, times };
 
     let mut cases = Vec::new();
     let mut about = Value::Null;
@@ -180,17 +246,18 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         cases.push(bench.case(case, rounds, &mut about)?);
     }
     let found = json!({
-        "schema": 1, "date": about["date"], "commit": commit().unwrap_or_else(|| "unknown".to_owned()),
+        "schema": 1, "date": about["date"], "commit": revision,
         "machine": about["machine"], "versions": about["versions"], "device": bench.device, "threads": threads,
-        "dropout": 0.1, "precision": bench.precision, "rounds": rounds, "cases": cases,
+        "dropout": 0.1, "precision": bench.precision, "teacher_precision": bench.teacher_precision(), "gpu": about["gpu"],
+        "rounds": rounds, "warm": bench.warm, "cases": cases,
     });
     let text = serde_json::to_string_pretty(&found)? + "\n";
     if save {
-        let file = results(&bench.device, &bench.precision);
+        let file = results(&bench.device, &bench.precision, bench.times);
         let path = repository().join(&file);
         fs::create_dir_all(path.parent().context("no folder")?)?;
         fs::write(&path, text).with_context(|| format!("writing {file}"))?;
-        let has_tables = [RESULTS, BF16_RESULTS].contains(&file.as_str());
+        let has_tables = [RESULTS, BF16_RESULTS, CUDA_RESULTS, CUDA_LARGE_RESULTS].contains(&file.as_str());
         println!("{file} is written{}", if has_tables { "; now cargo xtask docs" } else { "" });
     } else {
         print!("{text}");
@@ -199,6 +266,11 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
 }
 
 impl Bench {
+    /// On a GPU the teacher computes as the student does; on a CPU it stays fp32, as the recipes have it.
+    fn teacher_precision(&self) -> &str {
+        if self.device == "cuda" { &self.precision } else { "fp32" }
+    }
+
     fn case(&self, case: &Case, rounds: usize, about: &mut Value) -> Result<Value> {
         let difference = if case.peer { Some(self.same_losses(case)?) } else { None };
         let batches = self.work.join("batches.json");
@@ -206,7 +278,11 @@ impl Bench {
         if cache.exists() {
             fs::remove_dir_all(&cache).with_context(|| format!("removing {}", cache.display()))?;
         }
-        let mut ways = vec![Way::Live, Way::Cached];
+        let mut ways = vec![Way::Live];
+        // On a GPU so many tokens are read that the outputs of layers would fill the disk.
+        if self.device == "cpu" || (case.losses == "answers" && self.times == 1) {
+            ways.push(Way::Cached);
+        }
         if case.peer {
             ways.insert(1, Way::PeerLike);
             // Where all lengths are equal it would be the same again.
@@ -228,7 +304,7 @@ impl Bench {
                 if *way == Way::Live && round == 0 {
                     let order: Vec<&Value> = steps(&result)?.iter().map(|step| &step["indices"]).collect();
                     fs::write(&batches, serde_json::to_string(&order)?)?;
-                    for name in ["date", "machine"] {
+                    for name in ["date", "machine", "gpu"] {
                         about[name] = result[name].clone();
                     }
                 }
@@ -259,7 +335,7 @@ impl Bench {
             .collect();
         Ok(json!({
             "name": case.name, "losses": case.losses, "teacher": case.teacher, "student": case.student,
-            "data": case.data, "batch": case.batch, "loss_difference": difference, "runs": runs,
+            "data": case.data, "batch": case.batch * self.times, "loss_difference": difference, "runs": runs,
         }))
     }
 
@@ -274,7 +350,7 @@ impl Bench {
         Ok(json!({
             "tokens_per_second": tokens / seconds, "steps": measured.len(), "tokens_per_step": tokens / measured.len() as f64,
             "padding": 1.0 - tokens / sum("padded"), "peak_mb": result["peak_mb"], "resident_mb": result["resident_mb"],
-            "joules_per_token": per_token("joules"),
+            "joules_per_token": per_token("joules"), "gpu_mb": result["gpu_mb"],
             "processor_seconds_per_token": per_token("processor_seconds"), "cache_seconds": result["timed"]["cache_seconds"],
             "cache_bytes": result["timed"]["cache_bytes"], "load": load(),
         }))
@@ -318,8 +394,10 @@ impl Bench {
     }
 
     fn own(&self, case: &Case, data: &str, way: Way, dropout: Option<&str>) -> Result<Value> {
-        let mut program = command(&self.program);
-        self.engines.apply(&mut program);
+        let mut program = command(&self.built.program);
+        if let Some(engines) = &self.built.engines {
+            engines.apply(&mut program);
+        }
         program.args(["--recipe", case.losses]);
         if way == Way::Cached {
             program.args(["--cache", "cache"]);
@@ -328,7 +406,7 @@ impl Bench {
     }
 
     fn peer(&self, case: &Case, data: &str, batches: Option<&Path>, dropout: Option<&str>) -> Result<Value> {
-        let mut program = command(&self.python);
+        let mut program = command(&self.built.python);
         program.args([PEER, "run", "--losses", case.losses]);
         if let Some(batches) = batches {
             program.arg("--batches").arg(batches);
@@ -345,9 +423,9 @@ impl Bench {
             "--data",
             data,
         ]);
-        program.args(["--batch", &case.batch.to_string(), "--warm", &self.warm.to_string()]);
+        program.args(["--batch", &(case.batch * self.times).to_string(), "--warm", &self.warm.to_string()]);
         program.args(["--threads", &self.threads.to_string(), "--device", &self.device]);
-        program.args(["--precision", &self.precision]);
+        program.args(["--precision", &self.precision, "--teacher-precision", self.teacher_precision()]);
         program.args(dropout.iter().flat_map(|rate| ["--dropout", rate]));
         // Spinning threads of one library would slow the other's measurements where cores are few.
         program.env("OMP_NUM_THREADS", self.threads.to_string()).env("OMP_WAIT_POLICY", "PASSIVE");

@@ -1,3 +1,4 @@
+mod cuda;
 mod keep;
 mod parallel;
 mod rates;
@@ -103,7 +104,7 @@ fn run_from(params: &Params, folder: &Path, options: &TrainOptions, conditions: 
             Ok(Loss { parts: vec![("hard", total.detach())], total })
         },
         &|| {
-            let all = Batch::new(&data, (0..data.len()).collect(), 0, Device::Cpu);
+            let all = Batch::new(&data, (0..data.len()).collect(), 0, params.device());
             Ok(crate::objective::accuracy(&forward(&all, false), &all.targets))
         },
     )
