@@ -3,11 +3,15 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/stack.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include "limbeck-export/src/train/shim.rs.h"
@@ -25,6 +29,39 @@ std::vector<at::Tensor> tensors_at(rust::Slice<const std::size_t> addresses) {
   for (std::size_t address : addresses) tensors.push_back(tensor_at(address));
   return tensors;
 }
+
+// Copies of another kind, in few kernels however many there are.
+std::vector<at::Tensor> copies_of(at::TensorList tensors, at::ScalarType kind) {
+  std::vector<at::Tensor> copies;
+  copies.reserve(tensors.size());
+  for (const auto &tensor : tensors) {
+    copies.push_back(at::empty_like(tensor, tensor.options().dtype(kind), at::MemoryFormat::Contiguous));
+  }
+  if (!copies.empty()) at::_foreach_copy_(copies, tensors);
+  return copies;
+}
+
+struct Bf16Copies : torch::autograd::Function<Bf16Copies> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext *context,
+                                                at::TensorList tensors) {
+    context->set_materialize_grads(false);
+    return copies_of(tensors, at::kBFloat16);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *,
+                                                 torch::autograd::variable_list gradients) {
+    std::vector<at::Tensor> defined;
+    for (const auto &gradient : gradients) {
+      if (gradient.defined()) defined.push_back(gradient);
+    }
+    auto copies = copies_of(defined, at::kFloat);
+    auto next = copies.begin();
+    for (auto &gradient : gradients) {
+      if (gradient.defined()) gradient = *next++;
+    }
+    return gradients;
+  }
+};
 
 at::DeviceType device_of(bool cuda) { return cuda ? at::kCUDA : at::kCPU; }
 
@@ -46,6 +83,14 @@ void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result) {
   at::NoGradGuard no_grad;
   const auto norms = at::_foreach_norm(tensors_at(tensors));
   *reinterpret_cast<at::Tensor *>(result) = at::stack(norms).square().sum().sqrt();
+}
+
+void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::size_t> copies) {
+  // A list of this type alone is looked through for variables.
+  const auto originals = tensors_at(tensors);
+  const auto made = Bf16Copies::apply(at::TensorList(originals));
+  if (made.size() != copies.size()) throw std::invalid_argument("lists of unequal lengths");
+  for (std::size_t i = 0; i < made.size(); ++i) *reinterpret_cast<at::Tensor *>(copies[i]) = made[i];
 }
 
 AutocastState autocast_bf16(bool cuda) {

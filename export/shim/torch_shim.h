@@ -21,6 +21,10 @@ void fused_adamw(rust::Slice<const std::size_t> parameters, rust::Slice<const st
 // read back from the device. Throws on bad tensors.
 void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result);
 
+// Assigns bf16 copies of fp32 tensors to as many tensors, all made at once; their gradients come back as fp32, also all at
+// once. Throws on lists of unequal lengths.
+void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::size_t> copies);
+
 // Switches the calling thread's autocast on, to bf16, for CUDA or the CPU. Gives what was set.
 AutocastState autocast_bf16(bool cuda);
 

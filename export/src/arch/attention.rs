@@ -6,6 +6,7 @@ use super::capture::Projections;
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
 use crate::quantize::RoundedHeads;
+use crate::train::Autocast;
 
 /// Which keys each query may see, as `[batch or 1, 1, query or 1, key]` of 1 and 0 (fp32): tokens that are not
 /// padding, and in a causal model the own and earlier positions, of a banded layer those in its band.
@@ -52,6 +53,8 @@ pub(super) struct Bias {
     /// finite bf16 where a key may not be seen: that of fp32 would be minus infinity there, and a row of nothing else
     /// has no softmax.
     added: Tensor,
+    /// The same for the fused kernel, of the products' kind: autocast would make it for each layer.
+    fused: Tensor,
     /// The relative position bias alone.
     relative: Option<Tensor>,
     /// 1 where query and key are tokens and the key may be seen, else 0.
@@ -70,12 +73,14 @@ impl Bias {
     ) -> Self {
         let seen = visible(mask, causal, band);
         let hidden = (&seen - 1.0) * f64::from(half::bf16::MAX);
+        let added = match relative {
+            // Not a sum: the lowest value must stay finite.
+            Some(relative) => relative.where_self(&seen.gt(0.0), &hidden),
+            None => hidden,
+        };
         Self {
-            added: match relative {
-                // Not a sum: the lowest value must stay finite.
-                Some(relative) => relative.where_self(&seen.gt(0.0), &hidden),
-                None => hidden,
-            },
+            fused: if Autocast::is_on() { added.to_kind(Kind::BFloat16) } else { added.shallow_clone() },
+            added,
             relative: relative.map(Tensor::shallow_clone),
             keep: token_pairs(&seen, mask),
             tokens: mask.shallow_clone(),
@@ -107,10 +112,41 @@ pub(super) struct Attended {
     pub projections: Option<Projections>,
 }
 
+/// The maps to queries, keys and values.
+enum Maps {
+    Each([Linear; 3]),
+    /// One map to all three, where the weights are copies anyway: one product costs less than three.
+    Joined(Linear),
+}
+
+impl Maps {
+    fn new(scope: &Scope) -> Self {
+        let each = ["query", "key", "value"].map(|name| Linear::new(&scope.child(name)));
+        Linear::joined(&each).map_or(Self::Each(each), Self::Joined)
+    }
+
+    fn is_rounded(&self) -> bool {
+        matches!(self, Self::Each([query, ..]) if query.is_rounded())
+    }
+
+    fn forward(&self, x: &Tensor) -> [Tensor; 3] {
+        match self {
+            Self::Each(maps) => {
+                // Of one input, which is rounded once where it is rounded.
+                let input = maps[0].input(x);
+                maps.each_ref().map(|map| map.product(&input))
+            }
+            Self::Joined(map) => {
+                let all = map.forward(x);
+                let width = all.size()[2] / 3;
+                [0, 1, 2].map(|part| all.narrow(2, part * width, width))
+            }
+        }
+    }
+}
+
 pub(super) struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    maps: Maps,
     heads: i64,
     head_size: i64,
     dropout: f64,
@@ -119,9 +155,7 @@ pub(super) struct Attention {
 impl Attention {
     pub(super) fn new(scope: &Scope, config: &ModelConfig) -> Self {
         Self {
-            query: Linear::new(&scope.child("query")),
-            key: Linear::new(&scope.child("key")),
-            value: Linear::new(&scope.child("value")),
+            maps: Maps::new(scope),
             heads: config.attention_heads as i64,
             head_size: config.head_size() as i64,
             dropout: config.attention_dropout,
@@ -139,11 +173,9 @@ impl Attention {
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them.
     pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
-        // Of one input, which is rounded once where it is rounded.
-        let input = self.query.input(x);
-        let (query, key, value) = (self.query.product(&input), self.key.product(&input), self.value.product(&input));
+        let [query, key, value] = self.maps.forward(x);
         let (q, k, v) = (self.split_heads(&query), self.split_heads(&key), self.split_heads(&value));
-        let rounded = self.query.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
+        let rounded = self.maps.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
         let (context, scores) = if keep.scores || rounded.is_some() {
             let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
             let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
@@ -158,7 +190,7 @@ impl Attention {
             (weights.matmul(v), keep.scores.then(|| scores * &bias.keep))
         } else {
             let dropout = if train { self.dropout } else { 0.0 };
-            let added = Some(&bias.added);
+            let added = Some(&bias.fused);
             (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, None, false), None)
         };
         let (batch, length) = (x.size()[0], x.size()[1]);

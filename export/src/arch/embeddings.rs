@@ -32,6 +32,16 @@ impl Linear {
         Self { weight, bias, watch: None, rounding: None }
     }
 
+    /// One map with the outputs of all in a row, where their weights are copies in bf16.
+    pub(super) fn joined(maps: &[Self]) -> Option<Self> {
+        if maps.iter().any(|map| map.weight.kind() != Kind::BFloat16) {
+            return None;
+        }
+        let weights: Vec<&Tensor> = maps.iter().map(|map| &map.weight).collect();
+        let biases: Vec<&Tensor> = maps.iter().map(|map| map.bias.as_ref()).collect::<Option<_>>()?;
+        Some(Self::of(Tensor::cat(&weights, 0), Some(Tensor::cat(&biases, 0))))
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         self.product(&self.input(x))
     }

@@ -11,6 +11,7 @@ mod encoder;
 mod flops;
 mod head;
 mod layout;
+mod model;
 mod presets;
 mod store;
 
@@ -20,8 +21,9 @@ pub use config::{Activation, AttentionPattern, Family, ModelConfig, Sharing};
 pub use encoder::{Encoded, Encoder};
 pub use flops::{ElectraCost, flops};
 pub(crate) use head::{DenseActivation, HeadStart, masked_lm_activation};
-pub use head::{Head, Model, ModelOutput, Pooling};
+pub use head::{Head, Pooling};
 pub use layout::{Init, ParameterCount, Spec, count_parameters, parameter_layout};
+pub use model::{Model, ModelOutput};
 pub use presets::{Preset, preset, preset_names};
 pub use store::{Params, Scope};
 pub(crate) use store::{initial_value, new_head};

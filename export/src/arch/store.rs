@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Head, Init, ModelConfig, Spec, parameter_layout};
 use crate::quantize::FakeQuantization;
+use crate::train::bf16_copies;
 
 /// Tensors by name, in name order. Cloning a handle shares the storage.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ impl Params {
     /// themselves stay as they are.
     pub fn fake_quantized(&self, rounding: Option<FakeQuantization>) -> Self {
         Self { rounding, ..Self::handles(self.iter(), self.device) }
+    }
+
+    /// Handles to the same values, rounded and watched alike.
+    pub(super) fn shared(&self) -> Self {
+        Self { watch: self.watch.clone(), rounding: self.rounding, ..Self::handles(self.iter(), self.device) }
     }
 
     /// What models built over these round to.
@@ -126,6 +132,30 @@ impl Params {
     ) -> Self {
         let tensors = values.map(|(name, tensor)| (name.into(), tensor.borrow().shallow_clone())).collect();
         Self { tensors, device, watch: None, rounding: None }
+    }
+
+    /// Handles to the same values, but those of linear maps as copies in bf16, which models built over these compute with
+    /// under autocast; what is rounded or watched stays as it is. Gradients of the copies reach the values themselves.
+    ///
+    /// # Errors
+    /// A libtorch error, such as out of memory.
+    pub(super) fn with_bf16_maps(&self) -> Result<Option<Self>> {
+        if self.watch.is_some() || self.rounding.is_some() {
+            return Ok(None);
+        }
+        const OF_MAPS: [&str; 5] = ["embeddings.projection.", "encoder.attention.", "encoder.ffn.", "pooler.", "head."];
+        let is_of_map = |name: &str| {
+            OF_MAPS.iter().any(|of_map| name.starts_with(of_map)) && !name.split('.').any(|part| part == "norm")
+        };
+        let (names, maps): (Vec<&str>, Vec<Tensor>) = self
+            .iter()
+            .filter(|(name, _)| is_of_map(name))
+            .map(|(name, tensor)| (name, tensor.shallow_clone()))
+            .unzip();
+        let copies = names.into_iter().zip(bf16_copies(&maps)?);
+        let mut all = Self::handles(self.iter(), self.device);
+        all.tensors.extend(copies.map(|(name, copy)| (name.to_owned(), copy)));
+        Ok(Some(all))
     }
 
     /// Overwrites all values in place, keeping the tensors that a model already holds.

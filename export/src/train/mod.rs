@@ -25,7 +25,7 @@ pub use parallel::Nccl;
 #[cfg(test)]
 pub(crate) use parallel::threads;
 pub use parallel::{Alone, Group};
-pub use precision::{Autocast, Precision};
+pub use precision::{Autocast, Precision, bf16_copies};
 pub use schedule::{Schedule, linear_warmup_decay};
 pub(crate) use stage::TrainStep;
 pub use stage::{EpochRecord, Loss, Outcome, Stage};

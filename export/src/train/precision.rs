@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::shim;
 
@@ -45,6 +45,14 @@ impl Precision {
             Precision::Bf16 => Autocast::bf16(device).map(Some),
         }
     }
+}
+
+/// bf16 copies of fp32 tensors, made all at once; their gradients come back as fp32.
+///
+/// # Errors
+/// A libtorch error, such as out of memory.
+pub fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    shim::bf16_copies(tensors)
 }
 
 thread_local! {
@@ -92,7 +100,7 @@ impl Drop for Autocast {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Kind, Tensor};
+    use tch::Kind;
 
     use super::*;
     use crate::arch::{Capture, Head, Layers, Model, ModelConfig, Params, parameter_layout};

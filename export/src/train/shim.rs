@@ -36,6 +36,10 @@ mod ffi {
         /// Every address must be that of a live `at::Tensor`; `result` is assigned to.
         unsafe fn global_norm(tensors: &[usize], result: usize) -> Result<()>;
 
+        /// # Safety
+        /// Every address must be that of a live `at::Tensor`; those of `copies` are assigned to.
+        unsafe fn bf16_copies(tensors: &[usize], copies: &[usize]) -> Result<()>;
+
         fn autocast_bf16(cuda: bool) -> Result<AutocastState>;
 
         fn autocast_restore(before: AutocastState);
@@ -110,6 +114,16 @@ pub(super) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `result` is ours alone.
     unsafe { ffi::global_norm(&addresses(tensors), result.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(result)
+}
+
+/// bf16 copies of fp32 tensors, made all at once: on a GPU each small copy costs as much as a product. Their gradients come
+/// back as fp32.
+pub(super) fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    let mut copies: Vec<Tensor> = tensors.iter().map(|_| Tensor::new()).collect();
+    let places: Vec<usize> = copies.iter_mut().map(|copy| copy.as_mut_ptr() as usize).collect();
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `copies` are ours alone.
+    unsafe { ffi::bf16_copies(&addresses(tensors), &places) }.map_err(named)?;
+    Ok(copies)
 }
 
 /// Switches this thread's autocast to bf16 on; gives what was set before, for [`autocast_restore`].

@@ -210,7 +210,7 @@ impl MaskedWords {
         let places: Vec<i64> = jobs.iter().enumerate().map(|(row, job)| (row * length + job.token) as i64).collect();
         tch::no_grad(|| {
             let (ids, mask, types) = (&batch.ids, &batch.mask, batch.types.as_ref());
-            let hidden = self.model.encoder.forward(ids, mask, types, &Capture::default(), false).last_hidden;
+            let hidden = self.model.encoder().forward(ids, mask, types, &Capture::default(), false).last_hidden;
             let hidden = hidden.flatten(0, 1).index_select(0, &Tensor::from_slice(&places).to_device(self.device));
             self.model.masked_lm_logits(&hidden).context("the model has no masked-LM head")
         })
