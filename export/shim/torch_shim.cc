@@ -1,5 +1,6 @@
 #include "limbeck-export/shim/torch_shim.h"
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -92,6 +93,8 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
   if (made.size() != copies.size()) throw std::invalid_argument("lists of unequal lengths");
   for (std::size_t i = 0; i < made.size(); ++i) *reinterpret_cast<at::Tensor *>(copies[i]) = made[i];
 }
+
+void no_cudnn_attention() noexcept { at::globalContext().setSDPUseCuDNN(false); }
 
 AutocastState autocast_bf16(bool cuda) {
   const auto device = device_of(cuda);

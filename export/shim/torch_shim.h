@@ -25,6 +25,9 @@ void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result);
 // once. Throws on lists of unequal lengths.
 void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::size_t> copies);
 
+// Keeps scaled_dot_product_attention from cuDNN's kernels, which are compiled anew for each shape; for the whole process.
+void no_cudnn_attention() noexcept;
+
 // Switches the calling thread's autocast on, to bf16, for CUDA or the CPU. Gives what was set.
 AutocastState autocast_bf16(bool cuda);
 

@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use tch::Device;
 
+use crate::train::no_cudnn_attention;
+
 /// A training device by name: `cpu`, `cuda`, or `auto` (CUDA when there is one).
 ///
 /// # Errors
@@ -15,6 +17,9 @@ pub fn training_device(name: &str) -> Result<Device> {
             let device = Device::cuda_if_available();
             if name == "cuda" && device == Device::Cpu {
                 bail!("no CUDA device: a CUDA build of libtorch 2.11 and an NVIDIA GPU are needed; use --device cpu");
+            }
+            if device.is_cuda() {
+                no_cudnn_attention();
             }
             Ok(device)
         }

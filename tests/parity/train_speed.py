@@ -3,15 +3,20 @@
     python train_speed.py prepare --minilm FOLDER --mpnet FOLDER --sentiment FOLDER --work FOLDER --rows-short N ...
     python train_speed.py run --work FOLDER --losses layers --teacher teacher --student narrow --data short --batch 32 ...
 
-`prepare` makes models and data for both sides; `run` trains and prints its steps with their times as JSON. The losses
+    python train_speed.py serve
+
+`prepare` makes models and data for both sides; `run` trains and prints its steps with their times as JSON, and `serve` does so
+for each line that it reads. The losses
 are those of export/benches/train/*.toml, written as PyTorch users have them.
 """
 
 import argparse
+import gc
 import json
 import random
 import resource
 import shutil
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +31,7 @@ from transformers import MPNetConfig, MPNetForSequenceClassification, get_linear
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
 MAX_TOKENS = 128
+AT_FIRST = {}
 LABELS = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
 
 
@@ -227,8 +233,10 @@ def resident_mb(field):
 
 
 def run(args):
+    torch.backends.cuda.enable_cudnn_sdp(not args.no_cudnn_attention)
     gpu = gpu_of(args.device)
-    before = gpu_mb(gpu)
+    # Later runs of one program find what the first one took.
+    before = AT_FIRST.setdefault("gpu_mb", gpu_mb(gpu))
     torch.set_num_threads(args.threads)
     torch.manual_seed(7)
     layers = args.losses == "layers"
@@ -255,18 +263,20 @@ def run(args):
         batch = tokenizer.pad({"input_ids": [ids for _, ids, _ in chosen]}, padding="longest", return_tensors="pt")
         batch["labels"] = torch.tensor([label for _, _, label in chosen])
         sizes = {"tokens": int(batch["attention_mask"].sum()), "padded": batch["input_ids"].numel()}
-        return {"indices": [index for index, _, _ in chosen], **sizes}, batch.to(args.device)
+        return {"indices": [index for index, _, _ in chosen], **sizes}, dict(batch)
 
     def all_done():
         if args.device == "cuda":
             torch.cuda.synchronize()
 
+    # On a GPU batches are made by processes of their own, ahead of time.
+    ahead = {"num_workers": 4, "pin_memory": True} if args.device == "cuda" else {}
     if args.batches == "shuffled":
-        loader = DataLoader(examples, batch_size=args.batch, shuffle=True, collate_fn=collate)
+        loader = DataLoader(examples, batch_size=args.batch, shuffle=True, collate_fn=collate, **ahead)
     else:
         # limbeck's own batches, of like lengths.
         order = json.loads(Path(args.batches).read_text())
-        loader = DataLoader(examples, batch_sampler=order, collate_fn=collate)
+        loader = DataLoader(examples, batch_sampler=order, collate_fn=collate, **ahead)
 
     if layers:
         from safetensors.torch import load_file
@@ -294,6 +304,7 @@ def run(args):
         if len(steps) == args.warm:
             all_done()
             energy, processor, begun = joules(gpu), time.process_time(), time.perf_counter()
+        batch = {name: value.to(args.device, non_blocking=True) for name, value in batch.items()}
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         with torch.no_grad(), autocast(args.teacher_precision):
             taught = in_fp32(teacher(**inputs, output_hidden_states=True, output_attentions=layers), args.teacher_precision)
@@ -316,20 +327,26 @@ def run(args):
             break
     steps = [{**step, "loss": loss.item()} for step, loss in zip(steps, losses_of_steps)]
     used, processor = joules(gpu), time.process_time() - processor
-    print(
-        json.dumps(
-            {
-                "engine": "pytorch",
-                "timed": {"steps": steps},
-                "processor_seconds": processor,
-                "resident_mb": resident,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-                "joules": used - energy if used is not None and energy is not None else None,
-                "gpu_mb": gpu_mb(gpu) - before if gpu is not None else None,
-                "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-            }
-        )
-    )
+    return {
+        "engine": "pytorch",
+        "timed": {"steps": steps},
+        "processor_seconds": processor,
+        "resident_mb": resident,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "joules": used - energy if used is not None and energy is not None else None,
+        "gpu_mb": gpu_mb(gpu) - before if gpu is not None else None,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+
+
+def serve(args):
+    """Runs what each line of the input asks for, a JSON list of arguments, and answers with a line: on a GPU programs start for
+    longer than they train. What one run leaves in memory is freed before the next."""
+    for line in sys.stdin:
+        asked = args.parser.parse_args(json.loads(line))
+        print(json.dumps(asked.run(asked)), flush=True)
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def main():
@@ -354,10 +371,15 @@ def main():
     verb.add_argument("--stop-after", type=int)
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="the student's")
+    verb.add_argument("--no-cudnn-attention", action="store_true", help="its kernels are made anew for each shape")
     verb.add_argument("--teacher-precision", choices=("fp32", "bf16"), default="fp32")
     verb.set_defaults(run=run)
+    verb = verbs.add_parser("serve")
+    verb.set_defaults(run=serve, parser=parser)
     args = parser.parse_args()
-    args.run(args)
+    found = args.run(args)
+    if found is not None:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

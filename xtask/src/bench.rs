@@ -44,7 +44,7 @@ Options:
   --save        write sdk/benches/results/library.json, or export/benches/results/training.json, or peers.json beside
                 the first, from which `cargo xtask docs` makes docs/benchmarks.md and docs/training-speed.md
   --rounds N    turns (3)
-  --pools N     length of an epoch of short texts, in 16 batches, 1 to 4, on a GPU in 64 (4)
+  --pools N     length of an epoch of short texts, in 16 batches, 1 to 4, on a GPU in 32 (4)
   --threads N   threads of each side (2)
   --device X    where both sides train (cpu)
   --precision X of the students of both sides (fp32); --save keeps other devices and precisions in files of their own

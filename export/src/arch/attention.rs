@@ -119,31 +119,8 @@ enum Maps {
     Joined(Linear),
 }
 
-impl Maps {
-    fn new(scope: &Scope) -> Self {
-        let each = ["query", "key", "value"].map(|name| Linear::new(&scope.child(name)));
-        Linear::joined(&each).map_or(Self::Each(each), Self::Joined)
-    }
-
-    fn is_rounded(&self) -> bool {
-        matches!(self, Self::Each([query, ..]) if query.is_rounded())
-    }
-
-    fn forward(&self, x: &Tensor) -> [Tensor; 3] {
-        match self {
-            Self::Each(maps) => {
-                // Of one input, which is rounded once where it is rounded.
-                let input = maps[0].input(x);
-                maps.each_ref().map(|map| map.product(&input))
-            }
-            Self::Joined(map) => {
-                let all = map.forward(x);
-                let width = all.size()[2] / 3;
-                [0, 1, 2].map(|part| all.narrow(2, part * width, width))
-            }
-        }
-    }
-}
+/// Heads of other sizes have no fast kernels in bf16: cuBLAS and the fused kernels read 16 bytes at a time.
+const ALIGNED_HEAD: i64 = 8;
 
 pub(super) struct Attention {
     maps: Maps,
@@ -154,17 +131,39 @@ pub(super) struct Attention {
 
 impl Attention {
     pub(super) fn new(scope: &Scope, config: &ModelConfig) -> Self {
-        Self {
-            maps: Maps::new(scope),
-            heads: config.attention_heads as i64,
-            head_size: config.head_size() as i64,
-            dropout: config.attention_dropout,
+        let (heads, head_size) = (config.attention_heads as i64, config.head_size() as i64);
+        let each = ["query", "key", "value"].map(|name| Linear::new(&scope.child(name)));
+        let aligned = (head_size + ALIGNED_HEAD - 1) / ALIGNED_HEAD * ALIGNED_HEAD;
+        let maps = Linear::joined(&each, heads, aligned).map_or(Maps::Each(each), Maps::Joined);
+        Self { maps, heads, head_size, dropout: config.attention_dropout }
+    }
+
+    fn is_rounded(&self) -> bool {
+        matches!(&self.maps, Maps::Each([query, ..]) if query.is_rounded())
+    }
+
+    /// Queries, keys and values of `[batch, length, hidden]`, each `[batch, length, heads, head size]`; the size may be filled
+    /// up with zeros.
+    fn projected(&self, x: &Tensor) -> [Tensor; 3] {
+        let by_head = |x: &Tensor| x.view([x.size()[0], x.size()[1], self.heads, x.size()[2] / self.heads]);
+        match &self.maps {
+            Maps::Each(maps) => {
+                // Of one input, which is rounded once where it is rounded.
+                let input = maps[0].input(x);
+                maps.each_ref().map(|map| by_head(&map.product(&input)))
+            }
+            Maps::Joined(map) => {
+                let all = map.forward(x);
+                let width = all.size()[2] / 3;
+                [0, 1, 2].map(|part| by_head(&all.narrow(2, part * width, width)))
+            }
         }
     }
 
-    fn split_heads(&self, x: &Tensor) -> Tensor {
-        let (batch, length) = (x.size()[0], x.size()[1]);
-        x.view([batch, length, self.heads, self.head_size]).transpose(1, 2)
+    /// `[batch, length, heads, head size]`, which may be filled up, as `[batch, length, hidden]`.
+    fn together(&self, x: &Tensor) -> Tensor {
+        let own = if x.size()[3] == self.head_size { x.shallow_clone() } else { x.narrow(3, 0, self.head_size) };
+        own.contiguous().view([x.size()[0], x.size()[1], self.heads * self.head_size])
     }
 
     /// `x` `[batch, length, hidden]`. The scores are what distillation compares: `Q K^T / sqrt(d)` with a relative
@@ -173,15 +172,31 @@ impl Attention {
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them.
     pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
-        let [query, key, value] = self.maps.forward(x);
-        let (q, k, v) = (self.split_heads(&query), self.split_heads(&key), self.split_heads(&value));
-        let rounded = self.maps.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
+        let [query, key, value] = self.projected(x);
+        let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
+        let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
         let (context, scores) = if keep.scores || rounded.is_some() {
             let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
-            let products = q.matmul(&k.transpose(-1, -2)) / (self.head_size as f64).sqrt();
-            let biased = &products + &bias.added;
-            let weights =
-                rounded.as_ref().map_or_else(|| biased.softmax(-1, Kind::Float), |heads| heads.softmax(&biased));
+            let root = (self.head_size as f64).sqrt();
+            let products = |q: &Tensor| q.matmul(&k.transpose(-1, -2));
+            let (products, weights) = match &rounded {
+                Some(heads) => {
+                    let products = products(q) / root;
+                    let weights = heads.softmax(&(&products + &bias.added));
+                    (products, weights)
+                }
+                // All that is as large as the scores stays bf16, as the products are; softmax adds up in fp32 all the same.
+                None if Autocast::is_on() => {
+                    let products = products(&(q / root));
+                    let weights = (&products + &bias.fused).softmax(-1, Kind::BFloat16);
+                    (products, weights)
+                }
+                None => {
+                    let products = products(q) / root;
+                    let weights = (&products + &bias.added).softmax(-1, Kind::Float);
+                    (products, weights)
+                }
+            };
             let weights = weights.dropout(self.dropout, train);
             let scores = match &bias.relative {
                 Some(relative) => products + relative,
@@ -191,13 +206,19 @@ impl Attention {
         } else {
             let dropout = if train { self.dropout } else { 0.0 };
             let added = Some(&bias.fused);
-            (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, None, false), None)
+            // The default counts the zeros that heads are filled up with.
+            let scale = (q.size()[3] != self.head_size).then(|| 1.0 / (self.head_size as f64).sqrt());
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, scale, false), None)
         };
-        let (batch, length) = (x.size()[0], x.size()[1]);
+        let whole = |x: &Tensor| self.together(x);
         Attended {
-            states: context.transpose(1, 2).contiguous().view([batch, length, self.heads * self.head_size]),
+            states: whole(&context.transpose(1, 2)),
             scores,
-            projections: keep.projections.then(|| Projections { query, key, value }),
+            projections: keep.projections.then(|| Projections {
+                query: whole(&query),
+                key: whole(&key),
+                value: whole(&value),
+            }),
         }
     }
 }

@@ -32,14 +32,24 @@ impl Linear {
         Self { weight, bias, watch: None, rounding: None }
     }
 
-    /// One map with the outputs of all in a row, where their weights are copies in bf16.
-    pub(super) fn joined(maps: &[Self]) -> Option<Self> {
+    /// One map with the outputs of all in a row, where their weights are copies in bf16: `heads` of each, and the outputs of
+    /// every head filled up with zeros to `size`.
+    pub(super) fn joined(maps: &[Self], heads: i64, size: i64) -> Option<Self> {
         if maps.iter().any(|map| map.weight.kind() != Kind::BFloat16) {
             return None;
         }
         let weights: Vec<&Tensor> = maps.iter().map(|map| &map.weight).collect();
         let biases: Vec<&Tensor> = maps.iter().map(|map| map.bias.as_ref()).collect::<Option<_>>()?;
-        Some(Self::of(Tensor::cat(&weights, 0), Some(Tensor::cat(&biases, 0))))
+        let (weight, bias) = (Tensor::cat(&weights, 0), Tensor::cat(&biases, 0));
+        let all_heads = heads * maps.len() as i64;
+        let own = bias.size()[0] / all_heads;
+        if own == size {
+            return Some(Self::of(weight, Some(bias)));
+        }
+        let width = weight.size()[1];
+        let weight = weight.view([all_heads, own, width]).constant_pad_nd([0, 0, 0, size - own]);
+        let bias = bias.view([all_heads, own]).constant_pad_nd([0, size - own]);
+        Some(Self::of(weight.view([all_heads * size, width]), Some(bias.view([all_heads * size]))))
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {

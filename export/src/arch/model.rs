@@ -320,7 +320,7 @@ mod tests {
             "gpt2" => json!({"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 4,
                 "n_positions": 16, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "initializer_range": 0.3}),
             _ => json!({"model_type": kind, "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16,
-                "embedding_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
+                "embedding_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
                 "max_position_embeddings": 16, "type_vocab_size": 2, "hidden_dropout_prob": 0.0,
                 "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}),
         };

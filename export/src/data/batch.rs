@@ -47,13 +47,22 @@ impl Batch {
             padded(&rows, pad_id as i64, device)
         });
         let length = ids.size()[1] as usize;
-        let targets = Target::stack(chosen().map(|e| &e.target), length).to_device(device);
+        let targets = upload(&Target::stack(chosen().map(|e| &e.target), length), device);
         Self { ids, mask, types, partner, targets, tokens, indices }
     }
 
     /// Mask as fp32 `[batch, length, 1]`.
     pub fn float_mask(&self) -> Tensor {
         self.mask.to_kind(Kind::Float).unsqueeze(-1)
+    }
+}
+
+/// A tensor of the CPU on a device. A GPU takes it when its turn comes: without pinned memory it would be waited for until
+/// all that it has to do is done.
+fn upload(tensor: &Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cuda(_) => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
+        _ => tensor.to_device(device),
     }
 }
 
@@ -66,8 +75,11 @@ pub(super) fn padded(rows: &[&[i64]], pad: i64, device: Device) -> (Tensor, Tens
         values[index * length..][..row.len()].copy_from_slice(row);
         mask[index * length..][..row.len()].fill(1);
     }
-    let tensor = |values: &[i64]| Tensor::from_slice(values).view([rows.len() as i64, length as i64]).to_device(device);
-    (tensor(&values), tensor(&mask))
+    let count = values.len() as i64;
+    values.append(&mut mask);
+    let both = upload(&Tensor::from_slice(&values), device);
+    let part = |from: i64| both.narrow(0, from, count).view([rows.len() as i64, length as i64]);
+    (part(0), part(count))
 }
 
 /// The order of one epoch, and what its other random choices come from: a function of the arguments only, which is

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use tch::{Kind, Tensor};
 
+use super::optimizer::global_norm;
 use super::parallel::mean_gradients;
 use super::{Autocast, Loss, Precision, Stage};
 use crate::data::Batch;
@@ -13,6 +14,8 @@ use crate::data::Batch;
 pub(super) struct Gradient {
     /// In the order of the parameters; undefined for one that took no part.
     pub tensors: Vec<Tensor>,
+    /// Global norm of all of them.
+    pub norm: f64,
     /// Mean over the rows of all processes.
     pub loss: f64,
     /// Means over the rows of this process.
@@ -69,9 +72,11 @@ pub(super) fn gradient(
         tokens += batch.tokens;
     }
     // Numbers are asked for when all work is queued, and all at once: on a GPU each question waits for the queue.
-    let asked: Vec<&Tensor> = losses.iter().map(|(value, ..)| value).chain(parts.values()).collect();
+    let own_norm = global_norm(&tensors)?;
+    let asked: Vec<&Tensor> = losses.iter().map(|(value, ..)| value).chain(parts.values()).chain([&own_norm]).collect();
     let answers = numbers(&asked)?;
-    let (of_losses, of_parts) = answers.split_at(losses.len());
+    let (of_losses, others) = answers.split_at(losses.len());
+    let (of_parts, own_norm) = others.split_at(parts.len());
     let (mut loss, mut bad) = (0.0, None);
     for ((_, share, indices), &value) in losses.iter().zip(of_losses) {
         loss += value * share;
@@ -89,7 +94,11 @@ pub(super) fn gradient(
         );
     }
     ensure!(loss.is_finite(), "{}: the loss of another process is {loss} at step {step}", stage.name);
-    Ok(Gradient { tensors, loss, parts, tokens })
+    let norm = match own_norm {
+        &[own] if size == 1 => own,
+        _ => global_norm(&tensors)?.double_value(&[]),
+    };
+    Ok(Gradient { tensors, norm, loss, parts, tokens })
 }
 
 /// The values of scalars.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::{lamb, layer_factors, shim};
 use crate::arch::Params;
@@ -138,6 +138,22 @@ impl Optimizer {
     /// A global norm that is not finite: then nothing was changed. Gradients of other parameters; a libtorch error,
     /// such as out of memory.
     pub fn step(&mut self, params: &Params, gradients: &[Tensor], learning_rate: f64) -> Result<f64> {
+        let norm = global_norm(gradients)?.double_value(&[]);
+        self.update(params, gradients, norm, learning_rate)?;
+        Ok(norm)
+    }
+
+    /// [`Self::step`] where the global norm is known.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn update(
+        &mut self,
+        params: &Params,
+        gradients: &[Tensor],
+        norm: f64,
+        learning_rate: f64,
+    ) -> Result<()> {
         let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.detach()).collect();
         let known = self.names.iter().map(String::as_str).eq(params.iter().map(|(name, _)| name));
         ensure!(known && gradients.len() == weights.len(), "the optimizer was made for other parameters");
@@ -145,12 +161,11 @@ impl Optimizer {
             let fits = !gradient.defined() || gradient.size() == weight.size();
             ensure!(fits, "the gradient of `{name}` has shape {:?}, not {:?}", gradient.size(), weight.size());
         }
-        let norm = global_norm(gradients)?.double_value(&[]);
         ensure!(norm.is_finite(), "the gradient norm is {norm}");
         self.step += 1;
         let OptimizerOptions { clip_norm, .. } = self.options;
         let scale = if clip_norm > 0.0 { ((norm + 1e-6) / clip_norm).max(1.0) } else { 1.0 };
-        let scale = Tensor::from(scale as f32).to_device(params.device());
+        let scale = scalar(scale, params.device());
         let gradients = apart(gradients)?;
         for group in &self.groups {
             let members: Vec<usize> = group.members.iter().copied().filter(|&i| gradients[i].defined()).collect();
@@ -162,14 +177,14 @@ impl Optimizer {
                 OptimizerKind::Lamb => lamb::step(lists, &scale, self.step, rate, group.decays, &self.options)?,
             }
         }
-        Ok(norm)
+        Ok(())
     }
 
     fn adamw(&self, (p, g, m, v): Lists, scale: &Tensor, learning_rate: f64, decays: bool) -> Result<()> {
         let OptimizerOptions { beta1, beta2, epsilon, weight_decay, bias_correction, .. } = self.options;
         // The kernel corrects by 1 - beta^count, which is exactly 1 at infinity.
-        let count = if bias_correction { self.step as f32 } else { f32::INFINITY };
-        let count = Tensor::from(count).to_device(scale.device());
+        let count = if bias_correction { self.step as f64 } else { f64::INFINITY };
+        let count = scalar(count, scale.device());
         let weight_decay = if decays { weight_decay } else { 0.0 };
         let step = shim::Step { learning_rate, beta1, beta2, weight_decay, epsilon };
         shim::fused_adamw(&p, &g, (&m, &v), &count, scale, step)
@@ -199,6 +214,11 @@ impl Optimizer {
         self.step = step;
         Ok(())
     }
+}
+
+/// Made on the device: an upload would wait for all that a GPU has to do.
+fn scalar(value: f64, device: Device) -> Tensor {
+    Tensor::full([0i64; 0].as_slice(), value, (Kind::Float, device))
 }
 
 /// The fused kernel reads gradients in the order of memory and scales them there: each must be contiguous, as the

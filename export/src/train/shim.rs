@@ -40,6 +40,8 @@ mod ffi {
         /// Every address must be that of a live `at::Tensor`; those of `copies` are assigned to.
         unsafe fn bf16_copies(tensors: &[usize], copies: &[usize]) -> Result<()>;
 
+        fn no_cudnn_attention();
+
         fn autocast_bf16(cuda: bool) -> Result<AutocastState>;
 
         fn autocast_restore(before: AutocastState);
@@ -114,6 +116,12 @@ pub(super) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `result` is ours alone.
     unsafe { ffi::global_norm(&addresses(tensors), result.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(result)
+}
+
+/// Keeps fused attention on a GPU from cuDNN's kernels, for the whole process. They are made anew for each shape, which
+/// takes 0.2 s on an H200, and batches of texts have many shapes.
+pub(crate) fn no_cudnn_attention() {
+    ffi::no_cudnn_attention();
 }
 
 /// bf16 copies of fp32 tensors, made all at once: on a GPU each small copy costs as much as a product. Their gradients come

@@ -64,7 +64,7 @@ pub fn train(
             }
             let gradient = gradient(stage, &weights, (step, total), &micro_batches, loss)?;
             let rate = options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
-            let norm = run.optimizer.step(stage.params, &gradient.tensors, rate).with_context(|| {
+            run.optimizer.update(stage.params, &gradient.tensors, gradient.norm, rate).with_context(|| {
                 format!("{}: no update at step {step} (examples {:?})", stage.name, micro_batches.concat())
             })?;
             run.progress.step += 1;
@@ -80,7 +80,7 @@ pub fn train(
                     loss: gradient.loss,
                     parts: gradient.parts,
                     learning_rate: rate,
-                    gradient_norm: norm,
+                    gradient_norm: gradient.norm,
                     tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64(),
                 },
             );

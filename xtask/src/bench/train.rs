@@ -1,8 +1,10 @@
 //! `cargo xtask bench train`: training speed against PyTorch and transformers, and what the teacher cache saves.
 
+use std::cell::RefCell;
 use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -128,6 +130,43 @@ struct Bench {
     device: String,
     precision: String,
     times: usize,
+    /// PyTorch, where one program runs all that is asked of it.
+    served: Option<RefCell<Served>>,
+}
+
+/// A running `serve` of the peer.
+struct Served {
+    child: Child,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Served {
+    fn start(built: &Built) -> Result<Self> {
+        let mut program = command(&built.python);
+        program.args([PEER, "serve"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = program.spawn().context("starting python")?;
+        let out = child.stdout.take().context("python has no output")?;
+        Ok(Self { child, answers: BufReader::new(out).lines() })
+    }
+
+    fn ask(&mut self, arguments: &[String]) -> Result<Value> {
+        let input = self.child.stdin.as_mut().context("python has no input")?;
+        writeln!(input, "{}", serde_json::to_string(arguments)?).context("asking python")?;
+        loop {
+            let line = self.answers.next().context("python ended; its words are above")?.context("reading python")?;
+            if line.starts_with('{') {
+                return serde_json::from_str(&line).context("what python printed");
+            }
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It ends when its input does.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
 }
 
 /// The file of a device, a precision and a size of batches.
@@ -212,9 +251,13 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         "--rounds, --pools, --threads and --times must be at least 1"
     );
     // On a GPU steps are so short that many are needed, and there are not so many texts.
-    let repeat = device == "cuda" || times > 1;
+    let on_gpu = device == "cuda";
+    let repeat = on_gpu || times > 1;
     ensure!(repeat || pools <= 4, "--pools: there are sentences for 4 pools of {POOL} batches");
-    let chosen: Vec<&Case> = CASES.iter().filter(|case| case.name.contains(&only)).collect();
+    // What a larger teacher costs is shown on the CPU.
+    let here = |case: &&Case| case.name.contains(&only) && (case.peer || !on_gpu);
+    let chosen: Vec<&Case> = CASES.iter().filter(here).collect();
+    let count = chosen.len();
     ensure!(!chosen.is_empty(), "no case has `{only}` in its name");
 
     let built = brought.map_or_else(Built::here, |folder| Built::brought(Path::new(&folder)))?;
@@ -224,8 +267,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     prepare.args([PEER, "prepare", "--work"]).arg(&work).arg("--minilm").arg(&built.teacher);
     prepare.arg("--mpnet").arg(&built.base_teacher).arg("--sentiment").arg(&built.sentences);
     // Lengths of long texts are equal: fewer steps are enough, but on a GPU.
-    let on_gpu = device == "cuda";
-    let pools = if on_gpu { pools * 4 } else { pools };
+    let pools = if on_gpu { pools * 2 } else { pools };
     let long_steps = if on_gpu { pools * POOL } else { (pools + 1) * 4 };
     for (name, count) in [
         ("--rows-short", pools * POOL * SHORT * times),
@@ -237,30 +279,42 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     prepare.args(repeat.then_some("--repeat"));
     output(&mut prepare)?;
-    let bench = Bench { built, work, threads, warm: if on_gpu { 64 } else { 4 }, device, precision, times };
+    let served = on_gpu.then(|| Served::start(&built)).transpose()?.map(RefCell::new);
+    let bench = Bench {
+        served,
+        built,
+        work,
+        threads,
+        warm: if on_gpu { pools * POOL / 4 } else { 4 },
+        device,
+        precision,
+        times,
+    };
 
     let mut cases = Vec::new();
     let mut about = Value::Null;
+    let file = results(&bench.device, &bench.precision, bench.times);
     for case in chosen {
         eprintln!("{}", case.name);
         cases.push(bench.case(case, rounds, &mut about)?);
+        let found = json!({
+            "schema": 1, "date": about["date"], "commit": revision, "machine": about["machine"],
+            "versions": about["versions"], "device": bench.device, "threads": threads, "dropout": 0.1,
+            "precision": bench.precision, "teacher_precision": bench.teacher_precision(), "gpu": about["gpu"],
+            "rounds": rounds, "warm": bench.warm, "cases": cases,
+        });
+        let text = serde_json::to_string_pretty(&found)? + "\n";
+        if save {
+            let path = repository().join(&file);
+            fs::create_dir_all(path.parent().context("no folder")?)?;
+            fs::write(&path, text).with_context(|| format!("writing {file}"))?;
+        } else if cases.len() == count {
+            print!("{text}");
+        }
     }
-    let found = json!({
-        "schema": 1, "date": about["date"], "commit": revision,
-        "machine": about["machine"], "versions": about["versions"], "device": bench.device, "threads": threads,
-        "dropout": 0.1, "precision": bench.precision, "teacher_precision": bench.teacher_precision(), "gpu": about["gpu"],
-        "rounds": rounds, "warm": bench.warm, "cases": cases,
-    });
-    let text = serde_json::to_string_pretty(&found)? + "\n";
     if save {
-        let file = results(&bench.device, &bench.precision, bench.times);
-        let path = repository().join(&file);
-        fs::create_dir_all(path.parent().context("no folder")?)?;
-        fs::write(&path, text).with_context(|| format!("writing {file}"))?;
         let has_tables = [RESULTS, BF16_RESULTS, CUDA_RESULTS, CUDA_LARGE_RESULTS].contains(&file.as_str());
         println!("{file} is written{}", if has_tables { "; now cargo xtask docs" } else { "" });
-    } else {
-        print!("{text}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -272,7 +326,8 @@ impl Bench {
     }
 
     fn case(&self, case: &Case, rounds: usize, about: &mut Value) -> Result<Value> {
-        let difference = if case.peer { Some(self.same_losses(case)?) } else { None };
+        // Larger batches are more of the same.
+        let difference = if case.peer && self.times == 1 { Some(self.same_losses(case)?) } else { None };
         let batches = self.work.join("batches.json");
         let cache = self.work.join("cache");
         if cache.exists() {
@@ -402,34 +457,46 @@ impl Bench {
         if way == Way::Cached {
             program.args(["--cache", "cache"]);
         }
-        self.finish(program, case, data, dropout)
+        self.run(program.args(self.arguments(case, data, dropout)))
     }
 
     fn peer(&self, case: &Case, data: &str, batches: Option<&Path>, dropout: Option<&str>) -> Result<Value> {
-        let mut program = command(&self.built.python);
-        program.args([PEER, "run", "--losses", case.losses]);
+        let mut arguments = vec!["run".to_owned(), "--losses".to_owned(), case.losses.to_owned()];
         if let Some(batches) = batches {
-            program.arg("--batches").arg(batches);
+            arguments.extend(["--batches".to_owned(), batches.display().to_string()]);
+            // At its best; with shuffled batches it is as it comes.
+            arguments.extend((self.device == "cuda").then(|| "--no-cudnn-attention".to_owned()));
         }
-        self.finish(program, case, data, dropout)
+        arguments.extend(self.arguments(case, data, dropout));
+        match &self.served {
+            Some(served) => served.borrow_mut().ask(&arguments),
+            None => self.run(command(&self.built.python).arg(PEER).args(arguments)),
+        }
     }
 
-    fn finish(&self, mut program: Command, case: &Case, data: &str, dropout: Option<&str>) -> Result<Value> {
-        program.arg("--work").arg(&self.work).args([
-            "--teacher",
-            case.teacher,
-            "--student",
-            case.student,
-            "--data",
-            data,
-        ]);
-        program.args(["--batch", &(case.batch * self.times).to_string(), "--warm", &self.warm.to_string()]);
-        program.args(["--threads", &self.threads.to_string(), "--device", &self.device]);
-        program.args(["--precision", &self.precision, "--teacher-precision", self.teacher_precision()]);
-        program.args(dropout.iter().flat_map(|rate| ["--dropout", rate]));
+    fn arguments(&self, case: &Case, data: &str, dropout: Option<&str>) -> Vec<String> {
+        let (work, batch) = (self.work.display().to_string(), (case.batch * self.times).to_string());
+        let (warm, threads) = (self.warm.to_string(), self.threads.to_string());
+        let mut pairs = vec![
+            ("--work", work.as_str()),
+            ("--teacher", case.teacher),
+            ("--student", case.student),
+            ("--data", data),
+            ("--batch", &batch),
+            ("--warm", &warm),
+            ("--threads", &threads),
+            ("--device", &self.device),
+            ("--precision", &self.precision),
+            ("--teacher-precision", self.teacher_precision()),
+        ];
+        pairs.extend(dropout.map(|rate| ("--dropout", rate)));
+        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect()
+    }
+
+    fn run(&self, program: &mut Command) -> Result<Value> {
         // Spinning threads of one library would slow the other's measurements where cores are few.
         program.env("OMP_NUM_THREADS", self.threads.to_string()).env("OMP_WAIT_POLICY", "PASSIVE");
-        let text = output(&mut program)?;
+        let text = output(program)?;
         let line = text.lines().rfind(|line| line.starts_with('{')).context("the program printed no result")?;
         serde_json::from_str(line).context("what the program printed")
     }

@@ -40,7 +40,9 @@ pub fn attention_scores(student: &Tensor, teacher: &Tensor, mask: &Tensor, paddi
         Padding::Counted => squares.mean(kind),
         Padding::Excluded => {
             let pairs = pairs.to_kind(kind);
-            (squares * &pairs).sum(kind) / (pairs.sum(kind).clamp_min(1.0) * heads as f64)
+            // Over heads first: what is left is as many times smaller.
+            (squares.sum_dim_intlist([1i64].as_slice(), true, kind) * &pairs).sum(kind)
+                / (pairs.sum(kind).clamp_min(1.0) * heads as f64)
         }
     })
 }
