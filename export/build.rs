@@ -11,7 +11,7 @@ fn main() {
     let libraries = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys did not say where libtorch is");
     let root = Path::new(&libraries).parent().expect("libtorch's lib folder has no parent");
     let nccl = env::var_os("CARGO_FEATURE_NCCL").is_some();
-    let bridges = ["src/train/shim.rs", "src/train/parallel/nccl.rs"];
+    let bridges = ["src/shim.rs", "src/train/parallel/nccl.rs"];
     let mut shim = cxx_build::bridges(&bridges[..if nccl { 2 } else { 1 }]);
     shim.file("shim/torch_shim.cc").std("c++17").warnings(false).include(root.join("include"));
     if nccl {

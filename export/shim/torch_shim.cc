@@ -15,7 +15,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "limbeck-export/src/train/shim.rs.h"
+#include "limbeck-export/src/shim.rs.h"
 
 namespace limbeck::shim {
 namespace {
@@ -92,6 +92,10 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
   const auto made = Bf16Copies::apply(at::TensorList(originals));
   if (made.size() != copies.size()) throw std::invalid_argument("lists of unequal lengths");
   for (std::size_t i = 0; i < made.size(); ++i) *reinterpret_cast<at::Tensor *>(copies[i]) = made[i];
+}
+
+void pinned(std::size_t tensor, std::size_t result) {
+  *reinterpret_cast<at::Tensor *>(result) = tensor_at(tensor).pin_memory();
 }
 
 void no_cudnn_attention() noexcept { at::globalContext().setSDPUseCuDNN(false); }

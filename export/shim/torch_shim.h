@@ -25,6 +25,9 @@ void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result);
 // once. Throws on lists of unequal lengths.
 void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::size_t> copies);
 
+// Assigns a copy of a tensor of the CPU in pinned memory. Throws where there is no CUDA.
+void pinned(std::size_t tensor, std::size_t result);
+
 // Keeps scaled_dot_product_attention from cuDNN's kernels, which are compiled anew for each shape; for the whole process.
 void no_cudnn_attention() noexcept;
 

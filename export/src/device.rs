@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use tch::Device;
 
-use crate::train::no_cudnn_attention;
+use crate::shim::no_cudnn_attention;
 
 /// A training device by name: `cpu`, `cuda`, or `auto` (CUDA when there is one).
 ///

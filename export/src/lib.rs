@@ -25,6 +25,7 @@ pub mod progress;
 pub mod quantize;
 pub mod recipe;
 pub mod report;
+mod shim;
 pub mod shrink;
 pub mod train;
 pub mod trim;

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Head, Init, ModelConfig, Spec, parameter_layout};
 use crate::quantize::FakeQuantization;
-use crate::train::bf16_copies;
+use crate::shim::bf16_copies;
 
 /// Tensors by name, in name order. Cloning a handle shares the storage.
 #[derive(Debug)]

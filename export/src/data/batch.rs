@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 use super::{EncodedExample, Target};
+use crate::shim::upload;
 
 /// Examples sorted by length together before they are cut into batches: large enough that a batch
 /// holds like lengths, small enough that epochs differ.
@@ -47,7 +48,7 @@ impl Batch {
             padded(&rows, pad_id as i64, device)
         });
         let length = ids.size()[1] as usize;
-        let targets = upload(&Target::stack(chosen().map(|e| &e.target), length), device);
+        let targets = on(device, &Target::stack(chosen().map(|e| &e.target), length));
         Self { ids, mask, types, partner, targets, tokens, indices }
     }
 
@@ -57,13 +58,11 @@ impl Batch {
     }
 }
 
-/// A tensor of the CPU on a device. A GPU takes it when its turn comes: without pinned memory it would be waited for until
-/// all that it has to do is done.
-fn upload(tensor: &Tensor, device: Device) -> Tensor {
-    match device {
-        Device::Cuda(_) => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
-        _ => tensor.to_device(device),
-    }
+/// A tensor of the CPU on a device.
+fn on(device: Device, tensor: &Tensor) -> Tensor {
+    // Without memory to pin it is brought the slow way.
+    let fast = device.is_cuda().then(|| upload(tensor, device).ok()).flatten();
+    fast.unwrap_or_else(|| tensor.to_device(device))
 }
 
 /// Rows padded to the longest, and 1 where a row has something: `[rows, length]` int64 both.
@@ -77,7 +76,7 @@ pub(super) fn padded(rows: &[&[i64]], pad: i64, device: Device) -> (Tensor, Tens
     }
     let count = values.len() as i64;
     values.append(&mut mask);
-    let both = upload(&Tensor::from_slice(&values), device);
+    let both = on(device, &Tensor::from_slice(&values));
     let part = |from: i64| both.narrow(0, from, count).view([rows.len() as i64, length as i64]);
     (part(0), part(count))
 }

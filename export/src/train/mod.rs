@@ -11,7 +11,6 @@ mod parallel;
 mod plan;
 mod precision;
 mod schedule;
-mod shim;
 mod stage;
 mod trainer;
 
@@ -25,9 +24,8 @@ pub use parallel::Nccl;
 #[cfg(test)]
 pub(crate) use parallel::threads;
 pub use parallel::{Alone, Group};
-pub use precision::{Autocast, Precision, bf16_copies};
+pub use precision::{Autocast, Precision};
 pub use schedule::{Schedule, linear_warmup_decay};
-pub(crate) use shim::no_cudnn_attention;
 pub(crate) use stage::TrainStep;
 pub use stage::{EpochRecord, Loss, Outcome, Stage};
 pub use trainer::{discard_checkpoint, refuse_another_run, seen_lengths, train};

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::{lamb, layer_factors, shim};
+use super::{lamb, layer_factors};
 use crate::arch::Params;
+use crate::shim;
 
 /// Settings of [`Optimizer`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

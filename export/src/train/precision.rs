@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Device;
 
-use super::shim;
+use crate::shim;
 
 /// What the forward pass of training computes in. Weights, gradients, losses and the optimizer are fp32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +45,6 @@ impl Precision {
             Precision::Bf16 => Autocast::bf16(device).map(Some),
         }
     }
-}
-
-/// bf16 copies of fp32 tensors, made all at once; their gradients come back as fp32.
-///
-/// # Errors
-/// A libtorch error, such as out of memory.
-pub fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
-    shim::bf16_copies(tensors)
 }
 
 thread_local! {
@@ -100,7 +92,7 @@ impl Drop for Autocast {
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
+    use tch::{Kind, Tensor};
 
     use super::*;
     use crate::arch::{Capture, Head, Layers, Model, ModelConfig, Params, parameter_layout};

@@ -1,20 +1,23 @@
 //! `cargo xtask bench train`: training speed against PyTorch and transformers, and what the teacher cache saves.
 
+mod built;
+mod cases;
+mod served;
+
 use std::cell::RefCell;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use self::built::Built;
+use self::cases::{CASES, Case, LONG, SHORT, Way};
+use self::served::Served;
 use super::output;
 use crate::Arguments;
-use crate::cache::Cache;
-use crate::command::{cargo, command, commit, repository};
-use crate::engines::Engines;
-use crate::{pins, python};
+use crate::command::{command, commit, repository};
 
 /// Where the results stand of the CPU in fp32, of students in bf16, and of a GPU in bf16 with small and with large batches: of
 /// these the tables are made.
@@ -29,98 +32,6 @@ const TOLERANCE: f64 = 1e-4;
 const TOLERANCE_BF16: f64 = 1e-2;
 /// Batches of a pool of like lengths (`data/batch.rs`): an epoch of whole pools pads as a long one does.
 const POOL: usize = 16;
-/// Texts a step, of short texts and of long ones.
-const SHORT: usize = 32;
-const LONG: usize = 16;
-
-/// One distillation.
-struct Case {
-    name: &'static str,
-    /// A recipe in `export/benches/train`.
-    losses: &'static str,
-    teacher: &'static str,
-    student: &'static str,
-    data: &'static str,
-    batch: usize,
-    /// Whether PyTorch runs it too.
-    peer: bool,
-}
-
-const CASES: [Case; 5] = [
-    Case {
-        name: "answers, short",
-        losses: "answers",
-        teacher: "teacher",
-        student: "three",
-        data: "short",
-        batch: SHORT,
-        peer: true,
-    },
-    Case {
-        name: "answers, 128",
-        losses: "answers",
-        teacher: "teacher",
-        student: "three",
-        data: "long",
-        batch: LONG,
-        peer: true,
-    },
-    Case {
-        name: "layers, short",
-        losses: "layers",
-        teacher: "teacher",
-        student: "narrow",
-        data: "short",
-        batch: SHORT,
-        peer: true,
-    },
-    Case {
-        name: "layers, 128",
-        losses: "layers",
-        teacher: "teacher",
-        student: "narrow",
-        data: "long",
-        batch: LONG,
-        peer: true,
-    },
-    Case {
-        name: "base teacher, short",
-        losses: "answers",
-        teacher: "base-teacher",
-        student: "three-of-base",
-        data: "short",
-        batch: SHORT,
-        peer: false,
-    },
-];
-
-/// Who trains, and how.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// limbeck, the teacher in every step.
-    Live,
-    /// limbeck as it is: the teacher's outputs from the cache.
-    Cached,
-    /// PyTorch on limbeck's own batches.
-    PeerLike,
-    /// PyTorch on shuffled batches, padded to the longest.
-    PeerShuffled,
-}
-
-impl Way {
-    fn engine(self) -> &'static str {
-        if matches!(self, Way::Live | Way::Cached) { "limbeck" } else { "PyTorch + transformers" }
-    }
-
-    fn teacher(self) -> &'static str {
-        if self == Way::Cached { "cached" } else { "in each step" }
-    }
-
-    fn batches(self) -> &'static str {
-        if self == Way::PeerShuffled { "shuffled" } else { "like lengths" }
-    }
-}
-
 /// What all runs share.
 struct Bench {
     built: Built,
@@ -134,94 +45,12 @@ struct Bench {
     served: Option<RefCell<Served>>,
 }
 
-/// A running `serve` of the peer.
-struct Served {
-    child: Child,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl Served {
-    fn start(built: &Built) -> Result<Self> {
-        let mut program = command(&built.python);
-        program.args([PEER, "serve"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = program.spawn().context("starting python")?;
-        let out = child.stdout.take().context("python has no output")?;
-        Ok(Self { child, answers: BufReader::new(out).lines() })
-    }
-
-    fn ask(&mut self, arguments: &[String]) -> Result<Value> {
-        let input = self.child.stdin.as_mut().context("python has no input")?;
-        writeln!(input, "{}", serde_json::to_string(arguments)?).context("asking python")?;
-        loop {
-            let line = self.answers.next().context("python ended; its words are above")?.context("reading python")?;
-            if line.starts_with('{') {
-                return serde_json::from_str(&line).context("what python printed");
-            }
-        }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It ends when its input does.
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
 /// The file of a device, a precision and a size of batches.
 fn results(device: &str, precision: &str, times: usize) -> String {
     let large = if times > 1 { format!("-x{times}") } else { String::new() };
     match (device, precision, times) {
         ("cpu", "fp32", 1) => RESULTS.to_owned(),
         _ => format!("export/benches/results/training-{device}-{precision}{large}.json"),
-    }
-}
-
-/// Both programs, and what they train with.
-struct Built {
-    program: PathBuf,
-    python: PathBuf,
-    /// None where the environment is left as it is.
-    engines: Option<Engines>,
-    teacher: PathBuf,
-    base_teacher: PathBuf,
-    sentences: PathBuf,
-}
-
-impl Built {
-    /// Builds limbeck's side, and fetches all else.
-    fn here() -> Result<Self> {
-        // The teachers of the tests are those of the benchmark.
-        let engines = Engines::ready_for_tests()?;
-        let cache = Cache::locate()?;
-        Ok(Self {
-            python: python::references(&cache)?,
-            program: program(&engines)?,
-            teacher: engines.teacher.clone(),
-            base_teacher: cache.folder(&pins::ALL_MPNET),
-            sentences: cache.folder(&pins::SENTENCES),
-            engines: Some(engines),
-        })
-    }
-
-    /// What was brought to a machine without cargo and without internet: a folder with `train`, the built benchmark, and
-    /// folders `teacher`, `base-teacher` and `sentences`.
-    fn brought(folder: &Path) -> Result<Self> {
-        let folder = fs::canonicalize(folder).with_context(|| format!("--brought {}", folder.display()))?;
-        let place = |name: &str| {
-            let path = folder.join(name);
-            ensure!(path.exists(), "{} is missing", path.display());
-            Ok(path)
-        };
-        Ok(Self {
-            program: place("train")?,
-            python: "python3".into(),
-            engines: None,
-            teacher: place("teacher")?,
-            base_teacher: place("base-teacher")?,
-            sentences: place("sentences")?,
-        })
     }
 }
 
@@ -279,7 +108,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     prepare.args(repeat.then_some("--repeat"));
     output(&mut prepare)?;
-    let served = on_gpu.then(|| Served::start(&built)).transpose()?.map(RefCell::new);
+    let served = on_gpu.then(|| Served::start(&built.python)).transpose()?.map(RefCell::new);
     let bench = Bench {
         served,
         built,
@@ -345,6 +174,7 @@ impl Bench {
                 ways.push(Way::PeerShuffled);
             }
         }
+        let mut batches_of_live = Vec::new();
         let mut found: Vec<Vec<Value>> = ways.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
             // Each round begins with another, so that none always follows the same.
@@ -356,6 +186,16 @@ impl Bench {
                     Way::PeerLike => self.peer(case, case.data, Some(&batches), None)?,
                     Way::PeerShuffled => self.peer(case, case.data, None, None)?,
                 };
+                // Rows that one side leaves out would shift the numbers of those behind them.
+                match way {
+                    Way::Live => batches_of_live = sizes(&result)?,
+                    Way::PeerLike => ensure!(
+                        batches_of_live.is_empty() || sizes(&result)? == batches_of_live,
+                        "{}: the two sides did not read the same batches",
+                        case.name
+                    ),
+                    _ => {}
+                }
                 if *way == Way::Live && round == 0 {
                     let order: Vec<&Value> = steps(&result)?.iter().map(|step| &step["indices"]).collect();
                     fs::write(&batches, serde_json::to_string(&order)?)?;
@@ -506,25 +346,12 @@ fn steps(result: &Value) -> Result<&Vec<Value>> {
     result["timed"]["steps"].as_array().context("the program printed no steps")
 }
 
+/// Tokens of every step, and tokens with padding.
+fn sizes(result: &Value) -> Result<Vec<[Value; 2]>> {
+    Ok(steps(result)?.iter().map(|step| ["tokens", "padded"].map(|name| step[name].clone())).collect())
+}
+
 /// Processes that ran or waited to run, mean of the last minute.
 fn load() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
-}
-
-/// Builds limbeck's side.
-fn program(engines: &Engines) -> Result<PathBuf> {
-    let mut build = cargo();
-    engines.apply(&mut build);
-    build.args(["bench", "--package", "limbeck-export", "--bench", "train", "--no-run"]);
-    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
-    for line in output(&mut build)?.lines() {
-        let message: Value = serde_json::from_str(line).unwrap_or_default();
-        if message["target"]["name"] == "train"
-            && message["target"]["kind"][0] == "bench"
-            && let Some(path) = message["executable"].as_str()
-        {
-            return Ok(path.into());
-        }
-    }
-    bail!("cargo built no benchmark `train`")
 }

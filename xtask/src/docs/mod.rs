@@ -51,6 +51,9 @@ NAME is
               from export/benches/results/training.json, which `cargo xtask bench train --save` writes
   training-bf16, training-cache-bf16
               from training-cpu-bf16.json beside it, which `cargo xtask bench train --precision bf16 --save` writes
+  training-cuda
+              from training-cuda-bf16.json and training-cuda-bf16-x16.json beside it, which `cargo xtask bench train --device
+              cuda --precision bf16 --save` writes, without and with `--times 16`
   few-shot    from examples/recipes/few-shot/results.json, which run.py beside it writes
   sentence-tasks, sharing, electra, electra-errors, replaced, distilled-gpt2
               from examples/recipes/pretrain/results.json, which run.py and replaced.py beside it write
@@ -163,6 +166,9 @@ fn regenerate(root: &Path, page: &str) -> Result<(String, String)> {
         "training-cache" => Ok(training::cache_table(&trained(train::RESULTS)?)),
         "training-bf16" => Ok(training::engines_table(&trained(train::BF16_RESULTS)?)),
         "training-cache-bf16" => Ok(training::cache_table(&trained(train::BF16_RESULTS)?)),
+        "training-cuda" => {
+            Ok(training::gpu_table(&[trained(train::CUDA_RESULTS)?, trained(train::CUDA_LARGE_RESULTS)?]))
+        }
         "few-shot" => Ok(pretraining::few_shot_table(&read(&root.join(FEW_SHOT))?)),
         "sentence-tasks" => Ok(pretraining::sentence_table(&read(&root.join(PRETRAINING))?)),
         "distilled-gpt2" => Ok(pretraining::distilled_table(&read(&root.join(PRETRAINING))?)),

@@ -51,7 +51,7 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
     let training = json!({"schema": 1, "date": "2026-01-02", "commit": "abc", "machine": machine, "versions": versions,
         "device": "cpu", "threads": 2, "dropout": 0.1, "precision": "fp32", "rounds": 3, "cases": []});
     fs::create_dir_all(root.path().join("export/benches/results")).unwrap();
-    for path in [train::RESULTS, train::BF16_RESULTS] {
+    for path in [train::RESULTS, train::BF16_RESULTS, train::CUDA_RESULTS, train::CUDA_LARGE_RESULTS] {
         fs::write(root.path().join(path), training.to_string()).unwrap();
     }
     let few_shot = json!({"schema": 1, "date": "2026-01-02", "steps": 1, "parameters": 1, "tokens_seen": 1,
@@ -70,7 +70,7 @@ fn repository_with(readme: &str) -> tempfile::TempDir {
         (PAGES[1], &["calls", "parts", "overhead", "memory", "peers", "peers-times", "peers-opening"][..]),
         (PAGES[2], &["tasks"]),
         (PAGES[3], &["sizes"]),
-        (PAGES[4], &["training", "training-cache", "training-bf16", "training-cache-bf16"]),
+        (PAGES[4], &["training", "training-cache", "training-bf16", "training-cache-bf16", "training-cuda"]),
         (PAGES[5], &["recipes", "ablations"]),
         (PAGES[6], &["few-shot", "sentence-tasks", "sharing", "distilled-gpt2"]),
     ] {

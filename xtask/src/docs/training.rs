@@ -10,6 +10,7 @@ pub(super) struct Training {
     commit: String,
     machine: Machine,
     versions: Versions,
+    gpu: Option<String>,
     device: String,
     threads: usize,
     dropout: f64,
@@ -86,8 +87,10 @@ impl Run {
 }
 
 impl Case {
+    /// The run on batches of like lengths, which are the same on both sides.
     fn find(&self, is_peer: bool, teacher: &str) -> Option<&Run> {
-        self.runs.iter().find(|run| run.is_peer() == is_peer && run.teacher == teacher)
+        let of_like_lengths = |run: &&Run| run.batches == "like lengths";
+        self.runs.iter().filter(of_like_lengths).find(|run| run.is_peer() == is_peer && run.teacher == teacher)
     }
 }
 
@@ -149,6 +152,41 @@ pub(super) fn engines_table(training: &Training) -> String {
     out
 }
 
+/// Both engines on a GPU, with small batches and with large ones.
+pub(super) fn gpu_table(trainings: &[Training]) -> String {
+    let mut out = String::from(
+        "| distillation | texts a step | tokens a step | engine | teacher | batches | padding | a step | tokens a second | \
+         to PyTorch, same batches | energy of a million tokens | processor time of a million tokens |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for case in trainings.iter().flat_map(|training| &training.cases) {
+        let peer = case.find(true, "in each step").map(Run::speed);
+        for run in &case.runs {
+            let tokens = run.median(|round| Some(round.tokens_per_step)).unwrap_or(0.0);
+            out += &format!(
+                "| {} | {} | {tokens:.0} | {} | {} | {} | {:.1}% | {:.1} ms | {:.0} | {} | {} kJ | {} s |\n",
+                case.name,
+                case.batch,
+                run.engine,
+                run.teacher,
+                run.batches,
+                run.median(|round| Some(round.padding)).unwrap_or(0.0) * 100.0,
+                tokens / run.speed() * 1e3,
+                run.speed(),
+                number(peer.map(|peer| run.speed() / peer), 2),
+                number(run.median(|round| round.joules_per_token).map(|joules| joules * 1e3), 2),
+                number(run.processor().map(|seconds| seconds * 1e6), 1),
+            );
+        }
+    }
+    let differences = trainings.iter().flat_map(|training| &training.cases).filter_map(|case| case.loss_difference);
+    out += &format!(
+        "\nLosses without dropout on the same batches agree within {:.0e}. Teacher and student in bf16 on both sides.\n\n",
+        differences.fold(0.0, f64::max)
+    );
+    out + &trainings.first().map(Training::circumstances).unwrap_or_default()
+}
+
 /// What the cache saves.
 pub(super) fn cache_table(training: &Training) -> String {
     let mut out = String::from(
@@ -187,10 +225,14 @@ impl Training {
             || self.cases.iter().flat_map(|case| &case.runs).flat_map(|run| &run.rounds).filter_map(|round| round.load);
         let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "-".to_owned());
         format!(
-            "Medians of {} rounds in turns, {}, {} threads, {}, dropout {} on both sides. {}, {} ({} cores), {}, load {:.1} \
-             to {:.1}; limbeck {} at {}, torch {}, transformers {}.\n",
-            self.rounds,
-            self.device,
+            "{}, {}, {} threads, {}, dropout {} on both sides. {}, {} ({} cores), {}, load {:.1} to {:.1}; limbeck {} at {}, \
+             torch {}, transformers {}.\n",
+            if self.rounds == 1 {
+                "One round".to_owned()
+            } else {
+                format!("Medians of {} rounds in turns", self.rounds)
+            },
+            self.gpu.as_ref().unwrap_or(&self.device),
             self.threads,
             self.precision,
             self.dropout,
@@ -242,6 +284,10 @@ mod tests {
         let row = "| n | limbeck | in each step | like lengths | 25.0% | 240 (100 to 300) | 1.20 | 4.17 s | 1.20 | 900 MB | 500 MB |";
         assert!(table.contains(row), "{table}");
         assert!(table.contains("| shuffled | 25.0% | 50 (40 to 60) | 0.25 |"), "{table}");
+        let row =
+            "| n | 8 | 100 | limbeck | in each step | like lengths | 25.0% | 416.7 ms | 240 | 1.20 | - kJ | 4166.7 s |";
+        let table = gpu_table(std::slice::from_ref(&training));
+        assert!(table.contains(row), "{table}");
         let row = "| n | 240 tokens/s | 480 tokens/s | 2.00x | 2.00x | 2.0 s | 2.0 s | 0.0 kB |";
         assert!(cache_table(&training).contains(row), "{}", cache_table(&training));
     }

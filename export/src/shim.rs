@@ -40,6 +40,10 @@ mod ffi {
         /// Every address must be that of a live `at::Tensor`; those of `copies` are assigned to.
         unsafe fn bf16_copies(tensors: &[usize], copies: &[usize]) -> Result<()>;
 
+        /// # Safety
+        /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
+        unsafe fn pinned(tensor: usize, result: usize) -> Result<()>;
+
         fn no_cudnn_attention();
 
         fn autocast_bf16(cuda: bool) -> Result<AutocastState>;
@@ -51,7 +55,7 @@ mod ffi {
 use anyhow::{Result, bail, ensure};
 use tch::{Device, Tensor};
 
-pub(super) use ffi::AutocastState;
+pub(crate) use ffi::AutocastState;
 
 fn addresses(tensors: &[Tensor]) -> Vec<usize> {
     tensors.iter().map(|t| t.as_ptr() as usize).collect()
@@ -63,7 +67,7 @@ fn named(error: cxx::Exception) -> anyhow::Error {
 
 /// Numbers of one fused AdamW step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     pub learning_rate: f64,
     pub beta1: f64,
     pub beta2: f64,
@@ -73,7 +77,7 @@ pub(super) struct Step {
 
 /// Updates parameters and both moments in place; `count` is the scalar step number (from 1), and the
 /// gradients are divided by the scalar `grad_scale` first.
-pub(super) fn fused_adamw(
+pub(crate) fn fused_adamw(
     parameters: &[Tensor],
     gradients: &[Tensor],
     moments: (&[Tensor], &[Tensor]),
@@ -108,7 +112,7 @@ pub(super) fn fused_adamw(
 }
 
 /// Root of the sum of squares over all values of all tensors, a scalar tensor on their device; without a tensor 0.
-pub(super) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
+pub(crate) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
     if tensors.is_empty() {
         return Ok(Tensor::from(0f32));
     }
@@ -116,6 +120,15 @@ pub(super) fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `result` is ours alone.
     unsafe { ffi::global_norm(&addresses(tensors), result.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(result)
+}
+
+/// A tensor of the CPU on a GPU, which takes it when its turn comes: from other than pinned memory it would be waited for
+/// until all that the GPU has to do is done.
+pub(crate) fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    let mut pinned = Tensor::new();
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; both outlive the call, and `pinned` is ours alone.
+    unsafe { ffi::pinned(tensor.as_ptr() as usize, pinned.as_mut_ptr() as usize) }.map_err(named)?;
+    Ok(pinned.f_to_device_(device, tensor.kind(), true, false)?)
 }
 
 /// Keeps fused attention on a GPU from cuDNN's kernels, for the whole process. They are made anew for each shape, which
@@ -126,7 +139,7 @@ pub(crate) fn no_cudnn_attention() {
 
 /// bf16 copies of fp32 tensors, made all at once: on a GPU each small copy costs as much as a product. Their gradients come
 /// back as fp32.
-pub(super) fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+pub(crate) fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     let mut copies: Vec<Tensor> = tensors.iter().map(|_| Tensor::new()).collect();
     let places: Vec<usize> = copies.iter_mut().map(|copy| copy.as_mut_ptr() as usize).collect();
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `copies` are ours alone.
@@ -135,7 +148,7 @@ pub(super) fn bf16_copies(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
 }
 
 /// Switches this thread's autocast to bf16 on; gives what was set before, for [`autocast_restore`].
-pub(super) fn autocast_bf16(device: Device) -> Result<AutocastState> {
+pub(crate) fn autocast_bf16(device: Device) -> Result<AutocastState> {
     let cuda = match device {
         Device::Cpu => false,
         Device::Cuda(_) => true,
@@ -145,6 +158,6 @@ pub(super) fn autocast_bf16(device: Device) -> Result<AutocastState> {
 }
 
 /// Undoes the latest [`autocast_bf16`] that is not undone.
-pub(super) fn autocast_restore(before: AutocastState) {
+pub(crate) fn autocast_restore(before: AutocastState) {
     ffi::autocast_restore(before);
 }
