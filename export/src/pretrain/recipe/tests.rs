@@ -87,7 +87,7 @@ fn the_recipes_of_documentation_and_examples_are_some() {
             count += 1;
         }
     }
-    assert_eq!(count, 22);
+    assert_eq!(count, 23);
 }
 
 #[test]
