@@ -179,23 +179,14 @@ impl Attention {
             let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
             let root = (self.head_size as f64).sqrt();
             let products = |q: &Tensor| q.matmul(&k.transpose(-1, -2));
-            let (products, weights) = match &rounded {
-                Some(heads) => {
-                    let products = products(q) / root;
-                    let weights = heads.softmax(&(&products + &bias.added));
-                    (products, weights)
-                }
-                // All that is as large as the scores stays bf16, as the products are; softmax adds up in fp32 all the same.
-                None if Autocast::is_on() => {
-                    let products = products(&(q / root));
-                    let weights = (&products + &bias.fused).softmax(-1, Kind::BFloat16);
-                    (products, weights)
-                }
-                None => {
-                    let products = products(q) / root;
-                    let weights = (&products + &bias.added).softmax(-1, Kind::Float);
-                    (products, weights)
-                }
+            // All that is as large as the scores stays bf16 where the products are; softmax adds up in fp32 all the same.
+            let products = match rounded.is_none() && Autocast::is_on() {
+                true => products(&(q / root)),
+                false => products(q) / root,
+            };
+            let weights = match &rounded {
+                Some(heads) => heads.softmax(&(&products + &bias.added)),
+                None => (&products + &bias.fused).softmax(-1, products.kind()),
             };
             let weights = weights.dropout(self.dropout, train);
             let scores = match &bias.relative {

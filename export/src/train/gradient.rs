@@ -72,8 +72,9 @@ pub(super) fn gradient(
         tokens += batch.tokens;
     }
     // Numbers are asked for when all work is queued, and all at once: on a GPU each question waits for the queue.
-    let own_norm = global_norm(&tensors)?;
-    let asked: Vec<&Tensor> = losses.iter().map(|(value, ..)| value).chain(parts.values()).chain([&own_norm]).collect();
+    // Of several processes' gradients only the norm of the mean counts.
+    let own_norm = if size == 1 { Some(global_norm(&tensors)?) } else { None };
+    let asked: Vec<&Tensor> = losses.iter().map(|(value, ..)| value).chain(parts.values()).chain(&own_norm).collect();
     let answers = numbers(&asked)?;
     let (of_losses, others) = answers.split_at(losses.len());
     let (of_parts, own_norm) = others.split_at(parts.len());
@@ -95,7 +96,7 @@ pub(super) fn gradient(
     }
     ensure!(loss.is_finite(), "{}: the loss of another process is {loss} at step {step}", stage.name);
     let norm = match own_norm {
-        &[own] if size == 1 => own,
+        &[own] => own,
         _ => global_norm(&tensors)?.double_value(&[]),
     };
     Ok(Gradient { tensors, norm, loss, parts, tokens })

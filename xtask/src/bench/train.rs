@@ -32,6 +32,7 @@ const TOLERANCE: f64 = 1e-4;
 const TOLERANCE_BF16: f64 = 1e-2;
 /// Batches of a pool of like lengths (`data/batch.rs`): an epoch of whole pools pads as a long one does.
 const POOL: usize = 16;
+
 /// What all runs share.
 struct Bench {
     built: Built,
@@ -86,7 +87,6 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     // What a larger teacher costs is shown on the CPU.
     let here = |case: &&Case| case.name.contains(&only) && (case.peer || !on_gpu);
     let chosen: Vec<&Case> = CASES.iter().filter(here).collect();
-    let count = chosen.len();
     ensure!(!chosen.is_empty(), "no case has `{only}` in its name");
 
     let built = brought.map_or_else(Built::here, |folder| Built::brought(Path::new(&folder)))?;
@@ -121,7 +121,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     };
 
     let mut cases = Vec::new();
-    let mut about = Value::Null;
+    let (mut about, mut text) = (Value::Null, String::new());
     let file = results(&bench.device, &bench.precision, bench.times);
     for case in chosen {
         eprintln!("{}", case.name);
@@ -132,18 +132,18 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
             "precision": bench.precision, "teacher_precision": bench.teacher_precision(), "gpu": about["gpu"],
             "rounds": rounds, "warm": bench.warm, "cases": cases,
         });
-        let text = serde_json::to_string_pretty(&found)? + "\n";
+        text = serde_json::to_string_pretty(&found)? + "\n";
         if save {
             let path = repository().join(&file);
             fs::create_dir_all(path.parent().context("no folder")?)?;
-            fs::write(&path, text).with_context(|| format!("writing {file}"))?;
-        } else if cases.len() == count {
-            print!("{text}");
+            fs::write(&path, &text).with_context(|| format!("writing {file}"))?;
         }
     }
     if save {
         let has_tables = [RESULTS, BF16_RESULTS, CUDA_RESULTS, CUDA_LARGE_RESULTS].contains(&file.as_str());
         println!("{file} is written{}", if has_tables { "; now cargo xtask docs" } else { "" });
+    } else {
+        print!("{text}");
     }
     Ok(ExitCode::SUCCESS)
 }
