@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use limbeck::{Cancel, ChooseOptions, ContextPolicy, Error, Finish, GenerateOptions, Generation, Prompt};
 use limbeck_export::arch::{AttentionPattern, Head, ModelConfig};
 use limbeck_tests::bundles::{Made, Recipe, values};
-use limbeck_tests::seeded;
+use limbeck_tests::{cache, seeded};
 use tch::Kind;
 
 const PROMPTS: [&str; 6] = [
@@ -482,6 +482,25 @@ fn streams_take_turns_on_one_session() {
         each.map(|thread| thread.join().unwrap()).into()
     });
     assert_eq!(texts, pieces);
+}
+
+/// A step runs on whichever session is free, and what it reads and writes is bound anew for another.
+#[test]
+fn a_stream_goes_on_with_any_session() {
+    let made = made();
+    let model =
+        limbeck::Model::builder().runtime_path(cache::onnxruntime()).sessions(3).open_bytes(made.bundle).unwrap();
+    let options = options(40);
+    let expected = ["the", "a"].map(|prompt| write(&model, prompt, &options).ids);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    assert_eq!(["the", "a"].map(|prompt| write(&model, prompt, &options).ids), expected);
+                }
+            });
+        }
+    });
 }
 
 #[test]

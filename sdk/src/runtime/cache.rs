@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::buffer::Buffer;
 use crate::bundle::Manifest;
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ pub(crate) struct Cache {
     lengths: Vec<usize>,
     capacity: usize,
     /// Keys and values layer by layer, each `[rows, heads, capacity, head_size]`.
-    tensors: Vec<Vec<f32>>,
+    tensors: Vec<Buffer<f32>>,
 }
 
 impl Cache {
@@ -50,8 +51,7 @@ impl Cache {
         let all = size.checked_mul(2).and_then(|all| all.checked_mul(shape.layers)).ok_or_else(too_large)?;
         // Asked for and given back at once: what the system refuses must not end the program.
         Vec::<f32>::new().try_reserve_exact(all).map_err(|_| too_large())?;
-        // Zeros that nobody has touched yet take no memory.
-        let tensors = (0..2 * shape.layers).map(|_| vec![0.0; size]).collect();
+        let tensors = (0..2 * shape.layers).map(|_| Buffer::new(size)).collect();
         Ok(Cache { shape, lengths: vec![0; rows], capacity, tensors })
     }
 
@@ -106,10 +106,9 @@ impl Cache {
         [rows, self.shape.heads, self.capacity, self.shape.head_size]
     }
 
-    /// The buffers of some rows, keys and values layer by layer.
-    pub(super) fn buffers(&mut self, rows: Range<usize>) -> impl Iterator<Item = Option<&mut [f32]>> {
-        let row = self.shape.heads * self.capacity * self.shape.head_size;
-        self.tensors.iter_mut().map(move |tensor| tensor.get_mut(rows.start * row..rows.end * row))
+    /// The buffers of all rows, keys and values layer by layer.
+    pub(super) fn buffers(&mut self) -> &mut [Buffer<f32>] {
+        &mut self.tensors
     }
 
     /// Takes what a run has written, `tokens` more in each of some rows.
@@ -142,7 +141,7 @@ impl Cache {
             return Err(Error::Internal("a prefix of another length".to_owned()));
         }
         let (part, room) = (length * self.shape.head_size, self.capacity * self.shape.head_size);
-        let copied = |buffer: &Vec<f32>| {
+        let copied = |buffer: &Buffer<f32>| {
             // As much as is kept is what is counted, so no more is taken.
             let mut copied = Vec::with_capacity(self.shape.heads * part);
             let heads = buffer.chunks_exact(room.max(1)).take(self.shape.heads);
@@ -178,8 +177,8 @@ mod tests {
     /// Three rows of two tokens, with room for four: row r holds 10 r + 0, 1 in its first head and 10 r + 2, 3 in its second.
     fn filled() -> Cache {
         let mut cache = Cache::new(SHAPE, 3, 4).unwrap();
-        for buffer in cache.buffers(0..3) {
-            for (head, values) in buffer.unwrap().chunks_exact_mut(4).enumerate() {
+        for buffer in cache.buffers() {
+            for (head, values) in buffer.chunks_exact_mut(4).enumerate() {
                 for (at, value) in values.iter_mut().take(2).enumerate() {
                     *value = (head / 2 * 10 + head % 2 * 2 + at) as f32;
                 }
@@ -197,7 +196,6 @@ mod tests {
         assert_eq!((cache.rows(), cache.length(0), cache.length(1), cache.capacity()), (2, 2, 3, 4));
         let expected = [0.0, 1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 0.0, 20.0, 21.0, 0.0, 0.0, 22.0, 23.0, 0.0, 0.0];
         assert_eq!(cache.tensors[0][..16], expected);
-        assert_eq!(cache.buffers(1..2).next().unwrap().unwrap()[..2], [20.0, 21.0]);
         cache.forget(1);
         assert_eq!((cache.length(0), cache.length(1)), (2, 0));
     }
@@ -212,7 +210,7 @@ mod tests {
         copied.restart(2, &prefix).unwrap();
         assert_eq!((copied.rows(), copied.length(0), copied.length(1)), (2, 2, 2));
         let row = [10.0, 11.0, 0.0, 12.0, 13.0, 0.0];
-        assert_eq!(copied.tensors[1], [row, row].concat());
+        assert_eq!(copied.tensors[1][..], [row, row].concat());
         assert!(Cache::new(SHAPE, 2, 1).unwrap().restart(2, &prefix).is_err());
         assert!(cache.prefix(&[7]).is_err());
     }

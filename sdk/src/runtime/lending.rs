@@ -36,6 +36,12 @@ impl<T> Lending<T> {
         self.changed.notify_all();
     }
 
+    /// Lends a thing that nobody uses, if there is one.
+    pub(crate) fn take_idle(&self) -> Option<Lent<'_, T>> {
+        let thing = self.state().idle.pop()?;
+        Some(Lent { thing: Some(thing), lending: self })
+    }
+
     /// Lends a thing, waiting for one if all are in use and `make` may make no more. Before each wait `patience` says
     /// how much longer it may take, without end if `None`, or gives up.
     pub(crate) fn take<E>(

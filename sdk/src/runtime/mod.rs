@@ -12,6 +12,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod buffer;
 pub(crate) mod cache;
 pub(crate) mod cancel;
 pub(crate) mod deadline;

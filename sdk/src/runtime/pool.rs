@@ -60,6 +60,11 @@ impl Pool {
     /// Lends a session, waiting for one if all are in use and no more may be
     /// made.
     pub(crate) fn take(&self, limits: &Limits) -> Result<LentSession<'_>> {
+        limits.check()?;
+        // The usual case, in which nothing is set up for a wait.
+        if let Some(lent) = self.sessions.take_idle() {
+            return Ok(LentSession(lent));
+        }
         let _watch = limits.watch_cancel(&(Arc::clone(&self.sessions) as Arc<dyn Interrupt>));
         let patience = || limits.check().map(|()| limits.time_left());
         let lent = self.sessions.take(patience, || ModelSession::new(&self.bundle, &self.options))?;

@@ -9,7 +9,7 @@ use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType};
 
 use super::cancel::Interrupt;
-use super::decoder::Steps;
+use super::decoder::Names;
 use super::environment;
 use super::graph::{self, Graph};
 use super::limits::Limits;
@@ -71,8 +71,8 @@ pub(crate) struct ModelSession {
     _weights: Weights,
     pub(super) bundle: Bundle,
     providers: ProviderReport,
-    /// Of models with a cache.
-    pub(super) steps: Option<Steps>,
+    /// Of the tensors of models with a cache.
+    pub(super) names: Option<Names>,
 }
 
 impl ModelSession {
@@ -86,7 +86,7 @@ impl ModelSession {
             .or_else(|_| ModelSession::create(bundle, options, &graph, weights, false))?;
         this.check_against_manifest()?;
         let manifest = bundle.manifest();
-        this.steps = (manifest.task == Task::Generation).then(|| Steps::new(manifest)).transpose()?;
+        this.names = (manifest.task == Task::Generation).then(|| Names::new(manifest)).transpose()?;
         Ok(this)
     }
 
@@ -106,12 +106,17 @@ impl ModelSession {
             .map_err(|message| Error::Inference { action: "load the model", message })?;
         let session = builder.commit_from_memory(&graph.bytes).map_err(|error| load_error(bundle, error.message()))?;
         provider::count_nodes(&session, &mut providers).map_err(failed("load the model"))?;
-        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone(), providers, steps: None })
+        Ok(ModelSession { session, _weights: weights, bundle: bundle.clone(), providers, names: None })
     }
 
     /// What runs it.
     pub(crate) fn providers(&self) -> &ProviderReport {
         &self.providers
+    }
+
+    /// Whether no other provider has a part in it.
+    pub(super) fn runs_on_the_cpu(&self) -> bool {
+        self.providers.nodes.is_empty()
     }
 
     /// Runs a batch and shows its outputs, those that the task reads, to `read`.
@@ -129,7 +134,7 @@ impl ModelSession {
             .map(|input| Ok((Cow::Borrowed(input.name.as_str()), value(input, batch)?)))
             .collect::<Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>>>()?;
 
-        let run = Arc::new(Run { options: RunOptions::new().map_err(failed("run the model"))? });
+        let run = Run::new()?;
         // A call without limits pays nothing for them.
         let watch = match limits.is_unlimited() {
             true => None,
@@ -352,6 +357,12 @@ fn load_error(bundle: &Bundle, message: &str) -> Error {
 /// A run that can be ended from another thread.
 pub(super) struct Run {
     pub(super) options: RunOptions,
+}
+
+impl Run {
+    pub(super) fn new() -> Result<Arc<Run>> {
+        Ok(Arc::new(Run { options: RunOptions::new().map_err(failed("run the model"))? }))
+    }
 }
 
 impl fmt::Debug for Run {

@@ -1,6 +1,5 @@
 //! Writing text token by token: which rows go on, what they have read, and when each ends.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,8 @@ use super::scoring::counted_step;
 use crate::bundle::Batching;
 use crate::post::random::uniform;
 use crate::post::sampling::{Sampling, log_probability};
-use crate::runtime::cache::{Cache, CacheShape, Prefix};
-use crate::runtime::decoder::Step;
-use crate::runtime::limits::Limits;
+use crate::runtime::cache::Prefix;
+use crate::runtime::decoder::{Decoder, Step};
 use crate::runtime::memory::{CHUNK, rows_together};
 use crate::text::{StopSearch, Utf8Stream};
 use crate::{Error, Model, Result};
@@ -53,19 +51,17 @@ pub(super) struct Found {
 /// Some texts that are written together.
 pub(super) struct Decoding<'a> {
     model: &'a Model,
-    limits: Limits,
     options: &'a GenerateOptions,
     sampling: Sampling,
     /// Tokens of the prefix, if it was there before.
     cached: usize,
     rows: Vec<Row>,
-    /// The rows that go on, in order: those that the cache holds.
+    /// The rows that go on, in order: those that the decoder holds. Its logits are those after the last token of each.
     active: Vec<usize>,
-    cache: Cache,
-    /// Of each row that goes on, after its last token.
-    logits: Vec<f32>,
-    /// Room for what each step is given, and for choosing.
-    ids: Vec<i32>,
+    decoder: Decoder,
+    /// Room for the last tokens, for the text of one, and for choosing the next.
+    last: Vec<u32>,
+    piece: String,
     order: Vec<u32>,
     as_given: Vec<f32>,
     times: GenerationTimes,
@@ -116,15 +112,12 @@ impl<'a> Decoding<'a> {
             })
             .collect::<Result<_>>()?;
         let active: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].finish.is_none()).collect();
-        let mut cache = Cache::new(CacheShape::of(model.bundle().manifest())?, rows.len(), capacity)?;
-        match &prefix {
-            Some(found) if rows.iter().all(|row| row.from == 0) => cache.restart(active.len(), &found.prefix)?,
-            _ => cache.reset(active.len()),
-        }
-        let vocabulary = model.bundle().manifest().architecture.vocab_size;
+        let manifest = model.bundle().manifest();
+        let mut decoder = Decoder::new(manifest, rows.len(), capacity, active.len(), options.limits())?;
+        let whole = prefix.as_ref().filter(|_| rows.iter().all(|row| row.from == 0));
+        decoder.restart(active.len(), whole.map(|found| &*found.prefix))?;
         Ok(Decoding {
             model,
-            limits: options.limits(),
             sampling: options.sampling(),
             options,
             cached: prefix.as_ref().filter(|found| found.kept).map_or(0, |found| found.prefix.ids.len()),
@@ -132,20 +125,20 @@ impl<'a> Decoding<'a> {
                 prefill: prefix.as_ref().map_or(Duration::ZERO, |found| found.time),
                 ..GenerationTimes::default()
             },
-            logits: vec![0.0; active.len() * vocabulary],
-            ids: Vec::with_capacity(rows.len().max(CHUNK)),
+            last: Vec::with_capacity(rows.len()),
+            piece: String::new(),
             order: Vec::new(),
             as_given: Vec::new(),
             active,
-            cache,
+            decoder,
             rows,
         })
     }
 
-    /// Writes one token in each text that goes on; none once all have ended.
-    pub(super) fn next(&mut self) -> Result<Vec<Written>> {
+    /// Writes one token in each text that goes on, and gives that of the first; none once all have ended.
+    pub(super) fn next(&mut self) -> Result<Option<Written>> {
         if self.active.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let start = Instant::now();
         match self.read()? {
@@ -154,8 +147,9 @@ impl<'a> Decoding<'a> {
         }
         let start = Instant::now();
         let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
-        let mut written = Vec::with_capacity(self.active.len());
-        for (at, (&row, logits)) in self.active.iter().zip(self.logits.chunks_exact_mut(vocabulary)).enumerate() {
+        self.last.clear();
+        let logits = self.decoder.logits(0..self.active.len());
+        for (&row, logits) in self.active.iter().zip(logits.chunks_exact_mut(vocabulary)) {
             let Row { number, ids, prompt, from, log_probabilities, .. } = &mut self.rows[row];
             let draw = (ids.len() - *prompt) as u64;
             let seen = ids.get(*from..).unwrap_or_default();
@@ -168,18 +162,21 @@ impl<'a> Decoding<'a> {
             let random = || uniform(self.options.seed, *number, draw);
             let id = self.sampling.choose(logits, seen, &mut self.order, random);
             log_probabilities.extend(report.then(|| log_probability(&self.as_given, id as usize)).flatten());
-            written.push((at, id));
+            self.last.push(id);
         }
-        let written = written.into_iter().map(|(at, id)| self.write(at, id)).collect::<Result<Vec<_>>>()?;
-        let going: Vec<usize> =
-            (0..self.active.len()).filter(|&at| self.rows[self.active[at]].finish.is_none()).collect();
-        if going.len() < self.active.len() {
-            self.cache.keep(&going);
+        let mut first = None;
+        for at in 0..self.active.len() {
+            let written = self.write(at, self.last[at])?;
+            first.get_or_insert(written);
+        }
+        let goes_on = |&at: &usize| self.rows[self.active[at]].finish.is_none();
+        if !(0..self.active.len()).all(|at| goes_on(&at)) {
+            let going: Vec<usize> = (0..self.active.len()).filter(goes_on).collect();
+            self.decoder.keep(&going);
             self.active = going.iter().map(|&at| self.active[at]).collect();
-            self.logits.truncate(self.active.len() * vocabulary);
         }
         self.times.sampling += start.elapsed();
-        Ok(written)
+        Ok(first)
     }
 
     /// Adds a token to the text at that place among those that go on, and finds out whether it ends there.
@@ -193,9 +190,9 @@ impl<'a> Decoding<'a> {
         this.ids.push(id);
         let mut text = String::new();
         if !ends {
-            let mut piece = String::new();
-            this.bytes.push(token, &mut piece);
-            (text, this.stop) = this.search.push(&piece);
+            self.piece.clear();
+            this.bytes.push(token, &mut self.piece);
+            (text, this.stop) = this.search.push(&self.piece);
         }
         let in_context = this.ids.len() - this.from;
         if ends {
@@ -208,7 +205,7 @@ impl<'a> Decoding<'a> {
             match self.options.context {
                 ContextPolicy::Slide { keep } => {
                     this.from = this.ids.len() - kept(keep, context);
-                    self.cache.forget(at);
+                    self.decoder.forget(at);
                 }
                 _ => this.finish = Some(Finish::Context),
             }
@@ -231,48 +228,37 @@ impl<'a> Decoding<'a> {
         Ok(Written { id, text })
     }
 
-    /// Reads what is in the context of each row and not yet in the cache, and whether any of it was more than the token that
-    /// was written last.
+    /// Reads what is in the context of each row and was not yet read, and whether any of it was more than the token that was
+    /// written last.
     fn read(&mut self) -> Result<bool> {
         let all = 0..self.active.len();
         let anew = all.clone().any(|at| {
             let row = &self.rows[self.active[at]];
-            row.ids.len() == row.prompt || self.cache.length(at) == 0
+            row.ids.len() == row.prompt || self.decoder.cache().length(at) == 0
         });
         let rest = |this: &Self, at: usize| {
             let row = &this.rows[this.active[at]];
-            row.ids.get(row.from + this.cache.length(at)..).unwrap_or_default().len()
+            row.ids.get(row.from + this.decoder.cache().length(at)..).unwrap_or_default().len()
         };
         if all.clone().all(|at| rest(self, at) == 1) {
-            self.ids.clear();
-            for &row in &self.active {
-                self.ids.extend(self.rows[row].ids.last().map(|&id| id as i32));
-            }
-            self.step(all)?;
+            self.last.clear();
+            self.last.extend(self.active.iter().filter_map(|&row| self.rows[row].ids.last()));
+            let step = Step { rows: all, ids: &self.last, logits_from: 0, logits_at: 0 };
+            counted_step(self.model, &mut self.decoder, &step)?;
             return Ok(anew);
         }
         // Prompts one by one: they differ in length, and nothing is padded.
         for at in all {
             while rest(self, at) > 0 {
                 let row = &self.rows[self.active[at]];
-                let start = row.from + self.cache.length(at);
-                self.ids.clear();
-                self.ids.extend(row.ids.iter().skip(start).take(CHUNK).map(|&id| id as i32));
-                self.step(at..at + 1)?;
+                let rest = &row.ids[row.from + self.decoder.cache().length(at)..];
+                let ids = &rest[..rest.len().min(CHUNK)];
+                // Of a part of a prompt none are wanted; a run gives one token's at least.
+                let step = Step { rows: at..at + 1, ids, logits_from: ids.len() - 1, logits_at: at };
+                counted_step(self.model, &mut self.decoder, &step)?;
             }
         }
         Ok(true)
-    }
-
-    /// Reads `ids` in some rows, and leaves the logits after the last of each.
-    fn step(&mut self, rows: Range<usize>) -> Result<()> {
-        let vocabulary = self.model.bundle().manifest().architecture.vocab_size;
-        let lost = || Error::Internal("a row without logits".to_owned());
-        let logits = self.logits.get_mut(rows.start * vocabulary..rows.end * vocabulary).ok_or_else(lost)?;
-        let length = self.ids.len().checked_div(rows.len()).unwrap_or(0);
-        // Of a part of a prompt none are wanted; a run gives one token's at least.
-        let step = Step { rows, ids: &self.ids, logits_from: length.saturating_sub(1) };
-        counted_step(self.model, &mut self.cache, &step, logits, &self.limits)
     }
 
     /// Counts the call, once.

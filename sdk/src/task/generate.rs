@@ -327,7 +327,7 @@ impl Iterator for Generating<'_> {
             self.decoding.count(written.is_err(), &mut self.counted);
         }
         match written {
-            Ok(written) => written.into_iter().next().map(|written| Ok(Piece { id: written.id, text: written.text })),
+            Ok(written) => written.map(|written| Ok(Piece { id: written.id, text: written.text })),
             Err(error) => {
                 self.decoding.give_up();
                 Some(Err(error))

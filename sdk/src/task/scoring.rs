@@ -5,33 +5,31 @@ use std::time::Instant;
 
 use crate::bundle::Batching;
 use crate::post::sampling::log_probability;
-use crate::runtime::cache::{Cache, CacheShape, Prefix};
-use crate::runtime::decoder::Step;
+use crate::runtime::cache::Prefix;
+use crate::runtime::decoder::{Decoder, Step};
 use crate::runtime::limits::Limits;
 use crate::runtime::memory::{CHUNK, LOGIT_BYTES, rows_together};
 use crate::{Error, Model, Result};
 
-/// Reads tokens after those in a row of `cache`, and gives logits from token `from` on, part by part, to `read`: token,
-/// logits.
+/// Reads tokens after those that a row holds, and gives logits from token `from` on, part by part, to `read`: token, logits.
 fn run(
     model: &Model,
-    cache: &mut Cache,
+    decoder: &mut Decoder,
     row: usize,
     ids: &[u32],
     from: usize,
-    limits: &Limits,
     mut read: impl FnMut(usize, &[f32]),
 ) -> Result<()> {
     let vocabulary = model.bundle().manifest().architecture.vocab_size;
-    let by_logits = (LOGIT_BYTES / (4 * vocabulary).max(1)).clamp(1, CHUNK);
-    let (mut logits, mut start) = (Vec::new(), 0);
+    let by_logits = decoder.logits_room().clamp(1, CHUNK);
+    let mut start = 0;
     while start < ids.len() {
         // Tokens before `from` give no logits but one a run.
         let end = if start < from { from.min(start + CHUNK) } else { start + by_logits }.min(ids.len());
         let first = if start < from { end - start - 1 } else { 0 };
-        let part: Vec<i32> = ids[start..end].iter().map(|&id| id as i32).collect();
-        let step = Step { rows: row..row + 1, ids: &part, logits_from: first };
-        step_once(model, cache, &step, &mut logits, limits)?;
+        let step = Step { rows: row..row + 1, ids: &ids[start..end], logits_from: first, logits_at: 0 };
+        counted_step(model, decoder, &step)?;
+        let logits = decoder.logits(0..end - start - first);
         for (place, logits) in logits.chunks_exact(vocabulary).enumerate() {
             let at = start + first + place;
             if at >= from {
@@ -43,38 +41,30 @@ fn run(
     Ok(())
 }
 
-/// One step; `logits` become as many as it gives.
-fn step_once(model: &Model, cache: &mut Cache, step: &Step<'_>, logits: &mut Vec<f32>, limits: &Limits) -> Result<()> {
-    let rows = step.rows.len().max(1);
-    let wanted = rows * (step.ids.len() / rows).saturating_sub(step.logits_from);
-    logits.resize(wanted * model.bundle().manifest().architecture.vocab_size, 0.0);
-    counted_step(model, cache, step, logits, limits)
-}
-
 /// One step, counted. The session is lent for it only: texts that are read or written at one time take turns, whoever waits
 /// between their steps.
-pub(super) fn counted_step(
-    model: &Model,
-    cache: &mut Cache,
-    step: &Step<'_>,
-    logits: &mut [f32],
-    limits: &Limits,
-) -> Result<()> {
+pub(super) fn counted_step(model: &Model, decoder: &mut Decoder, step: &Step<'_>) -> Result<()> {
     let started = Instant::now();
-    model.pool().take(limits)?.session()?.step(cache, step, logits, limits)?;
+    decoder.step(model.pool().take(decoder.limits())?.session()?, step)?;
     model.counters().run(step.rows.len(), step.ids.len(), step.ids.len(), started.elapsed());
     Ok(())
 }
 
-fn fresh(model: &Model, rows: usize, tokens: usize) -> Result<Cache> {
-    Cache::new(CacheShape::of(model.bundle().manifest())?, rows, tokens.max(1))
+/// For rows that begin with nothing, of which logits of so many tokens are read, as many at a time as [`LOGIT_BYTES`] has.
+fn fresh(model: &Model, rows: usize, tokens: usize, logits: usize, limits: &Limits) -> Result<Decoder> {
+    let manifest = model.bundle().manifest();
+    let by_bytes = LOGIT_BYTES / (4 * manifest.architecture.vocab_size).max(1);
+    let logits = logits.min(by_bytes).clamp(1, CHUNK).max(rows);
+    let mut decoder = Decoder::new(manifest, rows, tokens.max(1), logits, limits.clone())?;
+    decoder.restart(rows, None)?;
+    Ok(decoder)
 }
 
 /// The logits after every token of one row, `[length, vocabulary]`.
 pub(crate) fn all_logits(model: &Model, ids: &[u32], limits: &Limits) -> Result<Vec<f32>> {
     let mut all = Vec::new();
-    let mut cache = fresh(model, 1, ids.len())?;
-    run(model, &mut cache, 0, ids, 0, limits, |_, logits| all.extend_from_slice(logits))?;
+    let mut decoder = fresh(model, 1, ids.len(), ids.len(), limits)?;
+    run(model, &mut decoder, 0, ids, 0, |_, logits| all.extend_from_slice(logits))?;
     Ok(all)
 }
 
@@ -82,9 +72,10 @@ pub(crate) fn all_logits(model: &Model, ids: &[u32], limits: &Limits) -> Result<
 pub(super) fn log_probabilities(model: &Model, ids: &[u32], first: usize, limits: &Limits) -> Result<Vec<f64>> {
     let Some((_, read)) = ids.split_last() else { return Ok(Vec::new()) };
     let mut found = Vec::with_capacity(ids.len().saturating_sub(first));
-    let mut cache = fresh(model, 1, read.len())?;
+    let from = first.saturating_sub(1);
+    let mut decoder = fresh(model, 1, read.len(), read.len().saturating_sub(from), limits)?;
     let mut failed = false;
-    run(model, &mut cache, 0, read, first.saturating_sub(1), limits, |at, logits| {
+    run(model, &mut decoder, 0, read, from, |at, logits| {
         match ids.get(at + 1).and_then(|&id| log_probability(logits, id as usize)) {
             Some(found_here) => found.push(found_here),
             None => failed = true,
@@ -102,9 +93,9 @@ pub(super) fn prefix(model: &Model, ids: &[u32], limits: &Limits) -> Result<(Arc
     if let Some(prefix) = prefixes.get(ids) {
         return Ok((prefix, true));
     }
-    let mut cache = fresh(model, 1, ids.len())?;
-    run(model, &mut cache, 0, ids, ids.len(), limits, |_, _| {})?;
-    let prefix = Arc::new(cache.prefix(ids)?);
+    let mut decoder = fresh(model, 1, ids.len(), 1, limits)?;
+    run(model, &mut decoder, 0, ids, ids.len(), |_, _| {})?;
+    let prefix = Arc::new(decoder.cache().prefix(ids)?);
     prefixes.put(&prefix);
     Ok((prefix, false))
 }
@@ -120,14 +111,12 @@ pub(super) fn continuations(
 ) -> Result<Vec<Vec<f64>>> {
     let shared = prefix.map_or(0, |prefix| prefix.ids.len());
     let rest = context.get(shared..).unwrap_or_default();
-    let mut cache = fresh(model, 1, context.len())?;
-    if let Some(prefix) = prefix {
-        cache.restart(1, prefix)?;
-    }
+    let mut decoder = fresh(model, 1, context.len(), 1, limits)?;
+    decoder.restart(1, prefix)?;
     let missing = || Error::Internal("a token without a logit".to_owned());
     let mut found: Vec<Vec<f64>> = vec![Vec::new(); continuations.len()];
     let mut failed = false;
-    run(model, &mut cache, 0, rest, rest.len().saturating_sub(1), limits, |_, logits| {
+    run(model, &mut decoder, 0, rest, rest.len().saturating_sub(1), |_, logits| {
         for (found, ids) in found.iter_mut().zip(continuations) {
             match ids.first().map(|&id| log_probability(logits, id as usize)) {
                 Some(Some(value)) => found.push(value),
@@ -143,8 +132,8 @@ pub(super) fn continuations(
     if longer.is_empty() {
         return if failed { Err(missing()) } else { Ok(found) };
     }
-    let whole = cache.prefix(context)?;
-    drop(cache);
+    let whole = decoder.cache().prefix(context)?;
+    drop(decoder);
     let mut rest = &longer[..];
     let vocabulary = model.bundle().manifest().architecture.vocab_size;
     while let Some(&first) = rest.first() {
@@ -157,8 +146,11 @@ pub(super) fn continuations(
         (group, rest) = rest.split_at(together.min(rest.len()));
         let rows: Vec<&[u32]> =
             group.iter().filter_map(|&at| continuations[at].split_last().map(|(_, read)| read)).collect();
-        let mut cache = fresh(model, rows.len(), tokens)?;
-        cache.restart(rows.len(), &whole)?;
+        let longest = continuations[first].len() - 1;
+        // Token by token takes fewer runs where there are more rows than tokens.
+        let by_row = rows.len() < longest;
+        let mut decoder = fresh(model, rows.len(), tokens, if by_row { longest } else { 1 }, limits)?;
+        decoder.restart(rows.len(), Some(&whole))?;
         let mut take = |row: usize, at: usize, logits: &[f32]| {
             let number = group[row];
             match continuations[number].get(at + 1).map(|&id| log_probability(logits, id as usize)) {
@@ -166,19 +158,18 @@ pub(super) fn continuations(
                 _ => failed = true,
             }
         };
-        let longest = continuations[first].len() - 1;
-        if rows.len() < longest {
+        if by_row {
             for (row, ids) in rows.iter().enumerate() {
-                run(model, &mut cache, row, ids, 0, limits, |at, logits| take(row, at, logits))?;
+                run(model, &mut decoder, row, ids, 0, |at, logits| take(row, at, logits))?;
             }
             continue;
         }
-        // Token by token takes fewer runs; the longest rows come first.
-        let mut logits = Vec::new();
         for at in 0..longest {
-            let ids: Vec<i32> = rows.iter().map_while(|row| row.get(at)).map(|&id| id as i32).collect();
-            let step = Step { rows: 0..ids.len(), ids: &ids, logits_from: 0 };
-            step_once(model, &mut cache, &step, &mut logits, limits)?;
+            // The longest rows come first.
+            let ids: Vec<u32> = rows.iter().map_while(|row| row.get(at)).copied().collect();
+            let step = Step { rows: 0..ids.len(), ids: &ids, logits_from: 0, logits_at: 0 };
+            counted_step(model, &mut decoder, &step)?;
+            let logits = decoder.logits(0..ids.len());
             logits.chunks_exact(vocabulary).enumerate().for_each(|(row, logits)| take(row, at, logits));
         }
     }

@@ -108,7 +108,8 @@ impl Utf8Stream {
                 }
             }
         }
-        self.rest = rest.to_vec();
+        let whole = self.rest.len() - rest.len();
+        self.rest.drain(..whole);
     }
 
     /// No more bytes come: half a character becomes U+FFFD.
