@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::{AttentionPattern, Capture, Head, Layers, Model, ModelConfig, Params, parameter_layout};
+use crate::arch::{AttentionPattern, Capture, Head, Model, ModelConfig, Params, parameter_layout};
 use crate::device::training_device;
 use crate::distill::{
     Averaging, Padding, attention_distributions, attention_scores, hidden_cosine, hidden_states, kept_rows, patience,
@@ -62,11 +62,7 @@ fn run(
     let device = params.device();
     let ids = Tensor::from_slice(&[5i64, 7, 3, 9, 11, 6, 2, 30, 31, 4, 1, 1, 1, 1]).view([2, 7]).to_device(device);
     let mask = Tensor::from_slice(&[1i64, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).view([2, 7]).to_device(device);
-    let capture = if captured {
-        Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All }
-    } else {
-        Capture::default()
-    };
+    let capture = if captured { Capture::EVERYTHING } else { Capture::LOGITS };
     params.set_requires_grad(true);
     let model = Model::new(params, config, head).in_precision(precision);
     let output = model.forward(&ids, &mask, None, &capture, true);

@@ -12,7 +12,7 @@ use crate::reference::{Tensors, close, integers, path, tensors};
 
 const LIMIT: f64 = 2e-5;
 pub const EVERYTHING: Capture =
-    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None };
+    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 pub struct Case {
     name: String,
@@ -195,6 +195,12 @@ fn every_case_equals_transformers_in_every_layer() {
         assert!(fused.encoded.attention_scores.is_empty());
         case.tokens("last hidden state", &fused.encoded.last_hidden, &format!("hidden.{}", config.layers));
         case.compare_head(&fused);
+        // And the last layer for what the head reads alone.
+        let alone = case.run(&Capture::LOGITS, false);
+        let first = !config.causal && matches!(case.loaded.info.head, Head::Classification { .. });
+        let computed = if first { 1 } else { fused.encoded.last_hidden.size()[1] };
+        assert_eq!(alone.encoded.last_hidden.size()[1], computed, "{name}");
+        case.compare_head(&alone);
     }
 }
 
@@ -205,7 +211,7 @@ fn losses_and_all_gradients_equal_transformers() {
         let (config, head) = (&case.loaded.config, case.loaded.info.head);
         let want = tensors(&format!("family/{name}/gradients.safetensors"));
         case.loaded.params.set_requires_grad(true);
-        for capture in [Capture::default(), EVERYTHING] {
+        for capture in [Capture::default(), Capture::LOGITS, EVERYTHING] {
             // The configurations have no dropout, so training mode gives the same.
             let loss = case.loss(&case.run(&capture, true));
             let (own, expected) = (loss.double_value(&[]), case.json["loss"].as_f64().unwrap());

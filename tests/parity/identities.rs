@@ -8,7 +8,8 @@ use tch::{Device, Kind, Tensor};
 use crate::reference::{close, difference};
 
 const INT: (Kind, Device) = (Kind::Int64, Device::Cpu);
-const SCORES: Capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None };
+const SCORES: Capture =
+    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 fn ids(config: &ModelConfig, batch: i64, length: i64) -> Tensor {
     Tensor::randint(config.vocab_size as i64, [batch, length], INT)

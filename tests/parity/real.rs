@@ -11,7 +11,8 @@ use crate::reference::{Tensors, close, integers, json, tensors};
 
 /// For hidden states, attentions and logits, as an absolute difference.
 const LIMIT: f64 = 2e-5;
-const EVERYTHING: Capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None };
+const EVERYTHING: Capture =
+    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 fn model(folder: &Path, head: Head) -> (Model, Vec<String>, i64) {
     let loaded = checkpoint::load(folder, head, Device::Cpu).unwrap();

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::capture::Projections;
+use super::capture::{Positions, Projections};
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
 use crate::quantize::RoundedHeads;
@@ -138,24 +138,26 @@ impl Attention {
         Self { maps, heads, head_size, dropout: config.attention_dropout }
     }
 
-    fn is_rounded(&self) -> bool {
+    pub(super) fn is_rounded(&self) -> bool {
         matches!(&self.maps, Maps::Each([query, ..]) if query.is_rounded())
     }
 
     /// Queries, keys and values of `[batch, length, hidden]`, each `[batch, length, heads, head size]`; the size may be filled
-    /// up with zeros.
-    fn projected(&self, x: &Tensor) -> [Tensor; 3] {
+    /// up with zeros. Queries are those of `positions`.
+    fn projected(&self, x: &Tensor, positions: Positions) -> [Tensor; 3] {
         let by_head = |x: &Tensor| x.view([x.size()[0], x.size()[1], self.heads, x.size()[2] / self.heads]);
         match &self.maps {
-            Maps::Each(maps) => {
+            Maps::Each([query, key, value]) => {
                 // Of one input, which is rounded once where it is rounded.
-                let input = maps[0].input(x);
-                maps.each_ref().map(|map| by_head(&map.product(&input)))
+                let input = query.input(x);
+                let maps = [(query, positions), (key, Positions::All), (value, Positions::All)];
+                maps.map(|(map, positions)| by_head(&map.product(&positions.of(&input))))
             }
             Maps::Joined(map) => {
                 let all = map.forward(x);
                 let width = all.size()[2] / 3;
-                [0, 1, 2].map(|part| by_head(&all.narrow(2, part * width, width)))
+                let [query, key, value] = [0, 1, 2].map(|part| by_head(&all.narrow(2, part * width, width)));
+                [positions.of(&query), key, value]
             }
         }
     }
@@ -170,9 +172,10 @@ impl Attention {
     /// position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query or key is padding or the
     /// key may not be seen.
     ///
-    /// No fused kernel returns scores, so they are only computed where a loss needs them.
-    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
-        let [query, key, value] = self.projected(x);
+    /// No fused kernel returns scores, so they are only computed where a loss needs them. Of a layer that computes the first
+    /// token alone nothing is kept, nor is anything rounded.
+    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
+        let [query, key, value] = self.projected(x, positions);
         let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
         let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
         let (context, scores) = if keep.scores || rounded.is_some() {
@@ -196,10 +199,13 @@ impl Attention {
             (weights.matmul(v), keep.scores.then(|| scores * &bias.keep))
         } else {
             let dropout = if train { self.dropout } else { 0.0 };
-            let added = Some(&bias.fused);
+            let added = match positions {
+                Positions::First if bias.fused.size()[2] > 1 => bias.fused.narrow(2, 0, 1),
+                _ => bias.fused.shallow_clone(),
+            };
             // The default counts the zeros that heads are filled up with.
             let scale = (q.size()[3] != self.head_size).then(|| 1.0 / (self.head_size as f64).sqrt());
-            (Tensor::scaled_dot_product_attention(&q, &k, &v, added, dropout, false, scale, false), None)
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&added), dropout, false, scale, false), None)
         };
         let whole = |x: &Tensor| self.together(x);
         Attended {

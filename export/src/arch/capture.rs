@@ -35,6 +35,37 @@ pub struct Capture {
     pub attention_scores: Layers,
     /// Queries, keys and values. Keeping them costs memory only.
     pub projections: Layers,
+    /// Nothing is wanted of the last hidden state but what the head reads. Where that is the first token, and nothing of the
+    /// last layer is kept, that layer computes no other: the last hidden state is then `[batch, 1, hidden]`.
+    pub head_only: bool,
+}
+
+impl Capture {
+    /// All that can be kept.
+    pub const EVERYTHING: Self =
+        Self { hidden_states: true, attention_scores: Layers::All, projections: Layers::All, head_only: false };
+
+    /// For logits and nothing else.
+    pub const LOGITS: Self =
+        Self { hidden_states: false, attention_scores: Layers::None, projections: Layers::None, head_only: true };
+}
+
+/// Which tokens a layer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Positions {
+    All,
+    /// The first of each text, which looks at all others as they were before.
+    First,
+}
+
+impl Positions {
+    /// Those of `[batch, length, ...]`.
+    pub(super) fn of(self, x: &Tensor) -> Tensor {
+        match self {
+            Positions::All => x.shallow_clone(),
+            Positions::First => x.narrow(1, 0, 1),
+        }
+    }
 }
 
 /// One layer's queries, keys and values, each `[batch, length, hidden]`, before the heads are split. Padding has values

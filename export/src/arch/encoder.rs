@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 use super::attention::{Attended, Attention, Bias, Keep, relative_bias};
-use super::capture::{Capture, Projections};
+use super::capture::{Capture, Positions, Projections};
 use super::embeddings::{Embeddings, Linear, Norm};
 use super::head::activate;
 use super::{Activation, Family, ModelConfig, Params, Scope};
@@ -13,7 +13,8 @@ use super::{Activation, Family, ModelConfig, Params, Scope};
 /// The result of a forward pass.
 #[derive(Debug)]
 pub struct Encoded {
-    /// `[batch, length, hidden]`, after the final norm where there is one.
+    /// `[batch, length, hidden]`, after the final norm where there is one; of the first token alone where no other was
+    /// wanted ([`Capture::head_only`]).
     pub last_hidden: Tensor,
     /// `layers + 1` tensors `[batch, length, hidden]` when captured, else empty. The last is
     /// [`Self::last_hidden`].
@@ -43,18 +44,18 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, train: bool) -> Attended {
+    fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
         let attend = |x: &Tensor| {
-            let attended = self.attention.forward(x, bias, keep, train);
+            let attended = self.attention.forward(x, bias, keep, positions, train);
             let states = self.output.forward(&attended.states).dropout(self.dropout, train);
             Attended { states, ..attended }
         };
         if self.pre_norm {
             let attended = attend(&self.norm.forward(x));
-            Attended { states: &attended.states + x, ..attended }
+            Attended { states: &attended.states + &positions.of(x), ..attended }
         } else {
             let attended = attend(x);
-            Attended { states: self.norm.forward(&(&attended.states + x)), ..attended }
+            Attended { states: self.norm.forward(&(&attended.states + &positions.of(x))), ..attended }
         }
     }
 }
@@ -126,13 +127,39 @@ impl Encoder {
         capture: &Capture,
         train: bool,
     ) -> Encoded {
+        self.forward_to(Positions::All, ids, mask, types, capture, train)
+    }
+
+    /// What the last layer must compute for a head that reads the first token alone.
+    pub(super) fn last_positions(&self, capture: &Capture) -> Positions {
+        let last = self.config.blocks().len().saturating_sub(1);
+        let kept = capture.hidden_states || capture.attention_scores.has(last) || capture.projections.has(last);
+        let rounded = self.attention.iter().any(|block| block.attention.is_rounded());
+        match capture.head_only && !kept && !rounded {
+            true => Positions::First,
+            false => Positions::All,
+        }
+    }
+
+    /// [`Self::forward`], with what the last layer computes.
+    pub(super) fn forward_to(
+        &self,
+        last: Positions,
+        ids: &Tensor,
+        mask: &Tensor,
+        types: Option<&Tensor>,
+        capture: &Capture,
+        train: bool,
+    ) -> Encoded {
         let relative = self.relative_bias.as_ref().map(|table| relative_bias(table, &self.config, ids.size()[1]));
         let bias = |band| Bias::new(mask, self.config.causal, band, relative.as_ref());
         let dense = bias(None);
         let mut x = self.embeddings.forward(ids, mask, types, train);
         let mut hidden_states = Vec::new();
         let (mut attention_scores, mut projections) = (BTreeMap::new(), BTreeMap::new());
-        for (layer, (attention, ffn)) in self.config.blocks().into_iter().enumerate() {
+        let blocks = self.config.blocks();
+        let depth = blocks.len();
+        for (layer, (attention, ffn)) in blocks.into_iter().enumerate() {
             if capture.hidden_states {
                 hidden_states.push(x.shallow_clone());
             }
@@ -140,7 +167,8 @@ impl Encoder {
             let bias = banded.as_ref().unwrap_or(&dense);
             let keep =
                 Keep { scores: capture.attention_scores.has(layer), projections: capture.projections.has(layer) };
-            let attended = self.attention[attention].forward(&x, bias, keep, train);
+            let positions = if layer + 1 == depth { last } else { Positions::All };
+            let attended = self.attention[attention].forward(&x, bias, keep, positions, train);
             attention_scores.extend(attended.scores.map(|scores| (layer, scores)));
             projections.extend(attended.projections.map(|projections| (layer, projections)));
             x = self.ffn[ffn].forward(&attended.states, train);

@@ -124,6 +124,15 @@ impl Head {
         Ok(())
     }
 
+    /// Whether this head reads the last hidden state of the first token and of no other.
+    pub(crate) fn reads_first_token_only(self, config: &ModelConfig) -> bool {
+        match self {
+            Head::Classification { .. } => HeadStart::of(config) != HeadStart::LastToken,
+            Head::Embedding { pooling, .. } => pooling == Pooling::Cls,
+            _ => false,
+        }
+    }
+
     /// Whether this head computes with the pooled first token.
     pub(crate) fn reads_pooler(self, config: &ModelConfig) -> bool {
         config.pooler

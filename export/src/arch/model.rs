@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::capture::Positions;
 use super::embeddings::{Linear, Norm};
 use super::head::activate;
 use super::{
@@ -132,6 +133,7 @@ struct Parts {
     masked_lm_activation: Activation,
     dropout: f64,
     albert: bool,
+    first_token_only: bool,
 }
 
 impl Parts {
@@ -146,6 +148,7 @@ impl Parts {
             masked_lm_activation: masked_lm_activation(config),
             dropout: config.head_dropout,
             albert: config.family == Family::Albert,
+            first_token_only: head.reads_first_token_only(config),
         }
     }
 
@@ -158,7 +161,11 @@ impl Parts {
         capture: &Capture,
         train: bool,
     ) -> ModelOutput {
-        let encoded = self.encoder.forward(ids, mask, types, capture, train);
+        let last = match self.first_token_only {
+            true => self.encoder.last_positions(capture),
+            false => Positions::All,
+        };
+        let encoded = self.encoder.forward_to(last, ids, mask, types, capture, train);
         let hidden = &encoded.last_hidden;
         let drop = |x: &Tensor| x.dropout(self.dropout, train);
         let first = || hidden.select(1, 0);
@@ -311,7 +318,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::arch::{Layers, parameter_layout};
+    use crate::arch::parameter_layout;
     use crate::quantize::FakeQuantization;
     use crate::train::Autocast;
 
@@ -338,10 +345,7 @@ mod tests {
             params.set_requires_grad(true);
             let (names, weights): (Vec<&str>, Vec<Tensor>) = params.iter().map(|(n, t)| (n, t.shallow_clone())).unzip();
             let model = Model::new(&params, &config, head);
-            for capture in [
-                Capture::default(),
-                Capture { projections: Layers::All, attention_scores: Layers::All, hidden_states: true },
-            ] {
+            for capture in [Capture::default(), Capture::EVERYTHING] {
                 let run = |parts: &Parts| {
                     let output = parts.forward(&ids, &mask, None, None, &capture, true).float();
                     let loss = output.logits.square().mean(Kind::Float);

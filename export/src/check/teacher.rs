@@ -193,7 +193,7 @@ fn decisions(
     let mut done = examples.len();
     for indices in in_order_batches(&lengths, BATCH) {
         let batch = Batch::new(examples, indices, pad_id, device);
-        let logits = pupil.forward(&batch, &Capture::default(), false).logits.to_device(Device::Cpu);
+        let logits = pupil.forward(&batch, &Capture::LOGITS, false).logits.to_device(Device::Cpu);
         let integers = |tensor: tch::Tensor| Vec::<i64>::try_from(tensor.reshape([-1])).unwrap_or_default();
         let likeliest = integers(logits.argmax(-1, false));
         let length = batch.ids.size()[1] as usize;

@@ -13,7 +13,7 @@ use super::linear::{Linear, Storage, Table, WeightMode, layer_norm, matrix, skip
 use super::positions::{Extent, distance_table, mask_bias};
 use super::proto::DataType;
 use super::{Arrays, GraphOptions, KeepFloat, Part, Profile};
-use crate::arch::{Head, HeadStart, ModelConfig, Pooling, parameter_layout};
+use crate::arch::{Head, ModelConfig, parameter_layout};
 use crate::quantize::{Activations, encoder_maps};
 
 /// A graph while it is written.
@@ -240,12 +240,7 @@ impl Writer<'_> {
 
     /// Whether nothing but the first token of the last layer is used.
     fn reads_first_token_only(&self) -> bool {
-        let first = match self.head {
-            Head::Classification { .. } => HeadStart::of(self.config) != HeadStart::LastToken,
-            Head::Embedding { pooling, .. } => pooling == Pooling::Cls,
-            _ => false,
-        };
-        first && !self.config.pre_norm && !self.options.hidden_output
+        self.head.reads_first_token_only(self.config) && !self.config.pre_norm && !self.options.hidden_output
     }
 
     fn norm(&mut self, parameter: &str, name: &str, x: &str) -> Result<String> {

@@ -58,7 +58,7 @@ impl Pupil<'_> {
 
     /// The loss of a batch, dropout on.
     pub(crate) fn loss(&self, batch: &Batch) -> Tensor {
-        self.loss_of(&self.forward(batch, &Capture::default(), true).logits, batch)
+        self.loss_of(&self.forward(batch, &Capture::LOGITS, true).logits, batch)
     }
 
     /// The goal's measure ([`Goal::measure`]) on encoded examples, dropout off; higher is better.
@@ -67,7 +67,7 @@ impl Pupil<'_> {
         let mut tally = Tally::default();
         for indices in in_order_batches(&lengths, EVALUATION_BATCH) {
             let batch = Batch::new(examples, indices, pad_id, device);
-            let logits = self.forward(&batch, &Capture::default(), false).logits;
+            let logits = self.forward(&batch, &Capture::LOGITS, false).logits;
             match self.goal {
                 Goal::Class => {
                     tally.sum += accuracy(&logits, &batch.targets) * batch.indices.len() as f64;

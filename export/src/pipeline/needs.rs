@@ -48,7 +48,7 @@ impl Needs {
         );
         let mut needs = Self {
             teacher: None,
-            capture: Capture::default(),
+            capture: Capture::LOGITS,
             hidden: Vec::new(),
             attention: Vec::new(),
             depths: (own, 0),
@@ -142,6 +142,7 @@ impl Needs {
                     self.capture.attention_scores = last.clone();
                 }
                 LossTerm::Relations { .. } => self.capture.projections = last.clone(),
+                LossTerm::HiddenCosine { .. } => self.capture.head_only = false,
                 _ => {}
             }
         }

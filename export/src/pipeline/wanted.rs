@@ -67,6 +67,7 @@ impl Wanted {
             hidden_states: !self.hidden.is_empty(),
             attention_scores: of(self.scores.clone()),
             projections: of(self.relations.iter().map(|(_, layer)| *layer).collect()),
+            head_only: true,
         }
     }
 

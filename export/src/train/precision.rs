@@ -95,7 +95,7 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
-    use crate::arch::{Capture, Head, Layers, Model, ModelConfig, Params, parameter_layout};
+    use crate::arch::{Capture, Head, Model, ModelConfig, Params, parameter_layout};
 
     fn product() -> Kind {
         let ones = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
@@ -153,7 +153,7 @@ mod tests {
         let params = Params::initialise(&parameter_layout(&config, Head::CausalLm), Device::Cpu);
         let ids = Tensor::from_slice(&[0i64, 0, 5, 7, 3, 4, 5, 6]).view([2, 4]);
         let mask = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 1, 1, 1]).view([2, 4]);
-        let capture = Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All };
+        let capture = Capture::EVERYTHING;
         let logits = |precision, train| {
             let model = Model::new(&params, &config, Head::CausalLm).in_precision(precision);
             let output = model.forward(&ids, &mask, None, &capture, train);

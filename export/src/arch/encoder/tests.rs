@@ -2,7 +2,7 @@ use serde_json::json;
 use tch::{Device, Kind};
 
 use super::*;
-use crate::arch::{Head, Layers, Model, parameter_layout, visible_pairs};
+use crate::arch::{Head, Layers, Model, Pooling, parameter_layout, visible_pairs};
 use crate::distill::{Padding, attention_distributions, attention_scores, hidden_states, relations};
 
 /// Wide weights, so that attention is far from even.
@@ -31,10 +31,6 @@ fn model(config: &ModelConfig) -> Model {
     Model::new(&Params::initialise(&parameter_layout(config, Head::None), Device::Cpu), config, Head::None)
 }
 
-fn everything() -> Capture {
-    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::All }
-}
-
 fn close(own: &Tensor, want: &Tensor, limit: f64) {
     let difference = (own - want).abs().max().double_value(&[]);
     assert!(difference <= limit, "{difference}");
@@ -47,7 +43,7 @@ fn only_the_named_layers_are_kept() {
     let (config, (ids, mask)) = (config("bert"), batch());
     let model = model(&config);
     let run = |capture: &Capture| model.forward(&ids, &mask, None, capture, false).encoded;
-    let all = run(&everything());
+    let all = run(&Capture::EVERYTHING);
     assert_eq!((all.attention_scores.len(), all.projections.len(), all.hidden_states.len()), (3, 3, 4));
     let some = run(&Capture {
         attention_scores: Layers::Of(vec![2, 7]),
@@ -67,13 +63,40 @@ fn only_the_named_layers_are_kept() {
     assert_eq!(projections.last_hidden, run(&Capture::default()).last_hidden);
 }
 
+/// As PyPI transformers has it for every family: `tests/parity/family.rs`.
+#[test]
+fn the_last_layer_computes_what_the_head_reads() {
+    let _turn = crate::seeded(64);
+    let _guard = tch::no_grad_guard();
+    let (config, (ids, mask)) = (config("bert"), batch());
+    let cls = Head::Embedding { pooling: Pooling::Cls, normalize: true };
+    let params = Params::initialise(&parameter_layout(&config, cls), Device::Cpu);
+    let model = Model::new(&params, &config, cls);
+    let run = |capture: &Capture| model.forward(&ids, &mask, None, capture, false);
+    let whole = run(&Capture::default());
+    let only = |capture: Capture| Capture { head_only: true, ..capture };
+    let kept = |kept: &Capture| run(kept).encoded.last_hidden.size()[1];
+    assert_eq!(kept(&Capture::LOGITS), 1);
+    assert_eq!(kept(&only(Capture { projections: Layers::Of(vec![0, 1]), ..Capture::default() })), 1);
+    assert_eq!(kept(&only(Capture { projections: Layers::Of(vec![2]), ..Capture::default() })), 7);
+    assert_eq!(kept(&only(Capture { attention_scores: Layers::All, ..Capture::default() })), 7);
+    assert_eq!(kept(&only(Capture { hidden_states: true, ..Capture::default() })), 7);
+    close(&run(&Capture::LOGITS).logits, &whole.logits, 1e-6);
+    close(&run(&Capture::LOGITS).encoded.last_hidden, &whole.encoded.last_hidden.narrow(1, 0, 1), 1e-5);
+    // Other heads read other tokens.
+    for pooling in [Pooling::Mean, Pooling::Max] {
+        let model = Model::new(&params, &config, Head::Embedding { pooling, normalize: false });
+        assert_eq!(model.forward(&ids, &mask, None, &Capture::LOGITS, false).encoded.last_hidden.size()[1], 7);
+    }
+}
+
 #[test]
 fn scores_are_products_of_the_kept_queries_and_keys() {
     let _turn = crate::seeded(62);
     let _guard = tch::no_grad_guard();
     for kind in ["bert", "gpt2"] {
         let (config, (ids, mask)) = (config(kind), batch());
-        let encoded = model(&config).forward(&ids, &mask, None, &everything(), false).encoded;
+        let encoded = model(&config).forward(&ids, &mask, None, &Capture::EVERYTHING, false).encoded;
         for layer in 0..3 {
             let Projections { query, key, value } = &encoded.projections[&layer];
             assert_eq!((query.size(), key.size(), value.size()), (vec![2, 7, 16], vec![2, 7, 16], vec![2, 7, 16]));
@@ -103,7 +126,7 @@ fn a_model_that_is_its_own_teacher_has_no_loss_and_another_has() {
     for kind in ["bert", "gpt2"] {
         let (config, (ids, mask)) = (config(kind), batch());
         let (own, other) = (model(&config), model(&config));
-        let run = |model: &Model| model.forward(&ids, &mask, None, &everything(), false).encoded;
+        let run = |model: &Model| model.forward(&ids, &mask, None, &Capture::EVERYTHING, false).encoded;
         let losses = |s: &Encoded, t: &Encoded| -> Vec<f64> {
             let pairs = visible_pairs(&config, &mask, 2);
             let (scores, teacher_scores) = (&s.attention_scores[&2], &t.attention_scores[&2]);
