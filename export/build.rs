@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=shim/torch_shim.cc");
+    println!("cargo:rerun-if-changed=shim/dropout.cc");
     println!("cargo:rerun-if-changed=shim/torch_shim.h");
     println!("cargo:rerun-if-env-changed=LIMBECK_ORT_DYLIB");
     // torch-sys says where it found libtorch's libraries; the headers lie beside them.
@@ -13,7 +14,9 @@ fn main() {
     let nccl = env::var_os("CARGO_FEATURE_NCCL").is_some();
     let bridges = ["src/shim.rs", "src/train/parallel/nccl.rs"];
     let mut shim = cxx_build::bridges(&bridges[..if nccl { 2 } else { 1 }]);
-    shim.file("shim/torch_shim.cc").std("c++17").warnings(false).include(root.join("include"));
+    shim.file("shim/torch_shim.cc").file("shim/dropout.cc").std("c++17").warnings(false).include(root.join("include"));
+    // Dropout takes a large part of a debug build's training otherwise.
+    shim.opt_level(3);
     if nccl {
         println!("cargo:rerun-if-changed=shim/nccl.cc");
         println!("cargo:rerun-if-changed=shim/nccl.h");

@@ -28,6 +28,11 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
 // Assigns a copy of a tensor of the CPU in pinned memory. Throws where there is no CUDA.
 void pinned(std::size_t tensor, std::size_t result);
 
+// Assigns what is left of a tensor of the CPU after dropout: values are 0 with probability `rate`, else divided by 1 - `rate`.
+// It draws on libtorch's default generator once, takes all of libtorch's threads, and keeps nothing for the way back. Throws
+// on other devices and kinds than fp32 and bf16.
+void dropout(std::size_t input, double rate, std::size_t result);
+
 // Keeps scaled_dot_product_attention from cuDNN's kernels, which are compiled anew for each shape; for the whole process.
 void no_cudnn_attention() noexcept;
 

@@ -44,6 +44,10 @@ mod ffi {
         /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
         unsafe fn pinned(tensor: usize, result: usize) -> Result<()>;
 
+        /// # Safety
+        /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
+        unsafe fn dropout(input: usize, rate: f64, result: usize) -> Result<()>;
+
         fn no_cudnn_attention();
 
         fn autocast_bf16(cuda: bool) -> Result<AutocastState>;
@@ -129,6 +133,15 @@ pub(crate) fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; both outlive the call, and `pinned` is ours alone.
     unsafe { ffi::pinned(tensor.as_ptr() as usize, pinned.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(pinned.f_to_device_(device, tensor.kind(), true, false)?)
+}
+
+/// Dropout of a tensor of the CPU in fp32 or bf16, with a `rate` from 0 to below 1. libtorch's own draws its numbers in one
+/// thread and keeps what it drew.
+pub(crate) fn dropout(tensor: &Tensor, rate: f64) -> Result<Tensor> {
+    let mut result = Tensor::new();
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; both outlive the call, and `result` is ours alone.
+    unsafe { ffi::dropout(tensor.as_ptr() as usize, rate, result.as_mut_ptr() as usize) }.map_err(named)?;
+    Ok(result)
 }
 
 /// Keeps fused attention on a GPU from cuDNN's kernels, for the whole process. They are made anew for each shape, which

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::capture::{Positions, Projections};
+use super::dropout::dropout;
 use super::embeddings::Linear;
 use super::{ModelConfig, Scope};
 use crate::quantize::RoundedHeads;
@@ -51,14 +52,14 @@ fn distances(length: i64, device: Device) -> Tensor {
 pub(super) struct Bias {
     /// `[batch or 1, heads or 1, query or 1, key]`: the relative position bias where there is one, and the lowest
     /// finite bf16 where a key may not be seen: that of fp32 would be minus infinity there, and a row of nothing else
-    /// has no softmax.
-    added: Tensor,
-    /// The same for the fused kernel, of the products' kind: autocast would make it for each layer.
-    fused: Tensor,
+    /// has no softmax. `None` where every key is known to be seen and nothing is added.
+    added: Option<Tensor>,
+    /// The same of the products' kind: autocast would make it for each layer.
+    fused: Option<Tensor>,
     /// The relative position bias alone.
     relative: Option<Tensor>,
-    /// 1 where query and key are tokens and the key may be seen, else 0.
-    keep: Tensor,
+    /// 1 where query and key are tokens and the key may be seen, else 0; `None` where all are known to be.
+    keep: Option<Tensor>,
     /// `[batch, length]`, 1 at tokens and 0 at padding.
     tokens: Tensor,
 }
@@ -71,20 +72,48 @@ impl Bias {
         band: Option<(usize, Option<usize>)>,
         relative: Option<&Tensor>,
     ) -> Self {
-        let seen = visible(mask, causal, band);
-        let hidden = (&seen - 1.0) * f64::from(half::bf16::MAX);
-        let added = match relative {
+        // Asking costs a GPU more than it saves. Batches of like lengths often have no padding.
+        let all_seen = !causal && mask.device() == Device::Cpu && mask.min().int64_value(&[]) == 1;
+        let seen = || visible(mask, causal, band);
+        let added = match (relative, all_seen) {
+            (None, true) => None,
+            (None, false) => Some((seen() - 1.0) * f64::from(half::bf16::MAX)),
+            (Some(relative), true) => Some(relative.shallow_clone()),
             // Not a sum: the lowest value must stay finite.
-            Some(relative) => relative.where_self(&seen.gt(0.0), &hidden),
-            None => hidden,
+            (Some(relative), false) => {
+                let seen = seen();
+                Some(relative.where_self(&seen.gt(0.0), &((&seen - 1.0) * f64::from(half::bf16::MAX))))
+            }
+        };
+        let of_products = |added: &Tensor| match Autocast::is_on() {
+            true => added.to_kind(Kind::BFloat16),
+            false => added.shallow_clone(),
         };
         Self {
-            fused: if Autocast::is_on() { added.to_kind(Kind::BFloat16) } else { added.shallow_clone() },
+            fused: added.as_ref().map(of_products),
             added,
             relative: relative.map(Tensor::shallow_clone),
-            keep: token_pairs(&seen, mask),
+            keep: (!all_seen).then(|| token_pairs(&seen(), mask)),
             tokens: mask.shallow_clone(),
         }
+    }
+
+    /// `products` of queries and keys, with what is added to them.
+    fn added_to(&self, products: &Tensor) -> Tensor {
+        self.added.as_ref().map_or_else(|| products.shallow_clone(), |added| products + added)
+    }
+
+    /// [`Self::added_to`] of the products of some queries, in their kind.
+    fn fused(&self, positions: Positions) -> Option<Tensor> {
+        let fused = self.fused.as_ref()?;
+        // One row may be for all queries.
+        Some(if fused.size()[2] > 1 { positions.queries_of(fused) } else { fused.shallow_clone() })
+    }
+
+    /// The scores that distillation compares, of `products`.
+    fn scores(&self, products: &Tensor) -> Tensor {
+        let scores = self.relative.as_ref().map_or_else(|| products.shallow_clone(), |relative| products + relative);
+        self.keep.as_ref().map_or_else(|| scores.shallow_clone(), |keep| &scores * keep)
     }
 }
 
@@ -172,40 +201,36 @@ impl Attention {
     /// position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query or key is padding or the
     /// key may not be seen.
     ///
-    /// No fused kernel returns scores, so they are only computed where a loss needs them. Of a layer that computes the first
-    /// token alone nothing is kept, nor is anything rounded.
+    /// No fused kernel returns scores, so they are only computed where a loss needs them, and where weights are dropped on a
+    /// CPU, which has no fused kernel for that. Of a layer that computes the first token alone nothing is kept, nor is
+    /// anything rounded.
     pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
         let [query, key, value] = self.projected(x, positions);
         let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
         let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
-        let (context, scores) = if keep.scores || rounded.is_some() {
+        let dropped = if train { self.dropout } else { 0.0 };
+        let fused = bias.fused(positions);
+        let (context, scores) = if keep.scores || rounded.is_some() || (dropped > 0.0 && x.device() == Device::Cpu) {
             let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
             let root = (self.head_size as f64).sqrt();
             let products = |q: &Tensor| q.matmul(&k.transpose(-1, -2));
-            // All that is as large as the scores stays bf16 where the products are; softmax adds up in fp32 all the same.
-            let products = match rounded.is_none() && Autocast::is_on() {
+            // The queries are smaller than the products. All that is as large as these stays bf16 where they are; softmax adds up
+            // in fp32 all the same.
+            let products = match rounded.is_none() {
                 true => products(&(q / root)),
                 false => products(q) / root,
             };
-            let weights = match &rounded {
-                Some(heads) => heads.softmax(&(&products + &bias.added)),
-                None => (&products + &bias.fused).softmax(-1, products.kind()),
+            let weights = match (&rounded, fused) {
+                (Some(heads), _) => heads.softmax(&bias.added_to(&products)),
+                (None, Some(added)) => (&products + added).softmax(-1, products.kind()),
+                (None, None) => products.softmax(-1, products.kind()),
             };
-            let weights = weights.dropout(self.dropout, train);
-            let scores = match &bias.relative {
-                Some(relative) => products + relative,
-                None => products,
-            };
-            (weights.matmul(v), keep.scores.then(|| scores * &bias.keep))
+            let context = dropout(&weights, self.dropout, train).matmul(v);
+            (context, keep.scores.then(|| bias.scores(&products)))
         } else {
-            let dropout = if train { self.dropout } else { 0.0 };
-            let added = match positions {
-                Positions::First if bias.fused.size()[2] > 1 => bias.fused.narrow(2, 0, 1),
-                _ => bias.fused.shallow_clone(),
-            };
             // The default counts the zeros that heads are filled up with.
             let scale = (q.size()[3] != self.head_size).then(|| 1.0 / (self.head_size as f64).sqrt());
-            (Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&added), dropout, false, scale, false), None)
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, fused, dropped, false, scale, false), None)
         };
         let whole = |x: &Tensor| self.together(x);
         Attended {

@@ -66,6 +66,14 @@ impl Positions {
             Positions::First => x.narrow(1, 0, 1),
         }
     }
+
+    /// Those of `[batch, heads, query, key]`.
+    pub(super) fn queries_of(self, x: &Tensor) -> Tensor {
+        match self {
+            Positions::All => x.shallow_clone(),
+            Positions::First => x.narrow(2, 0, 1),
+        }
+    }
 }
 
 /// One layer's queries, keys and values, each `[batch, length, hidden]`, before the heads are split. Padding has values

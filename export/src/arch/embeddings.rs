@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::dropout::dropout;
 use super::store::Watch;
 use super::{ModelConfig, Scope};
 use crate::quantize::{FakeQuantization, of_activations};
@@ -149,7 +150,7 @@ impl Embeddings {
         if let Some(norm) = &self.norm {
             x = norm.forward(&x);
         }
-        x = x.dropout(self.dropout, train);
+        x = dropout(&x, self.dropout, train);
         match &self.projection {
             Some(projection) => projection.forward(&x),
             None => x,

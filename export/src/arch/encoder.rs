@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::attention::{Attended, Attention, Bias, Keep, relative_bias};
 use super::capture::{Capture, Positions, Projections};
+use super::dropout::dropout;
 use super::embeddings::{Embeddings, Linear, Norm};
 use super::head::activate;
 use super::{Activation, Family, ModelConfig, Params, Scope};
@@ -47,7 +48,7 @@ impl AttentionBlock {
     fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
         let attend = |x: &Tensor| {
             let attended = self.attention.forward(x, bias, keep, positions, train);
-            let states = self.output.forward(&attended.states).dropout(self.dropout, train);
+            let states = dropout(&self.output.forward(&attended.states), self.dropout, train);
             Attended { states, ..attended }
         };
         if self.pre_norm {
@@ -84,7 +85,7 @@ impl FeedForwardBlock {
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let feed = |x: &Tensor| {
-            self.down.forward(&activate(&self.up.forward(x), self.activation)).dropout(self.dropout, train)
+            dropout(&self.down.forward(&activate(&self.up.forward(x), self.activation)), self.dropout, train)
         };
         if self.pre_norm { feed(&self.norm.forward(x)) + x } else { self.norm.forward(&(feed(x) + x)) }
     }

@@ -6,6 +6,7 @@
 mod attention;
 mod capture;
 mod config;
+mod dropout;
 mod embeddings;
 mod encoder;
 mod flops;

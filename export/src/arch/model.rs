@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::capture::Positions;
+use super::dropout::dropout;
 use super::embeddings::{Linear, Norm};
 use super::head::activate;
 use super::{
@@ -167,7 +168,7 @@ impl Parts {
         };
         let encoded = self.encoder.forward_to(last, ids, mask, types, capture, train);
         let hidden = &encoded.last_hidden;
-        let drop = |x: &Tensor| x.dropout(self.dropout, train);
+        let drop = |x: &Tensor| dropout(x, self.dropout, train);
         let first = || hidden.select(1, 0);
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(&first()).tanh());
         let mut sentence_logits = None;
@@ -186,7 +187,7 @@ impl Parts {
                 ClassifierStart::Dense(dense, DenseActivation::Relu) => drop(&dense.forward(&first()).relu()),
                 ClassifierStart::LastToken => last_token(hidden, mask),
             }),
-            Module::EachToken(output, rate) => output.forward(&hidden.dropout(*rate, train)),
+            Module::EachToken(output, rate) => output.forward(&dropout(hidden, *rate, train)),
             Module::ReplacedToken(dense, output) => {
                 output.forward(&activate(&dense.forward(hidden), self.activation)).squeeze_dim(-1)
             }
