@@ -91,9 +91,10 @@ impl Size {
         let matrices = tensors.iter().filter(is_matrix).map(|tensor| {
             tensor.range.len() as u64 * if tensor.element == UINT8 { 3 } else { 1 + u64::from(is_widened(tensor)) }
         });
-        // While they are used, codes that were not rearranged are, and become fp32; those of 4 bits grow the most.
+        // While they are used, codes that were not rearranged are, and become fp32; those of 4 bits grow the most. The
+        // system's heap keeps some of what the one before took, now more and now less.
         let largest = tensors.iter().filter(is_matrix).map(|tensor| {
-            tensor.range.len() as u64 * if tensor.element == UINT8 { 16 } else { 1 + u64::from(is_widened(tensor)) }
+            tensor.range.len() as u64 * if tensor.element == UINT8 { 24 } else { 1 + u64::from(is_widened(tensor)) }
         });
         let widened = tensors.iter().filter(|tensor| is_widened(tensor)).map(|tensor| 3 * tensor.range.len() as u64);
         let hidden = manifest.architecture.hidden_size;
