@@ -18,6 +18,7 @@ use self::served::Served;
 use super::output;
 use crate::Arguments;
 use crate::command::{command, commit, repository};
+use crate::engines::WAITING;
 
 /// Where the results stand of the CPU in fp32, of students in bf16, and of a GPU in bf16 with small and with large batches: of
 /// these the tables are made.
@@ -334,8 +335,8 @@ impl Bench {
     }
 
     fn run(&self, program: &mut Command) -> Result<Value> {
-        // Spinning threads of one library would slow the other's measurements where cores are few.
-        program.env("OMP_NUM_THREADS", self.threads.to_string()).env("OMP_WAIT_POLICY", "PASSIVE");
+        // The same for both sides.
+        program.env("OMP_NUM_THREADS", self.threads.to_string()).envs(WAITING);
         let text = output(program)?;
         let line = text.lines().rfind(|line| line.starts_with('{')).context("the program printed no result")?;
         serde_json::from_str(line).context("what the program printed")
