@@ -26,6 +26,13 @@
 #define LIMBECK_EACH_PROCESSOR
 #endif
 
+// Into each of those.
+#if defined(__GNUC__)
+#define LIMBECK_INLINE inline __attribute__((always_inline))
+#else
+#define LIMBECK_INLINE inline
+#endif
+
 namespace limbeck::shim {
 namespace {
 
@@ -69,7 +76,7 @@ void store(float value, std::uint16_t *to) {
 // Each value's number is a mix of its place (Wellons' lowbias32) with both halves of the key; a value is scaled, or multiplied by
 // 0, so that what is no number stays none.
 template <typename T>
-inline __attribute__((always_inline)) void drop_values(T *out, const T *in, std::int32_t size, std::uint64_t key,
+LIMBECK_INLINE void drop_values(T *out, const T *in, std::int32_t size, std::uint64_t key,
                                                        std::int32_t limit, float scale) {
   const auto first = static_cast<std::uint32_t>(key), second = static_cast<std::uint32_t>(key >> 32);
   for (std::int32_t i = 0; i < size; ++i) {
