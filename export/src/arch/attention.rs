@@ -74,16 +74,13 @@ impl Bias {
     ) -> Self {
         // Asking costs a GPU more than it saves. Batches of like lengths often have no padding.
         let all_seen = !causal && mask.device() == Device::Cpu && mask.min().int64_value(&[]) == 1;
-        let seen = || visible(mask, causal, band);
-        let added = match (relative, all_seen) {
-            (None, true) => None,
-            (None, false) => Some((seen() - 1.0) * f64::from(half::bf16::MAX)),
-            (Some(relative), true) => Some(relative.shallow_clone()),
+        let seen = (!all_seen).then(|| visible(mask, causal, band));
+        let hidden = seen.as_ref().map(|seen| (seen - 1.0) * f64::from(half::bf16::MAX));
+        let added = match (relative, &seen, hidden) {
             // Not a sum: the lowest value must stay finite.
-            (Some(relative), false) => {
-                let seen = seen();
-                Some(relative.where_self(&seen.gt(0.0), &((&seen - 1.0) * f64::from(half::bf16::MAX))))
-            }
+            (Some(relative), Some(seen), Some(hidden)) => Some(relative.where_self(&seen.gt(0.0), &hidden)),
+            (Some(relative), ..) => Some(relative.shallow_clone()),
+            (None, _, hidden) => hidden,
         };
         let of_products = |added: &Tensor| match Autocast::is_on() {
             true => added.to_kind(Kind::BFloat16),
@@ -93,7 +90,7 @@ impl Bias {
             fused: added.as_ref().map(of_products),
             added,
             relative: relative.map(Tensor::shallow_clone),
-            keep: (!all_seen).then(|| token_pairs(&seen(), mask)),
+            keep: seen.map(|seen| token_pairs(&seen, mask)),
             tokens: mask.shallow_clone(),
         }
     }
@@ -208,17 +205,17 @@ impl Attention {
         let [query, key, value] = self.projected(x, positions);
         let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
         let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
-        let dropped = if train { self.dropout } else { 0.0 };
+        let rate = if train { self.dropout } else { 0.0 };
         let fused = bias.fused(positions);
-        let (context, scores) = if keep.scores || rounded.is_some() || (dropped > 0.0 && x.device() == Device::Cpu) {
+        let (context, scores) = if keep.scores || rounded.is_some() || (rate > 0.0 && x.device() == Device::Cpu) {
             let (q, k, v) = rounded.as_ref().map_or((&q, &k, &v), |heads| (&heads.query, &heads.key, &heads.value));
             let root = (self.head_size as f64).sqrt();
             let products = |q: &Tensor| q.matmul(&k.transpose(-1, -2));
             // The queries are smaller than the products. All that is as large as these stays bf16 where they are; softmax adds up
             // in fp32 all the same.
-            let products = match rounded.is_none() {
-                true => products(&(q / root)),
-                false => products(q) / root,
+            let products = match &rounded {
+                None => products(&(q / root)),
+                Some(_) => products(q) / root,
             };
             let weights = match (&rounded, fused) {
                 (Some(heads), _) => heads.softmax(&bias.added_to(&products)),
@@ -230,7 +227,7 @@ impl Attention {
         } else {
             // The default counts the zeros that heads are filled up with.
             let scale = (q.size()[3] != self.head_size).then(|| 1.0 / (self.head_size as f64).sqrt());
-            (Tensor::scaled_dot_product_attention(&q, &k, &v, fused, dropped, false, scale, false), None)
+            (Tensor::scaled_dot_product_attention(&q, &k, &v, fused, rate, false, scale, false), None)
         };
         let whole = |x: &Tensor| self.together(x);
         Attended {
