@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -54,30 +53,10 @@ std::uint64_t block_key(std::uint64_t seed, std::int64_t block) {
   return x ^ (x >> 31);
 }
 
-float load(float x) { return x; }
-
-float load(std::uint16_t x) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-void store(float value, float *to) { *to = value; }
-
-// Rounded to the nearest bf16, of two to the even one; what is no number stays none.
-void store(float value, std::uint16_t *to) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-  *to = static_cast<std::uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? (bits >> 16) | 0x40u : rounded);
-}
-
 // Each value's number is a mix of its place (Wellons' lowbias32) with both halves of the key; a value is scaled, or multiplied by
 // 0, so that what is no number stays none.
 template <typename T>
-LIMBECK_INLINE void drop_values(T *out, const T *in, std::int32_t size, std::uint64_t key,
-                                                       std::int32_t limit, float scale) {
+LIMBECK_INLINE void drop_values(T *out, const T *in, std::int32_t size, std::uint64_t key, std::int32_t limit, float scale) {
   const auto first = static_cast<std::uint32_t>(key), second = static_cast<std::uint32_t>(key >> 32);
   for (std::int32_t i = 0; i < size; ++i) {
     std::uint32_t x = static_cast<std::uint32_t>(i) ^ first;
@@ -85,7 +64,7 @@ LIMBECK_INLINE void drop_values(T *out, const T *in, std::int32_t size, std::uin
     x += second;
     x = (x ^ (x >> 15)) * 0x735A2D97u;
     x ^= x >> 15;
-    store(load(in[i]) * (static_cast<std::int32_t>(x >> 1) < limit ? 0.0f : scale), out + i);
+    out[i] = static_cast<T>(static_cast<float>(in[i]) * (static_cast<std::int32_t>(x >> 1) < limit ? 0.0f : scale));
   }
 }
 
@@ -94,7 +73,7 @@ LIMBECK_EACH_PROCESSOR void drop_floats(float *out, const float *in, std::int32_
   drop_values(out, in, size, key, limit, scale);
 }
 
-LIMBECK_EACH_PROCESSOR void drop_halves(std::uint16_t *out, const std::uint16_t *in, std::int32_t size, std::uint64_t key,
+LIMBECK_EACH_PROCESSOR void drop_halves(at::BFloat16 *out, const at::BFloat16 *in, std::int32_t size, std::uint64_t key,
                                         std::int32_t limit, float scale) {
   drop_values(out, in, size, key, limit, scale);
 }
@@ -116,7 +95,7 @@ struct Work {
       const auto count = static_cast<std::int32_t>(std::min(kBlock, size - at));
       const std::uint64_t key = block_key(drawing.seed, block);
       if (half) {
-        drop_halves(static_cast<std::uint16_t *>(out) + at, static_cast<const std::uint16_t *>(in) + at, count, key,
+        drop_halves(static_cast<at::BFloat16 *>(out) + at, static_cast<const at::BFloat16 *>(in) + at, count, key,
                     drawing.limit, drawing.scale);
       } else {
         drop_floats(static_cast<float *>(out) + at, static_cast<const float *>(in) + at, count, key, drawing.limit,

@@ -1,7 +1,7 @@
 //! Memory that ONNX Runtime reads and writes from run to run.
 
 use std::ffi::c_void;
-use std::fmt;
+use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -29,7 +29,7 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-impl<T: PrimitiveTensorElementType + fmt::Debug> Buffer<T> {
+impl<T: PrimitiveTensorElementType + Debug> Buffer<T> {
     /// The numbers from `start` on, in the given shape, as ONNX Runtime is shown them.
     pub(super) fn tensor(&mut self, start: usize, shape: impl Into<Shape>) -> Result<TensorRefMut<'_, T>> {
         let shape = shape.into();
@@ -65,12 +65,6 @@ impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         // SAFETY: they came from a box, in `new`, and are given back once.
         drop(unsafe { Box::from_raw(self.numbers.as_ptr()) });
-    }
-}
-
-impl<T> fmt::Debug for Buffer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("size", &self.numbers.len()).finish_non_exhaustive()
     }
 }
 

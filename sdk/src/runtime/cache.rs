@@ -26,7 +26,6 @@ impl CacheShape {
 /// The keys and values of some rows, each of its own length, in buffers of a fixed size: a run reads what is there and
 /// writes what it adds beside it. No run copies keys or values or allocates for them, however many there are. They are
 /// copied only where a text of a batch has ended ([`keep`](Cache::keep)), and where a beginning is kept or gone on from.
-#[derive(Debug)]
 pub(crate) struct Cache {
     shape: CacheShape,
     /// Tokens of each row.

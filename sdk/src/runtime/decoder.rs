@@ -209,7 +209,7 @@ impl Decoder {
         let (rows, tokens) = (shape.rows.len(), [shape.rows.len(), shape.length]);
         let dims = self.cache.dims(rows);
         let row = dims[1..].iter().product::<usize>();
-        let logits = ([rows, shape.wanted, self.vocabulary], shape.logits_at * self.vocabulary);
+        let (logits_start, logits_dims) = (shape.logits_at * self.vocabulary, [rows, shape.wanted, self.vocabulary]);
         let start = shape.rows.start * row;
 
         let binding = session.session.create_binding().map_err(failed(ACTION))?;
@@ -217,7 +217,7 @@ impl Decoder {
         bound.input(&names.ids, &*self.ids.tensor(0, tokens)?)?;
         bound.input(&names.positions, &*self.positions.tensor(0, tokens)?)?;
         bound.input(&names.from, &*self.from.tensor(0, [1_usize])?)?;
-        bound.output(&names.logits, &*self.logits.tensor(logits.1, logits.0)?)?;
+        bound.output(&names.logits, &*self.logits.tensor(logits_start, logits_dims)?)?;
         for ((past, present), buffer) in names.kept.iter().zip(self.cache.buffers()) {
             let tensor = buffer.tensor(start, dims)?;
             // Input and output are the same memory: by that the operator knows to add to it in place.

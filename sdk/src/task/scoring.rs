@@ -55,9 +55,7 @@ fn fresh(model: &Model, rows: usize, tokens: usize, logits: usize, limits: &Limi
     let manifest = model.bundle().manifest();
     let by_bytes = LOGIT_BYTES / (4 * manifest.architecture.vocab_size).max(1);
     let logits = logits.min(by_bytes).clamp(1, CHUNK).max(rows);
-    let mut decoder = Decoder::new(manifest, rows, tokens.max(1), logits, limits.clone())?;
-    decoder.restart(rows, None)?;
-    Ok(decoder)
+    Decoder::new(manifest, rows, tokens.max(1), logits, limits.clone())
 }
 
 /// The logits after every token of one row, `[length, vocabulary]`.
