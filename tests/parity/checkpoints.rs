@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-use crate::family::{Case, EVERYTHING, cases};
+use crate::family::{Case, cases};
 use crate::reference::integers;
 
 /// The stored values of each tensor.
@@ -171,7 +171,7 @@ fn written_checkpoints_for_transformers() {
             &integers(&json["input_ids"]),
             &integers(&json["attention_mask"]),
             types.as_ref(),
-            &EVERYTHING,
+            &Capture::EVERYTHING,
             false,
         );
         let mut outputs: Vec<(String, Tensor)> = Vec::new();

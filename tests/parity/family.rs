@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use limbeck_export::arch::{AttentionPattern, Capture, Head, Layers, Model, ModelOutput};
+use limbeck_export::arch::{AttentionPattern, Capture, Head, Model, ModelOutput};
 use limbeck_export::checkpoint::{self, Arrays, Checkpoint, Problem, array_of, file_arrays};
 use limbeck_export::objective;
 use serde_json::Value;
@@ -11,8 +11,6 @@ use tch::{Device, Kind, Tensor};
 use crate::reference::{Tensors, close, integers, path, tensors};
 
 const LIMIT: f64 = 2e-5;
-pub const EVERYTHING: Capture =
-    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 pub struct Case {
     name: String,
@@ -174,7 +172,7 @@ fn every_case_equals_transformers_in_every_layer() {
     let _guard = tch::no_grad_guard();
     for name in cases() {
         let case = Case::read(&name);
-        let own = case.run(&EVERYTHING, false);
+        let own = case.run(&Capture::EVERYTHING, false);
         let config = &case.loaded.config;
         // transformers keeps one hidden state a repetition of inner layers.
         let inner = config.blocks().len() / config.layers;
@@ -211,7 +209,7 @@ fn losses_and_all_gradients_equal_transformers() {
         let (config, head) = (&case.loaded.config, case.loaded.info.head);
         let want = tensors(&format!("family/{name}/gradients.safetensors"));
         case.loaded.params.set_requires_grad(true);
-        for capture in [Capture::default(), Capture::LOGITS, EVERYTHING] {
+        for capture in [Capture::default(), Capture::LOGITS, Capture::EVERYTHING] {
             // The configurations have no dropout, so training mode gives the same.
             let loss = case.loss(&case.run(&capture, true));
             let (own, expected) = (loss.double_value(&[]), case.json["loss"].as_f64().unwrap());

@@ -1,6 +1,6 @@
 //! What must hold of the forward pass whatever the weights are.
 
-use limbeck_export::arch::{AttentionPattern, Capture, Head, Layers, Model, ModelConfig, Params, Sharing};
+use limbeck_export::arch::{AttentionPattern, Capture, Head, Model, ModelConfig, Params, Sharing};
 use limbeck_tests::models::{architectures, draw, heads, tiny};
 use limbeck_tests::seeded;
 use tch::{Device, Kind, Tensor};
@@ -8,8 +8,6 @@ use tch::{Device, Kind, Tensor};
 use crate::reference::{close, difference};
 
 const INT: (Kind, Device) = (Kind::Int64, Device::Cpu);
-const SCORES: Capture =
-    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 fn ids(config: &ModelConfig, batch: i64, length: i64) -> Tensor {
     Tensor::randint(config.vocab_size as i64, [batch, length], INT)
@@ -54,7 +52,7 @@ fn shared_layers_equal_copied_ones_to_the_bit_and_their_gradients_add_up() {
         let (shared, separate) =
             (Model::new(&params, &config, head), Model::new(&separate_params, &separate_config, head));
         let (ids, mask) = (ids(&config, 3, 11), Tensor::ones([3, 11], INT));
-        for capture in [Capture::default(), SCORES] {
+        for capture in [Capture::default(), Capture::EVERYTHING] {
             params.set_requires_grad(true);
             separate_params.set_requires_grad(true);
             let a = shared.forward(&ids, &mask, None, &capture, true);
@@ -143,7 +141,7 @@ fn later_tokens_never_change_earlier_logits() {
         let model = Model::new(&params, &config, Head::CausalLm);
         let first = ids(&config, 2, 24);
         let mask = first.ones_like();
-        for capture in [Capture::default(), SCORES] {
+        for capture in [Capture::default(), Capture::EVERYTHING] {
             let want = model.forward(&first, &mask, None, &capture, false).logits;
             for from in [1, 5, 23] {
                 let second = first.copy();
@@ -166,14 +164,14 @@ fn padding_on_either_side_changes_nothing() {
             let model = Model::new(&params, &config, head);
             let (length, pad) = (9, 6);
             let text = ids(&config, 1, length);
-            let alone = model.forward(&text, &text.ones_like(), None, &SCORES, false);
+            let alone = model.forward(&text, &text.ones_like(), None, &Capture::EVERYTHING, false);
             let padding = ids(&config, 1, pad);
             for left in [false, true] {
                 let join =
                     |a: &Tensor, b: &Tensor| if left { Tensor::cat(&[b, a], 1) } else { Tensor::cat(&[a, b], 1) };
                 let padded = join(&text, &padding);
                 let mask = join(&text.ones_like(), &padding.zeros_like());
-                let own = model.forward(&padded, &mask, None, &SCORES, false);
+                let own = model.forward(&padded, &mask, None, &Capture::EVERYTHING, false);
                 let start = if left { pad } else { 0 };
                 let cut = |t: &Tensor| t.narrow(1, start, length);
                 let what = format!("{name}, {head:?}, {}", if left { "left" } else { "right" });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use limbeck_export::arch::{Capture, Head, Layers, Model, ModelOutput, Pooling};
+use limbeck_export::arch::{Capture, Head, Model, ModelOutput, Pooling};
 use limbeck_export::checkpoint;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -11,8 +11,6 @@ use crate::reference::{Tensors, close, integers, json, tensors};
 
 /// For hidden states, attentions and logits, as an absolute difference.
 const LIMIT: f64 = 2e-5;
-const EVERYTHING: Capture =
-    Capture { hidden_states: true, attention_scores: Layers::All, projections: Layers::None, head_only: false };
 
 fn model(folder: &Path, head: Head) -> (Model, Vec<String>, i64) {
     let loaded = checkpoint::load(folder, head, Device::Cpu).unwrap();
@@ -42,10 +40,10 @@ fn alone_and_together(model: &Model, input: &Value, pad: i64, compare: impl Fn(&
     let _guard = tch::no_grad_guard();
     let rows = rows(input);
     let (ids, mask) = batch(&rows, pad);
-    let together = model.forward(&ids, &mask, None, &EVERYTHING, false);
+    let together = model.forward(&ids, &mask, None, &Capture::EVERYTHING, false);
     for (i, row) in rows.iter().enumerate() {
         let text = row.unsqueeze(0);
-        let alone = model.forward(&text, &text.ones_like(), None, &EVERYTHING, false);
+        let alone = model.forward(&text, &text.ones_like(), None, &Capture::EVERYTHING, false);
         compare(&format!("text {i} alone"), i, 0, row.size()[0], &alone);
         compare(&format!("text {i} in the batch"), i, i as i64, row.size()[0], &together);
     }
