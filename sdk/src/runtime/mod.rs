@@ -31,6 +31,7 @@ pub(crate) mod pool;
 pub(crate) mod prefixes;
 mod protobuf;
 pub(crate) mod provider;
+mod run;
 pub(crate) mod session;
 mod sync;
 #[cfg(feature = "int8-kernel")]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
-use ort::session::{RunOptions, Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType};
 
 use super::cancel::Interrupt;
@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::log;
 use super::memory::Size;
 use super::provider::{self, Provider, ProviderReport};
+use super::run::Run;
 use super::weights::{self, Weights};
 use crate::bundle::check::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::bundle::{ElementType, GRAPH, TOKENIZER, Task, TensorSpec, WEIGHTS};
@@ -351,30 +352,6 @@ fn load_error(bundle: &Bundle, message: &str) -> Error {
         message: format!(
             "the library {path} (version {version}) has no {operator}; use a full build, or one that was made with the operators in the model's manifest. It said: {message}"
         ),
-    }
-}
-
-/// A run that can be ended from another thread.
-pub(super) struct Run {
-    pub(super) options: RunOptions,
-}
-
-impl Run {
-    pub(super) fn new() -> Result<Arc<Run>> {
-        Ok(Arc::new(Run { options: RunOptions::new().map_err(failed("run the model"))? }))
-    }
-}
-
-impl fmt::Debug for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run").finish_non_exhaustive()
-    }
-}
-
-impl Interrupt for Run {
-    fn interrupt(&self) {
-        // It only sets a flag, which cannot fail.
-        let _ = self.options.terminate();
     }
 }
 
