@@ -90,9 +90,20 @@ fn shuffled(count: usize, seed: u64, epoch: usize) -> (Vec<usize>, ChaCha8Rng) {
     (order, rng)
 }
 
-/// The batches of one epoch as lists of indices, by seed and epoch.
-pub fn epoch_batches(lengths: &[usize], batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+/// The batches of one epoch as lists of indices, by seed and epoch. With `drop_last` all are whole: what is over is
+/// drawn from all examples, anew in each epoch.
+pub fn epoch_batches(
+    lengths: &[usize],
+    batch_size: usize,
+    drop_last: bool,
+    seed: u64,
+    epoch: usize,
+) -> Vec<Vec<usize>> {
     let (mut order, mut rng) = shuffled(lengths.len(), seed, epoch);
+    if drop_last {
+        // Before rows are sorted by length: the incomplete batch of a pool holds its longest.
+        order.truncate(order.len() - order.len() % batch_size);
+    }
     let mut batches = Vec::new();
     for pool in order.chunks_mut(batch_size.saturating_mul(BATCHES_PER_POOL)) {
         pool.sort_by_key(|&i| lengths[i]);
@@ -151,16 +162,16 @@ mod tests {
     #[test]
     fn every_example_once_and_little_padding() {
         let lengths: Vec<usize> = (0..1000).map(|i| 5 + (i * 37) % 60).collect();
-        let batches = epoch_batches(&lengths, 16, 1, 0);
+        let batches = epoch_batches(&lengths, 16, false, 1, 0);
         let mut seen: Vec<usize> = batches.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..1000).collect::<Vec<_>>());
         let padded: usize = batches.iter().map(|b| b.len() * b.iter().map(|&i| lengths[i]).max().unwrap()).sum();
         let real: usize = lengths.iter().sum();
         assert!((padded as f64) < real as f64 * 1.12, "{padded} padded for {real} tokens");
-        assert_eq!(batches, epoch_batches(&lengths, 16, 1, 0));
-        assert_ne!(batches, epoch_batches(&lengths, 16, 1, 1));
-        assert_ne!(batches, epoch_batches(&lengths, 16, 2, 0));
+        assert_eq!(batches, epoch_batches(&lengths, 16, false, 1, 0));
+        assert_ne!(batches, epoch_batches(&lengths, 16, false, 1, 1));
+        assert_ne!(batches, epoch_batches(&lengths, 16, false, 2, 0));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::objective::IGNORED;
 /// How tokens are masked. The defaults are DistilBERT's (Sanh 2019; `distiller.py`, `prepare_batch_mlm`), but for draws that
 /// have their own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "MaskingChoice", into = "MaskingChoice")]
+#[serde(try_from = "MaskingChoice", into = "MaskingChoice")]
 pub struct Masking {
     /// How they are drawn.
     pub draw: Draw,
@@ -66,36 +66,40 @@ impl MaskingChoice {
     /// # Errors
     /// Those of [`Masking::check`]; a smoothing of draws by anything but weights.
     pub fn over(self, defaults: Masking, stage: &str) -> Result<Masking> {
-        let all = self.filled(defaults);
-        ensure!(
-            self.smoothing.is_none() || all.draw == Draw::Batch,
-            "{stage}: masking.smoothing is for draw = \"batch\" alone; leave it out"
-        );
+        let all = self.filled(defaults, stage)?;
         all.check(stage)?;
         Ok(all)
     }
 
-    fn filled(self, defaults: Masking) -> Masking {
+    fn filled(self, defaults: Masking, stage: &str) -> Result<Masking> {
         let Self { draw, share, smoothing, masked, kept, longest, most } = self;
         let defaults = match draw {
             Some(Draw::ElectraCode) => Masking { masked: 0.85, kept: 0.15, ..defaults },
             _ => defaults,
         };
-        Masking {
-            draw: draw.unwrap_or(defaults.draw),
+        let draw = draw.unwrap_or(defaults.draw);
+        ensure!(
+            smoothing.is_none() || draw == Draw::Batch,
+            "{stage}: masking.smoothing is for draw = \"batch\" alone; leave it out"
+        );
+        Ok(Masking {
+            draw,
             share: share.unwrap_or(defaults.share),
             smoothing: smoothing.unwrap_or(defaults.smoothing),
             masked: masked.unwrap_or(defaults.masked),
             kept: kept.unwrap_or(defaults.kept),
             longest: longest.or(defaults.longest),
             most: most.or(defaults.most),
-        }
+        })
     }
 }
 
-impl From<MaskingChoice> for Masking {
-    fn from(said: MaskingChoice) -> Self {
-        said.filled(Self::default())
+/// A stage of a distillation; its other values are checked with it.
+impl TryFrom<MaskingChoice> for Masking {
+    type Error = anyhow::Error;
+
+    fn try_from(said: MaskingChoice) -> Result<Self> {
+        said.filled(Self::default(), "a stage")
     }
 }
 

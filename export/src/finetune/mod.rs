@@ -159,6 +159,7 @@ pub fn finetune_together(options: &FinetuneOptions, group: &dyn Group, reporter:
         folder: &options.out,
         params: &params,
         examples: &train_set.examples,
+        encoder: Some(&encoder),
         pad_id: config.pad_id,
         options: &options.options,
         seed: options.seed,

@@ -31,19 +31,19 @@ pub fn f1(right: usize, guessed: usize, there: usize) -> f64 {
     if guessed + there == 0 { 0.0 } else { 2.0 * right as f64 / (guessed + there) as f64 }
 }
 
-/// Pearson's correlation; 0 where a side does not vary.
+/// Pearson's correlation; 0 where a side does not vary, NaN where a value is.
 pub fn pearson(x: &[f64], y: &[f64]) -> f64 {
     let n = x.len().min(y.len()) as f64;
     let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
     let (mx, my) = (mean(x), mean(y));
     let sum = |of: fn(f64, f64) -> f64| x.iter().zip(y).map(|(a, b)| of(a - mx, b - my)).sum::<f64>();
     let under = (sum(|a, _| a * a) * sum(|_, b| b * b)).sqrt();
-    if under > 0.0 { sum(|a, b| a * b) / under } else { 0.0 }
+    if under == 0.0 { 0.0 } else { sum(|a, b| a * b) / under }
 }
 
-/// Spearman's rank correlation, ties at their mean rank.
+/// Spearman's rank correlation, ties at their mean rank. NaN where a value is, as there is no rank for it.
 pub fn spearman(x: &[f64], y: &[f64]) -> f64 {
-    pearson(&ranks(x), &ranks(y))
+    if x.iter().chain(y).any(|value| value.is_nan()) { f64::NAN } else { pearson(&ranks(x), &ranks(y)) }
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {
@@ -112,6 +112,16 @@ mod tests {
         near(pearson(&x, &y), 0.815_772_499_5);
         near(spearman(&x, &y), 0.820_782_681_7);
         near(pearson(&[1.0, 1.0], &[1.0, 2.0]), 0.0);
+    }
+
+    #[test]
+    fn of_what_is_no_number_there_is_no_correlation() {
+        for values in [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, f64::NAN], [f64::NAN; 3]] {
+            for measure in [pearson, spearman] {
+                assert!(measure(&values, &[1.0, 2.0, 3.0]).is_nan() && measure(&[1.0, 2.0, 3.0], &values).is_nan());
+            }
+        }
+        near(spearman(&[f64::INFINITY, 0.0, f64::NEG_INFINITY], &[3.0, 2.0, 1.0]), 1.0);
     }
 
     #[test]

@@ -315,12 +315,23 @@ fn quantization(
 pub(super) type Read<'a> = (&'a str, Option<&'a str>);
 
 /// The row whose length in bytes, of both texts where they are read together, is that quantile of all: what an app's call
-/// looks like. Of texts that are embedded, each is a row.
+/// looks like. Of texts that are embedded, each is a row. Where no program can be given it whole, the nearest that is.
 pub(super) fn row_of_quantile(rows: &Rows, goal: Goal, quantile: f64) -> Read<'_> {
     let mut reads = rows.reads(goal);
     reads.sort_by_key(|&(text, second)| (text.len() + second.map_or(0, str::len), text, second));
-    let place = (reads.len() as f64 * quantile) as usize;
-    reads.get(place.min(reads.len().saturating_sub(1))).copied().unwrap_or_default()
+    let place = ((reads.len() as f64 * quantile) as usize).min(reads.len().saturating_sub(1));
+    let whole =
+        |&index: &usize| reads[index].0 == argument(reads[index].0) && reads[index].1 == reads[index].1.map(argument);
+    let nearest = (0..reads.len()).filter(whole).min_by_key(|index| index.abs_diff(place)).unwrap_or(place);
+    let (text, second) = reads.get(nearest).copied().unwrap_or_default();
+    (argument(text), second.map(argument))
+}
+
+/// What of a text a program can be given as an argument: none with a zero byte, and none longer than Linux takes (128 KiB).
+fn argument(text: &str) -> &str {
+    const MOST: usize = 100_000;
+    let text = text.split('\0').next().unwrap_or_default();
+    &text[..text.floor_char_boundary(MOST)]
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -175,6 +175,10 @@ impl Run<'_> {
             before_rounding.is_none_or(|index| finished(&folder.join(FULL_PRECISION), &identities[index]).is_some());
         if let Some(done) = finished(folder, last).filter(|_| kept) {
             self.copy_saved(&training)?;
+            if self.leads() {
+                // Of a run that was stopped just after it was done.
+                discard_checkpoint(folder);
+            }
             let taken = folder.file_name().unwrap_or_default().to_string_lossy();
             self.reporter.note(&format!("  {name}: done before, taken from the folder {taken}"));
             return Ok(Trained { folder: folder.clone(), fp32, stages: done.stages, layer_maps: done.layer_maps });
@@ -336,6 +340,7 @@ impl Run<'_> {
             folder,
             params,
             examples: &tokens.train,
+            encoder: Some(encoder),
             pad_id: config.pad_id,
             options,
             seed,

@@ -136,6 +136,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         folder: out,
         params: &params,
         examples: &tokens.train,
+        encoder: None,
         pad_id: student.config.pad_id,
         options,
         seed: recipe.seeds[0],

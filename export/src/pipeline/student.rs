@@ -135,12 +135,16 @@ impl<'a> Origin<'a> {
     pub(super) fn train(&self, variant: &Variant, teachers: &[Teacher], seed: u64) -> Result<Trained> {
         let recipe = self.run.recipe;
         let folder = Variant::folder_of(&variant.folder, seed, &recipe.seeds);
+        // The texts by which a narrower student's directions are found.
+        let narrower = variant.start != Start::Random && self.config.hidden_size != self.from.config.hidden_size;
+        let seen = self.run.sets.unlabelled.as_ref().filter(|_| narrower).map(|all| &all.sha256);
         let identity = files::sha256_hex(&serde_json::to_vec(&(
             &self.from.identity,
             self.run.task_identity()?,
             &self.config,
             &self.layer_map,
             variant.start,
+            seen,
         ))?);
         let params = self.first_weights(variant.start, seed)?;
         let guesses = variant.stages.iter().any(StageRecipe::guesses);

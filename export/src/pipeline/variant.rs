@@ -156,7 +156,9 @@ mod tests {
     use super::*;
 
     fn recipe(head: &str, stages: &str) -> Recipe {
-        let data = "[data]\nfiles = [\"a.csv\"]\ncorpus = [\"a.txt\"]";
+        let reads_corpus = head.contains("general") || stages.contains("corpus");
+        let corpus = if reads_corpus { "corpus = [\"a.txt\"]" } else { "" };
+        let data = format!("[data]\nfiles = [\"a.csv\"]\n{corpus}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recipe.toml");
         std::fs::write(&path, format!("id = \"a\"\n{head}\n{data}\n[student]\nlayers = 2\n{stages}")).unwrap();

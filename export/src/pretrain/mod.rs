@@ -221,6 +221,7 @@ fn run(options: &PretrainOptions, name: &'static str, group: &dyn Group, reporte
         folder: out,
         params: &start.params,
         examples: &examples,
+        encoder: Some(&encoder),
         pad_id: start.config.pad_id,
         options: &train_options,
         seed: recipe.seed,

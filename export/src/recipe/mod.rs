@@ -206,6 +206,10 @@ impl Recipe {
                 true => method.stages(&recipe.student.train),
                 false => method.stages_with_unlabelled(&recipe.student.train),
             };
+            let augmented = recipe.augment.is_some();
+            for stage in recipe.stages.iter_mut().filter(|stage| augmented && stage.on == Texts::Train) {
+                stage.on = Texts::Augmented;
+            }
         } else if recipe.method.is_some() {
             bail!("give `method` or `stages`, not both");
         }
@@ -322,14 +326,26 @@ impl Recipe {
                 bail!("stage {}: {} needs the teacher itself, and there are only its answers", stage.name, term.name());
             }
         }
+        let read = |texts| self.stages.iter().any(|stage| stage.on == texts);
         if let Some(augment) = &self.augment {
             augment.check()?;
+            if !read(Texts::Augmented) {
+                bail!(
+                    "[augment] is given, and no stage reads what it makes: set on = \"augmented\" for some, or leave it out"
+                );
+            }
+        }
+        if !self.data.corpus.is_empty() && !read(Texts::Corpus) {
+            bail!(
+                "data.corpus is given, and no stage reads it: take a method that does (distilbert-general, tinybert-general), \
+                 set on = \"corpus\" for a stage of general distillation, or leave it out"
+            );
         }
         if !self.data.unlabelled.is_empty() {
             if self.goal()? == Goal::Answers {
                 bail!("data.unlabelled: questions cannot be read without their answers; leave it out");
             }
-            if !self.stages.iter().any(|stage| stage.on == Texts::Unlabelled) {
+            if !read(Texts::Unlabelled) {
                 bail!(
                     "data.unlabelled is given, and no stage reads it: set on = \"unlabelled\" for stages without the loss \
                      `labels`"

@@ -70,6 +70,20 @@ fn methods_read_texts_without_labels() {
     assert_eq!(names, ["representation", "answers", "prediction"]);
 }
 
+/// A method's stages on the training rows read those that were augmented, as in TinyBERT's paper; those on a corpus stay.
+#[test]
+fn methods_read_augmented_rows() {
+    let on = |method: &str, data: &str| -> Vec<Texts> {
+        let text = MINIMAL.replace("[data]", &format!("method = \"{method}\"\n[data]\n{data}"));
+        let recipe = Recipe::parse(&(text + "[augment]\ncopies = 3\n")).unwrap();
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        recipe.stages.iter().map(|stage| stage.on).collect()
+    };
+    assert_eq!(on("tinybert", ""), [Texts::Augmented; 2]);
+    assert_eq!(on("tinybert-general", "corpus = [\"a.txt\"]\n"), [Texts::Corpus, Texts::Augmented, Texts::Augmented]);
+    assert_eq!(on("distilbert", "unlabelled = [\"a.txt\"]\n"), [Texts::Unlabelled, Texts::Augmented]);
+}
+
 #[test]
 fn mistakes_are_named() {
     for (change, expected) in [
@@ -99,6 +113,26 @@ fn mistakes_are_named() {
         (
             ("id = \"x\"\n[data]", "id = \"x\"\ntask = \"question-answering\"\n[data]\nunlabelled = [\"b.json\"]"),
             "questions cannot be read without their answers",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[augment]\ncopies = 2\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"labels\" }]",
+            ),
+            "[augment] is given, and no stage reads what it makes",
+        ),
+        (
+            ("files = [\"a.csv\"]", "files = [\"a.csv\"]\ncorpus = [\"b.txt\"]"),
+            "data.corpus is given, and no stage reads it",
+        ),
+        (
+            (
+                "files = [\"a.csv\"]",
+                "files = [\"a.csv\"]\ncorpus = [\"b.txt\"]\n[[stages]]\nname = \"a\"\non = \"corpus\"\nfrom = \"pretrained\"\n\
+                 masking = { draw = \"words\", smoothing = 0.5 }\nlosses = [{ loss = \"hidden-states\" }]\n[[stages]]\nname = \"b\"\n\
+                 losses = [{ loss = \"labels\" }]",
+            ),
+            "masking.smoothing is for draw = \"batch\" alone",
         ),
         (("layers = 3", "layers = 0"), "student.layers"),
         (("id = \"x\"", "id = \"x/y\""), "id \"x/y\""),

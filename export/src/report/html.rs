@@ -126,8 +126,8 @@ fn reproduce(report: &Report, recipe: &Recipe) -> String {
             };
         }
     }
-    if !report.ablation.is_empty() {
-        command += " --ablate";
+    for row in &report.ablation {
+        command += &format!(" --ablate=\"{}\"", row.name.strip_prefix("without ").unwrap_or(&row.name));
     }
     for trim in &report.trims {
         command += &format!(" --trim {}", trim.name);

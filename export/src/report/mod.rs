@@ -115,7 +115,7 @@ pub struct ModelReport {
     /// Bundle file.
     pub file: String,
     /// Score with its 95% bootstrap interval over test examples; of the control and the fp32 student the mean over seeds,
-    /// which are drawn too.
+    /// whose spread counts too.
     pub score: Interval,
     /// Score as a share of the first teacher's, with its interval; absent without a teacher.
     pub retention: Option<Interval>,

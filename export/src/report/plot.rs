@@ -72,8 +72,31 @@ fn when(record: &EpochRecord, outcome: &Outcome) -> f64 {
     match record.step {
         // A report from before steps were written.
         0 => record.epoch as f64,
-        step => step as f64 * epochs(outcome) as f64 / outcome.steps.max(1) as f64,
+        step => epochs_behind(step, outcome),
     }
+}
+
+fn epochs_behind(step: u64, outcome: &Outcome) -> f64 {
+    step as f64 * epochs(outcome) as f64 / outcome.steps.max(1) as f64
+}
+
+/// A line of the training loss a stage, by its curve; by its scorings in a report from before there were curves.
+fn losses<'a>(stages: impl Iterator<Item = (usize, &'a StageReport)>) -> Vec<Series> {
+    let say = |loss: f64| fixed(loss, 4, "");
+    let line = |(colour, stage): (usize, &'a StageReport)| {
+        let outcome = &stage.outcome;
+        if outcome.curve.is_empty() {
+            return by_epoch(std::iter::once((colour, stage)), false, &|e| e.loss, &say);
+        }
+        let points = outcome.curve.iter().map(|point| Point {
+            x: epochs_behind(point.step, outcome),
+            y: point.loss,
+            interval: None,
+            hint: format!("{}, step {}: {}", stage.name, point.step, say(point.loss)),
+        });
+        vec![Series { colour, points: points.collect(), dashed: false }]
+    };
+    stages.flat_map(line).collect()
 }
 
 type OfEpoch<'a> = &'a dyn Fn(&EpochRecord) -> f64;
@@ -107,8 +130,7 @@ fn stages(report: &Report, scored: bool) -> impl Iterator<Item = (usize, &StageR
 
 /// Training loss of the stages that train the head.
 pub(super) fn training_loss(report: &Report) -> Option<String> {
-    let series = by_epoch(stages(report, true), false, &|e| e.loss, &|loss| fixed(loss, 4, ""));
-    training_chart("training loss".to_owned(), series, true)
+    training_chart("training loss".to_owned(), losses(stages(report, true)), true)
 }
 
 /// Their score on dev.
@@ -122,7 +144,7 @@ pub(super) fn dev_score(report: &Report) -> Option<String> {
 /// Of the stages on layers alone, the loss in training and, dashed, on dev.
 pub(super) fn layer_losses(report: &Report) -> Option<String> {
     let say = |loss: f64| fixed(loss, 4, "");
-    let mut series = by_epoch(stages(report, false), false, &|e| e.loss, &say);
+    let mut series = losses(stages(report, false));
     series.extend(by_epoch(stages(report, false), true, &|e| -e.dev, &|loss| format!("{} on dev", say(loss))));
     training_chart("loss on layers".to_owned(), series, true)
 }

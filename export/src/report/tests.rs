@@ -3,7 +3,7 @@
 use super::*;
 use crate::measure::BenchCase;
 use crate::recipe::Recipe;
-use crate::train::EpochRecord;
+use crate::train::{CurvePoint, EpochRecord};
 
 fn around(value: f64) -> Interval {
     Interval { value, low: value - 0.02, high: value + 0.015 }
@@ -48,8 +48,15 @@ fn stage(name: &str, scored: bool, devs: &[f64]) -> StageReport {
     };
     let history: Vec<EpochRecord> = devs.iter().enumerate().map(record).collect();
     let best_dev = devs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let outcome =
-        Outcome { best_dev, best_epoch: devs.len(), steps: 99, history, tokens_per_second: 1000.0, resumed_at: 0 };
+    let outcome = Outcome {
+        best_dev,
+        best_epoch: devs.len(),
+        steps: 99,
+        history,
+        curve: Vec::new(),
+        tokens_per_second: 1000.0,
+        resumed_at: 0,
+    };
     StageReport { name: name.to_owned(), scored, layer_map: None, outcome }
 }
 
@@ -272,6 +279,18 @@ fn stages_without_a_score_stay_out_of_the_scores() {
 }
 
 #[test]
+fn a_curve_takes_the_place_of_the_losses_between_scorings() {
+    let mut report = report("text-classification", "accuracy");
+    report.stages = vec![stage("student", true, &[0.8, 0.85, 0.86])];
+    let circles = |report: &Report| plot::training_loss(report).unwrap().matches("<circle").count();
+    assert_eq!(circles(&report), 3);
+    let point = |step: u64| CurvePoint { step, loss: 5.0 / step as f64 };
+    report.stages[0].outcome.curve = (1..=99).map(point).collect();
+    assert_eq!(circles(&report), 99);
+    assert!(plot::training_loss(&report).unwrap().contains("student, step 50: 0.1000"));
+}
+
+#[test]
 fn scorings_within_an_epoch_lie_between_epochs() {
     let across = |report: &Report| {
         let drawn = plot::dev_score(report).unwrap();
@@ -314,7 +333,7 @@ fn seeds_and_ablations_are_shown() {
             // The control is the ablation that lacks the teacher: the gain with the other sign.
             "<td class=\"left\">labels alone (control)</td><td>88.0%</td><td>86.0 to 89.5%</td><td>-2.5</td><td>-4.6 to -0.4</td>",
             "from new weights: -12.0 (-13.2 to -11.1)</title>",
-            "--out FOLDER --ablate</pre>",
+            "--ablate=&quot;from new weights&quot;",
         ],
     );
     assert_eq!(drawings(&page), 7);

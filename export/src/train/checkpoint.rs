@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::EpochRecord;
+use super::{CurvePoint, EpochRecord};
 use crate::arch::Params;
 use crate::checkpoint::{read_tensors, write_tensors};
 use crate::files;
@@ -19,25 +19,54 @@ pub(super) struct Progress {
     pub fingerprint: String,
     /// Optimizer steps done.
     pub step: u64,
-    /// Dev score and epoch of the best weights so far.
-    pub best: Option<(f64, usize)>,
+    /// The scoring of the weights to be kept: the best so far, or the last.
+    pub best: Option<EpochRecord>,
     /// Finished epochs.
     pub history: Vec<EpochRecord>,
-    /// Loss sum and count of the epoch under way.
+    /// Loss sum and count since the last scoring.
     pub running: (f64, u64),
+    /// The loss so far, and sum and count of the point under way.
+    pub curve: Vec<CurvePoint>,
+    pub point: (f64, u64),
+}
+
+/// Points of a curve.
+const POINTS: u64 = 100;
+
+impl Progress {
+    /// Counts a step of `total`.
+    pub(super) fn count(&mut self, loss: f64, total: u64) {
+        self.step += 1;
+        for (sum, count) in [&mut self.running, &mut self.point] {
+            *sum += loss;
+            *count += 1;
+        }
+        let (sum, count) = self.point;
+        if count >= total.div_ceil(POINTS) || self.step == total {
+            self.curve.push(CurvePoint { step: self.step, loss: sum / count as f64 });
+            self.point = (0.0, 0);
+        }
+    }
 }
 
 const KEY: &str = "limbeck.progress";
+const OWNER: &str = "limbeck.run";
 
-/// The files of a training stage.
+/// The files of a training stage: `resume.safetensors`, and `best-STEP.safetensors` with the weights that were best on
+/// dev, by the step in which they were scored. A new best does not replace the one that the last checkpoint names: a run
+/// that goes on from there may not come by the new one again, on a GPU or with other threads.
 pub(super) struct StageFiles {
+    folder: PathBuf,
     resume: PathBuf,
-    best: PathBuf,
 }
 
 impl StageFiles {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { resume: folder.join("resume.safetensors"), best: folder.join("best.safetensors") }
+        Self { folder: folder.to_owned(), resume: folder.join("resume.safetensors") }
+    }
+
+    fn best(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("best-{step}.safetensors"))
     }
 
     /// One file holds weights, moments, averages and progress, replaced in one rename: a kill at any moment leaves
@@ -48,7 +77,7 @@ impl StageFiles {
     }
 
     /// The last checkpoint, if there is one of this very run. `with_best` says that the run keeps its best weights in
-    /// a file, without which the checkpoint is of no use.
+    /// a file, without which, or with one of another run in its place, the checkpoint is of no use.
     pub(super) fn load(
         &self,
         fingerprint: &str,
@@ -57,12 +86,17 @@ impl StageFiles {
         if !self.resume.is_file() {
             return Ok(None);
         }
-        let progress = self.read_progress().with_context(|| {
-            format!("cannot resume from {}; delete it to start this stage again", self.resume.display())
-        })?;
-        let lost = with_best && progress.best.is_some() && !self.best.is_file();
-        if progress.fingerprint != fingerprint || lost {
+        let unusable =
+            |path: &Path| format!("cannot resume from {}; delete it to start this stage again", path.display());
+        let progress = self.read_progress().with_context(|| unusable(&self.resume))?;
+        if progress.fingerprint != fingerprint {
             return Ok(None);
+        }
+        if let Some(best) = progress.best.as_ref().filter(|_| with_best) {
+            let path = self.best(best.step);
+            if !path.is_file() || metadata(&path, OWNER).with_context(|| unusable(&path))? != fingerprint {
+                return Ok(None);
+            }
         }
         Ok(Some((progress, read_tensors(&self.resume)?)))
     }
@@ -85,27 +119,45 @@ impl StageFiles {
     }
 
     fn read_progress(&self) -> Result<Progress> {
-        let bytes = std::fs::read(&self.resume)?;
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)?;
-        let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).context("it holds no limbeck progress")?;
-        Ok(serde_json::from_str(text)?)
+        Ok(serde_json::from_str(&metadata(&self.resume, KEY)?)?)
     }
 
-    pub(super) fn save_best(&self, weights: &[(String, Tensor)]) -> Result<()> {
-        write_tensors(&self.best, weights, &BTreeMap::new())
+    /// Keeps the weights that were scored in a step.
+    pub(super) fn save_best(&self, fingerprint: &str, step: u64, weights: &[(String, Tensor)]) -> Result<()> {
+        let metadata = BTreeMap::from([(OWNER.to_owned(), fingerprint.to_owned())]);
+        write_tensors(&self.best(step), weights, &metadata)
     }
 
-    pub(super) fn load_best(&self, params: &Params) -> Result<()> {
-        params.copy_from(&read_tensors(&self.best)?)
+    pub(super) fn load_best(&self, step: u64, params: &Params) -> Result<()> {
+        params.copy_from(&read_tensors(&self.best(step))?)
     }
 
-    /// Removes both files once the stage's result is saved elsewhere.
-    pub(super) fn remove(&self) {
-        for path in [&self.resume, &self.best] {
-            // They are no longer needed; one that stays only costs disk.
-            let _ = std::fs::remove_file(path);
+    /// Removes best weights but those of these steps. One that stays only costs disk.
+    pub(super) fn keep_best(&self, steps: &[u64]) {
+        let kept: Vec<PathBuf> = steps.iter().map(|&step| self.best(step)).collect();
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let step = name.strip_prefix("best-").and_then(|rest| rest.strip_suffix(".safetensors"));
+            if step.is_some_and(|step| step.parse::<u64>().is_ok()) && !kept.contains(&entry.path()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
+
+    /// Removes all files once the stage's result is saved elsewhere.
+    pub(super) fn remove(&self) {
+        self.keep_best(&[]);
+        let _ = std::fs::remove_file(&self.resume);
+    }
+}
+
+/// What a file of tensors says of itself under a key.
+fn metadata(path: &Path, key: &str) -> Result<String> {
+    let bytes = std::fs::read(path)?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)?;
+    let text = header.metadata().as_ref().and_then(|metadata| metadata.get(key));
+    text.cloned().with_context(|| format!("it holds no {key}"))
 }
 
 /// Hash of anything that serialises.

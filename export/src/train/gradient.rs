@@ -89,9 +89,9 @@ pub(super) fn gradient(
     let loss = mean_gradients(stage.group, weights, &mut tensors, loss)?;
     if let Some((value, indices)) = bad {
         bail!(
-            "{}: the loss is {value} at step {step} (examples {indices:?}); lower learning_rate, or look at these \
-             examples",
-            stage.name
+            "{}: the loss is {value} at step {step}; lower learning_rate, or look at its batch ({})",
+            stage.name,
+            stage.told(indices)
         );
     }
     ensure!(loss.is_finite(), "{}: the loss of another process is {loss} at step {step}", stage.name);

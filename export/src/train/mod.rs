@@ -27,5 +27,5 @@ pub use parallel::{Alone, Group};
 pub use precision::{Autocast, Precision};
 pub use schedule::{Schedule, linear_warmup_decay};
 pub(crate) use stage::TrainStep;
-pub use stage::{EpochRecord, Loss, Outcome, Stage};
+pub use stage::{CurvePoint, EpochRecord, Loss, Outcome, Stage};
 pub use trainer::{discard_checkpoint, refuse_another_run, seen_lengths, train};

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::{Group, TrainOptions};
 use crate::arch::Params;
-use crate::data::EncodedExample;
+use crate::data::{EncodedExample, Encoder};
 
 /// A loss and what it is made of.
 pub struct Loss {
@@ -32,6 +32,15 @@ pub struct EpochRecord {
     pub dev: f64,
 }
 
+/// The training loss over some steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// The last of them, counted from 1.
+    pub step: u64,
+    /// Their mean loss.
+    pub loss: f64,
+}
+
 /// How a stage went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -43,6 +52,9 @@ pub struct Outcome {
     pub steps: u64,
     /// All scorings.
     pub history: Vec<EpochRecord>,
+    /// The training loss in about a hundred points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<CurvePoint>,
     /// Tokens of text (without padding) a second, of this process's share.
     pub tokens_per_second: f64,
     /// The step from which this process went on, 0 for a fresh run.
@@ -53,12 +65,14 @@ pub struct Outcome {
 pub struct Stage<'a> {
     /// Name for messages: `teacher`, `student`, `control`.
     pub name: &'a str,
-    /// Where `resume.safetensors` and `best.safetensors` live while the stage runs.
+    /// Where `resume.safetensors` and `best-STEP.safetensors` live while the stage runs.
     pub folder: &'a Path,
     /// Weights, updated in place.
     pub params: &'a Params,
     /// Training set.
     pub examples: &'a [EncodedExample],
+    /// By which messages say what an example reads like; they give its number alone without.
+    pub encoder: Option<&'a Encoder>,
     /// Padding token.
     pub pad_id: usize,
     /// Settings.
@@ -75,6 +89,34 @@ pub struct Stage<'a> {
     /// The processes that train together; [`Alone`](super::Alone) for one. Files are written, and dev is scored, by
     /// process 0.
     pub group: &'a dyn Group,
+}
+
+impl Stage<'_> {
+    /// Examples of a batch for a message: their numbers, and how the first of them begin.
+    pub(super) fn told(&self, indices: &[usize]) -> String {
+        const TEXTS: usize = 3;
+        const CHARACTERS: usize = 60;
+        let begins = |&index: &usize| {
+            let ids: Vec<u32> = self
+                .examples
+                .get(index)?
+                .ids
+                .iter()
+                .filter_map(|&id| u32::try_from(id).ok())
+                .take(CHARACTERS)
+                .collect();
+            let text = self.encoder?.tokenizer().decode(&ids, true).ok()?;
+            let cut: String = text.chars().take(CHARACTERS).collect();
+            Some(if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") })
+        };
+        let texts: Vec<String> = indices.iter().take(TEXTS).filter_map(begins).collect();
+        let more = indices.len().saturating_sub(texts.len());
+        match (texts.is_empty(), more) {
+            (true, _) => format!("examples {indices:?}"),
+            (false, 0) => format!("examples {indices:?}: {}", texts.join(", ")),
+            (false, _) => format!("examples {indices:?}: {}, and {more} more", texts.join(", ")),
+        }
+    }
 }
 
 /// One step, for the progress bar and the JSON log.

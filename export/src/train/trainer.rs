@@ -65,11 +65,9 @@ pub fn train(
             let gradient = gradient(stage, &weights, (step, total), &micro_batches, loss)?;
             let rate = options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
             run.optimizer.update(stage.params, &gradient.tensors, gradient.norm, rate).with_context(|| {
-                format!("{}: no update at step {step} (examples {:?})", stage.name, micro_batches.concat())
+                format!("{}: no update at step {step} ({})", stage.name, stage.told(&micro_batches.concat()))
             })?;
-            run.progress.step += 1;
-            run.progress.running.0 += gradient.loss;
-            run.progress.running.1 += 1;
+            run.progress.count(gradient.loss, total);
             if let Some(average) = &mut run.average {
                 average.update(stage.params, run.progress.step)?;
             }
@@ -101,13 +99,14 @@ pub fn train(
     stage.params.set_requires_grad(false);
     run.take_kept_weights()?;
     let progress = run.progress;
-    let (best_dev, best_epoch) = progress.best.context("dev was never scored")?;
+    let best = progress.best.context("dev was never scored")?;
     let elapsed = started.elapsed().as_secs_f64().max(1e-9);
     Ok(Outcome {
-        best_dev,
-        best_epoch,
+        best_dev: best.dev,
+        best_epoch: best.epoch,
         steps: progress.step,
         history: progress.history,
+        curve: progress.curve,
         tokens_per_second: tokens as f64 / elapsed,
         resumed_at,
     })
@@ -155,6 +154,8 @@ struct Run<'a> {
     optimizer: Optimizer,
     average: Option<Average>,
     progress: Progress,
+    /// The step of the best weights that the last checkpoint names.
+    saved_best: Option<u64>,
 }
 
 impl<'a> Run<'a> {
@@ -169,6 +170,7 @@ impl<'a> Run<'a> {
             optimizer: Optimizer::new(params, options.optimizer, options.layer_decay),
             average: (options.keep == Keep::Ema).then(|| Average::new(params, options.ema_decay)),
             progress: Progress { fingerprint: own.clone(), ..Progress::default() },
+            saved_best: None,
         };
         if group.rank() == 0
             && let Some((progress, tensors)) = run.files.load(&own, options.keep != Keep::Last)?
@@ -182,6 +184,7 @@ impl<'a> Run<'a> {
             if let Some(average) = &mut run.average {
                 average.restore(&tensors)?;
             }
+            run.saved_best = progress.best.as_ref().map(|best| best.step);
             run.progress = progress;
         }
         if size > 1 {
@@ -205,11 +208,14 @@ impl<'a> Run<'a> {
         tensors
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&mut self) -> Result<()> {
         if self.stage.group.rank() > 0 {
             return Ok(());
         }
-        self.files.save(&self.progress, &self.tensors())
+        self.files.save(&self.progress, &self.tensors())?;
+        self.saved_best = self.progress.best.as_ref().map(|best| best.step);
+        self.files.keep_best(self.saved_best.as_slice());
+        Ok(())
     }
 
     /// Rates the weights, or their averages, on dev, and keeps them if they are the best yet.
@@ -227,15 +233,16 @@ impl<'a> Run<'a> {
         let (sum, count) = std::mem::take(&mut self.progress.running);
         let record = EpochRecord { epoch, step, loss: sum / count.max(1) as f64, dev };
         reporter.epoch(name, &record);
-        self.progress.history.push(record);
-        if options.keep == Keep::Last {
-            self.progress.best = Some((dev, epoch));
-        } else if self.progress.best.is_none_or(|(best, _)| dev > best) {
-            self.progress.best = Some((dev, epoch));
-            if group.rank() == 0 {
-                let weights = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
-                self.files.save_best(&self.average.as_ref().map_or_else(|| weights.collect(), Average::weights))?;
-            }
+        self.progress.history.push(record.clone());
+        let better = self.progress.best.as_ref().is_none_or(|best| dev > best.dev);
+        if better && options.keep != Keep::Last && group.rank() == 0 {
+            let weights = params.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
+            let weights = self.average.as_ref().map_or_else(|| weights.collect(), Average::weights);
+            self.files.save_best(&self.progress.fingerprint, step, &weights)?;
+            self.files.keep_best(&[Some(step), self.saved_best].into_iter().flatten().collect::<Vec<_>>());
+        }
+        if better || options.keep == Keep::Last {
+            self.progress.best = Some(record);
         }
         Ok(())
     }
@@ -246,8 +253,8 @@ impl<'a> Run<'a> {
         if options.keep == Keep::Last {
             return Ok(());
         }
-        if group.rank() == 0 {
-            self.files.load_best(params)?;
+        if let Some(best) = self.progress.best.as_ref().filter(|_| group.rank() == 0) {
+            self.files.load_best(best.step, params)?;
         }
         let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.detach()).collect();
         group.broadcast(&weights, 0)

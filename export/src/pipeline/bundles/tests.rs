@@ -25,3 +25,16 @@ fn what_is_timed_is_all_that_a_model_reads() {
     assert_eq!(row_of_quantile(&rows, apart, 0.5), ("cc", None), "an embedding is of one text");
     assert_eq!(row_of_quantile(&Rows::Texts(Vec::new()), Goal::Class, 0.5), ("", None));
 }
+
+#[test]
+fn a_row_that_no_program_can_be_given_is_not_timed() {
+    let text =
+        |text: &str| Example { text: text.to_owned(), pair: None, label: "1".to_owned(), source: "-".to_owned() };
+    let long = "é".repeat(100_000);
+    let rows = Rows::Texts(["b", "cc", "d\0d", &long, &long].map(text).to_vec());
+    assert_eq!(row_of_quantile(&rows, Goal::Class, 0.5), ("cc", None), "the third has a zero byte");
+    assert_eq!(row_of_quantile(&rows, Goal::Class, 0.9), ("cc", None));
+    let rows = Rows::Texts(vec![text(&long)]);
+    let (cut, second) = row_of_quantile(&rows, Goal::Class, 0.5);
+    assert_eq!((cut.len(), second), (100_000, None), "what of it can be given");
+}

@@ -55,6 +55,34 @@ fn a_student_of_rows_that_were_augmented_otherwise_is_another() {
     assert_eq!(done, [0, 1, 1]);
 }
 
+/// Texts without labels decide along which directions a narrower student starts, and so the control that reads none of them.
+#[test]
+fn a_narrower_control_of_other_texts_without_labels_is_another() {
+    let recipe = |width: &str| {
+        let stages = "[[stages]]\nname = \"s\"\non = \"unlabelled\"\nlosses = [{ loss = \"soft-targets\" }]\n";
+        let data = RECIPE.replace("[student]\n", &format!("unlabelled = [\"more.txt\"]\n[student]\n{width}"));
+        quick(&data) + stages
+    };
+    for (width, expected) in [("hidden_size = 8\n", [0, 1, 1]), ("", [0, 1, 2])] {
+        let mut setting = Setting::new(RECIPE);
+        setting.world.write("more.txt", "good dog\nbad cat\n");
+        setting.recipe = read(&setting.world, &recipe(width));
+        let folder = setting.path("model");
+        let (data, mut sets) = setting.prepare();
+        let mut done = Vec::new();
+        for texts in ["some", "some", "others"] {
+            sets.unlabelled.as_mut().unwrap().sha256 = texts.to_owned();
+            setting.run_on(&data, &sets, |run| {
+                untrained(run, &folder, |origin| {
+                    origin.train(&Variant::control(run.recipe), &[], 7).unwrap();
+                });
+            });
+            done.push(done_before(&setting));
+        }
+        assert_eq!(done, expected, "{width}");
+    }
+}
+
 /// As a teacher is that was trained again with another number of threads: by the same settings, to other weights.
 #[test]
 fn outputs_and_students_are_of_the_weights_that_a_teacher_has() {

@@ -56,8 +56,8 @@ fn how_measured(report: &Report) -> String {
     text += match report.seeds.len() {
         0 | 1 => "Intervals: bootstrap over test examples. ",
         _ => {
-            "Control and fp32 student: the mean of all seeds, with a bootstrap over examples and seeds; teacher and the \
-             student in fewer bits: of the one model that is in the file, over examples. "
+            "Control and fp32 student: the mean of all seeds, with a bootstrap over examples and Student's t over seeds; \
+             teacher and the student in fewer bits: of the one model that is in the file, over examples. "
         }
     };
     if report.models.iter().any(|model| model.retention.is_some()) {

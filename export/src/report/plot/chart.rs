@@ -156,6 +156,14 @@ impl Chart {
         for Series { colour, points, dashed } in &self.series {
             let style = COLOURS[colour % COLOURS.len()].filled().stroke_width(4);
             let line = points.iter().map(|point| (point.x, point.y));
+            // On a line of many points circles would hide it.
+            let radius = if !self.joined {
+                10
+            } else if points.len() <= 30 {
+                6
+            } else {
+                3
+            };
             match (self.joined, dashed) {
                 (true, true) => chart.draw_series(DashedLineSeries::new(line, 10, 8, style)).map(|_| ())?,
                 (true, false) => chart.draw_series(LineSeries::new(line, style)).map(|_| ())?,
@@ -169,7 +177,7 @@ impl Chart {
                 match interval {
                     Some((a, b)) if count > 0 => chart.draw_series([ErrorBar::new_horizontal(y, a, x, b, style, 20)]),
                     Some((a, b)) => chart.draw_series([ErrorBar::new_vertical(x, a, y, b, style, 20)]),
-                    None => chart.draw_series([Circle::new((x, y), if self.joined { 6 } else { 10 }, style)]),
+                    None => chart.draw_series([Circle::new((x, y), radius, style)]),
                 }?;
             }
         }

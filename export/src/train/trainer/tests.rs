@@ -78,6 +78,7 @@ fn stage<'a>(
         folder,
         params,
         examples: data,
+        encoder: None,
         pad_id: 0,
         options,
         seed: 5,

@@ -82,3 +82,21 @@ fn dev_is_scored_each_epoch_or_as_often_as_asked() {
     assert_eq!(steps(Some(6)), [(6, 1), (12, 2)]);
     assert_eq!(steps(Some(100)), [(12, 2)]);
 }
+
+/// A point of the curve is the mean of its steps, also where a run was stopped within it.
+#[test]
+fn a_curve_of_the_loss_in_a_hundred_points() {
+    let options = TrainOptions { epochs: 40, ..options() };
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = run(folder.path(), &options, &Conditions::default()).1.unwrap();
+    let steps: Vec<u64> = outcome.curve.iter().map(|point| point.step).collect();
+    assert_eq!(steps, (1..=80).map(|point| point * 3).collect::<Vec<_>>(), "240 steps, 3 a point");
+    let of_epoch = |from: usize| outcome.curve[from..from + 2].iter().map(|point| point.loss).sum::<f64>() / 2.0;
+    for (epoch, record) in outcome.history.iter().enumerate() {
+        assert!((of_epoch(2 * epoch) - record.loss).abs() < 1e-12, "{record:?}");
+    }
+    let broken = tempfile::tempdir().unwrap();
+    let stopped = Conditions { stop_before: Some(100), checkpoint_every: Duration::ZERO, ..Default::default() };
+    assert!(run(broken.path(), &options, &stopped).1.is_err());
+    assert_eq!(run(broken.path(), &options, &Conditions::default()).1.unwrap().curve, outcome.curve);
+}

@@ -40,7 +40,7 @@ fn two_processes_train_as_one_with_the_double_batch() {
         for (own, want) in a.history.iter().zip(&outcome.history) {
             assert!(own.step == want.step && (own.loss - want.loss).abs() < 1e-5, "{own:?} {want:?}");
         }
-        assert!(one.path().join("best.safetensors").is_file());
+        assert!(one.path().join(format!("best-{}.safetensors", best_step(&a))).is_file());
         assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0, "process 0 alone writes");
     }
 }
@@ -127,4 +127,10 @@ fn two_processes_under_mpirun() {
     for (own, want) in histories[0].iter().zip(&outcome.history) {
         assert!(own.step == want.step && (own.loss - want.loss).abs() < 1e-5, "{own:?} {want:?}");
     }
+}
+
+/// The step in which the best weights were scored.
+fn best_step(outcome: &Outcome) -> u64 {
+    let best = outcome.history.iter().find(|record| record.dev == outcome.best_dev);
+    best.map_or(0, |record| record.step)
 }

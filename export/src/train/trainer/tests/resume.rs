@@ -103,8 +103,60 @@ fn a_checkpoint_of_other_settings_is_not_taken() {
     }
     // The best weights so far are gone, and with them the use of the checkpoint.
     assert!(run(folder.path(), &options(), &stopped).1.is_err());
-    std::fs::remove_file(folder.path().join("best.safetensors")).unwrap();
+    std::fs::remove_file(folder.path().join("best-6.safetensors")).unwrap();
     let again = run(folder.path(), &options(), &stopped).1.unwrap_err().to_string();
     assert!(again.contains("stopped before step 9"), "{again}");
-    assert!(folder.path().join("best.safetensors").is_file(), "written anew, from the first epoch on");
+    assert_eq!(best_files(folder.path()), ["best-6.safetensors"], "written anew, from the first epoch on");
+}
+
+/// A run of other settings leaves its best weights under the same name, and no checkpoint: killed before its first.
+#[test]
+fn the_best_weights_of_another_run_are_not_taken() {
+    let options = options();
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, outcome) = run(whole.path(), &options, &Conditions::default());
+    let folder = tempfile::tempdir().unwrap();
+    let saving = Conditions { stop_before: Some(9), checkpoint_every: Duration::ZERO, ..Default::default() };
+    assert!(run(folder.path(), &options, &saving).1.is_err());
+    let other = TrainOptions { learning_rate: options.learning_rate * 2.0, ..options.clone() };
+    assert!(run(folder.path(), &other, &Conditions { stop_before: Some(9), ..Default::default() }).1.is_err());
+    assert_eq!(best_files(folder.path()), ["best-6.safetensors"]);
+    let (found, again) = run(folder.path(), &options, &Conditions::default());
+    let (outcome, again) = (outcome.unwrap(), again.unwrap());
+    assert_eq!((again.resumed_at, again.history), (0, outcome.history));
+    same_bits(&expected, &found);
+}
+
+/// Where the same steps give other bits, a run may not come by a new best again that it had when it was killed.
+#[test]
+fn a_new_best_does_not_take_the_place_of_the_one_that_the_checkpoint_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let stopped = |stop, every| Conditions { stop_before: Some(stop), checkpoint_every: every, ..Default::default() };
+    assert!(run(folder.path(), &options(), &stopped(9, Duration::ZERO)).1.is_err());
+    assert_eq!(best_files(folder.path()), ["best-6.safetensors"]);
+    let (_, outcome) = run(tempfile::tempdir().unwrap().path(), &options(), &Conditions::default());
+    let history = outcome.unwrap().history;
+    let better: Vec<_> = history.iter().filter(|record| record.dev > history[0].dev).take(2).collect();
+    // Two that are better, one after the other, and no checkpoint: only the last of them is kept beside the old one.
+    let stop = better[1].step + 1;
+    assert!(better[1].dev > better[0].dev && stop < 72, "the scores of this test's task: {history:?}");
+    assert!(run(folder.path(), &options(), &stopped(stop, NEVER)).1.is_err());
+    let newest = format!("best-{}.safetensors", better[1].step);
+    assert_eq!(best_files(folder.path()), sorted(["best-6.safetensors", &newest]));
+    assert!(run(folder.path(), &options(), &stopped(stop, Duration::ZERO)).1.is_err());
+    assert_eq!(best_files(folder.path()), [newest], "a checkpoint names the new one");
+}
+
+fn sorted(names: [&str; 2]) -> Vec<String> {
+    let mut names = names.map(str::to_owned).to_vec();
+    names.sort();
+    names
+}
+
+fn best_files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("best"));
+    names.sort();
+    names
 }
