@@ -64,7 +64,7 @@ impl Reporter {
     pub fn note(&self, text: &str) {
         self.log(text);
         match self.output {
-            Output::Human => eprintln!("{text}"),
+            Output::Human => told_to_people(text),
             Output::JsonLines => self.event("note", &json!({ "text": text })),
             Output::Silent => {}
         }
@@ -91,9 +91,9 @@ impl Reporter {
         if self.output == Output::Human {
             if std::io::stderr().is_terminal() {
                 // Keeps the line above a bar that is being drawn.
-                eprintln!("\r\x1b[2K{line}");
+                told_to_people(&format!("\r\x1b[2K{line}"));
             } else {
-                eprintln!("{line}");
+                told_to_people(&line);
             }
         }
     }
@@ -122,6 +122,11 @@ impl Reporter {
             last: Mutex::new(Instant::now()),
         }
     }
+}
+
+/// A line on standard error, which may be gone: training goes on without a reader.
+fn told_to_people(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A step for people; the bar adds how far it is and how long the rest takes.
@@ -165,7 +170,7 @@ impl Bar {
             }
             None if self.output == Output::Human && self.due(PLAIN_EVERY) => {
                 let eta = HumanDuration(self.eta(done));
-                eprintln!("  {}: {done}/{}  about {eta} left  {message}", self.name, self.total);
+                told_to_people(&format!("  {}: {done}/{}  about {eta} left  {message}", self.name, self.total));
             }
             None if self.output == Output::JsonLines && (self.due(JSON_EVERY) || done == self.total) => {
                 let eta = self.eta(done).as_secs();

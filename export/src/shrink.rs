@@ -178,6 +178,8 @@ pub fn shrink(bundle: &Bundle, bundle_bytes: u64, out: &Path) -> Result<ShrinkRe
         expected.extend(size);
     }
     let ort = out.join(ORT_NAME);
+    // One of an earlier bundle would stand for this one's where none can be written.
+    files::remove_if_there(&ort)?;
     let written = write_ort(bundle, &ort, out);
     Ok(ShrinkReport {
         runtime: info.version.clone(),

@@ -7,7 +7,7 @@ use super::agreement::Agreement;
 use super::teacher::{MOST_LABELS, better_order};
 use crate::data::{Goal, Rows};
 use crate::distill::read_teacher_file;
-use crate::pipeline::{MARGIN, PreparedData, above_chance, agreement, asked};
+use crate::pipeline::{PreparedData, above_chance, agreement, asked, margin};
 use crate::recipe::Recipe;
 
 /// Whether the file can be read, for the rows that it must answer, and how well it agrees with the labels.
@@ -61,7 +61,7 @@ pub(super) fn check(recipe: &Recipe, data: &PreparedData, answered: &Rows, folde
              so in its first line, {{\"labels\": [...]}}",
             better.gain, better.order
         ));
-    } else if (share - chance) * 100.0 < MARGIN {
+    } else if (share - chance) * 100.0 < margin(chance) {
         let hint = match given.by_position {
             true => "; it has no texts: are its rows in the order of the training rows? Give each its `text`",
             false => "",

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::{Findings, duplicates, labels, near};
+use crate::checkpoint;
 use crate::data::{Goal, Rows};
-use crate::pipeline::{PreparedData, Unlabelled, prepare, read_file};
+use crate::pipeline::{PreparedData, Unlabelled, labels_of_finished, prepare, read_file};
 use crate::progress::Reporter;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TeacherSource};
 
 /// The rows of one file as they stand there.
 pub(super) struct Part {
@@ -28,7 +29,14 @@ pub(super) struct Data {
     pub by_case: usize,
 }
 
-pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Reporter, findings: &mut Findings) -> Data {
+/// `teacher` is the first one's folder, whose labels count where it is finished, as in a run.
+pub(super) fn check(
+    recipe: &Recipe,
+    goal: Goal,
+    (folder, teacher): (&Path, Option<&Path>),
+    reporter: &Reporter,
+    findings: &mut Findings,
+) -> Data {
     let mut data = Data { prepared: None, unlabelled: None, by_case: 0 };
     let mut parts = Vec::new();
     for (role, file) in files(recipe) {
@@ -43,7 +51,13 @@ pub(super) fn check(recipe: &Recipe, goal: Goal, folder: &Path, reporter: &Repor
     data.by_case = duplicates::check(&parts, goal, findings);
     drop(parts);
     match prepare(recipe, folder) {
-        Ok(prepared) => {
+        Ok(mut prepared) => {
+            if recipe.teacher.source == TeacherSource::Finished
+                && let Some((_, own)) = teacher.and_then(|teacher| checkpoint::read_shape(teacher).ok())
+                && let Ok(labels) = labels_of_finished(&prepared.split.train, prepared.goal, own.ok().as_ref())
+            {
+                prepared.labels = labels;
+            }
             let report = &prepared.report;
             findings.fact(format!(
                 "data: {} to train on, {} dev, {} test; {} duplicates and {} contradictions dropped",

@@ -1,10 +1,10 @@
 //! The same texts twice: inside a set, between sets, with other labels, with their sides swapped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::data::{Part, UNSPLIT};
 use super::{Findings, counted, percent, shown};
-use crate::data::{Goal, Rows, normalised};
+use crate::data::{Goal, Rows, labels_of, normalised};
 
 /// From this share of the rows on, what is twice is worth a warning.
 const MANY: f64 = 0.01;
@@ -67,7 +67,7 @@ pub(super) fn check(parts: &[Part], goal: Goal, findings: &mut Findings) -> usiz
                     first.insert((part.role, key), here);
                 }
             }
-            let label = label(&part.rows, row);
+            let label = label(&part.rows, row, goal);
             let (earlier, known) = labels.entry(key).or_insert_with(|| (here, label.clone()));
             if *known != label {
                 other_label.add(*earlier, here);
@@ -110,7 +110,7 @@ pub(super) fn check(parts: &[Part], goal: Goal, findings: &mut Findings) -> usiz
             "; keep the right one"
         };
         let one = |(earlier, row): &(Place, Place)| {
-            let label = |place: &Place| label(&parts[place.0].rows, place.1).unwrap_or_default();
+            let label = |place: &Place| label(&parts[place.0].rows, place.1, goal).unwrap_or_default();
             let (first, second) = (shown(&label(earlier)), shown(&label(row)));
             format!(
                 "{} is {first} ({}) and {second} ({})",
@@ -191,9 +191,17 @@ fn contexts(parts: &[Part], findings: &mut Findings) {
     }
 }
 
-fn label(rows: &Rows, row: usize) -> Option<String> {
+/// A row's label, alike where it means the same.
+fn label(rows: &Rows, row: usize, goal: Goal) -> Option<String> {
     match rows {
-        Rows::Texts(rows) => Some(rows[row].label.clone()),
+        Rows::Texts(rows) if goal == Goal::Labels => {
+            let names: BTreeSet<&str> = labels_of(&rows[row].label).collect();
+            Some(names.into_iter().collect::<Vec<_>>().join("|"))
+        }
+        Rows::Texts(rows) => match (goal, rows[row].value()) {
+            (Goal::Value | Goal::Similarity { .. }, Ok(value)) => Some(value.to_string()),
+            _ => Some(rows[row].label.clone()),
+        },
         Rows::Tagged(rows) => Some(rows[row].words.iter().map(|word| word.tag.as_str()).collect::<Vec<_>>().join(" ")),
         Rows::Questions(_) => None,
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Findings;
 use crate::data::{Example, Goal, Rows, entities_of, labels_of, normalised};
-use crate::pipeline::{MARGIN, PreparedData};
+use crate::pipeline::{PreparedData, margin};
 use crate::recipe::{Recipe, TeacherSource};
 
 /// Below this share of all training rows a class is called rare, where there are few classes.
@@ -63,7 +63,7 @@ pub(super) fn check(data: &PreparedData, recipe: &Recipe, findings: &mut Finding
         findings.fact(format!(
             "{what}: {} {chance:.1}; a teacher must reach {:.1}, or there is nothing to distil",
             data.goal.measure(),
-            chance + MARGIN
+            chance + margin(data.chance_on_dev())
         ));
     } else if data.goal == Goal::Class {
         findings.fact(format!("largest class of dev alone: {chance:.1}%; the teacher must beat it"));

@@ -91,9 +91,15 @@ pub struct CheckOptions {
 pub fn check(recipe: &Recipe, options: &CheckOptions, reporter: &Reporter) -> Result<Findings> {
     let goal = recipe.goal()?;
     let mut findings = Findings::default();
-    let mut data = data::check(recipe, goal, &options.data, reporter, &mut findings);
+    let data = data::check(
+        recipe,
+        goal,
+        (&options.data, options.teachers.first().map(PathBuf::as_path)),
+        reporter,
+        &mut findings,
+    );
     let finished = recipe.teacher.source == TeacherSource::Finished;
-    let models = models::open(recipe, options, data.prepared.as_mut(), &mut findings);
+    let models = models::open(recipe, options, data.prepared.as_ref(), &mut findings);
     if let Some(others) = data.prepared.as_ref().and_then(PreparedData::without_rows) {
         findings.warning(others);
     }

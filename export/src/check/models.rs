@@ -11,7 +11,7 @@ use crate::data::Encoder;
 use crate::files;
 use crate::finetune::{head_for, load_for};
 use crate::graph::WeightMode;
-use crate::pipeline::{PreparedData, labels_of_finished};
+use crate::pipeline::PreparedData;
 use crate::recipe::{Recipe, TeacherSource};
 
 /// A model folder that could be read.
@@ -66,20 +66,11 @@ impl Models {
 pub(super) fn open(
     recipe: &Recipe,
     options: &CheckOptions,
-    mut data: Option<&mut PreparedData>,
+    data: Option<&PreparedData>,
     findings: &mut Findings,
 ) -> Models {
     let answers = recipe.teacher.source == TeacherSource::Answers;
     let first = options.teachers.first();
-    // As distill does.
-    if recipe.teacher.source == TeacherSource::Finished
-        && let (Some(data), Some(first)) = (data.as_deref_mut(), first)
-        && let Ok((_, own)) = checkpoint::read_shape(first)
-        && let Ok(labels) = labels_of_finished(&data.split.train, data.goal, own.ok().as_ref())
-    {
-        data.labels = labels;
-    }
-    let data = data.as_deref();
     if first.is_none() {
         findings.problem("there is no teacher; give --teacher FOLDER");
     }

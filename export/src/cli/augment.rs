@@ -150,7 +150,7 @@ impl Augment {
         let sources = Sources::load(&self.masked_lm, vectors, training_device(&self.device)?)?;
         let augmented = augment_with_origins(&rows, &sources, &options, self.seed, &reporter)?;
         let name = self.data.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        let done = save(&self.out, &augmented, (&rows, &name), &sources, &options, self.seed)?;
+        let done = save(&self.out, &augmented, (&rows, &name, &schema), &sources, &options, self.seed)?;
         if self.json {
             reporter.event("augmented", &done);
         } else {

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use limbeck::bundle::{Calibration, Task};
 use limbeck::{Bundle, BundleWriter, ClassifyOptions, Model};
-use limbeck_export::data::{Example, Goal, Rows, labels_of, read_examples};
+use limbeck_export::data::{Example, Goal, Rows, labels_of};
+
 use limbeck_export::files;
 use limbeck_export::measure::{Calibrated, Observation, calibrate, classify};
 use serde_json::json;
@@ -74,7 +75,7 @@ impl Calibrate {
         });
         let observations = observations.collect::<Result<Vec<_>>>()?;
         let outside = match &self.out_of_scope {
-            Some(path) => self::logits(&model, &read_examples(path, &schema)?)?,
+            Some(path) => self::logits(&model, &super::texts_of(path, goal, &schema)?)?,
             None => vec![],
         };
         let found = calibrate(&observations, &outside, goal == Goal::Labels);

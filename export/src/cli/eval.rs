@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use limbeck::bundle::Task;
 use limbeck::{ChooseOptions, Model, Scoring};
-use limbeck_export::data::{Goal, Rows, read_completions, read_examples, read_plain};
+use limbeck_export::data::{Goal, Rows, read_completions, read_plain};
 use limbeck_export::measure::{ShotOptions, share_out_of_scope, shot_quality, task_quality, text_quality};
 
 use super::Columns;
@@ -99,7 +99,7 @@ impl Eval {
         if let Some(path) = &self.out_of_scope {
             ensure!(goal == Goal::Class || goal == Goal::Labels, "--out-of-scope is for classifiers");
             let Rows::Texts(inside) = &rows else { anyhow::bail!("--out-of-scope is for texts") };
-            let rejected = share_out_of_scope(&model, &read_examples(path, &schema)?)?;
+            let rejected = share_out_of_scope(&model, &super::texts_of(path, goal, &schema)?)?;
             result.metrics.insert("out_of_scope_found".to_owned(), rejected);
             result.metrics.insert("in_scope_kept".to_owned(), 1.0 - share_out_of_scope(&model, inside)?);
         }
@@ -131,7 +131,7 @@ impl Eval {
     /// How surprised a model that writes text is by a file.
     fn perplexity(&self, model: &Model) -> Result<ExitCode> {
         let path = self.data.display();
-        let texts = read_plain(&self.data, &self.columns.text_column)?;
+        let texts = read_plain(&self.data, &self.columns.text_column, self.columns.schema()?.format)?;
         let reporter = super::reporter(false);
         let found = text_quality(model, &texts, &reporter).with_context(|| format!("cannot score {path}"))?;
         if self.json {

@@ -30,12 +30,14 @@ mod tune;
 mod verify;
 mod writing;
 
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use limbeck::bundle::{Manifest, Task};
-use limbeck_export::data::{Format, Goal, Schema};
+use limbeck_export::data::{Example, Format, Goal, Rows, Schema};
 use limbeck_export::progress::{Output, Reporter};
 
 #[derive(Parser)]
@@ -147,6 +149,14 @@ impl Columns {
     }
 }
 
+/// The rows of a file whose labels do not matter, which need not have any; of a `.txt` file its lines.
+fn texts_of(path: &Path, goal: Goal, schema: &Schema) -> Result<Vec<Example>> {
+    match Rows::read_unlabelled(path, goal, schema)? {
+        Rows::Texts(rows) => Ok(rows),
+        _ => anyhow::bail!("{}: texts are needed", path.display()),
+    }
+}
+
 /// An error and its causes, leaving out a cause that the words before it already tell.
 fn message(error: &anyhow::Error) -> String {
     // libtorch adds its own stack to what it says.
@@ -210,7 +220,8 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("limbeck: {}", message(&error));
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr().lock(), "limbeck: {}", message(&error));
             ExitCode::FAILURE
         }
     }

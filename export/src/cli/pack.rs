@@ -1,8 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use limbeck::bundle::Calibration;
 use limbeck_export::files;
 use limbeck_export::graph::WeightMode;
 use limbeck_export::pack::{PackOptions, TaskName, draft};
@@ -48,10 +49,25 @@ impl Identity {
             max_tokens: self.max_tokens,
             weights,
             task: self.task,
-            calibration: self.calibration.as_deref().map(files::read_json).transpose()?,
+            calibration: self.calibration.as_deref().map(calibration).transpose()?,
             ..PackOptions::default()
         })
     }
+}
+
+/// A file of [`Calibration`]; one with other keys holds something else, and would say nothing.
+fn calibration(path: &Path) -> Result<Calibration> {
+    let value: serde_json::Value = files::read_json(path)?;
+    let known = ["temperature", "thresholds", "out_of_scope"];
+    let keys: Vec<&str> = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    ensure!(
+        !keys.is_empty() && keys.iter().all(|key| known.contains(key)),
+        "--calibration {}: a calibration has {}, and this has {}; `limbeck calibrate -o FILE.json` writes one",
+        path.display(),
+        known.join(", "),
+        if keys.is_empty() { "none of them".to_owned() } else { keys.join(", ") }
+    );
+    serde_json::from_value(value).with_context(|| format!("--calibration {}", path.display()))
 }
 
 /// Pack a Hugging Face model folder into an fp32 bundle

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use limbeck::Manifest;
 use limbeck::bundle::Task;
 use limbeck_export::checkpoint::trained_for;
-use limbeck_export::data::{Rows, read_plain};
+use limbeck_export::data::{Goal, Rows, read_plain};
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::pack::{PackOptions, draft};
 use limbeck_export::pipeline::FULL_PRECISION;
@@ -222,7 +222,12 @@ impl Quantize {
             ..options.clone()
         };
         let plain = draft(&self.model, &plain)?.open()?;
-        let rows = self.rows(file, plain.bundle().manifest())?;
+        let (goal, schema) = self.columns.goal_of(plain.bundle().manifest())?;
+        let rows = match goal {
+            Goal::Answers => Rows::read(file, goal, &schema)?,
+            // Labels are not looked at.
+            _ => Rows::read_unlabelled(file, goal, &schema)?,
+        };
         ensure!(
             self.percentile.is_none() || matches!(self.observer, ObserverName::Percentile),
             "--percentile: only --observer percentile reads it"
@@ -241,7 +246,9 @@ impl Quantize {
     /// What the drop of a model of that manifest is measured on.
     fn dev(&self, data: &Path, manifest: &Manifest) -> Result<Dev> {
         match manifest.task {
-            Task::Generation => Ok(Dev::Texts(read_plain(data, &self.columns.text_column)?)),
+            Task::Generation => {
+                Ok(Dev::Texts(read_plain(data, &self.columns.text_column, self.columns.schema()?.format)?))
+            }
             _ => self.rows(data, manifest).map(Dev::Labelled),
         }
     }

@@ -135,6 +135,29 @@ impl Run {
             "--threshold needs a model for entities or replaced tokens; this one is for {}",
             task.name()
         );
+        let two = matches!(task, Task::PairClassification | Task::QuestionAnswering | Task::Order);
+        ensure!(
+            self.first.is_none() || two && self.labels.is_empty(),
+            "--first needs a model that reads two texts, without --labels; this one is for {}",
+            task.name()
+        );
+        let shows_some = matches!(
+            task,
+            Task::TextClassification
+                | Task::PairClassification
+                | Task::QuestionAnswering
+                | Task::FillMask
+                | Task::Generation
+        );
+        ensure!(
+            self.top_k.is_none() || shows_some && (self.labels.is_empty() || *task == Task::Generation),
+            "--top-k is for labels, answers, guesses and tokens to draw among, not for {}",
+            if self.labels.is_empty() { task.name() } else { "--labels, which are all shown" }
+        );
+        ensure!(
+            self.overflow.is_none() || *task != Task::Generation,
+            "--overflow is for models that read; what a model that writes does without room is said by its own options"
+        );
         let texts: Box<dyn Iterator<Item = std::io::Result<String>>> = if self.texts.is_empty() {
             Box::new(std::io::stdin().lines())
         } else {

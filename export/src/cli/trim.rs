@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
-use limbeck_export::data::{Goal, Rows, read_examples, read_text};
+use limbeck_export::data::{Goal, Rows, read_text};
 use limbeck_export::pack::{PackOptions, TaskName, draft};
 use limbeck_export::progress::Reporter;
 use limbeck_export::trim::{StructureReport, trim_ffn, trim_heads, trim_layers, trim_vocabulary};
@@ -110,6 +110,9 @@ struct Measured {
     task: Option<TaskName>,
     #[command(flatten)]
     columns: Columns,
+    /// Of embeddings: the label of texts that mean the same
+    #[arg(long, default_value_t = 5.0)]
+    highest: f64,
     /// The result as JSON
     #[arg(long)]
     json: bool,
@@ -124,6 +127,13 @@ impl Measured {
         let options = PackOptions { task: self.task, ..PackOptions::default() };
         let manifest = draft(&self.model, &options)?.manifest;
         let (goal, schema) = self.columns.goal_of(&manifest)?;
+        let goal = match goal {
+            Goal::Similarity { .. } => {
+                ensure!(self.highest > 0.0 && self.highest.is_finite(), "--highest must be above 0");
+                Goal::Similarity { highest: self.highest }
+            }
+            other => other,
+        };
         let rows = Rows::read(&self.data, goal, &schema)?;
         let report = trim(&self.model, &rows, goal, &self.out, &super::reporter(false))?;
         if self.json {
@@ -134,7 +144,7 @@ impl Measured {
         let which = if layers.is_empty() { String::new() } else { format!(" ({})", layers.join(", ")) };
         super::print(&format!(
             "{}: {} of {} {what}{which}, {:.1} of {:.1} million parameters\n{} {:.4} before, {:.4} now, on {} rows\n\
-             Next: limbeck finetune --model {} --train train.jsonl --out trained\n",
+             Next: limbeck finetune --task {} --model {} --train train.jsonl --out trained\n",
             self.out.display(),
             report.after,
             report.before,
@@ -144,6 +154,7 @@ impl Measured {
             report.score_before,
             report.score_after,
             report.rows,
+            manifest.task.name(),
             self.out.display()
         ))?;
         Ok(ExitCode::SUCCESS)
@@ -175,7 +186,7 @@ impl Vocabulary {
                 let lines = read_text(file)?;
                 texts.extend(lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
             } else {
-                for example in read_examples(file, &self.columns.schema()?)? {
+                for example in super::texts_of(file, Goal::Class, &self.columns.schema()?)? {
                     texts.push(example.text);
                     texts.extend(example.pair);
                 }

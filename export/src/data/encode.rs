@@ -56,6 +56,22 @@ pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
     ids.iter().map(|&id| i64::from(id)).collect()
 }
 
+/// The tag of one of the words that the tokenizer sees in a word of the file; none where it is the file's. An entity that
+/// ends with the word ends with its last one.
+fn tag_of_piece(tag: &str, place: usize, of: usize) -> Option<String> {
+    let Some((prefix, kind)) = tag.split_once('-').filter(|_| of > 1) else {
+        return None;
+    };
+    let (first, last) = (place == 0, place + 1 == of);
+    let prefix = match prefix {
+        "S" if first => "B",
+        "S" | "E" if last => "E",
+        _ if first && prefix != "E" => return None,
+        _ => "I",
+    };
+    Some(format!("{prefix}-{kind}"))
+}
+
 /// The index of a label.
 fn index_of(labels: &[String], label: &str, source: &str) -> Result<usize> {
     labels
@@ -203,14 +219,17 @@ impl Encoder {
     }
 
     /// Encodes tagged texts. The first token of a word carries its tag. Where the tokenizer sees several words in one
-    /// word of the file, the first token of each further one goes on with the entity. Other tokens carry none.
+    /// word of the file, the first token of each further one goes on with the entity, and the last one's ends it where the
+    /// word does (`S-X` is then `B-X` ... `E-X`). Other tokens carry none, as those whose tag the labels lack.
     pub fn encode_tagged(&self, texts: &[TaggedText], labels: &[String]) -> Result<Encoding> {
         let mut encoding = Encoding::default();
         for text in texts {
             let tokens = self.tokenizer.encode(text.text.as_str(), true).map_err(library)?;
             let mut ids = wide(tokens.get_ids());
             let mut targets = vec![IGNORED; ids.len()];
-            let (mut word, mut begun, mut last_piece) = (0, None, None);
+            // Of each word of the file, the first tokens of the words that the tokenizer sees in it.
+            let mut firsts: Vec<Vec<usize>> = vec![Vec::new(); text.words.len()];
+            let (mut word, mut last) = (0, None);
             for (token, (&(start, end), piece)) in tokens.get_offsets().iter().zip(tokens.get_word_ids()).enumerate() {
                 if start == end || piece.is_none() {
                     continue;
@@ -218,14 +237,21 @@ impl Encoder {
                 while text.words.get(word).is_some_and(|w| w.end <= start) {
                     word += 1;
                 }
-                let Some(own) = text.words.get(word) else { break };
-                if begun != Some(word) {
-                    targets[token] = index_of(labels, &own.tag, &text.source)? as i64;
-                } else if last_piece != *piece {
-                    let further = own.tag.split_once('-').map_or("O".to_owned(), |(_, kind)| format!("I-{kind}"));
-                    targets[token] = labels.iter().position(|l| *l == further).map_or(IGNORED, |index| index as i64);
+                let Some(own) = firsts.get_mut(word) else { break };
+                if last != Some((word, *piece)) {
+                    own.push(token);
                 }
-                (begun, last_piece) = (Some(word), *piece);
+                last = Some((word, *piece));
+            }
+            for (own, tokens) in text.words.iter().zip(&firsts) {
+                for (place, &token) in tokens.iter().enumerate() {
+                    let known = |tag: String| labels.iter().position(|label| *label == tag);
+                    targets[token] = match tag_of_piece(&own.tag, place, tokens.len()).map(known) {
+                        Some(Some(index)) => index as i64,
+                        Some(None) if place > 0 => IGNORED,
+                        _ => index_of(labels, &own.tag, &text.source)? as i64,
+                    };
+                }
             }
             if ids.len() > self.max_tokens {
                 encoding.truncated += 1;

@@ -222,8 +222,16 @@ impl<'a> Rows<'a> {
             Value::Number(n) => Some(n.to_string()),
             Value::Bool(b) => Some(b.to_string()),
             // Several labels, as the same file in CSV would have them.
-            Value::Array(labels) if self.schema.several_labels && labels.iter().all(Value::is_string) => {
-                Some(labels.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(LABEL_SEPARATOR))
+            Value::Array(labels) if self.schema.several_labels => {
+                let name = |label: &Value| match label {
+                    Value::String(label) if !label.contains(LABEL_SEPARATOR) => Ok(label.clone()),
+                    Value::Number(label) => Ok(label.to_string()),
+                    other => bail!(place.say(format_args!(
+                        "field `{}` has the label {other}; labels are numbers, or text without {LABEL_SEPARATOR}",
+                        self.schema.label
+                    ))),
+                };
+                Some(labels.iter().map(name).collect::<Result<Vec<_>>>()?.join(LABEL_SEPARATOR))
             }
             _ => bail!(place.say(format_args!("field `{}` is not text or a number", self.schema.label))),
         };
@@ -257,9 +265,18 @@ impl<'a> Rows<'a> {
     }
 
     fn delimited(&mut self, text: &str, delimiter: u8, quoting: bool) -> Result<()> {
+        if quoting {
+            self.quotes_are_closed(text, delimiter)?;
+        }
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(text.as_bytes());
         let headers =
             reader.headers().with_context(|| format!("{}: unreadable header row", self.path.display()))?.clone();
+        let read = [Some(&self.schema.text), self.schema.pair.as_ref(), self.labelled.then_some(&self.schema.label)];
+        for name in read.into_iter().flatten() {
+            if headers.iter().filter(|header| header == name).count() > 1 {
+                bail!("{}, line 1: there are several columns `{name}`; give each its own name", self.path.display());
+            }
+        }
         let column = |name: &str| {
             headers.iter().position(|h| h == name).with_context(|| {
                 let names: Vec<_> = headers.iter().collect();
@@ -284,6 +301,30 @@ impl<'a> Rows<'a> {
             self.push(&place, text, pair, Some(label.to_owned()))?;
         }
         Ok(())
+    }
+}
+
+impl Rows<'_> {
+    /// Refuses a file that ends within quotes, of which the reader would make one long row.
+    fn quotes_are_closed(&self, text: &str, delimiter: u8) -> Result<()> {
+        // A row that is there by itself, unless a quote is still open before it.
+        const END: &str = "\u{1}end\u{1}";
+        let text = format!("{text}\n{END}\n");
+        let mut last = csv::StringRecord::new();
+        let mut rows = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.as_bytes());
+        while rows.read_record(&mut last).unwrap_or(false) && !last.iter().any(|field| field.contains(END)) {}
+        if last.len() == 1 && last.get(0) == Some(END) {
+            return Ok(());
+        }
+        let line = last.position().map_or(0, csv::Position::line) as usize;
+        bail!(
+            self.place("line", line)
+                .say("a quote is never closed; close it, or double it where it is part of the text")
+        )
     }
 }
 
@@ -318,6 +359,8 @@ mod tests {
     fn quoted_line_breaks_and_bare_quotes() {
         let schema = Schema::default();
         assert_eq!(read("x.csv", b"text,label\n\"a\nb\",y\n", &schema).unwrap()[0].text, "a\nb");
+        assert_eq!(read("x.csv", b"label,text\ny,\"a \"\"b\"\"\"", &schema).unwrap()[0].text, "a \"b\"");
+        assert_eq!(read("x.csv", b"label,text\ny,a 5\" disk", &schema).unwrap()[0].text, "a 5\" disk");
         assert_eq!(read("x.tsv", b"text\tlabel\nsay \"no\ty\n", &schema).unwrap()[0].text, "say \"no");
     }
 
@@ -332,6 +375,9 @@ mod tests {
             ("x.json", b"[{\"text\":\"  \",\"label\":1}]", &plain, "row 1: field `text` is empty"),
             ("x.csv", b"text,class\na,1\n", &plain, "line 1: no column `label`; the header has text, class"),
             ("x.csv", b"text,label\na,1\nb\n", &plain, "line 3"),
+            ("x.csv", b"text,label\na,1\n\"b,1\nc,1\n", &plain, "line 3: a quote is never closed"),
+            ("x.csv", b"label,text\n1,a\n1,\"b\n1,c", &plain, "line 3: a quote is never closed"),
+            ("x.csv", b"text,label,text\na,1,b\n", &plain, "several columns `text`"),
             ("x.jsonl", b"{\"text\":\"a\",\"label\":1}", &renaming, "field `label` is \"1\"; the recipe knows 0"),
             ("x.jsonl", b"{\"text\":\"a\",\"label\":1}\n\xff\n", &plain, "x.jsonl, line 2: not UTF-8"),
             ("x.jsonl", b"", &plain, "no labelled rows"),

@@ -1,16 +1,45 @@
 //! Labelled data of any task.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use rand::SeedableRng;
 
-use super::split::{split_by_text, split_examples};
+use super::split::{normalised, split_by_text, split_examples};
 use super::{
     Encoder, Encoding, Example, Fractions, Goal, Question, Schema, Split, SplitReport, TaggedText, distinct_labels,
-    distinct_of_several, hold_out, read_examples, read_questions, read_tagged,
+    distinct_of_several, hold_out, labels_of, read_examples, read_questions, read_tagged,
 };
+
+/// Tagged texts with other names for tags (`B-PERS`) or kinds (`PERS`). When some are given, tags that have none are an error.
+fn renamed(mut texts: Vec<TaggedText>, rename: &BTreeMap<String, String>) -> Result<Vec<TaggedText>> {
+    if rename.is_empty() {
+        return Ok(texts);
+    }
+    for text in &mut texts {
+        for word in text.words.iter_mut().filter(|word| word.tag != "O") {
+            let (prefix, kind) = word.tag.split_once('-').unwrap_or(("", &word.tag));
+            word.tag = match (rename.get(&word.tag), rename.get(kind)) {
+                (Some(tag), _) if super::tagged::is_tag(tag) => tag.clone(),
+                (Some(tag), _) => {
+                    bail!("\"{tag}\", the new name of \"{}\", is no tag: O, B-X, I-X, E-X or S-X", word.tag)
+                }
+                (None, Some(kind)) => format!("{prefix}-{kind}"),
+                (None, None) => {
+                    let known: Vec<&str> = rename.keys().map(String::as_str).collect();
+                    bail!(
+                        "{}: the tag \"{}\" has no new name; there are some for {}",
+                        text.source,
+                        word.tag,
+                        known.join(", ")
+                    )
+                }
+            };
+        }
+    }
+    Ok(texts)
+}
 
 /// The rows of a file.
 #[derive(Clone, Debug)]
@@ -30,7 +59,7 @@ impl Rows {
     /// Those of the reader, with file and line.
     pub fn read(path: &Path, goal: Goal, schema: &Schema) -> Result<Rows> {
         Ok(match goal {
-            Goal::Tags => Rows::Tagged(read_tagged(path)?),
+            Goal::Tags => Rows::Tagged(renamed(read_tagged(path)?, &schema.rename)?),
             Goal::Answers => Rows::Questions(read_questions(path)?),
             _ => Rows::Texts(read_examples(path, schema)?),
         })
@@ -87,8 +116,47 @@ impl Rows {
         }
     }
 
-    /// Takes about a `share` of the rows away for dev, the same on any machine. Rows about the same text stay together.
-    pub(crate) fn hold_out(self, share: f64) -> (Rows, Rows) {
+    /// Takes about a `share` of the rows away for dev, the same on any machine. Rows about the same text stay together, and
+    /// those with a label that no other row has are trained on.
+    pub(crate) fn hold_out_known(self, share: f64, goal: Goal) -> (Rows, Rows) {
+        let (mut train, dev) = self.hold_out(share);
+        let dev = train.take_unknown(dev, goal);
+        (train, dev)
+    }
+
+    /// Takes the rows of another set whose label these rows lack, and those about the same text; gives the others.
+    fn take_unknown(&mut self, others: Rows, goal: Goal) -> Rows {
+        fn part<T: Clone>(
+            own: &mut Vec<T>,
+            others: Vec<T>,
+            labels: impl Fn(&T) -> Vec<String>,
+            text: impl Fn(&T) -> &str,
+        ) -> Vec<T> {
+            let known: HashSet<String> = own.iter().flat_map(&labels).collect();
+            let lacking = others.iter().filter(|row| labels(row).iter().any(|label| !known.contains(label)));
+            let texts: HashSet<String> = lacking.map(|row| normalised(text(row))).collect();
+            let (taken, left): (Vec<T>, Vec<T>) =
+                others.into_iter().partition(|row| texts.contains(&normalised(text(row))));
+            own.extend(taken);
+            left
+        }
+        match (self, others) {
+            (Rows::Texts(own), Rows::Texts(others)) if matches!(goal, Goal::Class | Goal::Labels) => {
+                let labels = |row: &Example| match goal {
+                    Goal::Labels => labels_of(&row.label).map(str::to_owned).collect(),
+                    _ => vec![row.label.clone()],
+                };
+                Rows::Texts(part(own, others, labels, |row| &row.text))
+            }
+            (Rows::Tagged(own), Rows::Tagged(others)) => {
+                let tags = |row: &TaggedText| row.words.iter().map(|word| word.tag.clone()).collect();
+                Rows::Tagged(part(own, others, tags, |row| &row.text))
+            }
+            (_, others) => others,
+        }
+    }
+
+    fn hold_out(self, share: f64) -> (Rows, Rows) {
         match self {
             Rows::Texts(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Texts),
             Rows::Tagged(rows) => both(hold_out(rows, |row| &row.text, share), Rows::Tagged),
@@ -114,6 +182,8 @@ impl Rows {
             Rows::Tagged(rows) => split_by_text(rows, |row| &row.text, fractions).map(Rows::Tagged),
             Rows::Questions(rows) => split_by_text(rows, |row| &row.context, fractions).map(Rows::Questions),
         };
+        let mut train = train;
+        let [dev, test] = [dev, test].map(|set| train.take_unknown(set, goal));
         let split = Split { train, dev, test };
         let report = SplitReport { duplicates_dropped, contradictions_dropped, ..split.sizes()? };
         Ok((split, report))
@@ -244,6 +314,58 @@ fn both<T>((first, second): (Vec<T>, Vec<T>), rows: fn(Vec<T>) -> Rows) -> (Rows
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text(text: &str, label: &str) -> Example {
+        Example { text: text.to_owned(), label: label.to_owned(), pair: None, source: "x".to_owned() }
+    }
+
+    /// A label that one row alone has is learned, whatever set the row's text would fall in.
+    #[test]
+    fn rows_with_a_label_of_their_own_are_trained_on() {
+        let alone = |number: usize| text(&format!("text {number}"), &format!("label {}", number % 100));
+        let rows = || Rows::Texts((0..150).map(alone).collect());
+        let (train, dev) = rows().hold_out_known(0.3, Goal::Class);
+        let labels = |rows: &Rows| -> HashSet<String> {
+            let Rows::Texts(rows) = rows else { unreachable!() };
+            rows.iter().map(|row| row.label.clone()).collect()
+        };
+        assert_eq!((labels(&train).len(), train.len() + dev.len()), (100, 150));
+        assert!(!dev.is_empty() && labels(&dev).is_subset(&labels(&train)));
+        let fractions = Fractions { dev: 0.2, test: 0.2 };
+        let (Split { train, dev, test }, _) = rows().split(Goal::Labels, fractions).unwrap();
+        assert_eq!((labels(&train).len(), train.len() + dev.len() + test.len()), (100, 150));
+        let tagged = |number: usize| {
+            let mut text = TaggedText { text: String::new(), words: Vec::new(), source: "x".into() };
+            text.push(&format!("word{number}"), &format!("B-{}", number % 20));
+            text
+        };
+        let (train, dev) = Rows::Tagged((0..60).map(tagged).collect()).hold_out_known(0.5, Goal::Tags);
+        assert_eq!((train.labels(Goal::Tags).unwrap().len(), train.len() + dev.len()), (21, 60), "with O");
+        // What is the same text goes with it, or it would be dropped as a row that dev has too.
+        let twice = Rows::Texts([text("Same", "a|b"), text("same", "a"), text("other", "a")].to_vec());
+        let mut train = Rows::Texts(vec![text("first", "a")]);
+        assert_eq!(train.take_unknown(twice, Goal::Labels).len(), 1);
+        assert_eq!(train.len(), 3);
+    }
+
+    #[test]
+    fn tags_get_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.conll");
+        std::fs::write(&path, "Ada\tB-PERS\nLovelace\tI-PERS\nin\tO\nOslo\tB-GPE\n").unwrap();
+        let read = |names: &[(&str, &str)]| {
+            let rename = names.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect();
+            Rows::read(&path, Goal::Tags, &Schema { rename, ..Schema::default() })
+        };
+        let kinds = read(&[("PERS", "PER"), ("B-GPE", "B-LOC")]).unwrap();
+        assert_eq!(kinds.labels(Goal::Tags).unwrap(), ["O", "B-LOC", "B-PER", "I-PER"]);
+        for (names, expected) in
+            [(&[("PERS", "PER")][..], "the tag \"B-GPE\" has no new name"), (&[("B-GPE", "LOC")], "is no tag")]
+        {
+            let error = read(&[names, &[("PERS", "PER")]].concat()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 
     #[test]
     fn a_sample_is_of_different_rows_and_the_same_each_time() {

@@ -132,10 +132,11 @@ pub(super) fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Se
             strata.entry((example.source.clone(), example.label.clone())).or_default().push((hash, example));
         }
     }
-    for mut rows in strata.into_values() {
+    let sizes: Vec<usize> = strata.values().map(Vec::len).collect();
+    let (of_test, of_dev) = (shares(&sizes, test), shares(&sizes, dev));
+    for (index, mut rows) in strata.into_values().enumerate() {
         rows.sort_by_key(|(hash, _)| *hash);
-        let share = |fraction: f64| (rows.len() as f64 * fraction).round() as usize;
-        let (test_rows, dev_rows) = (share(test), share(dev));
+        let (test_rows, dev_rows) = (of_test[index], of_dev[index].min(rows.len() - of_test[index]));
         for (i, (_, example)) in rows.into_iter().enumerate() {
             if i < test_rows {
                 sets.test.push(example);
@@ -147,6 +148,23 @@ pub(super) fn split_examples(examples: Vec<Example>, fractions: Fractions) -> Se
         }
     }
     sets
+}
+
+/// How many rows of each stratum a set gets. Where all are so small that each would give none, what is over is carried on
+/// to the next.
+fn shares(sizes: &[usize], fraction: f64) -> Vec<usize> {
+    let rounded: Vec<usize> = sizes.iter().map(|&size| (size as f64 * fraction).round() as usize).collect();
+    if rounded.iter().any(|&count| count > 0) {
+        return rounded;
+    }
+    let mut before = 0;
+    let until = |rows: usize| (rows as f64 * fraction).round() as usize;
+    let of = |&size: &usize| {
+        let given = until(before + size) - until(before);
+        before += size;
+        given.min(size)
+    };
+    sizes.iter().map(of).collect()
 }
 
 /// Where a text falls between 0 and 1, by its SHA-256.
@@ -241,6 +259,17 @@ mod tests {
     }
 
     const SHARES: Fractions = Fractions { dev: 0.1, test: 0.2 };
+
+    /// Many labels of few rows: each share of each label would round to nothing.
+    #[test]
+    fn small_strata_together_fill_every_set() {
+        let rows =
+            (0..600).map(|i| Example { label: (i % 150).to_string(), source: "x".into(), ..rows(600)[i].clone() });
+        let sets = split_examples(rows.collect(), Fractions { dev: 0.1, test: 0.1 });
+        assert_eq!((sets.train.len(), sets.dev.len(), sets.test.len()), (480, 60, 60));
+        assert_eq!(shares(&[3, 3, 3, 3], 0.1), [0, 1, 0, 0]);
+        assert_eq!(shares(&[3, 30, 3], 0.1), [0, 3, 0], "as before where a set is not empty");
+    }
 
     #[test]
     fn a_split_is_stratified_and_ignores_row_order() {

@@ -11,13 +11,13 @@ use super::{Example, Goal, Rows, Schema, TaggedText, read_text};
 impl Rows {
     /// Reads rows of which only the texts count: by `schema` as labelled rows are, but for their labels; of a `.txt` file each
     /// line is a text. Of tags the words of a text are what white space parts, or those of a CoNLL file, which any other file
-    /// is but `.jsonl`, `.json` and `.csv`.
+    /// is but `.jsonl`, `.ndjson`, `.json` and `.csv`.
     ///
     /// # Errors
     /// Those of the readers, with file and line; single texts where rows are pairs; a CoNLL file called `.txt`; questions.
     pub fn read_unlabelled(path: &Path, goal: Goal, schema: &Schema) -> Result<Rows> {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let texts = match (goal, ending) {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let texts = match (goal, ending.as_str()) {
             (Goal::Answers, _) => bail!("questions cannot be read without their answers"),
             (_, "txt") if schema.format.is_none() => {
                 ensure!(
@@ -27,7 +27,9 @@ impl Rows {
                 );
                 lines(path)?
             }
-            (Goal::Tags, ending) if schema.format.is_none() && !["jsonl", "json", "csv"].contains(&ending) => {
+            (Goal::Tags, ending)
+                if schema.format.is_none() && !["jsonl", "ndjson", "json", "csv"].contains(&ending) =>
+            {
                 return Ok(Rows::Tagged(read_words(path)?));
             }
             _ => read_rows(path, schema, false)?,
@@ -126,6 +128,7 @@ mod tests {
         for (name, content) in [
             ("x.txt", " zoe  ran\tfar\n"),
             ("x.csv", "text\nzoe ran far\n"),
+            ("x.ndjson", "{\"text\":\"zoe ran far\"}\n"),
             ("x.conll", "zoe B-PER\nran O\nfar O\n"),
             ("x.tsv", "zoe\nran\t?\nfar\tO\n"),
         ] {

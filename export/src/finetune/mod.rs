@@ -214,16 +214,16 @@ struct Data {
 
 fn read(options: &FinetuneOptions) -> Result<Data> {
     let mut hashes = String::new();
-    let mut read = |path: &Path| -> Result<Rows> {
+    let mut read = |role: &str, path: &Path| -> Result<Rows> {
         let rows = Rows::read(path, options.goal, &options.schema)?;
-        hashes += &files::sha256_file(path)?;
+        hashes += &format!("{role} {}\n", files::sha256_file(path)?);
         Ok(rows)
     };
-    let train = Rows::joined(options.train.iter().map(|path| read(path)))?;
+    let train = Rows::joined(options.train.iter().map(|path| read("train", path)))?;
     let train = train.context("no training data; give --train FILE")?;
     let (mut train, dev) = match &options.dev {
-        Some(path) => (train, read(path)?),
-        None => train.hold_out(DEV_SHARE),
+        Some(path) => (train, read("dev", path)?),
+        None => train.hold_out_known(DEV_SHARE, options.goal),
     };
     let dropped = train.drop_seen_in(&dev);
     ensure!(
@@ -276,8 +276,8 @@ fn identity(
     layers: &[usize],
 ) -> Result<String> {
     let model = checkpoint::model_sha256(&options.model)?;
-    let FinetuneOptions { task, goal, stride, options, seed, .. } = options;
-    let parts = (task.task(), goal, max_tokens, stride, options, seed, data, labels, layers, model);
+    let FinetuneOptions { task, goal, schema, stride, options, seed, .. } = options;
+    let parts = (task.task(), goal, schema, max_tokens, stride, options, seed, data, labels, layers, model);
     Ok(files::sha256_hex(&serde_json::to_vec(&parts)?))
 }
 

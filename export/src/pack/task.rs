@@ -235,11 +235,17 @@ fn activation(problem: Problem) -> format::Activation {
 
 /// The scheme that the names of labels follow.
 fn scheme(labels: &[String]) -> format::TagScheme {
-    let any = |prefixes: &[&str]| labels.iter().any(|label| prefixes.iter().any(|p| label.starts_with(p)));
-    match (any(&["B-"]), any(&["E-", "S-", "L-", "U-"])) {
-        (true, true) => format::TagScheme::Bioes,
-        (true, false) => format::TagScheme::Bio,
-        (false, _) => format::TagScheme::Plain,
+    let starts = |label: &String, prefixes: &[&str]| prefixes.iter().any(|prefix| label.starts_with(prefix));
+    let any = |prefixes: &[&str]| labels.iter().any(|label| starts(label, prefixes));
+    const ENDS: [&str; 4] = ["E-", "S-", "L-", "U-"];
+    // Without B-, where entities begin with I- (IOB1) or all are one word, every label must look like one of a scheme.
+    let all = labels.iter().all(|label| label == "O" || starts(label, &["I-"]) || starts(label, &ENDS));
+    if !any(&["B-"]) && !(all && any(&["I-", "S-", "U-"])) {
+        format::TagScheme::Plain
+    } else if any(&ENDS) {
+        format::TagScheme::Bioes
+    } else {
+        format::TagScheme::Bio
     }
 }
 
@@ -316,6 +322,12 @@ mod tests {
         assert_eq!(scheme(&names(&["O", "B-PER", "I-PER"])), format::TagScheme::Bio);
         assert_eq!(scheme(&names(&["O", "B-PER", "I-PER", "S-PER"])), format::TagScheme::Bioes);
         assert_eq!(scheme(&names(&["NOUN", "VERB"])), format::TagScheme::Plain);
+        // IOB1, which has B- between two entities alone, and entities of one word each.
+        assert_eq!(scheme(&names(&["O", "I-PER", "I-LOC"])), format::TagScheme::Bio);
+        assert_eq!(scheme(&names(&["O", "S-PER"])), format::TagScheme::Bioes);
+        assert_eq!(scheme(&names(&["O", "E-mail", "address"])), format::TagScheme::Plain);
+        assert_eq!(scheme(&names(&["I-beam", "column"])), format::TagScheme::Plain);
+        assert_eq!(scheme(&names(&["O"])), format::TagScheme::Plain);
         let spec = |labels: &[&str]| entailment(&names(labels)).map(|spec| (spec.entailment, spec.contradiction));
         assert_eq!(spec(&["CONTRADICTION", "neutral", "Entailment"]), Some((2, 0)));
         assert_eq!(spec(&["entailment", "not-entailment"]), Some((0, 1)));

@@ -51,7 +51,7 @@ pub(crate) use needs::Needs;
 pub use run::FULL_PRECISION;
 pub use search::LatencyBudget;
 pub(crate) use search::candidates;
-pub(crate) use teacher::{MARGIN, above_chance, labels_of_finished, made_for};
+pub(crate) use teacher::{above_chance, labels_of_finished, made_for, margin};
 pub use trims::Trim;
 pub use variant::Ablate;
 

@@ -95,9 +95,12 @@ impl Subject {
         let (config, own) = read_shape(folder)?;
         let own = own.ok();
         let of_data = labels_for(rows, goal, own.as_ref())?;
-        let known = own.and_then(|own| own.labels).filter(|known| of_data.iter().all(|label| known.contains(label)));
+        let own = own.and_then(|own| own.labels);
+        let number = own.as_ref().and_then(|own| own.first()).map_or("label", String::as_str).to_owned();
+        let known = own.filter(|known| of_data.iter().all(|label| known.contains(label)));
         let labels = known.unwrap_or(of_data);
-        let (info, pooling) = head_for(goal, &labels, "label", folder)?;
+        // A number keeps the name that the model gives it.
+        let (info, pooling) = head_for(goal, &labels, &number, folder)?;
         let loaded = load_arrays(folder, Some(info.head))?;
         let tokens = fitting_tokens(max_tokens, &config)?;
         let encoder = Encoder::new(&checkpoint::tokenizer_path(folder)?, tokens, config.vocab_size)?;

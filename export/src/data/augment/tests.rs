@@ -251,7 +251,9 @@ fn words_keep_their_tags() {
     // What is written is read back.
     let out = folder.path().join("out.conll");
     let options = AugmentOptions::default();
-    let record = save(&out, &outside, (&Rows::Tagged(rows.clone()), "x.conll"), &sources, &options, 3).unwrap();
+    let record =
+        save(&out, &outside, (&Rows::Tagged(rows.clone()), "x.conll", &Schema::default()), &sources, &options, 3)
+            .unwrap();
     let read = read_tagged(&out).unwrap();
     let Rows::Tagged(texts) = &outside.rows else { panic!("tagged texts stay tagged texts") };
     assert_eq!(read.len(), record.rows_written);
@@ -272,8 +274,11 @@ fn files_are_read_back_and_say_what_they_are() {
     let options = AugmentOptions { copies: 3, ..AugmentOptions::default() };
     let augmented = run(&rows, &sources, &options, 9);
     let out = folder.path().join("out.jsonl");
-    let record = save(&out, &augmented, (&rows, "x.csv"), &sources, &options, 9).unwrap();
-    let read = read_examples(&out, &Schema { pair: Some("pair".into()), ..Schema::default() }).unwrap();
+    // Under the names of the columns that they come from.
+    let columns =
+        Schema { text: "first".into(), pair: Some("to \"it\"".into()), label: "class".into(), ..Schema::default() };
+    let record = save(&out, &augmented, (&rows, "x.csv", &columns), &sources, &options, 9).unwrap();
+    let read = read_examples(&out, &columns).unwrap();
     assert!(
         read.iter().zip(texts(&augmented)).all(|(a, b)| (&a.text, &a.pair, &a.label) == (&b.text, &b.pair, &b.label))
     );

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{AugmentCounts, AugmentOptions, Augmented, Sources};
-use crate::data::{Rows, TaggedText};
+use crate::data::{Rows, Schema, TaggedText};
 use crate::files;
 use crate::measure::today;
 
@@ -39,16 +39,6 @@ pub struct Augmentation {
     pub sha256: String,
     /// Day.
     pub date: String,
-}
-
-/// A row of text in the file.
-#[derive(Serialize)]
-struct Line<'a> {
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pair: Option<&'a str>,
-    label: &'a str,
-    row: usize,
 }
 
 /// A hash of everything that decides what [`super::augment`] gives.
@@ -82,9 +72,11 @@ fn conll(text: &TaggedText) -> String {
     text.words.iter().map(line).collect::<String>() + "\n"
 }
 
-/// Writes augmented rows: a JSON object with `text`, `pair` (of pairs), `label` and `row` (of which row it is a copy,
-/// from 1) a line, or CoNLL for tagged texts. Returns the file's SHA-256.
-fn write(out: &Path, augmented: &Augmented) -> Result<String> {
+/// Writes augmented rows: a JSON object with text, second text (of pairs) and label under the names of `schema`, so that they
+/// are read as the original rows are, and `row` (of which row it is a copy, from 1) a line, or CoNLL for tagged texts.
+/// Returns the file's SHA-256.
+fn write(out: &Path, augmented: &Augmented, schema: &Schema) -> Result<String> {
+    let second = schema.pair.as_deref().unwrap_or("pair");
     let mut hasher = Sha256::new();
     files::write_atomic(out, |file| {
         let mut put = |bytes: &[u8]| {
@@ -95,9 +87,14 @@ fn write(out: &Path, augmented: &Augmented) -> Result<String> {
             Rows::Texts(rows) => {
                 ensure!(rows.len() == augmented.origins.len(), "there is no origin for each row");
                 for (row, origin) in rows.iter().zip(&augmented.origins) {
-                    let pair = row.pair.as_deref();
-                    let line = Line { text: &row.text, pair, label: &row.label, row: origin + 1 };
-                    put(&[&serde_json::to_vec(&line)?[..], b"\n"].concat())?;
+                    let texts = [(schema.text.as_str(), Some(&row.text)), (second, row.pair.as_ref())];
+                    let named = texts.into_iter().chain([(schema.label.as_str(), Some(&row.label))]);
+                    // By hand, in this order.
+                    let mut line = String::from("{");
+                    for (name, value) in named.filter_map(|(name, value)| Some((name, value?))) {
+                        line += &format!("{}:{},", serde_json::to_string(name)?, serde_json::to_string(value)?);
+                    }
+                    put(format!("{line}\"row\":{}}}\n", origin + 1).as_bytes())?;
                 }
             }
             Rows::Tagged(rows) => {
@@ -113,14 +110,14 @@ fn write(out: &Path, augmented: &Augmented) -> Result<String> {
 }
 
 /// Writes augmented rows, and beside them ([`record_path`]) what they were made of and how. `data` names the file that
-/// `rows` were read from.
+/// `rows` were read from, by these columns.
 ///
 /// # Errors
 /// A file that cannot be written: then none is, or only the first, whose hash the record does not have.
 pub fn save(
     out: &Path,
     augmented: &Augmented,
-    (rows, data): (&Rows, &str),
+    (rows, data, columns): (&Rows, &str, &Schema),
     sources: &Sources,
     options: &AugmentOptions,
     seed: u64,
@@ -137,7 +134,7 @@ pub fn save(
         rows: rows.len(),
         rows_written: augmented.rows.len(),
         counts: augmented.counts,
-        sha256: write(out, augmented)?,
+        sha256: write(out, augmented, columns)?,
         date: today(),
     };
     files::write_json(&record_path(out), &record)?;

@@ -82,6 +82,35 @@ fn words_have_one_tag_each() {
     assert_eq!(cut.tokens_dropped, 4);
 }
 
+/// Words of the file in which the tokenizer sees several: what ends with the word ends with its last.
+#[test]
+fn entities_of_one_word_end_where_it_does() {
+    let tagged = |words: &[(&str, &str)]| {
+        let mut text = TaggedText { text: String::new(), words: Vec::new(), source: "x".into() };
+        words.iter().for_each(|(word, tag)| text.push(word, tag));
+        text
+    };
+    let all: Vec<String> = ["O", "B-X", "I-X", "E-X", "S-X"].map(str::to_owned).to_vec();
+    let targets = |words: &[(&str, &str)], labels: &[String]| {
+        let encoded = encoder(32).encode_tagged(&[tagged(words)], labels).unwrap();
+        let Target::Tokens(targets) = encoded.examples[0].target.clone() else { unreachable!() };
+        let named = targets.into_iter().filter(|&target| target != IGNORED);
+        named.map(|target| labels[target as usize].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(&[("st.olav.", "S-X"), ("ran", "O")], &all), ["B-X", "I-X", "I-X", "E-X", "O"]);
+    assert_eq!(
+        targets(&[("oslo", "S-X"), ("st.", "B-X"), ("olav.", "E-X")], &all),
+        ["S-X", "B-X", "I-X", "I-X", "E-X"]
+    );
+    assert_eq!(targets(&[("far.", "O")], &all), ["O", "O"]);
+    for words in [&[("st.olav", "S-X"), ("in", "O")][..], &[("in", "O"), ("oslo", "B-X"), ("st.olav", "E-X")]] {
+        let tags = targets(words, &all);
+        assert_eq!(super::super::entities_of(tags.iter().map(String::as_str)).len(), 1, "{tags:?}");
+    }
+    // Labels without the tag that would be right: the file's own, and none.
+    assert_eq!(targets(&[("st.", "S-X"), ("in", "O")], &["O".to_owned(), "S-X".to_owned()]), ["S-X", "O"]);
+}
+
 #[test]
 fn answers_are_looked_for_in_windows() {
     let context = "zoey ran in oslo far far far";
