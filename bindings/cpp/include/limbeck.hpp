@@ -238,7 +238,8 @@ using Logger = std::function<void(LogLevel, std::string_view)>;
 /** Gives log messages of a level and above to a function, for the whole process; an empty one
  *  stops that. When the call returns, the function set before is gone. From one thread at a time. */
 inline Expected<Done> try_set_logger(LogLevel lowest, Logger logger) {
-    static std::unique_ptr<Logger> current;
+    // Never freed: models that live to the end of the process log after static objects are gone.
+    static auto &current = *new std::unique_ptr<Logger>;
     auto next = logger ? std::make_unique<Logger>(std::move(logger)) : nullptr;
     limbeck_log_function call = nullptr;
     if (next)
@@ -290,7 +291,16 @@ private:
 /** Ends calls from another thread: give it to them in CallOptions. */
 class Cancel {
 public:
-    Cancel() { limbeck_cancel_new(handle(), nullptr); }
+    /** Without exceptions, `valid()` says whether there is a token: one that is not there ends nothing. */
+    Cancel() {
+        const auto made = detail::done([&](limbeck_error **error) { return limbeck_cancel_new(handle(), error); });
+#if LIMBECK_EXCEPTIONS
+        static_cast<void>(made.value());
+#else
+        (void)made;
+#endif
+    }
+    bool valid() const noexcept { return cancel_ != nullptr; }
     ~Cancel() { limbeck_cancel_free(cancel_); }
     Cancel(const Cancel &) = delete;
     Cancel &operator=(const Cancel &) = delete;

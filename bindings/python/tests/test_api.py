@@ -208,6 +208,14 @@ class Sources(unittest.TestCase):
             limbeck.Model(bundle("hidden"), runtime=runtime(), decrypt=fails)
         with self.assertRaises(Mine):
             limbeck.Bundle.from_stream(Stream())
+        class Generous(io.RawIOBase):
+            def read(self, size: int = -1) -> bytes:
+                return b"x" * (size + 1)
+
+        with self.assertRaisesRegex(ValueError, "gave [0-9]+ bytes"):
+            limbeck.Bundle.from_stream(Generous())
+        with self.assertRaisesRegex(TypeError, "binary mode"):
+            limbeck.Bundle.from_stream(io.StringIO("text"))  # type: ignore[arg-type]
         with self.assertRaises(TypeError):
             limbeck.Bundle(bundle("hidden"), decrypt=lambda section, stored: None)
         with limbeck.Model(

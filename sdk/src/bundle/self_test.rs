@@ -33,7 +33,12 @@ impl SelfTest {
     /// The values of an output that are compared: every `k`-th where `k` is the number of values divided by 64, at
     /// least 1, and at most 64 of them.
     pub fn sample(values: &[f32]) -> Vec<f32> {
-        values.iter().copied().step_by((values.len() / SAMPLES).max(1)).take(SAMPLES).collect()
+        Self::places(values.len()).filter_map(|place| values.get(place).copied()).collect()
+    }
+
+    /// Where the values of [`sample`](Self::sample) stand among so many.
+    pub(crate) fn places(count: usize) -> impl Iterator<Item = usize> {
+        (0..count).step_by((count / SAMPLES).max(1)).take(SAMPLES)
     }
 
     pub(super) fn check(&self) -> Result<(), BundleError> {

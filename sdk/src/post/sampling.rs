@@ -142,9 +142,16 @@ impl Sampling {
 /// Log of the softmax of some logits at `at`, summed in f64.
 pub(crate) fn log_probability(logits: &[f32], at: usize) -> Option<f64> {
     let chosen = f64::from(*logits.get(at)?);
+    let (highest, log_sum) = log_sum(logits);
+    Some(chosen - highest - log_sum)
+}
+
+/// The highest logit, and the natural log of the sum of what all are above it: what a logit is less, to be the log of a
+/// probability.
+pub(crate) fn log_sum(logits: &[f32]) -> (f64, f64) {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
-    Some(chosen - highest - sum.ln())
+    (highest, sum.ln())
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use super::protobuf::{self, Field, Fields, Value};
 use crate::BundleError;
 use crate::int8::DOMAIN;
 
+mod lengths;
+mod operators;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -210,6 +212,9 @@ impl Walk<'_> {
                 use Message::*;
                 // Of nodes of the main graph `places` sees where they write to.
                 let of_main = main && (message, child) == (Graph, Node);
+                if child == Node {
+                    operators::check(bytes)?;
+                }
                 if child == Node && !of_main && places::writes(bytes)? {
                     return Err(places::elsewhere());
                 }

@@ -171,7 +171,10 @@ impl ModelSession {
             let per_token = spec.axes.get(1).is_some_and(|axis| axis == LENGTH);
             outputs.push(Output { values, rows: batch.rows, length: batch.length, per_token });
         }
-        read(&outputs)
+        let read = read(&outputs)?;
+        // What is read of large outputs takes its time too.
+        limits.check()?;
+        Ok(read)
     }
 
     /// Runs one row with nothing around it: see `internals::bare_run`.
@@ -388,7 +391,7 @@ pub(super) fn is_wrong_logit(value: &f32) -> bool {
 }
 
 /// An output that holds a value of which no answer can be made.
-pub(super) fn not_finite(output: &str, value: f32) -> Error {
+pub(crate) fn not_finite(output: &str, value: f32) -> Error {
     let what = if value.is_nan() { "a value that is not a number" } else { "an infinite value" };
     inference(format!(
         "the output `{output}` holds {what}: the model left the range of fp32, or its weights are damaged; check it with \

@@ -149,6 +149,7 @@ impl Model {
                 .into_iter()
                 .flatten()
                 .map(|&at| {
+                    limits.check()?;
                     let logits = logits.get(at * vocabulary..(at + 1) * vocabulary);
                     self.guesses(logits.unwrap_or_default(), options.top_k)
                 })
@@ -177,13 +178,6 @@ impl Model {
 /// The masks of one text that some window holds: the token of each, and the window where it is guessed.
 struct Masks(Vec<(usize, usize)>);
 
-/// The mask itself: some tokenizers (ALBERT's) take the white space before it for a part of it.
-fn without_space(text: &str, range: Range<usize>) -> Range<usize> {
-    let mask = text.get(range.clone()).unwrap_or_default();
-    let start = range.start + mask.len() - mask.trim_start().len();
-    start..start + mask.trim().len()
-}
-
 impl Masks {
     fn of(reading: &Reading, mask: u32) -> Masks {
         let windows: Vec<Range<usize>> = reading.windows.iter().map(|[tokens, _]| tokens.clone()).collect();
@@ -205,7 +199,7 @@ impl Masks {
         let outcomes = outcomes.get(reading.rows.clone()).unwrap_or_default();
         usage.timings.inference = rows::time_of(outcomes);
         let tokens = &reading.texts[0];
-        let ranges: Vec<_> = self.0.iter().map(|&(at, _)| without_space(text, tokens.bytes_of(at..at + 1))).collect();
+        let ranges: Vec<_> = self.0.iter().map(|&(at, _)| tokens.bytes_of(at..at + 1)).collect();
         let mut masks: Vec<FilledMask> =
             locate(text, &ranges).into_iter().map(|span| FilledMask { span, guesses: Vec::new() }).collect();
         for (window, outcome) in outcomes.iter().enumerate() {
@@ -217,18 +211,5 @@ impl Masks {
         }
         usage.timings.post = start.elapsed();
         FilledMasks { masks, usage }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_is_without_the_space_before_it() {
-        for (range, wanted) in [(3..10, "[MASK]"), (4..10, "[MASK]"), (3..11, "[MASK]"), (3..4, ""), (9..99, "")] {
-            let found = without_space("the [MASK] film", range.clone());
-            assert_eq!("the [MASK] film".get(found).unwrap_or_default(), wanted, "{range:?}");
-        }
     }
 }

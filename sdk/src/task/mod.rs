@@ -36,7 +36,7 @@ fn only<T>(answers: Vec<T>) -> Result<T> {
 pub(crate) fn warm_up(model: &Model) -> Result<()> {
     let pad = model.bundle().manifest().tokenizer.pad_id;
     if model.bundle().manifest().task == Task::Generation {
-        return scoring::all_logits(model, &[pad; 3], &Limits::default()).map(drop);
+        return scoring::sampled_logits(model, &[pad; 3], &Limits::default()).map(drop);
     }
     let template: &Template = model.tokenizer().one();
     let row = rows::Row::new(template, &[pad; 3], &[]);

@@ -10,6 +10,7 @@ use super::rows::{self, Outcome};
 use crate::bundle::{Activation, Task};
 use crate::post::aggregate::weighted_mean;
 use crate::post::softmax::calibrated;
+use crate::runtime::session::not_finite;
 use crate::text::window::Keep;
 use crate::{Cancel, Error, Model, Overflow, Result};
 
@@ -94,7 +95,10 @@ impl Model {
             readings.push((given, swapped));
         }
         let outcomes = rows::run(self, &rows, &limits, |_, output| match output.values(0) {
-            [in_order, swapped] => Ok(in_order - swapped),
+            [in_order, swapped] => match in_order - swapped {
+                odds if odds.is_nan() => Err(not_finite("logits", odds)),
+                odds => Ok(odds),
+            },
             other => Err(Error::Internal(format!("{} logits for two orders", other.len()))),
         })?;
         let temperature = self.bundle().calibration().temperature;

@@ -134,8 +134,20 @@ fn encode(model: &Model, text: &str, detail: Detail, limits: &Limits) -> Result<
     limits.check()?;
     match detail {
         Detail::Ids => model.tokenizer().ids(text, limits),
-        Detail::Words => model.tokenizer().words(text, limits),
+        Detail::Words => {
+            let mut encoded = model.tokenizer().words(text, limits)?;
+            encoded.offsets.iter_mut().for_each(|range| *range = without_space(text, range.clone()));
+            Ok(encoded)
+        }
     }
+}
+
+/// A token's place without the white space that some tokenizers (ALBERT's, GPT-2's) take for a part of it; of one that is
+/// nothing else, where the word after it begins.
+fn without_space(text: &str, range: Range<usize>) -> Range<usize> {
+    let token = text.get(range.clone()).unwrap_or_default();
+    let start = range.start + token.len() - token.trim_start().len();
+    start..start + token.trim().len()
 }
 
 fn reading(
@@ -193,6 +205,14 @@ fn word_windows(windows: &[Range<usize>], words: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_without_the_space_around_it() {
+        let text = "the [MASK]\u{3000} film";
+        for (range, wanted) in [(3..10, 4..10), (4..10, 4..10), (3..13, 4..10), (3..4, 4..4), (99..100, 99..99)] {
+            assert_eq!(without_space(text, range.clone()), wanted, "{range:?}");
+        }
+    }
 
     #[test]
     fn words_are_read_whole_from_one_window() {

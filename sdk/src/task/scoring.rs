@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bundle::Batching;
-use crate::post::sampling::log_probability;
+use crate::bundle::{Batching, SelfTest};
+use crate::post::sampling::{log_probability, log_sum};
 use crate::runtime::cache::Prefix;
 use crate::runtime::decoder::{Decoder, Step};
 use crate::runtime::limits::Limits;
@@ -58,12 +58,19 @@ fn fresh(model: &Model, rows: usize, tokens: usize, logits: usize, limits: &Limi
     Decoder::new(manifest, rows, tokens.max(1), logits, limits.clone())
 }
 
-/// The logits after every token of one row, `[length, vocabulary]`.
-pub(crate) fn all_logits(model: &Model, ids: &[u32], limits: &Limits) -> Result<Vec<f32>> {
-    let mut all = Vec::new();
+/// Of the logits after every token of one row, `[length, vocabulary]`, those that [`SelfTest::sample`] would take of all.
+pub(crate) fn sampled_logits(model: &Model, ids: &[u32], limits: &Limits) -> Result<Vec<f32>> {
+    let vocabulary = model.bundle().manifest().architecture.vocab_size;
+    let mut sampled = SelfTest::places(ids.len().saturating_mul(vocabulary)).peekable();
+    let mut found = Vec::new();
     let mut decoder = fresh(model, 1, ids.len(), ids.len(), limits)?;
-    run(model, &mut decoder, 0, ids, 0, |_, logits| all.extend_from_slice(logits))?;
-    Ok(all)
+    run(model, &mut decoder, 0, ids, 0, |at, logits| {
+        let first = at * vocabulary;
+        while let Some(place) = sampled.next_if(|&place| place < first + logits.len()) {
+            found.extend(place.checked_sub(first).and_then(|place| logits.get(place)));
+        }
+    })?;
+    Ok(found)
 }
 
 /// The natural log of the probability of each token from `first` on (at least 1), given those before it.
@@ -115,8 +122,11 @@ pub(super) fn continuations(
     let mut found: Vec<Vec<f64>> = vec![Vec::new(); continuations.len()];
     let mut failed = false;
     run(model, &mut decoder, 0, rest, rest.len().saturating_sub(1), |_, logits| {
+        // Once for all: there may be thousands of continuations.
+        let (highest, log_sum) = log_sum(logits);
+        let log_probability = |id: u32| Some(f64::from(*logits.get(id as usize)?) - highest - log_sum);
         for (found, ids) in found.iter_mut().zip(continuations) {
-            match ids.first().map(|&id| log_probability(logits, id as usize)) {
+            match ids.first().map(|&id| log_probability(id)) {
                 Some(Some(value)) => found.push(value),
                 Some(None) => failed = true,
                 None => {}
@@ -167,6 +177,7 @@ pub(super) fn continuations(
             let ids: Vec<u32> = rows.iter().map_while(|row| row.get(at)).copied().collect();
             let step = Step { rows: 0..ids.len(), ids: &ids, logits_from: 0, logits_at: 0 };
             counted_step(model, &mut decoder, &step)?;
+            limits.check()?;
             let logits = decoder.logits(0..ids.len());
             logits.chunks_exact(vocabulary).enumerate().for_each(|(row, logits)| take(row, at, logits));
         }

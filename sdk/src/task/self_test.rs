@@ -63,7 +63,7 @@ impl Model {
             if ids.len() > max {
                 return Err(Error::TooLong { tokens: ids.len(), max });
             }
-            let outputs = vec![SelfTest::sample(&scoring::all_logits(self, &ids, &limits)?)];
+            let outputs = vec![scoring::sampled_logits(self, &ids, &limits)?];
             return Ok(SelfTestVector { texts: texts_of(), ids, outputs });
         }
         match *texts {
@@ -90,6 +90,9 @@ impl Model {
         let found = self.self_test_vector(&texts)?;
         if found.ids != expected.ids {
             return Err(self.failed(number, "the tokenizer gave other ids than expected".to_owned()));
+        }
+        if found.outputs.len() != expected.outputs.len() {
+            return Err(self.failed(number, "there are more or fewer outputs than expected".to_owned()));
         }
         let mut largest = 0f32;
         for (found, expected) in found.outputs.iter().zip(&expected.outputs) {

@@ -137,13 +137,21 @@ impl Model {
         by_token.iter().for_each(|logits| probabilities.extend(softmax(logits)));
         let words = tokens.words.get(..by_token.len()).unwrap_or_default();
         let found = entities::decode(&probabilities, words, labels, scheme, options.aggregation);
-        let found: Vec<_> = found.into_iter().filter(|found| found.score >= options.threshold).collect();
         let alone = options.aggregation == Aggregation::None;
-        let ranges: Vec<Range<usize>> = found
-            .iter()
-            .map(|found| tokens.bytes_of(found.tokens.clone()))
-            .map(|bytes| if alone { bytes } else { whole_clusters(text, bytes) })
-            .collect();
+        let (mut ranges, mut end): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
+        let mut found: Vec<_> = found.into_iter().filter(|found| found.score >= options.threshold).collect();
+        found.retain(|found| {
+            let bytes = tokens.bytes_of(found.tokens.clone());
+            // What a reader sees as one character belongs to the entity that has its first part.
+            let bytes = if alone { bytes } else { whole_clusters(text, bytes) };
+            let bytes = if alone { bytes } else { bytes.start.max(end)..bytes.end };
+            let some = alone || bytes.start < bytes.end;
+            if some {
+                end = bytes.end;
+                ranges.push(bytes);
+            }
+            some
+        });
         let entities = found
             .iter()
             .zip(locate(text, &ranges))

@@ -52,7 +52,7 @@ impl TextTokenizer {
     /// Token ids of the text, without the special tokens around it; no offsets and no words.
     pub(crate) fn ids(&self, text: &str, limits: &Limits) -> Result<Encoded> {
         self.by_pieces(text, limits, |piece, _, encoded| {
-            let encoding = self.tokenizer.encode_fast(piece).map_err(failed)?;
+            let encoding = guarded(|| self.tokenizer.encode_fast(piece)).map_err(Error::Tokenizer)?;
             encoded.ids.extend_from_slice(encoding.get_ids());
             Ok(())
         })
@@ -61,7 +61,7 @@ impl TextTokenizer {
     /// Tokens of the text with their places and words, without the special tokens around it.
     pub(crate) fn words(&self, text: &str, limits: &Limits) -> Result<Encoded> {
         self.by_pieces(text, limits, |piece, start, encoded| {
-            let encoding = self.tokenizer.encode(piece, false).map_err(failed)?;
+            let encoding = guarded(|| self.tokenizer.encode(piece, false)).map_err(Error::Tokenizer)?;
             encoded.ids.extend_from_slice(encoding.get_ids());
             encoded.offsets.extend(encoding.get_offsets().iter().map(|&(from, to)| start + from..start + to));
             // Numbered anew: added tokens have no word, and words that gave no token would leave gaps.
@@ -174,10 +174,6 @@ fn check_templates(json: &[u8]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn failed(error: tokenizers::Error) -> Error {
-    Error::Tokenizer(error.to_string())
 }
 
 #[cfg(test)]

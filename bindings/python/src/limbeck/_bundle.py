@@ -146,7 +146,14 @@ class Bundle(Owner):
 
         def read(_: Any, buffer: Any, capacity: int) -> int:
             try:
-                data = stream.read(min(capacity, _CHUNK))
+                asked = min(capacity, _CHUNK)
+                data = stream.read(asked)
+                # What is copied lies where the library has room for so many bytes and no more.
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise TypeError(f"stream.read() gave {type(data).__name__}, not bytes; open it in binary mode")
+                data = bytes(data)
+                if len(data) > asked:
+                    raise ValueError(f"stream.read({asked}) gave {len(data)} bytes")
                 ctypes.memmove(buffer, data, len(data))
                 return len(data)
             except BaseException as error:

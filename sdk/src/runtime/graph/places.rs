@@ -1,37 +1,45 @@
 //! Where a graph may write to keys and values.
 //!
 //! `GroupQueryAttention` puts keys and values where it is told to, and ONNX Runtime 1.24 does not check that there is room.
-//! The sdk gives places that have room, as `position_ids`. So a graph must take them from there and from nowhere else:
-//! how far a row reaches from the last place of each row, and the whole from the highest of those and 1.
+//! The sdk gives buffers with room for a run's places, which it gives as `position_ids`. So a graph must take them from there
+//! and from nowhere else: how far a row reaches from the last place of each row, the whole from the highest of those and 1,
+//! and what is written from the tokens of the run, one each ([`super::lengths`]); past and present must be the sdk's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::protobuf::{Field, Fields, Value};
+use super::lengths::Lengths;
 use super::problem;
 use crate::BundleError;
-use crate::bundle::POSITION_IDS;
+use crate::bundle::{POSITION_IDS, past_name, present_name};
 
 const OPERATOR: &[u8] = b"GroupQueryAttention";
-/// Inputs of the operator: how far each row reaches, and the whole.
+/// Inputs of the operator: queries, keys and values in one, the past, how far each row reaches, and the whole.
+const PRODUCT: usize = 0;
+const PAST_KEY: usize = 3;
 const ENDS: usize = 5;
 const TOTAL: usize = 6;
+/// Those that must be absent: keys, values, tables and places of a rotation.
+const ABSENT: [usize; 5] = [1, 2, 7, 8, 9];
+/// The most inputs: the last is added to the scores.
+const INPUTS: usize = 11;
 const INT32: u64 = 6;
 const INT64: u64 = 7;
 
 /// What is read of a NodeProto.
 #[derive(Default)]
-struct Node<'a> {
-    operator: &'a [u8],
+pub(super) struct Node<'a> {
+    pub operator: &'a [u8],
     /// Empty for standard operators.
-    domain: &'a [u8],
-    inputs: Vec<&'a [u8]>,
-    outputs: Vec<&'a [u8]>,
+    pub domain: &'a [u8],
+    pub inputs: Vec<&'a [u8]>,
+    pub outputs: Vec<&'a [u8]>,
     /// Attributes as whole numbers; ONNX Runtime refuses those that should be some and are not.
     attributes: Vec<(&'a [u8], i64)>,
 }
 
 impl<'a> Node<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Node<'a>, BundleError> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Node<'a>, BundleError> {
         let mut node = Node::default();
         for field in Fields(bytes) {
             match field? {
@@ -57,6 +65,17 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
+    /// The input of that number; empty where there is none.
+    pub(super) fn input(&self, number: usize) -> &'a [u8] {
+        self.inputs.get(number).copied().unwrap_or_default()
+    }
+
+    /// The value of an attribute that stands there once.
+    pub(super) fn attribute(&self, name: &[u8]) -> Option<i64> {
+        let mut found = self.attributes.iter().filter(|(other, _)| *other == name);
+        found.next().map(|(_, value)| *value).filter(|_| found.next().is_none())
+    }
+
     /// Whether it is that standard operator of these inputs, with one attribute of that value.
     fn is(&self, operator: &[u8], inputs: &[&[u8]], attribute: Option<(&[u8], i64)>) -> bool {
         (self.operator, self.domain) == (operator, &b""[..])
@@ -70,29 +89,38 @@ pub(super) fn writes(node: &[u8]) -> Result<bool, BundleError> {
     Ok(Node::read(node)?.operator == OPERATOR)
 }
 
-/// The main graph's nodes and single numbers, by their names; none for names that stand twice.
+/// The main graph's nodes in their order, single numbers, and the names of its inputs.
 #[derive(Default)]
 struct Made<'a> {
-    nodes: HashMap<&'a [u8], Option<Node<'a>>>,
-    numbers: HashMap<&'a [u8], Option<i64>>,
+    nodes: Vec<Node<'a>>,
+    /// The node that gives an output.
+    makers: HashMap<&'a [u8], usize>,
+    numbers: HashMap<&'a [u8], i64>,
+    inputs: HashSet<&'a [u8]>,
+    /// All names of inputs, initializers and outputs of nodes; a graph in which one stands twice is not read further.
+    names: HashSet<&'a [u8]>,
+    twice: bool,
+    /// Whether there are initializers that are written down in another way, which may have any name.
+    sparse: bool,
 }
 
 impl<'a> Made<'a> {
-    fn node(&self, name: &[u8]) -> Option<&Node<'a>> {
-        self.nodes.get(name)?.as_ref()
+    fn take(&mut self, name: &'a [u8]) {
+        self.twice |= !self.names.insert(name);
     }
 
-    fn number(&self, name: &[u8]) -> Option<i64> {
-        if self.nodes.contains_key(name) { None } else { *self.numbers.get(name)? }
+    fn node(&self, name: &[u8]) -> Option<&Node<'a>> {
+        self.nodes.get(*self.makers.get(name)?)
     }
 
     /// Whether a name is that of the last place of each row.
     fn is_last(&self, name: &[u8]) -> bool {
         let places = POSITION_IDS.as_bytes();
-        let taken = self.nodes.contains_key(places) || self.numbers.contains_key(places);
         self.node(name).is_some_and(|node| {
-            let last = node.inputs.get(1).copied().unwrap_or_default();
-            !taken && node.is(b"Gather", &[places, last], Some((b"axis", 1))) && self.number(last) == Some(-1)
+            let last = node.input(1);
+            self.inputs.contains(places)
+                && node.is(b"Gather", &[places, last], Some((b"axis", 1)))
+                && self.numbers.get(last) == Some(&-1)
         })
     }
 
@@ -101,15 +129,31 @@ impl<'a> Made<'a> {
         let Some(sum) = self.node(name) else { return false };
         let [highest, one] = sum.inputs[..] else { return false };
         sum.is(b"Add", &[highest, one], None)
-            && self.number(one) == Some(1)
+            && self.numbers.get(one) == Some(&1)
             && self.node(highest).is_some_and(|node| node.is(b"ReduceMax", &[ends], Some((b"keepdims", 0))))
+    }
+
+    /// Whether past and present of a node are the buffers that the sdk keeps for one layer.
+    fn is_of_a_layer(&self, node: &Node) -> bool {
+        let named = |layer: usize| {
+            let past = ["key", "value"].map(|kind| past_name(kind, layer));
+            let present = ["key", "value"].map(|kind| present_name(kind, layer));
+            (0..2).all(|part| {
+                let past = past[part].as_bytes();
+                node.input(PAST_KEY + part) == past
+                    && self.inputs.contains(past)
+                    && node.outputs.get(1 + part).copied() == Some(present[part].as_bytes())
+            })
+        };
+        let digits = node.input(PAST_KEY).rsplit(|&byte| byte == b'.').next().unwrap_or_default();
+        let layer = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+        node.outputs.len() == 3 && layer.is_some_and(named)
     }
 }
 
 /// Checks every node of the model's main graph that writes to keys and values.
 pub(super) fn check(model: &[u8]) -> Result<(), BundleError> {
-    let mut made = Made::default();
-    let (mut writing, mut functions) = (Vec::new(), false);
+    let (mut made, mut lengths, mut functions) = (Made::default(), Lengths::default(), false);
     for field in Fields(model) {
         let field = field?;
         // A model's own functions may be called as standard operators are.
@@ -119,46 +163,73 @@ pub(super) fn check(model: &[u8]) -> Result<(), BundleError> {
             let field = field?;
             if let Some(node) = field.bytes_of(1) {
                 let node = Node::read(node)?;
-                if node.operator == OPERATOR {
-                    writing.push([ENDS, TOTAL].map(|input| node.inputs.get(input).copied().unwrap_or_default()));
+                for &name in node.outputs.iter().filter(|name| !name.is_empty()) {
+                    made.take(name);
+                    made.makers.insert(name, made.nodes.len());
                 }
-                let [name] = node.outputs[..] else { continue };
-                made.nodes.entry(name).and_modify(|twice| *twice = None).or_insert(Some(node));
+                made.nodes.push(node);
             } else if let Some(tensor) = field.bytes_of(5) {
-                let (name, number) = single_number(tensor)?;
-                made.numbers.entry(name).and_modify(|twice| *twice = None).or_insert(number);
+                let tensor = super::Tensor::read(tensor).and_then(|read| Ok((read, single_number(tensor)?)));
+                let (tensor, number) = tensor?;
+                made.take(tensor.name);
+                made.numbers.extend(number.map(|number| (tensor.name, number)));
+                lengths.constant(tensor.name, tensor.shape.len());
+            } else if let Some(input) = field.bytes_of(11) {
+                let name = Fields(input).find_map(|field| field.map(|field| field.bytes_of(1)).transpose());
+                let name = name.transpose()?.unwrap_or_default();
+                made.take(name);
+                made.inputs.insert(name);
             }
+            made.sparse |= field.number == 15;
         }
     }
-    let right = |[ends, total]: &[&[u8]; 2]| made.is_last(ends) && made.is_total(total, ends);
-    match writing.is_empty() || (!functions && writing.iter().all(right)) {
-        true => Ok(()),
-        false => Err(elsewhere()),
+    if !made.nodes.iter().any(|node| node.operator == OPERATOR) {
+        return Ok(());
     }
+    let mut right = !functions && !made.twice && !made.sparse;
+    // In the order in which they are computed: what a node takes has been seen, or it is none of the tokens' own.
+    for node in &made.nodes {
+        if node.operator != OPERATOR {
+            lengths.node(node, &made.inputs);
+            continue;
+        }
+        right &= node.inputs.len() <= INPUTS
+            && ABSENT.iter().all(|&input| node.input(input).is_empty())
+            && lengths.is_of_tokens(node.input(PRODUCT))
+            && made.is_of_a_layer(node)
+            && made.is_last(node.input(ENDS))
+            && made.is_total(node.input(TOTAL), node.input(ENDS));
+        if let (true, Some(&context)) = (right, node.outputs.first()) {
+            lengths.of_tokens(context);
+        }
+    }
+    if right { Ok(()) } else { Err(elsewhere()) }
 }
 
 /// The error for a node that is told by something else.
 pub(super) fn elsewhere() -> BundleError {
-    problem(&format!("a GroupQueryAttention does not take the places of keys and values from `{POSITION_IDS}` alone"))
+    problem(&format!(
+        "a GroupQueryAttention does not take the places of keys and values from `{POSITION_IDS}` alone, or not those of a \
+         run's tokens in the sdk's own buffers"
+    ))
 }
 
-/// The name of a tensor, and its value if it is one whole number that stands in the graph.
-fn single_number(tensor: &[u8]) -> Result<(&[u8], Option<i64>), BundleError> {
-    let (mut name, mut element, mut dims, mut raw, mut other) = (&b""[..], 0, 0, None, false);
+/// The value of a tensor if it is one whole number that stands in the graph.
+fn single_number(tensor: &[u8]) -> Result<Option<i64>, BundleError> {
+    let (mut element, mut dims, mut raw, mut other) = (0, 0, None, false);
     for field in Fields(tensor) {
         match field? {
             Field { number: 1, .. } => dims += 1,
             Field { number: 2, value: Value::Number(number) } => element = number,
-            Field { number: 8, value: Value::Bytes(bytes) } => name = bytes,
+            Field { number: 8, value: Value::Bytes(_) } => {}
             Field { number: 9, value: Value::Bytes(bytes) } => raw = Some(bytes),
             _ => other = true,
         }
     }
     let raw = raw.filter(|_| dims == 0 && !other);
-    let number = match (element, raw) {
+    Ok(match (element, raw) {
         (INT32, Some(raw)) => raw.try_into().ok().map(|raw| i64::from(i32::from_le_bytes(raw))),
         (INT64, Some(raw)) => raw.try_into().ok().map(i64::from_le_bytes),
         _ => None,
-    };
-    Ok((name, number))
+    })
 }

@@ -160,6 +160,193 @@ fn constants_that_are_folded_are_told_apart() {
     assert_eq!(folded, [("a", true), ("b", true), ("e", false)]);
 }
 
+/// A number of any size as a field.
+fn value(number: u8, mut value: u64) -> Vec<u8> {
+    let mut bytes = vec![number << 3];
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// A node; its name may begin with a domain and `:`.
+fn node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, i64)]) -> Vec<u8> {
+    let (domain, operator) = operator.split_once(':').unwrap_or(("", operator));
+    let mut bytes: Vec<u8> = inputs.iter().flat_map(|input| field(1, input.as_bytes())).collect();
+    bytes.extend(outputs.iter().flat_map(|output| field(2, output.as_bytes())));
+    bytes.extend([field(4, operator.as_bytes()), field(7, domain.as_bytes())].concat());
+    for (name, number) in attributes {
+        bytes.extend(field(5, &[field(1, name.as_bytes()), value(3, *number as u64)].concat()));
+    }
+    field(1, &bytes)
+}
+
+/// A whole number, or zeros of a shape.
+fn constant(name: &str, shape: &[u64], number: i64) -> Vec<u8> {
+    let dims: Vec<u8> = shape.iter().flat_map(|&dim| value(1, dim)).collect();
+    field(5, &[dims, value(2, 7), field(8, name.as_bytes()), field(9, &number.to_le_bytes())].concat())
+}
+
+const QUERIES: &str = "com.microsoft:GroupQueryAttention";
+
+/// The parts of a graph that keeps keys and values as limbeck writes it.
+struct Keeping {
+    inputs: Vec<&'static str>,
+    constants: Vec<Vec<u8>>,
+    /// Up to the product.
+    before: Vec<Vec<u8>>,
+    places: Vec<Vec<u8>>,
+    attention: [Vec<&'static str>; 2],
+    after: Vec<u8>,
+}
+
+impl Keeping {
+    fn new() -> Self {
+        let matrix = |name| constant(name, &[4, 4], 0);
+        Self {
+            inputs: vec!["input_ids", "position_ids", "past_key.0", "past_value.0"],
+            constants: vec![
+                matrix("words"),
+                matrix("places"),
+                matrix("weight"),
+                constant("bias", &[12], 0),
+                constant("last", &[], -1),
+                constant("one", &[], 1),
+            ],
+            before: vec![
+                node("Gather", &["words", "input_ids"], &["word"], &[]),
+                node("Gather", &["places", "position_ids"], &["place"], &[("axis", 0)]),
+                node("Add", &["word", "place"], &["sum"], &[]),
+                node("LayerNormalization", &["sum", "bias"], &["norm"], &[("axis", -1)]),
+                node("Transpose", &["weight"], &["turned"], &[]),
+                node("MatMul", &["norm", "turned"], &["raw"], &[]),
+                node("Add", &["bias", "raw"], &["product"], &[]),
+            ],
+            places: vec![
+                node("Gather", &["position_ids", "last"], &["ends"], &[("axis", 1)]),
+                node("ReduceMax", &["ends"], &["highest"], &[("keepdims", 0)]),
+                node("Add", &["highest", "one"], &["total"], &[]),
+            ],
+            attention: [
+                vec!["product", "", "", "past_key.0", "past_value.0", "ends", "total"],
+                vec!["context", "present_key.0", "present_value.0"],
+            ],
+            after: Vec::new(),
+        }
+    }
+
+    fn graph(&self) -> Vec<u8> {
+        let mut graph: Vec<u8> = self.inputs.iter().flat_map(|name| field(11, &field(1, name.as_bytes()))).collect();
+        graph.extend(self.constants.concat());
+        graph.extend([self.before.concat(), self.places.concat()].concat());
+        graph.extend(node(QUERIES, &self.attention[0], &self.attention[1], &[("num_heads", 2)]));
+        graph.extend(&self.after);
+        field(7, &graph)
+    }
+}
+
+#[test]
+fn keys_and_values_are_written_where_the_sdk_has_room() {
+    let good = Keeping::new();
+    assert_eq!(find(&good.graph()), Ok(vec![]));
+    // The second layer's product is of what the first one gives.
+    let mut two = Keeping::new();
+    two.inputs.extend(["past_key.1", "past_value.1"]);
+    let inputs = ["more", "", "", "past_key.1", "past_value.1", "ends", "total"];
+    two.after = [
+        node("MatMul", &["context", "weight"], &["more"], &[]),
+        node(QUERIES, &inputs, &["second", "present_key.1", "present_value.1"], &[]),
+    ]
+    .concat();
+    assert_eq!(find(&two.graph()), Ok(vec![]));
+
+    type Attack<'a> = (&'a str, &'a dyn Fn(&mut Keeping));
+    let attacks: [Attack; 20] = [
+        ("places that a node makes", &|g| {
+            g.inputs.retain(|input| *input != "position_ids");
+            g.before.insert(0, node("Split", &["words"], &["position_ids", "rest"], &[]));
+        }),
+        ("places that are no input", &|g| g.inputs.retain(|input| *input != "position_ids")),
+        ("places that are an initializer too", &|g| g.constants.push(constant("position_ids", &[1, 1], 0))),
+        ("a number that is made by a node of two outputs", &|g| {
+            g.places.insert(0, node("Split", &["words"], &["one", "rest"], &[]));
+        }),
+        ("a number that is there in another form", &|g| g.after = field(15, &field(1, &field(8, b"one")))),
+        ("another number", &|g| g.constants.push(constant("one", &[], 2))),
+        ("more tokens than the run has", &|g| {
+            g.before.push(node("Concat", &["product"; 4], &["long"], &[("axis", 1)]));
+            g.attention[0][0] = "long";
+        }),
+        ("an axis that is named twice", &|g| {
+            g.before.push(node("Concat", &["product"; 4], &["long"], &[("axis", 2), ("axis", 1)]));
+            g.attention[0][0] = "long";
+        }),
+        ("more tokens by a sum", &|g| {
+            g.constants.push(constant("wide", &[4, 1], 0));
+            g.before.push(node("Add", &["product", "wide"], &["long"], &[]));
+            g.attention[0][0] = "long";
+        }),
+        ("more texts by a product", &|g| {
+            g.constants.push(constant("many", &[4, 4, 4], 0));
+            g.before.push(node("MatMul", &["product", "many"], &["long"], &[]));
+            g.attention[0][0] = "long";
+        }),
+        ("rows for other numbers", &|g| g.before[0] = node("Gather", &["words", "last"], &["word"], &[])),
+        ("a product that comes later", &|g| {
+            let last = g.before.pop().unwrap();
+            g.after = last;
+        }),
+        ("keys by themselves", &|g| g.attention[0][1] = "product"),
+        ("places of a rotation", &|g| g.attention[0].extend(["", "", "position_ids"])),
+        ("too many inputs", &|g| g.attention[0].extend(["", "", "", "", "product"])),
+        ("a past of its own", &|g| {
+            g.constants.push(constant("small", &[1, 2, 1, 2], 0));
+            g.attention[0][3] = "small";
+        }),
+        ("another layer's past", &|g| {
+            g.inputs.extend(["past_key.1", "past_value.1"]);
+            g.attention[0][3] = "past_key.1";
+        }),
+        ("a past that is no input", &|g| g.inputs.retain(|input| *input != "past_value.0")),
+        ("a present of its own", &|g| g.attention[1][1] = "present"),
+        ("no present", &|g| g.attention[1].truncate(1)),
+    ];
+    for (name, attack) in attacks {
+        let mut graph = Keeping::new();
+        attack(&mut graph);
+        assert!(message(&graph.graph()).contains("a GroupQueryAttention does not"), "{name}");
+    }
+    let called = [good.graph(), field(25, b"")].concat();
+    assert!(message(&called).contains("a GroupQueryAttention does not"), "with functions of its own");
+}
+
+#[test]
+fn operators_that_no_bundle_needs_are_refused() {
+    let own = format!("{DOMAIN}:Any");
+    let of = |operator: &str, inputs: usize| field(7, &node(operator, &vec!["x"; inputs], &["y"], &[]));
+    for (operator, inputs) in
+        [("Softmax", 1), ("ai.onnx:Add", 2), ("com.microsoft:MultiHeadAttention", 8), (own.as_str(), 1)]
+    {
+        assert_eq!(find(&of(operator, inputs)), Ok(vec![]), "{operator}");
+    }
+    for (operator, inputs) in [
+        ("com.microsoft:SparseAttention", 9),
+        ("com.microsoft:DecoderMaskedMultiHeadAttention", 9),
+        ("com.microsoft:MultiHeadAttention", 9),
+        ("com.microsoft.nchwc:Conv", 2),
+        ("com.ms.internal.nhwc:Conv", 2),
+    ] {
+        let text = message(&of(operator, inputs));
+        assert!(text.contains("is none that a bundle may have"), "{text}");
+        // Wherever it stands.
+        let inner = node(operator, &vec!["x"; inputs], &["y"], &[]);
+        assert!(message(&field(7, &field(1, &field(5, &field(6, &inner))))).contains("none that a bundle may have"));
+        assert!(message(&field(25, &field(7, &inner[2..]))).contains("none that a bundle may have"));
+    }
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     let mut graph = field(5, &tensor(&[]));
