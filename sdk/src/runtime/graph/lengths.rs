@@ -18,13 +18,21 @@ const CONTRIB: &[u8] = b"com.microsoft";
 pub(super) struct Lengths<'a> {
     /// `[batch, length, any]`.
     of_tokens: HashSet<&'a [u8]>,
+    /// `[batch, length, blocks, size]`: rows that are stored in blocks.
+    of_blocks: HashSet<&'a [u8]>,
     /// Number of axes of what does not change.
     constants: HashMap<&'a [u8], usize>,
+    /// The values of lists of a few whole numbers.
+    lists: HashMap<&'a [u8], Vec<i64>>,
 }
 
 impl<'a> Lengths<'a> {
-    pub(super) fn constant(&mut self, name: &'a [u8], axes: usize) {
+    /// A tensor that does not change, with its values if they are a few whole numbers.
+    pub(super) fn constant(&mut self, name: &'a [u8], axes: usize, numbers: Option<Vec<i64>>) {
         self.constants.insert(name, axes);
+        if let (1, Some(numbers)) = (axes, numbers) {
+            self.lists.insert(name, numbers);
+        }
     }
 
     pub(super) fn of_tokens(&mut self, name: &'a [u8]) {
@@ -48,16 +56,28 @@ impl<'a> Lengths<'a> {
             self.constants.insert(output, axes);
             return;
         }
+        if (node.domain, node.operator) == (CONTRIB, b"GatherBlockQuantized") {
+            let rows = self.is_constant(first, |axes| axes == 3) && self.is_ids(node.input(1), inputs);
+            if rows && matches!(node.attribute(b"gather_axis"), Some(0)) {
+                self.of_blocks.insert(output);
+            }
+            return;
+        }
         if self.gives_of_tokens(node, inputs) {
             let all = node.operator == b"Split";
             self.of_tokens.extend(node.outputs.iter().take(if all { usize::MAX } else { 1 }));
         }
     }
 
+    fn is_ids(&self, name: &[u8], inputs: &HashSet<&[u8]>) -> bool {
+        (name == INPUT_IDS || name == POSITION_IDS.as_bytes()) && inputs.contains(name)
+    }
+
     fn gives_of_tokens(&self, node: &Node, inputs: &HashSet<&[u8]>) -> bool {
         let first = node.input(0);
         let own = self.is_of_tokens(first);
-        let ids = |name: &[u8]| (name == INPUT_IDS || name == POSITION_IDS.as_bytes()) && inputs.contains(name);
+        let ids = |name: &[u8]| self.is_ids(name, inputs);
+        let list = |number: usize| self.lists.get(node.input(number)).map(Vec::as_slice);
         // A vector lies along the last axis.
         let vector = |name: &[u8]| name.is_empty() || self.is_constant(name, |axes| axes <= 1);
         let matrix = |name: &[u8]| self.is_constant(name, |axes| axes == 2);
@@ -68,9 +88,6 @@ impl<'a> Lengths<'a> {
         }
         if domain == CONTRIB {
             return match node.operator {
-                b"GatherBlockQuantized" => {
-                    matrix(first) && ids(node.input(1)) && matches!(node.attribute(b"gather_axis"), None | Some(0))
-                }
                 b"Gelu" | b"MatMulNBits" | b"SkipLayerNormalization" => own,
                 b"BiasGelu" | b"FastGelu" => own && vector(node.input(1)),
                 b"DynamicQuantizeMatMul" | b"MatMulIntegerToFloat" => own && matrix(node.input(1)),
@@ -89,6 +106,13 @@ impl<'a> Lengths<'a> {
             }
             b"Concat" => last_axis() && node.inputs.iter().all(|input| self.is_of_tokens(input)),
             b"Split" => own && last_axis(),
+            // 0 takes over an axis as it is.
+            b"Reshape" => {
+                (own || self.of_blocks.contains(first))
+                    && node.attribute(b"allowzero").is_none()
+                    && matches!(list(1), Some([0, 0, last]) if *last > 0)
+            }
+            b"Slice" => own && matches!(list(3), Some([2 | -1])),
             b"LayerNormalization"
             | b"Gelu"
             | b"Tanh"

@@ -169,11 +169,13 @@ pub(super) fn check(model: &[u8]) -> Result<(), BundleError> {
                 }
                 made.nodes.push(node);
             } else if let Some(tensor) = field.bytes_of(5) {
-                let tensor = super::Tensor::read(tensor).and_then(|read| Ok((read, single_number(tensor)?)));
-                let (tensor, number) = tensor?;
+                let numbers = whole_numbers(tensor)?;
+                let tensor = super::Tensor::read(tensor)?;
                 made.take(tensor.name);
-                made.numbers.extend(number.map(|number| (tensor.name, number)));
-                lengths.constant(tensor.name, tensor.shape.len());
+                if let (true, Some([number])) = (tensor.shape.is_empty(), numbers.as_deref()) {
+                    made.numbers.insert(tensor.name, *number);
+                }
+                lengths.constant(tensor.name, tensor.shape.len(), numbers);
             } else if let Some(input) = field.bytes_of(11) {
                 let name = Fields(input).find_map(|field| field.map(|field| field.bytes_of(1)).transpose());
                 let name = name.transpose()?.unwrap_or_default();
@@ -214,22 +216,29 @@ pub(super) fn elsewhere() -> BundleError {
     ))
 }
 
-/// The value of a tensor if it is one whole number that stands in the graph.
-fn single_number(tensor: &[u8]) -> Result<Option<i64>, BundleError> {
-    let (mut element, mut dims, mut raw, mut other) = (0, 0, None, false);
+/// The values of a tensor that is a few whole numbers and stands in the graph.
+fn whole_numbers(tensor: &[u8]) -> Result<Option<Vec<i64>>, BundleError> {
+    /// More are no shape.
+    const MOST: usize = 8;
+    let (mut element, mut raw, mut other) = (0, None, false);
     for field in Fields(tensor) {
         match field? {
-            Field { number: 1, .. } => dims += 1,
+            Field { number: 1, .. } | Field { number: 8, value: Value::Bytes(_) } => {}
             Field { number: 2, value: Value::Number(number) } => element = number,
-            Field { number: 8, value: Value::Bytes(_) } => {}
             Field { number: 9, value: Value::Bytes(bytes) } => raw = Some(bytes),
             _ => other = true,
         }
     }
-    let raw = raw.filter(|_| dims == 0 && !other);
-    Ok(match (element, raw) {
-        (INT32, Some(raw)) => raw.try_into().ok().map(|raw| i64::from(i32::from_le_bytes(raw))),
-        (INT64, Some(raw)) => raw.try_into().ok().map(i64::from_le_bytes),
+    let Some(raw) = raw.filter(|raw| !other && raw.len() <= MOST * size_of::<i64>()) else { return Ok(None) };
+    Ok(match element {
+        INT32 => {
+            let (numbers, rest) = raw.as_chunks::<4>();
+            rest.is_empty().then(|| numbers.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect())
+        }
+        INT64 => {
+            let (numbers, rest) = raw.as_chunks::<8>();
+            rest.is_empty().then(|| numbers.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
+        }
         _ => None,
     })
 }

@@ -262,6 +262,27 @@ fn keys_and_values_are_written_where_the_sdk_has_room() {
     .concat();
     assert_eq!(find(&two.graph()), Ok(vec![]));
 
+    // A table in blocks.
+    let list = |name, numbers: &[i64]| {
+        let raw: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        field(5, &[value(1, numbers.len() as u64), value(2, 7), field(8, name), field(9, &raw)].concat())
+    };
+    let in_blocks = |shape: &[i64], axis: i64| {
+        let mut graph = Keeping::new();
+        graph.constants.extend([constant("codes", &[4, 2, 2], 0), list(b"shape", shape), list(b"axis", &[axis])]);
+        let gather = "com.microsoft:GatherBlockQuantized";
+        graph.before[0] = node(gather, &["codes", "input_ids", "scales"], &["blocks"], &[("gather_axis", 0)]);
+        graph.before.insert(1, node("Reshape", &["blocks", "shape"], &["filled"], &[]));
+        graph.before.insert(2, node("Slice", &["filled", "one", "one", "axis"], &["word"], &[]));
+        graph.graph()
+    };
+    assert_eq!(find(&in_blocks(&[0, 0, 4], 2)), Ok(vec![]));
+    for bad in
+        [in_blocks(&[0, 8, 4], 2), in_blocks(&[0, -1, 4], 2), in_blocks(&[0, 0, 4, 1], 2), in_blocks(&[0, 0, 4], 1)]
+    {
+        assert!(message(&bad).contains("a GroupQueryAttention does not"));
+    }
+
     type Attack<'a> = (&'a str, &'a dyn Fn(&mut Keeping));
     let attacks: [Attack; 20] = [
         ("places that a node makes", &|g| {
