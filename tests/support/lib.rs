@@ -15,3 +15,14 @@ pub fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
     tch::set_num_threads(1);
     turn
 }
+
+/// Whether the processor has products of int8 that do not saturate (VNNI; dot products of ARM), for which ONNX Runtime has its best
+/// kernels.
+pub fn has_int8_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}

@@ -9,7 +9,7 @@ use limbeck_export::progress::{Output, Reporter};
 use limbeck_export::quantize::{Activations, Observer, calibrate};
 use limbeck_tests::bundles::{Made, Recipe, difference, logits, values};
 use limbeck_tests::models::tiny;
-use limbeck_tests::seeded;
+use limbeck_tests::{has_int8_products, seeded};
 
 use crate::texts::{HARD, long};
 
@@ -48,7 +48,9 @@ fn every_observer_is_near_to_fp32_and_every_family_has_scales() {
     for observer in OBSERVERS {
         let made = calibrated(&classifier, observer, 512);
         let error = made.logits_error(&made.open(), &texts());
-        assert!(error < 0.08 && error > 1e-5, "{observer}: {error}");
+        // Products that saturate are further off: `codes` in docs/quantization.md.
+        let most = if has_int8_products() { 0.08 } else { 0.5 };
+        assert!(error < most && error > 1e-5, "{observer}: {error}");
         let manifest = made.open().bundle().manifest().clone();
         assert_eq!(manifest.quantization.unwrap().mode, "int8-static");
         assert_eq!(manifest.batching, Batching::Padded);
@@ -63,7 +65,8 @@ fn every_observer_is_near_to_fp32_and_every_family_has_scales() {
     for config in families {
         let made = calibrated(&Recipe { config, ..classifier.clone() }, Observer::Percentile(99.99), 512);
         let error = made.logits_error(&made.open(), &texts());
-        assert!(error < 0.1, "{:?}: {error}", made.config.family);
+        let most = if has_int8_products() { 0.1 } else { 1.0 };
+        assert!(error < most, "{:?}: {error}", made.config.family);
     }
 }
 
@@ -112,7 +115,8 @@ fn percentile_is_hardly_worse_than_min_max() {
             same.count() as f64 / fitting().count() as f64
         };
         let (percentile, min_max) = (agreement(Observer::Percentile(99.99)), agreement(Observer::MinMax));
-        assert!(percentile >= min_max - 0.01, "weights of {range}: {percentile} against {min_max}");
+        let less = if has_int8_products() { 0.01 } else { 0.1 };
+        assert!(percentile >= min_max - less, "weights of {range}: {percentile} against {min_max}");
     }
 }
 

@@ -7,7 +7,7 @@ use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::quantize::{BLOCK_SIZES, Bits, Blocks};
 use limbeck_tests::bundles::{Made, Recipe, difference, logits};
 use limbeck_tests::models::tiny;
-use limbeck_tests::seeded;
+use limbeck_tests::{has_int8_products, seeded};
 
 use crate::texts::{HARD, long};
 
@@ -133,7 +133,9 @@ fn an_answer_does_not_depend_on_its_batch() {
             let batch: Vec<&str> = order.iter().map(|i| texts[*i]).collect();
             for (i, together) in order.iter().zip(model.classify_batch(&batch, &options).unwrap()) {
                 let largest = difference(&alone[*i], &logits(&together));
-                assert!(largest <= 1e-5, "{weights:?}: {largest} at {:?}", texts[*i]);
+                // Without int8 products ONNX Runtime has another kernel of 4 bits for a row alone than for several.
+                let most = if has_int8_products() || weights != blocks(Bits::Four, 32, true) { 1e-5 } else { 1e-3 };
+                assert!(largest <= most, "{weights:?}: {largest} at {:?}", texts[*i]);
             }
         }
     }

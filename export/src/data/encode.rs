@@ -59,9 +59,7 @@ pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
 /// The tag of one of the words that the tokenizer sees in a word of the file; none where it is the file's. An entity that
 /// ends with the word ends with its last one.
 fn tag_of_piece(tag: &str, place: usize, of: usize) -> Option<String> {
-    let Some((prefix, kind)) = tag.split_once('-').filter(|_| of > 1) else {
-        return None;
-    };
+    let (prefix, kind) = tag.split_once('-').filter(|_| of > 1)?;
     let (first, last) = (place == 0, place + 1 == of);
     let prefix = match prefix {
         "S" if first => "B",

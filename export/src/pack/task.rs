@@ -240,12 +240,11 @@ fn scheme(labels: &[String]) -> format::TagScheme {
     const ENDS: [&str; 4] = ["E-", "S-", "L-", "U-"];
     // Without B-, where entities begin with I- (IOB1) or all are one word, every label must look like one of a scheme.
     let all = labels.iter().all(|label| label == "O" || starts(label, &["I-"]) || starts(label, &ENDS));
-    if !any(&["B-"]) && !(all && any(&["I-", "S-", "U-"])) {
-        format::TagScheme::Plain
-    } else if any(&ENDS) {
-        format::TagScheme::Bioes
-    } else {
-        format::TagScheme::Bio
+    let named = any(&["B-"]) || all && any(&["I-", "S-", "U-"]);
+    match (named, any(&ENDS)) {
+        (true, true) => format::TagScheme::Bioes,
+        (true, false) => format::TagScheme::Bio,
+        (false, _) => format::TagScheme::Plain,
     }
 }
 
