@@ -33,7 +33,7 @@ fn more_rows_for_texts_and_tags() {
     let rows: Vec<Value> = read("pairs.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len() as u64, last["rows_written"].as_u64().unwrap());
     assert!((4..=12).contains(&rows.len()), "{rows:?}");
-    assert_eq!((&rows[0]["text"], &rows[0]["pair"]), (&"The film was dull.".into(), &"a poor story".into()));
+    assert_eq!((&rows[0]["text"], &rows[0]["other"]), (&"The film was dull.".into(), &"a poor story".into()));
     assert_eq!((&rows[rows.len() - 1]["row"], &rows[rows.len() - 1]["label"]), (&2.into(), &"no".into()));
     let record: Value = serde_json::from_str(&read("pairs.augment.json")).unwrap();
     assert_eq!((&record["options"]["copies"], &record["sha256"]), (&5.into(), &last["sha256"]));
