@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use limbeck::{Aggregation, Model, OrderOptions, ReplacedOptions};
 use limbeck_export::graph::WeightMode;
 use limbeck_export::pack::{PackOptions, TaskName, draft};
-use limbeck_tests::{cache, seeded};
+use limbeck_tests::{cache, has_int8_products, seeded};
 use serde_json::Value;
 
 use crate::reference::path;
@@ -111,15 +111,21 @@ fn fewer_bits_stay_near() {
     let float = open("albert", Some(TaskName::Order), WeightMode::Float);
     let replaced = open("electra", None, WeightMode::Float);
     for weights in [WeightMode::Int8Layers, WeightMode::DynamicInt8, WeightMode::Half] {
+        // ONNX Runtime's products saturate on processors without: `codes` in docs/quantization.md.
+        let saturates = weights == WeightMode::DynamicInt8 && !has_int8_products();
+        let [order_most, replaced_most] = if saturates { [0.3; 2] } else { [0.05, 0.1] };
         let order = open("albert", Some(TaskName::Order), weights);
         let given = order.order("who wrote the film?", "Ada met London.").unwrap();
         let expected = float.order("who wrote the film?", "Ada met London.").unwrap();
-        assert!((given.probability - expected.probability).abs() < 0.05, "{weights:?}: {given:?} {expected:?}");
+        assert!((given.probability - expected.probability).abs() < order_most, "{weights:?}: {given:?} {expected:?}");
         let found = open("electra", None, weights).replaced("teh batery is godo!").unwrap();
         let expected = replaced.replaced("teh batery is godo!").unwrap();
         assert_eq!(found.tokens.len(), expected.tokens.len());
         for (found, expected) in found.tokens.iter().zip(&expected.tokens) {
-            assert!((found.probability - expected.probability).abs() < 0.1, "{weights:?}: {found:?} {expected:?}");
+            assert!(
+                (found.probability - expected.probability).abs() < replaced_most,
+                "{weights:?}: {found:?} {expected:?}"
+            );
         }
     }
 }
