@@ -125,3 +125,13 @@ fn a_new_head_is_another_for_each_seed() {
         });
     }
 }
+
+/// Where nearly all rows have one label, a right teacher cannot be two points better than that label.
+#[test]
+fn a_teacher_must_beat_chance_by_what_can_be_gained() {
+    use super::above_chance;
+    use crate::data::Goal;
+    let passes = |score, chance| above_chance("teacher", Goal::Class, "dev", score, chance).is_ok();
+    assert!(passes(0.52, 0.5) && !passes(0.515, 0.5));
+    assert!(passes(1.0, 0.985) && passes(0.99, 0.985) && !passes(0.986, 0.985) && !passes(1.0, 1.0));
+}

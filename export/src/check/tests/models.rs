@@ -153,6 +153,22 @@ fn finished_teachers_are_tried() {
     assert_found(&findings.facts, &["hint: named has a head for these labels", "source = \"finished\""]);
 }
 
+/// Few rows need not show every label of a finished teacher.
+#[test]
+fn a_finished_teachers_labels_are_known() {
+    let world = World::new();
+    clean(&world);
+    let dev = std::fs::read_to_string(world.path("dev.csv")).unwrap();
+    world.write("dev.csv", &(dev + "the dog slept,neutral\n"));
+    world.model("named", &tiny(), Some(&["bad", "good", "neutral"]), &tokenizer());
+    let finished = RECIPE.replace("[student]", "[teacher]\nsource = \"finished\"\n[student]");
+    let strange = |recipe: &str| {
+        let findings = world.check(recipe, &["named"], None);
+        findings.problems.iter().any(|problem| problem.contains("labels that train has not"))
+    };
+    assert!(strange(RECIPE) && !strange(&finished));
+}
+
 #[test]
 fn a_teachers_answers_are_compared_with_the_labels() {
     let world = World::new();
