@@ -4,7 +4,7 @@ use limbeck_export::arch::Head;
 use limbeck_export::graph::{KeepFloat, WeightMode};
 use limbeck_export::quantize::FakeQuantization;
 use limbeck_tests::bundles::Recipe;
-use limbeck_tests::seeded;
+use limbeck_tests::{has_int8_products, seeded};
 
 use crate::int8::KINDS;
 use crate::texts::HARD;
@@ -28,7 +28,8 @@ fn training_rounds_as_the_bundle_does() {
             errors.sort_by(f32::total_cmp);
             // How many sums lie so near to a rounding's edge that libtorch and the sdk fall on different sides depends on the
             // processor's own order of summing.
-            let (most, all) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+            let nearly_all = if has_int8_products() { errors.len() * 2 / 3 } else { errors.len() / 2 };
+            let (most, all) = (errors[nearly_all], errors[errors.len() - 1]);
             assert!(errors.len() > 20 && most < 1e-5 && all < 0.05, "{name}, {rounding:?}: {errors:?}");
             assert!(from_fp32 > 100.0 * most, "{name}, {rounding:?}: {from_fp32}, so that nothing is rounded");
         }

@@ -6,7 +6,6 @@ use clap::Args;
 use limbeck::bundle::{Calibration, Task};
 use limbeck::{Bundle, BundleWriter, ClassifyOptions, Model};
 use limbeck_export::data::{Example, Goal, Rows, labels_of};
-
 use limbeck_export::files;
 use limbeck_export::measure::{Calibrated, Observation, calibrate, classify};
 use serde_json::json;

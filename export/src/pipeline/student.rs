@@ -135,7 +135,7 @@ impl<'a> Origin<'a> {
     pub(super) fn train(&self, variant: &Variant, teachers: &[Teacher], seed: u64) -> Result<Trained> {
         let recipe = self.run.recipe;
         let folder = Variant::folder_of(&variant.folder, seed, &recipe.seeds);
-        // The texts by which a narrower student's directions are found.
+        // Its directions are found by texts without labels, where there are some.
         let narrower = variant.start != Start::Random && self.config.hidden_size != self.from.config.hidden_size;
         let seen = self.run.sets.unlabelled.as_ref().filter(|_| narrower).map(|all| &all.sha256);
         let identity = files::sha256_hex(&serde_json::to_vec(&(
@@ -149,11 +149,7 @@ impl<'a> Origin<'a> {
         let params = self.first_weights(variant.start, seed)?;
         let guesses = variant.stages.iter().any(StageRecipe::guesses);
         let masked_lm = if guesses { self.masked_lm(variant.start)? } else { BTreeMap::new() };
-        let directions = match variant.start {
-            Start::Random => None,
-            start if self.config.hidden_size != self.from.config.hidden_size => Some(self.directions(start)?),
-            _ => None,
-        };
+        let directions = if narrower { Some(self.directions(variant.start)?) } else { None };
         ensure!(
             variant.stages.last().is_some_and(StageRecipe::trains_head),
             "{folder}: no loss is left that trains the head"

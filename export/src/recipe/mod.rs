@@ -206,9 +206,10 @@ impl Recipe {
                 true => method.stages(&recipe.student.train),
                 false => method.stages_with_unlabelled(&recipe.student.train),
             };
-            let augmented = recipe.augment.is_some();
-            for stage in recipe.stages.iter_mut().filter(|stage| augmented && stage.on == Texts::Train) {
-                stage.on = Texts::Augmented;
+            if recipe.augment.is_some() {
+                for stage in recipe.stages.iter_mut().filter(|stage| stage.on == Texts::Train) {
+                    stage.on = Texts::Augmented;
+                }
             }
         } else if recipe.method.is_some() {
             bail!("give `method` or `stages`, not both");

@@ -333,7 +333,8 @@ fn seeds_and_ablations_are_shown() {
             // The control is the ablation that lacks the teacher: the gain with the other sign.
             "<td class=\"left\">labels alone (control)</td><td>88.0%</td><td>86.0 to 89.5%</td><td>-2.5</td><td>-4.6 to -0.4</td>",
             "from new weights: -12.0 (-13.2 to -11.1)</title>",
-            "--ablate=&quot;from new weights&quot;",
+            "--out FOLDER --ablate=&quot;intermediate, attention-distributions&quot; \
+             --ablate=&quot;prediction, soft-targets&quot; --ablate=&quot;from new weights&quot;</pre>",
         ],
     );
     assert_eq!(drawings(&page), 7);

@@ -213,10 +213,11 @@ impl Walk<'_> {
                 // Of nodes of the main graph `places` sees where they write to.
                 let of_main = main && (message, child) == (Graph, Node);
                 if child == Node {
-                    operators::check(bytes)?;
-                }
-                if child == Node && !of_main && places::writes(bytes)? {
-                    return Err(places::elsewhere());
+                    let node = places::Node::read(bytes)?;
+                    operators::check(&node)?;
+                    if !of_main && node.writes() {
+                        return Err(places::elsewhere());
+                    }
                 }
                 let main = main && matches!((message, child), (Model, Graph) | (Graph, Tensor));
                 self.message(child, bytes, depth + 1, main)?;

@@ -75,8 +75,8 @@ pub(super) fn trims(report: &Report) -> String {
         let sizes = [trim.name.clone(), trim.before.to_string(), trim.after.to_string()];
         table.row(sizes.into_iter().chain(scores));
     }
-    let text = "Scores of this table are of the weights that training leaves, rounded where the recipe trains for fewer bits. Those with fewer units, heads or layers were trained again as in the \
-                recipe's last stage, by its losses on answers; a smaller vocabulary changes no weights. Test scores, sizes and \
+    let text = "Scores of this table are of the weights that training leaves, rounded where the recipe trains for fewer bits. \
+                Those with fewer units, heads or layers were trained again as in the recipe's last stage, by its losses on answers; a smaller vocabulary changes no weights. Test scores, sizes and \
                 latency stand in the first table.";
     ["<h2>Trims of the student</h2>\n".to_owned(), table.html(), paragraph(text)].concat()
 }

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::places::Node;
 use crate::bundle::POSITION_IDS;
+use crate::bundle::check::INPUT_IDS;
 use crate::int8::{DOMAIN, TERNARY_ROWS};
 
-const INPUT_IDS: &[u8] = b"input_ids";
 const CONTRIB: &[u8] = b"com.microsoft";
 
 /// What is known of tensors, by name.
@@ -70,7 +70,7 @@ impl<'a> Lengths<'a> {
     }
 
     fn is_ids(&self, name: &[u8], inputs: &HashSet<&[u8]>) -> bool {
-        (name == INPUT_IDS || name == POSITION_IDS.as_bytes()) && inputs.contains(name)
+        [INPUT_IDS, POSITION_IDS].map(str::as_bytes).contains(&name) && inputs.contains(name)
     }
 
     fn gives_of_tokens(&self, node: &Node, inputs: &HashSet<&[u8]>) -> bool {

@@ -26,8 +26,7 @@ const OF_ONNX_RUNTIME: [&[u8]; 10] = [
 const MULTI_HEAD_INPUTS: usize = 8;
 
 /// Refuses a node of an operator that no bundle needs.
-pub(super) fn check(node: &[u8]) -> Result<(), BundleError> {
-    let node = Node::read(node)?;
+pub(super) fn check(node: &Node) -> Result<(), BundleError> {
     let known = match node.domain {
         b"" | b"ai.onnx" => true,
         b"com.microsoft" => {

@@ -65,6 +65,11 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
+    /// Whether it is one that writes to keys and values.
+    pub(super) fn writes(&self) -> bool {
+        self.operator == OPERATOR
+    }
+
     /// The input of that number; empty where there is none.
     pub(super) fn input(&self, number: usize) -> &'a [u8] {
         self.inputs.get(number).copied().unwrap_or_default()
@@ -82,11 +87,6 @@ impl<'a> Node<'a> {
             && self.inputs == inputs
             && self.attributes.iter().copied().eq(attribute)
     }
-}
-
-/// Whether a node, wherever it stands, is one that writes to keys and values.
-pub(super) fn writes(node: &[u8]) -> Result<bool, BundleError> {
-    Ok(Node::read(node)?.operator == OPERATOR)
 }
 
 /// The main graph's nodes in their order, single numbers, and the names of its inputs.
@@ -185,13 +185,13 @@ pub(super) fn check(model: &[u8]) -> Result<(), BundleError> {
             made.sparse |= field.number == 15;
         }
     }
-    if !made.nodes.iter().any(|node| node.operator == OPERATOR) {
+    if !made.nodes.iter().any(Node::writes) {
         return Ok(());
     }
     let mut right = !functions && !made.twice && !made.sparse;
     // In the order in which they are computed: what a node takes has been seen, or it is none of the tokens' own.
     for node in &made.nodes {
-        if node.operator != OPERATOR {
+        if !node.writes() {
             lengths.node(node, &made.inputs);
             continue;
         }
