@@ -9,6 +9,7 @@
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
@@ -70,14 +71,14 @@ at::DeviceType device_of(bool cuda) { return cuda ? at::kCUDA : at::kCPU; }
 
 void fused_adamw(rust::Slice<const std::size_t> parameters, rust::Slice<const std::size_t> gradients,
                  rust::Slice<const std::size_t> first_moments, rust::Slice<const std::size_t> second_moments,
-                 std::size_t step, std::size_t grad_scale, double learning_rate, double beta1, double beta2,
-                 double weight_decay, double epsilon) {
+                 std::size_t step, std::size_t grad_scale, std::size_t stopped, double learning_rate, double beta1,
+                 double beta2, double weight_decay, double epsilon) {
   at::NoGradGuard no_grad;
   const auto weights = tensors_at(parameters);
   const std::vector<at::Tensor> steps(weights.size(), tensor_at(step));
   at::_fused_adamw_(weights, tensors_at(gradients), tensors_at(first_moments), tensors_at(second_moments), {}, steps,
                     learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false,
-                    std::optional<at::Tensor>(tensor_at(grad_scale)), std::nullopt);
+                    std::optional<at::Tensor>(tensor_at(grad_scale)), std::optional<at::Tensor>(tensor_at(stopped)));
 }
 
 void global_norm(rust::Slice<const std::size_t> tensors, std::size_t result) {
@@ -97,6 +98,19 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
 void pinned(std::size_t tensor, std::size_t result) {
   *reinterpret_cast<at::Tensor *>(result) = tensor_at(tensor).pin_memory();
 }
+
+Underway::Underway(const at::Tensor &source) : copy_(source.to(at::kCPU, /*non_blocking=*/true, /*copy=*/true)) {
+  if (source.is_cpu()) return;
+  done_.emplace(source.device().type());
+  done_->record(c10::impl::VirtualGuardImpl(source.device().type()).getStream(source.device()));
+}
+
+void Underway::arrived(std::size_t result) const {
+  if (done_) done_->synchronize();
+  *reinterpret_cast<at::Tensor *>(result) = copy_;
+}
+
+std::unique_ptr<Underway> underway(std::size_t tensor) { return std::make_unique<Underway>(tensor_at(tensor).detach()); }
 
 void no_cudnn_attention() noexcept { at::globalContext().setSDPUseCuDNN(false); }
 

@@ -25,6 +25,7 @@ mod ffi {
             second_moments: &[usize],
             step: usize,
             grad_scale: usize,
+            stopped: usize,
             learning_rate: f64,
             beta1: f64,
             beta2: f64,
@@ -43,6 +44,16 @@ mod ffi {
         /// # Safety
         /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
         unsafe fn pinned(tensor: usize, result: usize) -> Result<()>;
+
+        type Underway;
+
+        /// # Safety
+        /// The address must be that of a live `at::Tensor`.
+        unsafe fn underway(tensor: usize) -> Result<UniquePtr<Underway>>;
+
+        /// # Safety
+        /// The address must be that of a live `at::Tensor`, which is assigned to.
+        unsafe fn arrived(&self, result: usize) -> Result<()>;
 
         /// # Safety
         /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
@@ -80,13 +91,12 @@ pub(crate) struct Step {
 }
 
 /// Updates parameters and both moments in place; `count` is the scalar step number (from 1), and the
-/// gradients are divided by the scalar `grad_scale` first.
+/// gradients are divided by the scalar `grad_scale` first. Where the scalar `stopped` is 1, nothing is changed.
 pub(crate) fn fused_adamw(
     parameters: &[Tensor],
     gradients: &[Tensor],
     moments: (&[Tensor], &[Tensor]),
-    count: &Tensor,
-    grad_scale: &Tensor,
+    (count, grad_scale, stopped): (&Tensor, &Tensor, &Tensor),
     step: Step,
 ) -> Result<()> {
     let lengths = [gradients.len(), moments.0.len(), moments.1.len()];
@@ -105,6 +115,7 @@ pub(crate) fn fused_adamw(
             &v,
             count.as_ptr() as usize,
             grad_scale.as_ptr() as usize,
+            stopped.as_ptr() as usize,
             step.learning_rate,
             step.beta1,
             step.beta2,
@@ -133,6 +144,25 @@ pub(crate) fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; both outlive the call, and `pinned` is ours alone.
     unsafe { ffi::pinned(tensor.as_ptr() as usize, pinned.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(pinned.f_to_device_(device, tensor.kind(), true, false)?)
+}
+
+/// Values of a tensor on their way to the CPU.
+pub(crate) struct Underway(cxx::UniquePtr<ffi::Underway>);
+
+impl Underway {
+    /// Sends them off; a GPU does so when it has done what it was given before.
+    pub(crate) fn start(tensor: &Tensor) -> Result<Self> {
+        // SAFETY: tch's C_tensor pointer is an at::Tensor's address, and outlives the call.
+        unsafe { ffi::underway(tensor.as_ptr() as usize) }.map(Self).map_err(named)
+    }
+
+    /// Waits for them, and for nothing that a GPU was given since.
+    pub(crate) fn arrived(&self) -> Result<Tensor> {
+        let mut result = Tensor::new();
+        // SAFETY: `result` is a live at::Tensor and ours alone.
+        unsafe { self.0.arrived(result.as_mut_ptr() as usize) }.map_err(named)?;
+        Ok(result)
+    }
 }
 
 /// Dropout of a tensor of the CPU in fp32 or bf16, with a `rate` from 0 to below 1. libtorch's own draws its numbers in one

@@ -97,9 +97,34 @@ def polarity(data, out):
     sets = split(rows, lambda row: row[0])
     for name, part in sets.items():
         write_tsv(out, name, ("text", "label"), part)
+    # Sentences of whole reviews, three of eight: what such snippets are taken from, without a label.
+    reviews = data / "nltk/movie_reviews.zip"
+    if reviews.exists():
+        with zipfile.ZipFile(reviews) as archive:
+            texts = sorted(name for name in archive.namelist() if name.endswith(".txt"))
+            lines = [line for name in texts for line in archive.read(name).decode("latin-1").splitlines()]
+        lines = dict.fromkeys(" ".join(line.split()) for line in lines if 5 <= len(line.split()) <= 50)
+        write_txt(out, "reviews", [line for line in lines if share(line, 8) < 3])
+    else:
+        print(f"polarity/reviews.txt: {reviews} is not there, left out")
     # Few rows of train with their labels, and a quarter of it without.
     write_tsv(out, "few", ("text", "label"), [row for row in sets["train"] if share(row[0], 64) == 0])
     write_txt(out, "much", a_quarter(text for text, _ in sets["train"]))
+
+
+def sentences(folder):
+    """Of Wikipedia's articles, in the order of the files, without those that have words left out."""
+    found = {}
+    for name in ("valid.txt", "test.txt"):
+        for line in (folder / name).read_text(encoding="utf-8").splitlines():
+            if line.strip().startswith("= "):
+                continue
+            for mark in "-,.":
+                line = line.replace(f" @{mark}@ ", mark)
+            for text in " ".join(line.split()).split(" . "):
+                if 3 <= len(text.split()) <= 60 and "<unk>" not in text:
+                    found[text.removesuffix(" .") + " ."] = None
+    return list(found)
 
 
 def wikiann(data, out):
@@ -119,8 +144,9 @@ def wikiann(data, out):
     if articles.exists():
         lines = [" ".join(line.split()) for line in articles.read_text(encoding="utf-8").splitlines()]
         write_txt(out, "wikipedia", [line for line in lines if line and not line.startswith("= ")])
+        write_txt(out, "sentences", sentences(data / "wikitext2"))
     else:
-        print(f"wikiann/wikipedia.txt: {articles} is not there, left out")
+        print(f"wikiann/wikipedia.txt, wikiann/sentences.txt: {articles} is not there, left out")
 
 
 def stsb(data, out):

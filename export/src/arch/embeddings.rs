@@ -95,8 +95,14 @@ impl Norm {
         Self { weight: scope.tensor("weight"), bias: scope.tensor("bias"), eps }
     }
 
+    /// In the kind of its weights: with copies in bf16 it reads and writes bf16, and adds up in fp32 all the same.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false)
+        let norm = |x: &Tensor| x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false);
+        match self.weight.kind() {
+            // Autocast would make it fp32 again.
+            Kind::BFloat16 => tch::autocast(false, || norm(&x.to_kind(Kind::BFloat16))),
+            _ => norm(x),
+        }
     }
 }
 

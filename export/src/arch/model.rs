@@ -78,7 +78,7 @@ impl Model {
     /// The modules over copies of their maps in bf16. `None` where maps are rounded or watched; autocast then makes copies
     /// one by one, as it does when there is no memory for all of them.
     fn over_copies(&self) -> Option<Parts> {
-        let copies = self.params.with_bf16_maps().ok()??;
+        let copies = self.params.with_bf16_copies().ok()??;
         Some(Parts::new(&copies, &self.config, self.head))
     }
 

@@ -135,21 +135,23 @@ impl Params {
     }
 
     /// Handles to the same values, but those of linear maps as copies in bf16, which models built over these compute with
-    /// under autocast; what is rounded or watched stays as it is. Gradients of the copies reach the values themselves.
+    /// under autocast, and on a GPU those of norms too: what stands between the maps is then bf16 as well, half as much
+    /// to read and to write. What is rounded or watched stays as it is. Gradients of the copies reach the values themselves.
     ///
     /// # Errors
     /// A libtorch error, such as out of memory.
-    pub(super) fn with_bf16_maps(&self) -> Result<Option<Self>> {
+    pub(super) fn with_bf16_copies(&self) -> Result<Option<Self>> {
         if self.watch.is_some() || self.rounding.is_some() {
             return Ok(None);
         }
         const OF_MAPS: [&str; 5] = ["embeddings.projection.", "encoder.attention.", "encoder.ffn.", "pooler.", "head."];
-        let is_of_map = |name: &str| {
-            OF_MAPS.iter().any(|of_map| name.starts_with(of_map)) && !name.split('.').any(|part| part == "norm")
+        let is_copied = |name: &str| match name.split('.').any(|part| part == "norm") {
+            true => self.device.is_cuda(),
+            false => OF_MAPS.iter().any(|of_map| name.starts_with(of_map)),
         };
         let (names, maps): (Vec<&str>, Vec<Tensor>) = self
             .iter()
-            .filter(|(name, _)| is_of_map(name))
+            .filter(|(name, _)| is_copied(name))
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
             .unzip();
         let copies = names.into_iter().zip(bf16_copies(&maps)?);

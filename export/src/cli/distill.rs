@@ -35,6 +35,10 @@ pub(super) struct Distill {
     /// Seeds in place of the recipe's
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
+    /// Of the recipe's seeds, train this one's student and control, and stop before anything is measured; may be repeated. So
+    /// several machines, or several processes on one GPU, share the work: a run without it takes what they made from OUT
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["trim", "require", "ablate"])]
+    only_seed: Vec<u64>,
     /// Train the recipe without each of its losses and stages too, and from new weights; with =PART only without this part,
     /// by the report's name for it, as --ablate=soft-targets or --ablate="the stage general"; may be repeated
     #[arg(long, value_name = "PART", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -90,6 +94,7 @@ impl Distill {
             device: processes.device,
             runtime: self.engine.path(),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
+            only_seeds: self.only_seed,
             commit: self.commit,
         };
         let reporter = processes.reporter(self.json);

@@ -83,6 +83,9 @@ pub struct DistillOptions {
     pub trims: Vec<Trim>,
     /// Search the student's shape for this time, in place of the recipe's.
     pub latency: Option<LatencyBudget>,
+    /// Of the recipe's seeds, those whose models are trained, and nothing else: another run, with all of them, measures.
+    /// Empty for all.
+    pub only_seeds: Vec<u64>,
     /// Source revision to be named in the report.
     pub commit: Option<String>,
 }
@@ -98,7 +101,7 @@ pub fn distill(recipe: &Recipe, options: &DistillOptions, reporter: &Reporter) -
 }
 
 /// [`distill`] in several processes that share `options.out` and the work of each step. The first one measures and gives
-/// the report; the others give `None`.
+/// the report; the others give `None`, and so does a run of [`DistillOptions::only_seeds`].
 ///
 /// # Errors
 /// As [`distill`]. A process that fails must end, so that those who wait for it are ended.
@@ -111,6 +114,10 @@ pub fn distill_together(
     let started = Instant::now();
     // A name that is none is told before anything is trained.
     Variant::asked(recipe, &options.ablate)?;
+    for seed in &options.only_seeds {
+        let known = recipe.seeds.contains(seed);
+        anyhow::ensure!(known, "--only-seed {seed}: the recipe's seeds are {:?}", recipe.seeds);
+    }
     let first = options.teachers.first().map(PathBuf::as_path);
     let first = first.ok_or_else(|| anyhow::anyhow!("no teacher; give --teacher FOLDER"))?;
     let leads = group.rank() == 0;
@@ -183,8 +190,10 @@ pub fn distill_together(
         trim.check(&origin.config)?;
     }
 
+    let only = &options.only_seeds;
+    let seeds: Vec<u64> = recipe.seeds.iter().copied().filter(|seed| only.is_empty() || only.contains(seed)).collect();
     let all_seeds = |variant: &Variant| -> Result<Vec<Trained>> {
-        recipe.seeds.iter().map(|&seed| origin.train(variant, &teachers, seed)).collect()
+        seeds.iter().map(|&seed| origin.train(variant, &teachers, seed)).collect()
     };
     reporter.note("Student: distilling");
     let students = all_seeds(&Variant::student(recipe))?;
@@ -194,6 +203,10 @@ pub fn distill_together(
     for (name, variant) in Variant::asked(recipe, &options.ablate)? {
         reporter.note(&format!("Ablation: {name}"));
         ablations.push((name, all_seeds(&variant)?));
+    }
+    if !only.is_empty() {
+        reporter.note("Trained, not measured: --only-seed");
+        return Ok(None);
     }
     let best = bundles::best_on_dev(&students).context("no student was trained")?;
     let trim = |&trim: &Trim| trims::trim(&run, trim, &students[best], &teachers, recipe.seeds[best]);

@@ -94,6 +94,7 @@ pub fn measure(setting: &Setting, started: &dyn Fn(usize)) -> Result<Timed> {
         ablate: super::Ablate::Nothing,
         trims: Vec::new(),
         latency: None,
+        only_seeds: Vec::new(),
         commit: None,
     };
     let data = prepare(recipe, &setting.data)?;

@@ -45,6 +45,7 @@ impl Setting {
             ablate: Ablate::Nothing,
             trims: Vec::new(),
             latency: None,
+            only_seeds: Vec::new(),
             commit: None,
         };
         let recipe = read(&world, recipe);

@@ -139,34 +139,37 @@ impl Optimizer {
     /// A global norm that is not finite: then nothing was changed. Gradients of other parameters; a libtorch error,
     /// such as out of memory.
     pub fn step(&mut self, params: &Params, gradients: &[Tensor], learning_rate: f64) -> Result<f64> {
-        let norm = global_norm(gradients)?.double_value(&[]);
-        self.update(params, gradients, norm, learning_rate)?;
-        Ok(norm)
+        self.fits(params, gradients)?;
+        let norm = global_norm(gradients)?;
+        let known = norm.double_value(&[]);
+        ensure!(known.is_finite(), "the gradient norm is {known}");
+        self.update(params, gradients, &norm, &scalar(0.0, params.device()), learning_rate)?;
+        Ok(known)
     }
 
-    /// [`Self::step`] where the global norm is known.
+    /// Whether [`Self::update`] heeds `stopped`.
+    pub(super) fn can_be_stopped(&self) -> bool {
+        self.options.kind == OptimizerKind::AdamW
+    }
+
+    /// [`Self::step`] with a global norm that nobody has looked at yet: no number is read back from the device. Where
+    /// `stopped`, a scalar fp32 tensor, is 1, neither parameters nor moments change, but the step counts; LAMB pays no heed
+    /// to it, and must be given a finite norm.
     ///
     /// # Errors
-    /// As there.
+    /// Gradients of other parameters; a libtorch error.
     pub(super) fn update(
         &mut self,
         params: &Params,
         gradients: &[Tensor],
-        norm: f64,
+        norm: &Tensor,
+        stopped: &Tensor,
         learning_rate: f64,
     ) -> Result<()> {
+        self.fits(params, gradients)?;
         let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.detach()).collect();
-        let known = self.names.iter().map(String::as_str).eq(params.iter().map(|(name, _)| name));
-        ensure!(known && gradients.len() == weights.len(), "the optimizer was made for other parameters");
-        for ((name, weight), gradient) in self.names.iter().zip(&weights).zip(gradients) {
-            let fits = !gradient.defined() || gradient.size() == weight.size();
-            ensure!(fits, "the gradient of `{name}` has shape {:?}, not {:?}", gradient.size(), weight.size());
-        }
-        ensure!(norm.is_finite(), "the gradient norm is {norm}");
         self.step += 1;
-        let OptimizerOptions { clip_norm, .. } = self.options;
-        let scale = if clip_norm > 0.0 { ((norm + 1e-6) / clip_norm).max(1.0) } else { 1.0 };
-        let scale = scalar(scale, params.device());
+        let scale = self.scale(norm, params.device())?;
         let gradients = apart(gradients)?;
         for group in &self.groups {
             let members: Vec<usize> = group.members.iter().copied().filter(|&i| gradients[i].defined()).collect();
@@ -174,21 +177,48 @@ impl Optimizer {
             let lists = (pick(&weights), pick(&gradients), pick(&self.first), pick(&self.second));
             let rate = learning_rate * group.factor;
             match self.options.kind {
-                OptimizerKind::AdamW => self.adamw(lists, &scale, rate, group.decays)?,
+                OptimizerKind::AdamW => self.adamw(lists, (&scale, stopped), rate, group.decays)?,
                 OptimizerKind::Lamb => lamb::step(lists, &scale, self.step, rate, group.decays, &self.options)?,
             }
         }
         Ok(())
     }
 
-    fn adamw(&self, (p, g, m, v): Lists, scale: &Tensor, learning_rate: f64, decays: bool) -> Result<()> {
+    fn fits(&self, params: &Params, gradients: &[Tensor]) -> Result<()> {
+        let known = self.names.iter().map(String::as_str).eq(params.iter().map(|(name, _)| name));
+        ensure!(known && gradients.len() == self.names.len(), "the optimizer was made for other parameters");
+        for ((name, weight), gradient) in params.iter().zip(gradients) {
+            let fits = !gradient.defined() || gradient.size() == weight.size();
+            ensure!(fits, "the gradient of `{name}` has shape {:?}, not {:?}", gradient.size(), weight.size());
+        }
+        Ok(())
+    }
+
+    /// What gradients of this norm are divided by, a scalar fp32 tensor.
+    fn scale(&self, norm: &Tensor, device: Device) -> Result<Tensor> {
+        let OptimizerOptions { clip_norm, .. } = self.options;
+        if clip_norm == 0.0 {
+            return Ok(scalar(1.0, device));
+        }
+        let _no_grad = tch::no_grad_guard();
+        let exact = norm.f_to_device(device)?.f_to_kind(Kind::Double)?.f_add_scalar(1e-6)?.f_div_scalar(clip_norm)?;
+        Ok(exact.f_clamp_min(1.0)?.f_to_kind(Kind::Float)?)
+    }
+
+    fn adamw(
+        &self,
+        (p, g, m, v): Lists,
+        (scale, stopped): (&Tensor, &Tensor),
+        learning_rate: f64,
+        decays: bool,
+    ) -> Result<()> {
         let OptimizerOptions { beta1, beta2, epsilon, weight_decay, bias_correction, .. } = self.options;
         // The kernel corrects by 1 - beta^count, which is exactly 1 at infinity.
         let count = if bias_correction { self.step as f64 } else { f64::INFINITY };
         let count = scalar(count, scale.device());
         let weight_decay = if decays { weight_decay } else { 0.0 };
         let step = shim::Step { learning_rate, beta1, beta2, weight_decay, epsilon };
-        shim::fused_adamw(&p, &g, (&m, &v), &count, scale, step)
+        shim::fused_adamw(&p, &g, (&m, &v), (&count, scale, stopped), step)
     }
 
     /// State as named tensors: `first.NAME`, `second.NAME`.
@@ -218,7 +248,7 @@ impl Optimizer {
 }
 
 /// Made on the device: an upload would wait for all that a GPU has to do.
-fn scalar(value: f64, device: Device) -> Tensor {
+pub(super) fn scalar(value: f64, device: Device) -> Tensor {
     Tensor::full([0i64; 0].as_slice(), value, (Kind::Float, device))
 }
 

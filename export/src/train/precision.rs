@@ -18,7 +18,7 @@ pub enum Precision {
     #[default]
     Fp32,
     /// Matrix products in bf16, the rest as libtorch's autocast has it for the device (Micikevicius 2018 with the
-    /// range of fp32, hence no loss scaling).
+    /// range of fp32, hence no loss scaling); on a GPU norms read and write bf16 too.
     Bf16,
 }
 

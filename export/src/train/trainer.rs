@@ -9,8 +9,8 @@ use tch::Tensor;
 
 use super::average::Average;
 use super::checkpoint::{Progress, StageFiles, fingerprint};
-use super::gradient::gradient;
-use super::optimizer::Optimizer;
+use super::gradient::{Gradient, Numbers, Seen, gradient};
+use super::optimizer::{Optimizer, scalar};
 use super::parallel::{broadcast_bytes, broadcast_number};
 use super::plan::Plan;
 use super::{EpochRecord, Keep, Loss, Outcome, Stage, TrainOptions, TrainStep};
@@ -51,49 +51,73 @@ pub fn train(
         reporter.note(&format!("{}: going on from step {resumed_at} of {total}", stage.name));
     }
     let bar = reporter.bar(stage.name, total, resumed_at);
-    let (started, mut tokens, mut last_saved) = (Instant::now(), 0usize, Instant::now());
+    let (started, mut last_saved) = (Instant::now(), Instant::now());
+    let mut tokens = 0usize;
+    // A step's numbers are looked at when the next one is under way, so that a GPU need not wait. Until then it is the GPU itself
+    // that keeps the weights from a gradient which is not finite, and from all after it.
+    let mut stopped = scalar(0.0, stage.params.device());
+    let ahead = stage.group.size() == 1 && run.optimizer.can_be_stopped();
+    let mut seen = |run: &mut Run, taken: Taken| -> Result<()> {
+        let Seen { loss, parts, norm } = taken.numbers.see(stage)?;
+        run.progress.count(loss, total);
+        tokens += taken.tokens;
+        bar.step(
+            run.progress.step,
+            &TrainStep {
+                loss,
+                parts,
+                learning_rate: taken.learning_rate,
+                gradient_norm: norm,
+                tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64(),
+            },
+        );
+        Ok(())
+    };
     while run.progress.step < total {
         let (epoch, position) = plan.position(run.progress.step);
+        let mut last: Option<Taken> = None;
         for micro_batches in plan.steps(epoch).into_iter().skip(position) {
-            let step = run.progress.step;
+            let step = run.progress.step + u64::from(last.is_some());
             if step >= total {
                 break;
             }
             if stage.stop_before.is_some_and(|stop| step >= stop) {
                 bail!("{}: stopped before step {step}", stage.name);
             }
-            let gradient = gradient(stage, &weights, (step, total), &micro_batches, loss)?;
-            let rate = options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
-            run.optimizer.update(stage.params, &gradient.tensors, gradient.norm, rate).with_context(|| {
-                format!("{}: no update at step {step} ({})", stage.name, stage.told(&micro_batches.concat()))
-            })?;
-            run.progress.count(gradient.loss, total);
-            if let Some(average) = &mut run.average {
-                average.update(stage.params, run.progress.step)?;
-            }
-            tokens += gradient.tokens;
-            bar.step(
-                run.progress.step,
-                &TrainStep {
-                    loss: gradient.loss,
-                    parts: gradient.parts,
-                    learning_rate: rate,
-                    gradient_norm: gradient.norm,
-                    tokens_per_second: tokens as f64 / started.elapsed().as_secs_f64(),
-                },
-            );
-            let due = match options.score_every {
-                Some(every) => run.progress.step.is_multiple_of(every) || run.progress.step == total,
-                None => plan.is_end(run.progress.step) || run.progress.step == total,
+            let Gradient { tensors, norm, unusable, numbers, tokens } =
+                gradient(stage, &weights, (step, total), &micro_batches, loss)?;
+            stopped = stopped.f_maximum(&unusable.f_to_device(stopped.device())?)?;
+            let learning_rate =
+                options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
+            let taken = Taken { numbers, learning_rate, tokens };
+            let unseen = match ahead {
+                true => Some(taken),
+                false => seen(&mut run, taken).map(|()| None)?,
             };
+            run.optimizer.update(stage.params, &tensors, &norm, &stopped, learning_rate)?;
+            let done = step + 1;
+            if let Some(average) = &mut run.average {
+                average.update(stage.params, done)?;
+            }
+            let before = std::mem::replace(&mut last, unseen);
+            before.map_or(Ok(()), |before| seen(&mut run, before))?;
+            let due = match options.score_every {
+                Some(every) => done.is_multiple_of(every) || done == total,
+                None => plan.is_end(done) || done == total,
+            };
+            let save = done < total && last_saved.elapsed() >= stage.checkpoint_every;
+            if due || save {
+                last.take().map_or(Ok(()), |last| seen(&mut run, last))?;
+            }
             if due {
                 run.score(epoch + 1, score, reporter)?;
             }
-            if run.progress.step < total && last_saved.elapsed() >= stage.checkpoint_every {
+            if save {
                 run.save()?;
                 last_saved = Instant::now();
             }
         }
+        last.map_or(Ok(()), |last| seen(&mut run, last))?;
     }
     bar.finish();
     stage.params.set_requires_grad(false);
@@ -110,6 +134,13 @@ pub fn train(
         tokens_per_second: tokens as f64 / elapsed,
         resumed_at,
     })
+}
+
+/// A step that was taken, and whose numbers nobody has seen yet.
+struct Taken {
+    numbers: Numbers,
+    learning_rate: f64,
+    tokens: usize,
 }
 
 /// Refuses a folder with the checkpoint of another run, which [`train`] would write over.

@@ -43,6 +43,8 @@ struct Bench {
     device: String,
     precision: String,
     times: usize,
+    /// Only what is compared on the same batches, with the teacher in each step.
+    same_batches: bool,
     /// PyTorch, where one program runs all that is asked of it.
     served: Option<RefCell<Served>>,
 }
@@ -72,6 +74,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     let precision = arguments.value("--precision")?.unwrap_or_else(|| "fp32".to_owned());
     let times = number(arguments.value("--times")?, 1)?;
     let only = arguments.value("--only")?.unwrap_or_default();
+    let same_batches = arguments.flag("--same-batches");
     let brought = arguments.value("--brought")?;
     let revision = arguments.value("--commit")?.or_else(commit).unwrap_or_else(|| "unknown".to_owned());
     arguments.finish()?;
@@ -119,6 +122,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         device,
         precision,
         times,
+        same_batches,
     };
 
     let mut cases = Vec::new();
@@ -165,13 +169,14 @@ impl Bench {
         }
         let mut ways = vec![Way::Live];
         // On a GPU so many tokens are read that the outputs of layers would fill the disk.
-        if self.device == "cpu" || (case.losses == "answers" && self.times == 1) {
+        let cached = self.device == "cpu" || (case.losses == "answers" && self.times == 1);
+        if cached && !self.same_batches {
             ways.push(Way::Cached);
         }
         if case.peer {
             ways.insert(1, Way::PeerLike);
             // Where all lengths are equal it would be the same again.
-            if case.data == "short" {
+            if case.data == "short" && !self.same_batches {
                 ways.push(Way::PeerShuffled);
             }
         }
