@@ -8,7 +8,9 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -97,6 +99,13 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
 
 void pinned(std::size_t tensor, std::size_t result) {
   *reinterpret_cast<at::Tensor *>(result) = tensor_at(tensor).pin_memory();
+}
+
+void norm_as_it_is(std::size_t input, std::size_t weight, std::size_t bias, double epsilon, std::size_t result) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const auto &scale = tensor_at(weight);
+  *reinterpret_cast<at::Tensor *>(result) =
+      at::layer_norm(tensor_at(input), scale.sizes(), scale, tensor_at(bias), epsilon);
 }
 
 Underway::Underway(const at::Tensor &source) : copy_(source.to(at::kCPU, /*non_blocking=*/true, /*copy=*/true)) {

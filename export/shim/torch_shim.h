@@ -34,6 +34,10 @@ void bf16_copies(rust::Slice<const std::size_t> tensors, rust::Slice<const std::
 // Assigns a copy of a tensor of the CPU in pinned memory. Throws where there is no CUDA.
 void pinned(std::size_t tensor, std::size_t result);
 
+// LayerNorm over the last dimension in the kind that its tensors are of, whatever autocast would make of them. Throws on bad
+// tensors.
+void norm_as_it_is(std::size_t input, std::size_t weight, std::size_t bias, double epsilon, std::size_t result);
+
 // A copy of a tensor on its way to the CPU: of a GPU's, which goes when its turn comes.
 class Underway {
  public:

@@ -45,6 +45,10 @@ mod ffi {
         /// Both addresses must be those of live `at::Tensor`s; `result` is assigned to.
         unsafe fn pinned(tensor: usize, result: usize) -> Result<()>;
 
+        /// # Safety
+        /// Every address must be that of a live `at::Tensor`; `result` is assigned to.
+        unsafe fn norm_as_it_is(input: usize, weight: usize, bias: usize, epsilon: f64, result: usize) -> Result<()>;
+
         type Underway;
 
         /// # Safety
@@ -144,6 +148,15 @@ pub(crate) fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     // SAFETY: tch's C_tensor pointers are at::Tensor addresses; both outlive the call, and `pinned` is ours alone.
     unsafe { ffi::pinned(tensor.as_ptr() as usize, pinned.as_mut_ptr() as usize) }.map_err(named)?;
     Ok(pinned.f_to_device_(device, tensor.kind(), true, false)?)
+}
+
+/// LayerNorm over the last dimension of `x` in the kind of its tensors, which under autocast would be fp32.
+pub(crate) fn norm_as_it_is(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let [input, scale, shift] = [x, weight, bias].map(|tensor| tensor.as_ptr() as usize);
+    let mut result = Tensor::new();
+    // SAFETY: tch's C_tensor pointers are at::Tensor addresses; all outlive the call, and `result` is ours alone.
+    unsafe { ffi::norm_as_it_is(input, scale, shift, epsilon, result.as_mut_ptr() as usize) }.map_err(named)?;
+    Ok(result)
 }
 
 /// Values of a tensor on their way to the CPU.

@@ -6,6 +6,7 @@ use super::dropout::dropout;
 use super::store::Watch;
 use super::{ModelConfig, Scope};
 use crate::quantize::{FakeQuantization, of_activations};
+use crate::shim::norm_as_it_is;
 use crate::train::Autocast;
 
 /// A linear map `x W^T + b`, with `W` `[out, in]`.
@@ -97,12 +98,10 @@ impl Norm {
 
     /// In the kind of its weights: with copies in bf16 it reads and writes bf16, and adds up in fp32 all the same.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let norm = |x: &Tensor| x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false);
-        match self.weight.kind() {
-            // Autocast would make it fp32 again.
-            Kind::BFloat16 => tch::autocast(false, || norm(&x.to_kind(Kind::BFloat16))),
-            _ => norm(x),
-        }
+        let Self { weight, bias, eps } = self;
+        let as_it_is = || norm_as_it_is(&x.to_kind(Kind::BFloat16), weight, bias, *eps).ok();
+        let own = (weight.kind() == Kind::BFloat16).then(as_it_is).flatten();
+        own.unwrap_or_else(|| x.layer_norm(weight.size(), Some(weight), Some(bias), *eps, false))
     }
 }
 

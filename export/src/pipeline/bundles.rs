@@ -2,17 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
+use limbeck::Model;
 use limbeck::bundle::{Latency, Provenance, Quality};
+use rayon::prelude::*;
 
 use super::run::{Run, Trained};
 use super::trims::Trimmed;
-use crate::data::{Goal, Rows};
+use crate::data::{Goal, Rows, Split};
 use crate::graph::WeightMode;
 use crate::measure::{BenchResult, Interval, Outcomes, TaskQuality, difference, interval, ratio, task_quality};
 use crate::pack::{Draft, PackOptions, draft};
+use crate::progress::{Bar, Output, Reporter};
 use crate::quantize::FakeQuantization;
+use crate::recipe::Recipe;
 use crate::report::{AblationReport, Comparison, ModelReport, QuantizationReport, SeedReport};
 
 /// Fresh processes that time each model; the models take turns, so that a machine that slows down slows
@@ -55,14 +60,30 @@ struct Candidate {
     outcomes: Vec<Outcomes>,
 }
 
+/// A model that gets a bundle.
+struct Wanted<'a> {
+    name: String,
+    folder: &'a Path,
+    id: String,
+    file: String,
+    weights: WeightMode,
+}
+
+/// What all that is measured shares. Models are measured side by side, each on one thread, which changes no score; only those
+/// that are timed have the machine to themselves.
 struct Bench<'a> {
-    run: &'a Run<'a>,
+    recipe: &'a Recipe,
+    split: &'a Split,
+    out: &'a Path,
     provenance: Provenance,
+    quiet: Reporter,
+    bar: Bar,
+    done: AtomicU64,
 }
 
 impl Bench<'_> {
     fn draft(&self, folder: &Path, id: String, weights: WeightMode) -> Result<Draft> {
-        let recipe = self.run.recipe;
+        let recipe = self.recipe;
         let options = PackOptions {
             id,
             version: recipe.version.clone(),
@@ -77,40 +98,45 @@ impl Bench<'_> {
         draft(folder, &options)
     }
 
-    fn quality(&self, draft: &Draft, rows: &Rows) -> Result<TaskQuality> {
-        task_quality(&draft.open()?, rows, self.run.reporter)
+    fn quality(&self, model: &Model, rows: &Rows, name: &str) -> Result<TaskQuality> {
+        let quality = task_quality(model, rows, &self.quiet)?;
+        self.bar.advance(self.done.fetch_add(1, Ordering::Relaxed) + 1, name);
+        Ok(quality)
     }
 
     /// Scores of a model folder on test, in one form.
     fn outcomes(&self, folder: &Path, weights: WeightMode) -> Result<Outcomes> {
-        let draft = self.draft(folder, self.run.recipe.id.clone(), weights)?;
-        Ok(self.quality(&draft, &self.run.data.split.test)?.outcomes)
+        let draft = self.draft(folder, self.recipe.id.clone(), weights)?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        Ok(self.quality(&draft.open()?, &self.split.test, &name)?.outcomes)
     }
 
-    /// Scores of all seeds' models in one form; those of the one that is measured already are known.
-    fn of_all(
+    /// Scores of the models of all seeds but one, in its place nothing.
+    fn but(
         &self,
+        known: usize,
         trained: &[Trained],
-        (known, own): (usize, &TaskQuality),
-        folder: impl Fn(&Trained) -> &Path,
+        folder: fn(&Trained) -> &Path,
         weights: WeightMode,
-    ) -> Result<Vec<Outcomes>> {
-        let each = trained.iter().enumerate();
-        each.map(|(seed, trained)| match seed == known {
-            true => Ok(own.outcomes.clone()),
-            false => self.outcomes(folder(trained), weights),
-        })
-        .collect()
+    ) -> Result<Vec<Option<Outcomes>>> {
+        let each = trained.par_iter().enumerate();
+        each.map(|(seed, own)| (seed != known).then(|| self.outcomes(folder(own), weights)).transpose()).collect()
     }
 
-    fn candidate(&self, name: &str, folder: &Path, id: String, file: String, weights: WeightMode) -> Result<Candidate> {
-        let mut draft = self.draft(folder, id, weights)?;
+    fn candidate(&self, wanted: &Wanted) -> Result<Candidate> {
+        let Wanted { name, folder, id, file, weights } = wanted;
+        let mut draft = self.draft(folder, id.clone(), *weights)?;
         let model = draft.open()?;
         draft.record_self_test(&model)?;
-        let test = task_quality(&model, &self.run.data.split.test, self.run.reporter)?;
+        let test = self.quality(&model, &self.split.test, name)?;
         let outcomes = vec![test.outcomes.clone()];
-        Ok(Candidate { name: name.to_owned(), file: self.run.options.out.join(file), draft, test, outcomes })
+        Ok(Candidate { name: name.clone(), file: self.out.join(file), draft, test, outcomes })
     }
+}
+
+/// Scores of all seeds, of which one is of a model that was measured by itself.
+fn with(own: &TaskQuality, others: Vec<Option<Outcomes>>) -> Vec<Outcomes> {
+    others.into_iter().map(|other| other.unwrap_or_else(|| own.outcomes.clone())).collect()
 }
 
 /// Which student dev chose, the first of equals.
@@ -123,48 +149,90 @@ pub(super) fn best_on_dev(students: &[Trained]) -> Option<usize> {
 ///
 /// # Errors
 /// A bundle of fewer bits that loses more on dev than the recipe allows is refused.
-pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> {
+pub(super) fn build_and_measure<'a>(run: &Run, models: &'a Models) -> Result<Measured> {
     let recipe = run.recipe;
+    let seeds = recipe.seeds.len();
+    // Each in one form, but for the student that ships, which has two, and for those that were trained for their bits.
+    let forms = if recipe.quantize().is_some() { 3 } else { 2 };
+    let count =
+        models.teachers.len() + models.trims.len() + 3 + 2 + (seeds - 1) * forms + models.ablations.len() * seeds;
     let bench = Bench {
-        run,
+        recipe,
+        split: &run.data.split,
+        out: &run.options.out,
         provenance: Provenance {
             teacher_sha256: models.teacher_sha256.to_owned(),
             recipe_sha256: recipe.sha256()?,
             exporter: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
         },
+        quiet: Reporter::new(Output::Silent),
+        bar: run.reporter.bar("measuring", count as u64, 0),
+        done: AtomicU64::new(0),
     };
     let best = models.best;
     let id = &recipe.id;
-    let mut candidates = Vec::new();
-    for (name, folder) in &models.teachers {
-        let (id, file) = (format!("{id}-{name}"), format!("{name}.limbeck"));
-        candidates.push(bench.candidate(name, folder, id, file, WeightMode::Float)?);
-    }
-    let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
-    let control = &models.controls[best].folder;
-    let student = &models.students[best];
+    let (control, student) = (&models.controls[best], &models.students[best]);
+    let float = WeightMode::Float;
     let shipped_weights = recipe.quantize().map_or(WeightMode::Int8Layers, FakeQuantization::weights);
     let shipped = if shipped_weights == WeightMode::Ternary { "student ternary" } else { "student int8" };
-    let named = |name, folder, id: String, file: String, weights| bench.candidate(name, folder, id, file, weights);
-    let mut control =
-        named("control", control, format!("{id}-control"), "control.limbeck".to_owned(), WeightMode::Float)?;
-    let mut fp32 = named("student fp32", student.fp32(), id.clone(), format!("{id}.fp32.limbeck"), WeightMode::Float)?;
-    let mut fewer_bits = named(shipped, &student.folder, id.clone(), format!("{id}.limbeck"), shipped_weights)?;
-    let quantization = quantization(&bench, student.fp32(), &fp32, &mut fewer_bits)?;
-
-    // The other seeds.
-    let float = WeightMode::Float;
-    control.outcomes = bench.of_all(models.controls, (best, &control.test), |own| &own.folder, float)?;
-    fp32.outcomes = bench.of_all(models.students, (best, &fp32.test), Trained::fp32, float)?;
-    // A student that was trained for its bits is compared in them.
-    let (weights, of_seeds) = match recipe.quantize() {
-        Some(_) => {
-            let of_seeds =
-                bench.of_all(models.students, (best, &fewer_bits.test), |own| &own.folder, shipped_weights)?;
-            (shipped_weights, of_seeds)
-        }
-        None => (float, fp32.outcomes.clone()),
+    let wanted = |name: &str, folder, id: String, file: String, weights| Wanted {
+        name: name.to_owned(),
+        folder,
+        id,
+        file,
+        weights,
     };
+    let of_teacher = |(name, folder): &'a (String, PathBuf)| {
+        wanted(name, folder, format!("{id}-{name}"), format!("{name}.limbeck"), float)
+    };
+    let of_trim = |trim: &'a Trimmed| {
+        let (id, file) = (format!("{id}-{}", trim.slug), format!("{id}.{}.limbeck", trim.slug));
+        wanted(&format!("{shipped}, {}", trim.name), &trim.folder, id, file, shipped_weights)
+    };
+    let mut chosen = vec![
+        wanted("control", &control.folder, format!("{id}-control"), "control.limbeck".to_owned(), float),
+        wanted("student fp32", student.fp32(), id.clone(), format!("{id}.fp32.limbeck"), float),
+        wanted(shipped, &student.folder, id.clone(), format!("{id}.limbeck"), shipped_weights),
+    ];
+    chosen.extend(models.teachers.iter().map(of_teacher));
+    chosen.extend(models.trims.iter().map(of_trim));
+    // A student that was trained for its bits is compared in them.
+    let compared = if recipe.quantize().is_some() { shipped_weights } else { float };
+    let (measured, others) = rayon::join(
+        || {
+            let mut all = chosen.par_iter().map(|wanted| bench.candidate(wanted)).collect::<Result<Vec<_>>>()?;
+            let rest = all.split_off(3);
+            let [control, fp32, fewer_bits] = <[Candidate; 3]>::try_from(all).ok().context("three were measured")?;
+            let on_dev = |candidate: &Candidate| -> Result<f64> {
+                let name = format!("{} on dev", candidate.name);
+                Ok(bench.quality(&candidate.draft.open()?, &bench.split.dev, &name)?.outcomes.score())
+            };
+            let (dev_fp32, dev_bits) = rayon::join(|| on_dev(&fp32), || on_dev(&fewer_bits));
+            Ok::<_, anyhow::Error>((control, fp32, fewer_bits, rest, (dev_fp32?, dev_bits?)))
+        },
+        || {
+            let controls = bench.but(best, models.controls, |own| &own.folder, float)?;
+            let students = bench.but(best, models.students, Trained::fp32, float)?;
+            let in_bits = match recipe.quantize() {
+                Some(_) => Some(bench.but(best, models.students, |own| &own.folder, shipped_weights)?),
+                None => None,
+            };
+            let ablations = models.ablations.par_iter().map(|(_, trained)| {
+                trained.par_iter().map(|trained| bench.outcomes(&trained.folder, compared)).collect::<Result<Vec<_>>>()
+            });
+            Ok::<_, anyhow::Error>((controls, students, in_bits, ablations.collect::<Result<Vec<_>>>()?))
+        },
+    );
+    bench.bar.finish();
+    let (mut control, mut fp32, mut fewer_bits, mut rest, on_dev) = measured?;
+    let (controls, students, in_bits, ablations) = others?;
+    let trims = rest.split_off(models.teachers.len());
+    let mut candidates = rest;
+    let teacher = candidates.first().map(|teacher| teacher.test.outcomes.clone());
+    let quantization = quantization(run, student.fp32(), &fp32, &mut fewer_bits, on_dev)?;
+    control.outcomes = with(&control.test, controls);
+    fp32.outcomes = with(&fp32.test, students);
+    let of_seeds = in_bits.map_or_else(|| fp32.outcomes.clone(), |in_bits| with(&fewer_bits.test, in_bits));
     let (gain, p_value) = difference(&of_seeds, &control.outcomes);
     let comparison = Comparison::new(gain, p_value, models.students.len());
     let seeds = recipe
@@ -180,24 +248,13 @@ pub(super) fn build_and_measure(run: &Run, models: &Models) -> Result<Measured> 
         })
         .collect();
     let mut ablation = Vec::new();
-    for (name, trained) in models.ablations {
-        let outcomes: Vec<Outcomes> =
-            trained.iter().map(|trained| bench.outcomes(&trained.folder, weights)).collect::<Result<_>>()?;
+    for ((name, _), outcomes) in models.ablations.iter().zip(ablations) {
         let (difference, p_value) = difference(&outcomes, &of_seeds);
         let seeds = outcomes.iter().map(Outcomes::score).collect();
         ablation.push(AblationReport { name: name.clone(), score: interval(&outcomes), difference, p_value, seeds });
     }
     candidates.extend([control, fp32]);
-    for trim in models.trims {
-        let (id, file) = (format!("{id}-{}", trim.slug), format!("{id}.{}.limbeck", trim.slug));
-        candidates.push(bench.candidate(
-            &format!("{shipped}, {}", trim.name),
-            &trim.folder,
-            id,
-            file,
-            shipped_weights,
-        )?);
-    }
+    candidates.extend(trims);
     candidates.push(fewer_bits);
     let measure = candidates[0].test.headline().0.to_owned();
     let models = time(run, &mut candidates, teacher.as_ref(), &measure)?;
@@ -281,15 +338,13 @@ fn time(
 
 /// The contract: fewer bits may cost at most `max_drop` points on dev.
 fn quantization(
-    bench: &Bench,
+    run: &Run,
     folder: &Path,
     fp32: &Candidate,
     fewer_bits: &mut Candidate,
+    (dev_fp32, dev_bits): (f64, f64),
 ) -> Result<QuantizationReport> {
-    let max_drop = bench.run.recipe.bundle.max_drop;
-    let dev = &bench.run.data.split.dev;
-    let score = |candidate: &Candidate| Ok::<_, anyhow::Error>(bench.quality(&candidate.draft, dev)?.outcomes.score());
-    let (dev_fp32, dev_bits) = (score(fp32)?, score(fewer_bits)?);
+    let max_drop = run.recipe.bundle.max_drop;
     let report = QuantizationReport {
         mode: fewer_bits.draft.manifest.quantization.as_ref().map_or_else(String::new, |own| own.mode.clone()),
         max_drop_points: max_drop,
@@ -302,7 +357,7 @@ fn quantization(
              ship it with `limbeck pack`, or with some layers in fp32 with `limbeck quantize`, or raise bundle.max_drop",
             report.element(),
             report.dev_drop_points,
-            folder.strip_prefix(&bench.run.options.out).unwrap_or(folder).display()
+            folder.strip_prefix(&run.options.out).unwrap_or(folder).display()
         );
     }
     if let Some(contract) = &mut fewer_bits.draft.manifest.quantization {
