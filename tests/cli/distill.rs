@@ -125,6 +125,43 @@ fn seeds_and_what_each_part_is_worth() {
 }
 
 #[test]
+fn seeds_that_are_trained_apart() {
+    let (whole, apart) = (World::new(), World::new());
+    let made = recipe("texts.csv", "", "", "layers = 1", "");
+    for world in [&whole, &apart] {
+        std::fs::write(world.data("texts.csv"), texts()).unwrap();
+        std::fs::write(world.recipe(), &made).unwrap();
+    }
+    let seeds = ["--seeds", "5,6"];
+    let want = distil(&whole, &made, &seeds);
+    let run = |more: &[&str]| {
+        let output = apart.distill(&[&seeds, more].concat()).output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let (code, text) = run(&["--only-seed", "7"]);
+    assert!(code == Some(1) && text.contains("--only-seed 7: the recipe's seeds are [5, 6]"), "{text}");
+    let (code, text) = run(&["--only-seed", "6", "--require", "size=20"]);
+    assert!(code == Some(2) && text.contains("cannot be used with"), "{text}");
+
+    // As another machine would, beginning with the second seed.
+    let (code, text) = run(&["--only-seed", "6"]);
+    assert!(code == Some(0) && text.contains("not measured"), "{text}");
+    for (name, there) in
+        [("student-seed-6", true), ("control-seed-6", true), ("student", false), ("report.json", false)]
+    {
+        assert_eq!(apart.out(name).exists(), there, "{name}");
+    }
+    let own = distil(&apart, &made, &seeds);
+    let log = std::fs::read_to_string(apart.out("train.log")).unwrap();
+    assert!(log.contains("student-seed-6: done before") && !log.contains("student: done before"), "{log}");
+    assert_eq!(own["seeds"], want["seeds"]);
+    for folder in ["student", "student-seed-6", "control-seed-6"] {
+        let weights = |world: &World| std::fs::read(world.out(folder).join("model.safetensors")).unwrap();
+        assert!(weights(&apart) == weights(&whole), "{folder}");
+    }
+}
+
+#[test]
 fn layers_that_share_their_weights() {
     let world = World::new();
     std::fs::write(world.data("texts.csv"), texts()).unwrap();

@@ -35,7 +35,8 @@ With `generation`: GPT-2's shape and a small one with new weights, in fp32, int8
 
 Usage: cargo xtask bench [--save]
        cargo xtask bench train [--save] [--rounds N] [--pools N] [--threads N] [--device cpu|cuda]
-                               [--precision fp32|bf16] [--times N] [--only X] [--brought FOLDER [--commit X]]
+                               [--precision fp32|bf16] [--times N] [--only X] [--same-batches]
+                               [--brought FOLDER [--commit X]]
        cargo xtask bench peers [--save] [--rounds N] [--threads LIST] [--batches LIST] [--lengths LIST] [--turn-ms N]
                                [--openings N] [--only X] [--shapes]
        cargo xtask bench generation [--save] [--starts N] [--rounds N] [--lengths LIST] [--only X]
@@ -50,6 +51,8 @@ Options:
   --precision X of the students of both sides (fp32); --save keeps other devices and precisions in files of their own
   --times N     batches of so many times the texts (1); --save keeps each in a file of its own
   --only X      only the cases whose name contains X
+  --same-batches
+                only what is compared on the same batches, with the teacher in each step
   --brought F   for a machine without cargo or internet: a folder with `train`, the benchmark built elsewhere (`cargo bench -p
                 limbeck-export --bench train --no-run`), and folders `teacher`, `base-teacher` (both in Hugging Face's
                 layout; without model.safetensors they get new weights) and `sentences`; `python3` must have the packages

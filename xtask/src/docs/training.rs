@@ -1,5 +1,7 @@
 //! The tables of `docs/training-speed.md`, as Markdown.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::tables::Machine;
@@ -184,7 +186,13 @@ pub(super) fn gpu_table(trainings: &[Training]) -> String {
         "\nLosses without dropout on the same batches agree within {:.0e}. Teacher and student in bf16 on both sides.\n\n",
         differences.fold(0.0, f64::max)
     );
-    out + &trainings.first().map(Training::circumstances).unwrap_or_default()
+    // Each size of batches in a run of its own, on a machine of its own.
+    let runs = trainings.iter().map(|training| {
+        let sizes: Vec<String> =
+            training.cases.iter().map(|case| case.batch.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        format!("{} texts a step: {}", sizes.join(" and "), training.circumstances())
+    });
+    out + &runs.collect::<Vec<_>>().join("\n")
 }
 
 /// What the cache saves.
