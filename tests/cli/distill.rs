@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, hash, stderr, stdout};
+use crate::world::{NEGATIVE, NEUTRAL, POSITIVE, World, device, hash, stderr, stdout};
 
 const ROWS: usize = 300;
 
@@ -159,6 +160,35 @@ fn seeds_that_are_trained_apart() {
         let weights = |world: &World| std::fs::read(world.out(folder).join("model.safetensors")).unwrap();
         assert!(weights(&apart) == weights(&whole), "{folder}");
     }
+}
+
+#[test]
+fn seeds_that_are_trained_side_by_side() {
+    let world = World::new();
+    std::fs::write(world.data("texts.csv"), texts()).unwrap();
+    std::fs::write(world.recipe(), recipe("texts.csv", "", "", "layers = 1", "")).unwrap();
+    let run = |teacher: &Path| {
+        let limbeck = world.limbeck(&[]);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/recipes/side_by_side.py");
+        let mut python = Command::new("python3");
+        python.arg(script).arg("--limbeck").arg(limbeck.get_program()).args(["--seeds", "5,6", "--out"]);
+        python.arg(world.out("")).arg("--").arg("--recipe").arg(world.recipe()).arg("--teacher").arg(teacher);
+        python.arg("--data").arg(world.recipe().parent().unwrap()).args(["--device", device()]);
+        python.envs(limbeck.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        python.output().expect("python3 is not installed")
+    };
+    let failed = run(Path::new("/nonexistent"));
+    assert!(failed.status.code() == Some(1) && stderr(&failed).contains("seed 5 failed"), "{}", stderr(&failed));
+    let done = run(&world.teacher());
+    assert!(done.status.success(), "{}", stderr(&done));
+    let report: Value = serde_json::from_slice(&std::fs::read(world.out("report.json")).unwrap()).unwrap();
+    assert_eq!(report["seeds"].as_array().unwrap().len(), 2);
+    let log = std::fs::read_to_string(world.out("train.log")).unwrap();
+    for name in ["  student: epoch 1", "  student-seed-6: epoch 1", "  control-seed-6: epoch 1"] {
+        assert_eq!(log.matches(name).count(), 1, "{name}: {log}");
+    }
+    assert_eq!(log.matches("  teacher: epoch 1 ").count(), 1, "{log}");
+    assert!(!world.data("out-seed-6").exists());
 }
 
 #[test]
@@ -330,6 +360,9 @@ fn mistakes_are_named() {
     }
     let output = world.distill(&["--require", "speed=3"]).output().unwrap();
     assert!(stderr(&output).contains("retention, score"), "{}", stderr(&output));
+    let other = if device() == "cpu" { "nccl" } else { "mpi" };
+    let output = world.distill(&["--parallel", other]).output().unwrap();
+    assert!(stderr(&output).contains("does not go with --parallel"), "{}", stderr(&output));
 }
 
 /// A map that is searched is one of the named ones, and said.

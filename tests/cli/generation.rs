@@ -28,6 +28,8 @@ fn a_causal_model_is_packed_and_writes() {
     assert!(!refused.status.success() && stderr(&refused).contains("context holds 96"), "{}", stderr(&refused));
     let chosen = world.json(&["run", &lm, "--labels", " good, bad", "Sentiment:", "--json"]);
     assert_eq!(chosen["choices"].as_array().unwrap().len(), 2);
+    let refused = world.limbeck(&["run", &lm, "--labels", " good, bad", "--seed", "1", "Sentiment:"]).output().unwrap();
+    assert!(stderr(&refused).contains("--seed is for text that is written"), "{}", stderr(&refused));
 
     world.json(&["quantize", folder, "-o", &int8, "--unproven", "--json"]);
     std::fs::write(&text, "Once upon a time there was a small model. ".repeat(20)).unwrap();

@@ -78,7 +78,11 @@ fn a_teacher_becomes_a_measured_bundle_that_runs() {
     assert_eq!((json["ok"].as_bool(), json["ran"].as_bool()), (Some(true), Some(true)));
     let json = world.json(&["bench", bundle, "--json", "--lengths", "4,8", "--runs", "5", "--warm-up", "1"]);
     assert_eq!(json["cases"][1]["tokens"], 8);
-    for arguments in [&["run", bundle, "--aggregation", "max", "fine"][..], &["bench", bundle, "--contexts", "8"]] {
+    for arguments in [
+        &["run", bundle, "--aggregation", "max", "fine"][..],
+        &["run", bundle, "--temperature", "0.5", "fine"],
+        &["bench", bundle, "--contexts", "8"],
+    ] {
         let refused = stderr(&world.limbeck(arguments).output().unwrap());
         assert!(refused.contains(arguments[2]), "{refused}");
         assert!(refused.contains("this one is for text-classification"), "{refused}");

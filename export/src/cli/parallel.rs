@@ -85,6 +85,16 @@ impl Parallel {
             anyhow::ensure!(threads > 0, "--threads must be at least 1");
             tch::set_num_threads(threads);
         }
+        let fits = match self.parallel {
+            Kind::None => true,
+            Kind::Mpi => self.device != "cuda",
+            Kind::Nccl => self.device != "cpu",
+        };
+        anyhow::ensure!(
+            fits,
+            "--device {} does not go with --parallel: its processes are on CPUs with mpi, and have a GPU each with nccl",
+            self.device
+        );
         Ok(match self.parallel {
             Kind::None => Processes { group: Joined::Alone(Alone), device: training_device(&self.device)? },
             Kind::Mpi => mpi()?,

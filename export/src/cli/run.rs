@@ -158,6 +158,14 @@ impl Run {
             self.overflow.is_none() || *task != Task::Generation,
             "--overflow is for models that read; what a model that writes does without room is said by its own options"
         );
+        if let Some(option) = self.writing.given() {
+            ensure!(
+                *task == Task::Generation,
+                "{option} needs a model that writes text; this one is for {}",
+                task.name()
+            );
+            ensure!(self.labels.is_empty(), "{option} is for text that is written; with --labels none is");
+        }
         let texts: Box<dyn Iterator<Item = std::io::Result<String>>> = if self.texts.is_empty() {
             Box::new(std::io::stdin().lines())
         } else {

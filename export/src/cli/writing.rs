@@ -19,30 +19,45 @@ enum ContextName {
 #[derive(Args)]
 #[command(next_help_heading = "Models that write text")]
 pub(super) struct Writing {
-    /// The most tokens to write
-    #[arg(long, default_value_t = 128)]
-    max_new_tokens: usize,
-    /// 0: the likeliest token each time; above, tokens are drawn, from logits divided by this
-    #[arg(long, default_value_t = 0.0)]
-    temperature: f32,
-    /// Draw among the fewest likeliest tokens whose probabilities reach this sum
-    #[arg(long, default_value_t = 1.0)]
-    top_p: f32,
-    /// Makes tokens that stand in the context less likely, if above 1
-    #[arg(long, default_value_t = 1.0)]
-    repetition_penalty: f32,
+    /// The most tokens to write [default: 128]
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+    /// 0: the likeliest token each time; above, tokens are drawn, from logits divided by this [default: 0]
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Draw among the fewest likeliest tokens whose probabilities reach this sum [default: 1]
+    #[arg(long)]
+    top_p: Option<f32>,
+    /// Makes tokens that stand in the context less likely, if above 1 [default: 1]
+    #[arg(long)]
+    repetition_penalty: Option<f32>,
     /// End before this string; may be repeated
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// The same seed draws the same text
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// What to do when the context is full
-    #[arg(long, value_enum, default_value = "stop")]
-    context: ContextName,
+    /// The same seed draws the same text [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What to do when the context is full [default: stop]
+    #[arg(long, value_enum)]
+    context: Option<ContextName>,
 }
 
 impl Writing {
+    /// An option that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let Self { max_new_tokens, temperature, top_p, repetition_penalty, stop, seed, context } = self;
+        let all = [
+            ("--max-new-tokens", max_new_tokens.is_some()),
+            ("--temperature", temperature.is_some()),
+            ("--top-p", top_p.is_some()),
+            ("--repetition-penalty", repetition_penalty.is_some()),
+            ("--stop", !stop.is_empty()),
+            ("--seed", seed.is_some()),
+            ("--context", context.is_some()),
+        ];
+        all.into_iter().find_map(|(name, given)| given.then_some(name))
+    }
+
     /// Writes on from a prompt, to the terminal as the tokens come, or chooses between completions.
     pub(super) fn run(
         &self,
@@ -56,16 +71,16 @@ impl Writing {
             return choose(model, prompt, completions, json);
         }
         let mut options = GenerateOptions::new()
-            .max_new_tokens(self.max_new_tokens)
-            .temperature(self.temperature)
+            .max_new_tokens(self.max_new_tokens.unwrap_or(128))
+            .temperature(self.temperature.unwrap_or(0.0))
             .top_k(top_k)
-            .top_p(self.top_p)
-            .repetition_penalty(self.repetition_penalty)
-            .seed(self.seed)
+            .top_p(self.top_p.unwrap_or(1.0))
+            .repetition_penalty(self.repetition_penalty.unwrap_or(1.0))
+            .seed(self.seed.unwrap_or(0))
             .context(match self.context {
-                ContextName::Error => ContextPolicy::Error,
-                ContextName::Stop => ContextPolicy::Stop,
-                ContextName::Slide => ContextPolicy::Slide { keep: 0 },
+                Some(ContextName::Error) => ContextPolicy::Error,
+                Some(ContextName::Stop) | None => ContextPolicy::Stop,
+                Some(ContextName::Slide) => ContextPolicy::Slide { keep: 0 },
             });
         options.stop.clone_from(&self.stop);
         let mut writing = model.generate(prompt, &options)?;
