@@ -217,3 +217,40 @@ pub(crate) fn autocast_bf16(device: Device) -> Result<AutocastState> {
 pub(crate) fn autocast_restore(before: AutocastState) {
     ffi::autocast_restore(before);
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::train::Autocast;
+
+    #[test]
+    fn a_norm_in_bf16_stays_so_under_autocast_and_so_do_its_gradients() {
+        let _turn = crate::seeded(91);
+        let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let (x, weight, bias) = (normal(&[5, 3, 64]) * 3.0 + 1.0, normal(&[64]), normal(&[64]));
+        let want = x.layer_norm([64], Some(&weight), Some(&bias), 1e-12, false);
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.to_kind(Kind::BFloat16).set_requires_grad(true));
+        let own = {
+            let _autocast = Autocast::bf16(Device::Cpu).unwrap();
+            norm_as_it_is(&x, &weight, &bias, 1e-12).unwrap()
+        };
+        assert_eq!((own.kind(), own.size()), (Kind::BFloat16, want.size()));
+        let difference = (own.to_kind(Kind::Float) - &want).abs().max().double_value(&[]);
+        assert!(difference < 0.02 * want.abs().max().double_value(&[]), "{difference}");
+        let gradients = Tensor::run_backward(&[own.sum(Kind::Float)], &[&x, &weight, &bias], false, false);
+        assert!(gradients.iter().all(|gradient| gradient.kind() == Kind::BFloat16));
+        assert_eq!(gradients[2], Tensor::full([64], 15.0, (Kind::BFloat16, Device::Cpu)));
+        assert!(norm_as_it_is(&x, &weight.narrow(0, 0, 7), &bias, 1e-12).is_err());
+    }
+
+    #[test]
+    fn values_under_way_are_those_that_were_sent() {
+        let mut sent = Tensor::from_slice(&[1f64, f64::NAN, -3.0]);
+        let underway = Underway::start(&sent).unwrap();
+        let _ = sent.fill_(7.0);
+        let arrived = Vec::<f64>::try_from(underway.arrived().unwrap()).unwrap();
+        assert!(arrived[0] == 1.0 && arrived[1].is_nan() && arrived[2] == -3.0, "{arrived:?}");
+    }
+}
