@@ -15,6 +15,7 @@ mod parallel;
 mod pretrain;
 mod quantize;
 mod rounded_training;
+mod seeds;
 mod students;
 mod tasks;
 mod trim;

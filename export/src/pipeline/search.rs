@@ -6,7 +6,7 @@ mod shapes;
 
 use anyhow::Result;
 
-use super::bundles::row_of_quantile;
+use super::fresh_process::row_of_quantile;
 use super::run::Run;
 use super::student::{Ancestor, Origin};
 use super::teacher::Teacher;

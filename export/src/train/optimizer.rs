@@ -139,7 +139,6 @@ impl Optimizer {
     /// A global norm that is not finite: then nothing was changed. Gradients of other parameters; a libtorch error,
     /// such as out of memory.
     pub fn step(&mut self, params: &Params, gradients: &[Tensor], learning_rate: f64) -> Result<f64> {
-        self.fits(params, gradients)?;
         let norm = global_norm(gradients)?;
         let known = norm.double_value(&[]);
         ensure!(known.is_finite(), "the gradient norm is {known}");

@@ -57,7 +57,8 @@ pub fn train(
     // that keeps the weights from a gradient which is not finite, and from all after it.
     let mut stopped = scalar(0.0, stage.params.device());
     let ahead = stage.group.size() == 1 && run.optimizer.can_be_stopped();
-    let mut seen = |run: &mut Run, taken: Taken| -> Result<()> {
+    let mut see = |run: &mut Run, taken: Option<Taken>| -> Result<()> {
+        let Some(taken) = taken else { return Ok(()) };
         let Seen { loss, parts, norm } = taken.numbers.see(stage)?;
         run.progress.count(loss, total);
         tokens += taken.tokens;
@@ -89,25 +90,23 @@ pub fn train(
             stopped = stopped.f_maximum(&unusable.f_to_device(stopped.device())?)?;
             let learning_rate =
                 options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
-            let taken = Taken { numbers, learning_rate, tokens };
-            let unseen = match ahead {
-                true => Some(taken),
-                false => seen(&mut run, taken).map(|()| None)?,
-            };
+            let mut newest = Some(Taken { numbers, learning_rate, tokens });
+            if !ahead {
+                see(&mut run, newest.take())?;
+            }
             run.optimizer.update(stage.params, &tensors, &norm, &stopped, learning_rate)?;
             let done = step + 1;
             if let Some(average) = &mut run.average {
                 average.update(stage.params, done)?;
             }
-            let before = std::mem::replace(&mut last, unseen);
-            before.map_or(Ok(()), |before| seen(&mut run, before))?;
+            see(&mut run, std::mem::replace(&mut last, newest))?;
             let due = match options.score_every {
                 Some(every) => done.is_multiple_of(every) || done == total,
                 None => plan.is_end(done) || done == total,
             };
             let save = done < total && last_saved.elapsed() >= stage.checkpoint_every;
             if due || save {
-                last.take().map_or(Ok(()), |last| seen(&mut run, last))?;
+                see(&mut run, last.take())?;
             }
             if due {
                 run.score(epoch + 1, score, reporter)?;
@@ -117,7 +116,7 @@ pub fn train(
                 last_saved = Instant::now();
             }
         }
-        last.map_or(Ok(()), |last| seen(&mut run, last))?;
+        see(&mut run, last)?;
     }
     bar.finish();
     stage.params.set_requires_grad(false);

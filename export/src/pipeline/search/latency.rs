@@ -14,7 +14,7 @@ use crate::files;
 use crate::graph::WeightMode;
 use crate::measure::{BenchCase, Machine, Versions, machine, versions};
 use crate::pack::{PackOptions, draft};
-use crate::pipeline::bundles::{Read, in_fresh_process};
+use crate::pipeline::fresh_process::{Read, in_fresh_process};
 use crate::pipeline::run::Run;
 use crate::pipeline::student::Ancestor;
 use crate::quantize::FakeQuantization;

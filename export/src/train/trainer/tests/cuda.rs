@@ -84,11 +84,7 @@ fn a_stopped_run_goes_on_with_the_same_bits_on_a_gpu() {
         }
         let outcome = train_in(stopped.path(), &resumed, &options, &Conditions::default()).unwrap();
         assert_eq!(outcome.resumed_at, 11);
-        for (name, tensor) in whole.iter() {
-            let own = resumed.get(name).unwrap();
-            let difference = (tensor - own).abs().max().double_value(&[]);
-            assert_eq!(difference, 0.0, "{name} in {precision:?}");
-        }
+        same_bits(&whole, &resumed);
     }
 }
 
