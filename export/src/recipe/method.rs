@@ -34,8 +34,9 @@ pub enum Method {
     /// Relations of queries, keys and values (Wang 2021), then soft targets. With as many relation heads as the teacher's
     /// attention has: the paper's 48 or 64 do not divide the width of every student; `heads` sets them.
     Minilmv2,
-    /// Progressive stages (Mukherjee 2021): embeddings and hidden states, then the head's answers, then with labels. Without the
-    /// paper's gradual unfreezing.
+    /// Progressive stages (Mukherjee 2020, "XtremeDistil"; 2021): embeddings and hidden states, then the head's answers, then
+    /// with labels. The latter two unfreeze layer by layer from the last on; the paper trains until each converges, this over the first
+    /// half of a stage.
     Xtremedistil,
     /// What did best on our own recipes: attention scores and hidden states of layers first, then soft targets and labels
     /// alone. `limbeck distill --recipe auto` uses it.
@@ -186,21 +187,20 @@ impl Method {
                 stage("relations", vec![relations(vec![Relation::Query, Relation::Key, Relation::Value], None)]),
                 prediction(vec![soft_targets(5.0, 2.0), labels(2.0)]),
             ],
-            Method::Xtremedistil => vec![
-                stage(
-                    "representation",
-                    vec![
-                        hidden(),
-                        LossTerm::Embeddings {
-                            weight: constant(1.0),
-                            projection: Projection::Separate,
-                            padding: Padding::Excluded,
-                        },
-                    ],
-                ),
-                stage("answers", vec![soft_targets(1.0, 1.0)]),
-                prediction(vec![soft_targets(1.0, 1.0), labels(1.0)]),
-            ],
+            Method::Xtremedistil => {
+                let unfreezing = TrainOptions { unfreeze: 0.5, ..train.clone() };
+                let step_by_step = |stage| StageRecipe { train: Some(unfreezing.clone()), ..stage };
+                let embeddings = LossTerm::Embeddings {
+                    weight: constant(1.0),
+                    projection: Projection::Separate,
+                    padding: Padding::Excluded,
+                };
+                vec![
+                    stage("representation", vec![hidden(), embeddings]),
+                    step_by_step(stage("answers", vec![soft_targets(1.0, 1.0)])),
+                    step_by_step(prediction(vec![soft_targets(1.0, 1.0), labels(1.0)])),
+                ]
+            }
             Method::LayersFirst => {
                 vec![stage("layers", scores_and_states()), prediction(vec![soft_targets(5.0, 2.0), labels(2.0)])]
             }

@@ -192,6 +192,12 @@ impl StageRecipe {
             );
             ensure!(self.quantize.is_none(), "stage {name}: replacing and quantize are for stages of their own");
         }
+        if self.train.as_ref().is_some_and(|train| train.unfreeze > 0.0) {
+            ensure!(
+                self.trains_head() && self.replacing.is_none(),
+                "stage {name}: unfreeze begins with the head alone, which does not learn here; give the stage a `train` without it"
+            );
+        }
         if let Some(masking) = &self.masking {
             ensure!(
                 self.on == Texts::Corpus && self.from == TeacherState::Pretrained,

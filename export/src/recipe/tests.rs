@@ -68,6 +68,9 @@ fn methods_read_texts_without_labels() {
     let xtremedistil = stages("xtremedistil");
     let names: Vec<&str> = xtremedistil.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["representation", "answers", "prediction"]);
+    let unfreeze: Vec<f64> =
+        Method::Xtremedistil.stages(&TrainOptions::default()).into_iter().map(|s| s.train.unwrap().unfreeze).collect();
+    assert_eq!(unfreeze, [0.0, 0.5, 0.5]);
 }
 
 /// A method's stages on the training rows read those that were augmented, as in TinyBERT's paper; those on a corpus stay.
@@ -187,6 +190,14 @@ fn mistakes_are_named() {
                 "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"labels\", weight = { from = 1.0, to = 0.0, form = 2.0 } }]",
             ),
             "a number, or a line from one to another",
+        ),
+        (
+            (
+                "layers = 3",
+                "layers = 3\n[[stages]]\nname = \"a\"\nlosses = [{ loss = \"hidden-states\" }]\ntrain = { unfreeze = 0.5 }\n\
+                 [[stages]]\nname = \"b\"\nlosses = [{ loss = \"labels\" }]",
+            ),
+            "stage a: unfreeze begins with the head alone",
         ),
     ] {
         let text = MINIMAL.replace(change.0, change.1);

@@ -78,7 +78,7 @@ impl Numbers {
 }
 
 /// The gradient of the mean loss over the rows of a step: each micro-batch counts by its rows. `weights` are the
-/// parameters as leaves. This process takes every `size`th micro-batch.
+/// parameters as leaves, of which those of the numbers `learning` get a gradient. This process takes every `size`th micro-batch.
 ///
 /// Every random number comes from the seed, the step and the micro-batch. What the step's numbers are is not asked here: a GPU
 /// has then what to do while the next step is put together.
@@ -88,6 +88,7 @@ impl Numbers {
 pub(super) fn gradient(
     stage: &Stage,
     weights: &[Tensor],
+    learning: &[usize],
     (step, total): (u64, u64),
     micro_batches: &[Vec<usize>],
     loss: &dyn Fn(&Batch, f64) -> Result<Loss>,
@@ -97,6 +98,7 @@ pub(super) fn gradient(
     let rows: usize = micro_batches.iter().map(Vec::len).sum();
     let own_rows: usize = own().map(|(_, indices)| indices.len()).sum();
     let mut tensors: Vec<Tensor> = weights.iter().map(|_| Tensor::new()).collect();
+    let leaves: Vec<&Tensor> = learning.iter().map(|&index| &weights[index]).collect();
     let (mut losses, mut counted) = (Vec::new(), Vec::new());
     let (mut parts, mut tokens) = (BTreeMap::new(), 0);
     for (k, indices) in own() {
@@ -114,9 +116,9 @@ pub(super) fn gradient(
         // The processes' mean is taken later, hence times their number.
         let share = (indices.len() * size) as f64 / rows as f64;
         let weighted = if share == 1.0 { loss_value.shallow_clone() } else { &loss_value * share };
-        let new = Tensor::f_run_backward(&[&weighted], weights, false, false)
+        let new = Tensor::f_run_backward(&[&weighted], &leaves, false, false)
             .with_context(|| format!("{}: backward pass of step {step}", stage.name))?;
-        add(&mut tensors, new)?;
+        add(&mut tensors, learning, new)?;
         losses.push(loss_value.detach());
         counted.push((share, indices.clone()));
         for (name, value) in values {
@@ -156,10 +158,11 @@ fn stacked(scalars: &[Tensor]) -> Result<Tensor> {
     Ok(Tensor::f_stack(&same?, 0)?)
 }
 
-/// Adds gradients to the sum of those before.
-fn add(sums: &mut [Tensor], new: Vec<Tensor>) -> Result<()> {
+/// Adds the gradients of the parameters `learning` to the sums of those before.
+fn add(sums: &mut [Tensor], learning: &[usize], new: Vec<Tensor>) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
-    for (sum, new) in sums.iter_mut().zip(new) {
+    for (&index, new) in learning.iter().zip(new) {
+        let sum = &mut sums[index];
         match (sum.defined(), new.defined()) {
             (_, false) => {}
             (false, true) => *sum = new,

@@ -1,4 +1,4 @@
-//! Layer-wise decay of the learning rate.
+//! What a parameter's place in the model says of its training: how fast it learns, and from when on.
 
 /// Factors on the learning rate by parameter name: `decay` to the power of the layers above (Yang 2019, "XLNet",
 /// hyperparameters for fine-tuning: layer m of M learns at `decay^(M - m)` of the last one's rate), embeddings below the first layer,
@@ -6,18 +6,35 @@
 ///
 /// Where layers share blocks (ALBERT), a block has the factor of the last layer that it serves.
 pub fn layer_factors<'a>(names: impl IntoIterator<Item = &'a str> + Clone, decay: f64) -> Vec<f64> {
+    places(names).1.into_iter().map(|above| decay.powi(above.unwrap_or(0) as i32)).collect()
+}
+
+/// The step at which each parameter begins to learn, by gradual unfreezing (Howard 2018, "ULMFiT", section 3.3; Mukherjee
+/// 2020, "XtremeDistil"): what is outside the encoder at once, then one layer after the other from the last to the first, at equal
+/// distances, and the embeddings at step `until`. Without a head the last layer begins at once. What all layers share begins with it.
+pub(super) fn first_steps<'a>(names: impl IntoIterator<Item = &'a str> + Clone, until: u64) -> Vec<u64> {
+    let head = usize::from(names.clone().into_iter().any(|name| name.starts_with("head.")));
+    let (layers, places) = places(names);
+    let begins = |above: usize| (until as f64 * (above + head) as f64 / (layers + head) as f64).round() as u64;
+    places.into_iter().map(|above| above.map_or(0, begins)).collect()
+}
+
+/// The number of layers, and by parameter name how many are above: all of them for embeddings, none for what all layers share, and
+/// nothing for what is outside the encoder. A block that several layers share stands where the last of them does.
+fn places<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> (usize, Vec<Option<usize>>) {
     let count = |kind| names.clone().into_iter().filter_map(|name| block(name, kind)).map(|i| i + 1).max().unwrap_or(0);
     let (attention, ffn) = (count("attention"), count("ffn"));
     let layers = attention.max(ffn);
     let above = |name: &str| {
         if name.starts_with("embeddings.") {
-            return layers;
+            return Some(layers);
         }
         let own = block(name, "attention").map(|i| (i, attention)).or_else(|| block(name, "ffn").map(|i| (i, ffn)));
         // Block i of n serves layers up to, not including, ceil((i + 1) layers / n).
-        own.map_or(0, |(i, blocks)| layers - ((i + 1) * layers).div_ceil(blocks))
+        let own = own.map(|(i, blocks)| layers - ((i + 1) * layers).div_ceil(blocks));
+        own.or_else(|| name.starts_with("encoder.").then_some(0))
     };
-    names.clone().into_iter().map(|name| decay.powi(above(name) as i32)).collect()
+    (layers, names.clone().into_iter().map(above).collect())
 }
 
 /// `3` of `encoder.attention.3.query.weight`.
@@ -74,5 +91,24 @@ mod tests {
         assert_eq!(layer_factors(names, 0.5), [0.25, 1.0, 1.0, 0.25]);
         assert_eq!(layer_factors(["encoder.attention.0.a", "embeddings.a"], 1.0), [1.0, 1.0]);
         assert_eq!(layer_factors(["head.output.weight", "embeddings.words.weight"], 0.5), [1.0, 1.0]);
+    }
+    #[test]
+    fn layers_begin_from_the_last_to_the_first() {
+        let names = [
+            "embeddings.words.weight",
+            "encoder.ffn.0.up.bias",
+            "encoder.ffn.1.up.bias",
+            "encoder.relative_bias.weight",
+            "pooler.dense.weight",
+            "head.output.weight",
+            "distill.hidden.0.weight",
+        ];
+        assert_eq!(first_steps(names, 30), [30, 20, 10, 10, 0, 0, 0]);
+        assert_eq!(first_steps(names, 0), [0; 7]);
+        // An encoder by itself, whose layers share one block of attention.
+        assert_eq!(
+            first_steps(["embeddings.a", "encoder.attention.0.a", "encoder.ffn.0.a", "encoder.ffn.1.a"], 10),
+            [10, 0, 5, 0]
+        );
     }
 }

@@ -79,6 +79,8 @@ struct Group {
     decays: bool,
     /// On the learning rate.
     factor: f64,
+    /// The step, from 0, at which they begin to learn: bias correction counts from there.
+    begins: u64,
 }
 
 fn decays(name: &str) -> bool {
@@ -107,13 +109,20 @@ pub fn global_norm(gradients: &[Tensor]) -> Result<Tensor> {
 impl Optimizer {
     /// Zero moments for every parameter. `layer_decay` is that of [`layer_factors`].
     pub fn new(params: &Params, options: OptimizerOptions, layer_decay: f64) -> Self {
+        Self::beginning(params, options, layer_decay, &vec![0; params.iter().count()])
+    }
+
+    /// The same for parameters that have no gradient before the step that `begins` says, in their order.
+    pub(super) fn beginning(params: &Params, options: OptimizerOptions, layer_decay: f64, begins: &[u64]) -> Self {
         let names: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
         let mut groups: Vec<Group> = Vec::new();
-        for (index, factor) in layer_factors(names.iter().map(String::as_str), layer_decay).into_iter().enumerate() {
+        let factors = layer_factors(names.iter().map(String::as_str), layer_decay);
+        for (index, (factor, &begins)) in factors.into_iter().zip(begins).enumerate() {
             let decays = decays(&names[index]);
-            match groups.iter_mut().find(|group| group.decays == decays && group.factor == factor) {
+            let alike = |group: &&mut Group| (group.decays, group.factor, group.begins) == (decays, factor, begins);
+            match groups.iter_mut().find(alike) {
                 Some(group) => group.members.push(index),
-                None => groups.push(Group { members: vec![index], decays, factor }),
+                None => groups.push(Group { members: vec![index], decays, factor, begins }),
             }
         }
         let zeros = || params.iter().map(|(_, tensor)| tensor.detach().zeros_like()).collect();
@@ -175,9 +184,10 @@ impl Optimizer {
             let pick = |tensors: &[Tensor]| members.iter().map(|&i| tensors[i].shallow_clone()).collect::<Vec<_>>();
             let lists = (pick(&weights), pick(&gradients), pick(&self.first), pick(&self.second));
             let rate = learning_rate * group.factor;
+            let count = self.step.saturating_sub(group.begins).max(1);
             match self.options.kind {
-                OptimizerKind::AdamW => self.adamw(lists, (&scale, stopped), rate, group.decays)?,
-                OptimizerKind::Lamb => lamb::step(lists, &scale, self.step, rate, group.decays, &self.options)?,
+                OptimizerKind::AdamW => self.adamw(lists, (&scale, stopped), count, rate, group.decays)?,
+                OptimizerKind::Lamb => lamb::step(lists, &scale, count, rate, group.decays, &self.options)?,
             }
         }
         Ok(())
@@ -208,12 +218,13 @@ impl Optimizer {
         &self,
         (p, g, m, v): Lists,
         (scale, stopped): (&Tensor, &Tensor),
+        count: u64,
         learning_rate: f64,
         decays: bool,
     ) -> Result<()> {
         let OptimizerOptions { beta1, beta2, epsilon, weight_decay, bias_correction, .. } = self.options;
         // The kernel corrects by 1 - beta^count, which is exactly 1 at infinity.
-        let count = if bias_correction { self.step as f64 } else { f64::INFINITY };
+        let count = if bias_correction { count as f64 } else { f64::INFINITY };
         let count = scalar(count, scale.device());
         let weight_decay = if decays { weight_decay } else { 0.0 };
         let step = shim::Step { learning_rate, beta1, beta2, weight_decay, epsilon };

@@ -38,6 +38,11 @@ pub struct TrainOptions {
     /// The learning rate of each layer as a share of that of the layer above it; 1 is the same for all. See
     /// [`layer_factors`](super::layer_factors).
     pub layer_decay: f64,
+    /// Gradual unfreezing: the head learns at once, the layers begin one after the other from the last to the first, and the embeddings
+    /// when this share of all steps is behind; 0 is all at once. Before that a parameter has no gradient and stays as it is
+    /// (Howard 2018, "ULMFiT", section 3.3).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unfreeze: f64,
     /// Which weights a stage ends with.
     pub keep: Keep,
     /// Share of the average that a step keeps, with `keep = "ema"`.
@@ -78,6 +83,7 @@ impl Default for TrainOptions {
             schedule: Schedule::Linear,
             min_factor: 0.0,
             layer_decay: 1.0,
+            unfreeze: 0.0,
             keep: Keep::Best,
             ema_decay: 0.999,
             precision: Precision::Fp32,
@@ -85,6 +91,10 @@ impl Default for TrainOptions {
             optimizer: OptimizerOptions::default(),
         }
     }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl TrainOptions {
@@ -107,6 +117,7 @@ impl TrainOptions {
         );
         ensure!((0.0..=1.0).contains(&self.min_factor), "{stage}: min_factor must be from 0 to 1");
         ensure!(self.layer_decay > 0.0 && self.layer_decay <= 1.0, "{stage}: layer_decay must be above 0, at most 1");
+        ensure!((0.0..1.0).contains(&self.unfreeze), "{stage}: unfreeze must be from 0 to below 1");
         ensure!((0.0..1.0).contains(&self.ema_decay), "{stage}: ema_decay must be from 0 to below 1");
         self.optimizer.check(stage)
     }
@@ -114,6 +125,11 @@ impl TrainOptions {
     /// Steps that warm up, of `total`.
     pub fn warmup_steps(&self, total: u64) -> u64 {
         (total as f64 * self.warmup).round() as u64
+    }
+
+    /// The step, of `total`, at which the last parameters begin to learn.
+    pub(super) fn unfrozen_at(&self, total: u64) -> u64 {
+        (total as f64 * self.unfreeze).round() as u64
     }
 
     /// How many times as long as the learning rate says the longest of `total` steps may be. Without bias correction AdamW
@@ -154,6 +170,8 @@ mod tests {
             ("min_factor = -0.1", "min_factor"),
             ("layer_decay = 0.0", "layer_decay"),
             ("layer_decay = 1.1", "layer_decay"),
+            ("unfreeze = 1.0", "unfreeze"),
+            ("unfreeze = nan", "unfreeze"),
             ("ema_decay = 1.0", "ema_decay"),
             ("optimizer.beta1 = 1.0", "optimizer.beta1"),
             ("optimizer.beta2 = -0.1", "optimizer.beta2"),

@@ -147,9 +147,10 @@ fn micro_batches_give_the_gradient_of_the_large_batch() {
         let total = cross_entropy(&logits, &batch.targets);
         Ok(Loss { parts: vec![("hard", total.detach())], total })
     };
+    let all: Vec<usize> = (0..weights.len()).collect();
     let indices: Vec<usize> = (0..20).collect();
     let gradient = |micro: &[Vec<usize>]| {
-        let Gradient { tensors, numbers, tokens, .. } = gradient(&stage, &weights, (0, 1), micro, &loss).unwrap();
+        let Gradient { tensors, numbers, tokens, .. } = gradient(&stage, &weights, &all, (0, 1), micro, &loss).unwrap();
         (tensors, numbers.see(&stage).unwrap(), tokens)
     };
     let (large, large_numbers, large_tokens) = gradient(std::slice::from_ref(&indices));

@@ -60,3 +60,20 @@ fn they_decay_by_layer() {
         assert!((far - 12e-3 * factor).abs() < 1e-6, "{name}: {far}");
     }
 }
+
+/// A layer that begins late also begins with steps of the learning rate: moments are corrected from its own first step on.
+#[test]
+fn they_wait_until_a_layer_is_unfrozen() {
+    for unfreeze in [0.0, 0.5] {
+        let options = TrainOptions { schedule: Schedule::Constant, warmup: 0.0, unfreeze, ..options() };
+        for (name, far) in moved(&options) {
+            let begins = match name.split('.').collect::<Vec<_>>()[..] {
+                ["embeddings", ..] => 12.0 * unfreeze,
+                ["encoder", _, "0", ..] => 8.0 * unfreeze,
+                ["encoder", _, "1", ..] => 4.0 * unfreeze,
+                _ => 0.0,
+            };
+            assert!((far - (12.0 - begins) * 1e-3).abs() < 1e-6, "{name}, {unfreeze}: {far}");
+        }
+    }
+}

@@ -39,6 +39,7 @@ fn with_every_option() {
         ("lamb", TrainOptions { optimizer: lamb, learning_rate: 1e-2, ..base.clone() }),
         ("steps across epochs", TrainOptions { steps: Some(19), ..base.clone() }),
         ("layer_decay and score_every", TrainOptions { layer_decay: 0.8, score_every: Some(5), ..base.clone() }),
+        ("unfreeze", TrainOptions { unfreeze: 0.7, ..base.clone() }),
         ("bf16", TrainOptions { precision: Precision::Bf16, ..base.clone() }),
         (
             "all at once",
@@ -95,6 +96,7 @@ fn a_checkpoint_of_other_settings_is_not_taken() {
     for other in [
         TrainOptions { schedule: Schedule::Constant, ..options() },
         TrainOptions { layer_decay: 0.9, ..options() },
+        TrainOptions { unfreeze: 0.1, ..options() },
         TrainOptions { keep: Keep::Ema, ..options() },
         TrainOptions { precision: Precision::Bf16, ..options() },
     ] {
