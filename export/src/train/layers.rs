@@ -92,6 +92,7 @@ mod tests {
         assert_eq!(layer_factors(["encoder.attention.0.a", "embeddings.a"], 1.0), [1.0, 1.0]);
         assert_eq!(layer_factors(["head.output.weight", "embeddings.words.weight"], 0.5), [1.0, 1.0]);
     }
+
     #[test]
     fn layers_begin_from_the_last_to_the_first() {
         let names = [

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::layers::first_steps;
 use super::{lamb, layer_factors};
 use crate::arch::Params;
 use crate::shim;
@@ -109,15 +110,16 @@ pub fn global_norm(gradients: &[Tensor]) -> Result<Tensor> {
 impl Optimizer {
     /// Zero moments for every parameter. `layer_decay` is that of [`layer_factors`].
     pub fn new(params: &Params, options: OptimizerOptions, layer_decay: f64) -> Self {
-        Self::beginning(params, options, layer_decay, &vec![0; params.iter().count()])
+        Self::unfreezing(params, options, layer_decay, 0)
     }
 
-    /// The same for parameters that have no gradient before the step that `begins` says, in their order.
-    pub(super) fn beginning(params: &Params, options: OptimizerOptions, layer_decay: f64, begins: &[u64]) -> Self {
+    /// The same where layers begin to learn one after the other, embeddings at step `until`: [`first_steps`].
+    pub(super) fn unfreezing(params: &Params, options: OptimizerOptions, layer_decay: f64, until: u64) -> Self {
         let names: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
         let mut groups: Vec<Group> = Vec::new();
-        let factors = layer_factors(names.iter().map(String::as_str), layer_decay);
-        for (index, (factor, &begins)) in factors.into_iter().zip(begins).enumerate() {
+        let named = || names.iter().map(String::as_str);
+        let factors = layer_factors(named(), layer_decay);
+        for (index, (factor, begins)) in factors.into_iter().zip(first_steps(named(), until)).enumerate() {
             let decays = decays(&names[index]);
             let alike = |group: &&mut Group| (group.decays, group.factor, group.begins) == (decays, factor, begins);
             match groups.iter_mut().find(alike) {
@@ -132,6 +134,14 @@ impl Optimizer {
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// The parameters that learn in the next step, by number; others are to have no gradient.
+    pub(super) fn learning(&self) -> Vec<usize> {
+        let begun = self.groups.iter().filter(|group| group.begins <= self.step);
+        let mut learning: Vec<usize> = begun.flat_map(|group| group.members.iter().copied()).collect();
+        learning.sort_unstable();
+        learning
     }
 
     /// For a process whose state came from another.

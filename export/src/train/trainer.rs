@@ -10,7 +10,6 @@ use tch::Tensor;
 use super::average::Average;
 use super::checkpoint::{Progress, StageFiles, fingerprint};
 use super::gradient::{Gradient, Numbers, Seen, gradient};
-use super::layers::first_steps;
 use super::optimizer::{Optimizer, scalar};
 use super::parallel::{broadcast_bytes, broadcast_number};
 use super::plan::Plan;
@@ -87,7 +86,7 @@ pub fn train(
                 bail!("{}: stopped before step {step}", stage.name);
             }
             let Gradient { tensors, norm, unusable, numbers, tokens } =
-                gradient(stage, &weights, &run.learning(step), (step, total), &micro_batches, loss)?;
+                gradient(stage, &weights, &run.optimizer.learning(), (step, total), &micro_batches, loss)?;
             stopped = stopped.f_maximum(&unusable.f_to_device(stopped.device())?)?;
             let learning_rate =
                 options.learning_rate * options.schedule.factor(step, warmup, total, options.min_factor);
@@ -185,8 +184,6 @@ struct Run<'a> {
     optimizer: Optimizer,
     average: Option<Average>,
     progress: Progress,
-    /// The step at which each parameter begins to learn.
-    begins: Vec<u64>,
     /// The step of the best weights that the last checkpoint names.
     saved_best: Option<u64>,
 }
@@ -197,15 +194,13 @@ impl<'a> Run<'a> {
         let Stage { params, options, group, .. } = *stage;
         let size = group.size();
         let own = of_run(stage, plan)?;
-        let names: Vec<&str> = params.iter().map(|(name, _)| name).collect();
-        let begins = first_steps(names.iter().copied(), options.unfrozen_at(plan.total()));
+        let until = options.unfrozen_at(plan.total());
         let mut run = Self {
             stage,
             files: StageFiles::new(stage.folder),
-            optimizer: Optimizer::beginning(params, options.optimizer, options.layer_decay, &begins),
+            optimizer: Optimizer::unfreezing(params, options.optimizer, options.layer_decay, until),
             average: (options.keep == Keep::Ema).then(|| Average::new(params, options.ema_decay)),
             progress: Progress { fingerprint: own.clone(), ..Progress::default() },
-            begins,
             saved_best: None,
         };
         if group.rank() == 0
@@ -233,11 +228,6 @@ impl<'a> Run<'a> {
             run.optimizer.set_steps(run.progress.step);
         }
         Ok(run)
-    }
-
-    /// The parameters that learn in a step, by number.
-    fn learning(&self, step: u64) -> Vec<usize> {
-        (0..self.begins.len()).filter(|&index| self.begins[index] <= step).collect()
     }
 
     /// Everything of a run that is a tensor, by name.
