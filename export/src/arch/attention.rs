@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::capture::{Positions, Projections};
 use super::dropout::dropout;
 use super::embeddings::Linear;
+use super::tokens::Tokens;
 use super::{ModelConfig, Scope};
 use crate::quantize::RoundedHeads;
 use crate::train::Autocast;
@@ -65,16 +66,15 @@ pub(super) struct Bias {
 }
 
 impl Bias {
-    /// `relative` is `[1, heads, length, length]`.
+    /// `relative` is `[1, heads, length, length]`; `all` says that `mask` is known to be of tokens alone.
     pub(super) fn new(
         mask: &Tensor,
+        all: bool,
         causal: bool,
         band: Option<(usize, Option<usize>)>,
         relative: Option<&Tensor>,
     ) -> Self {
-        // Asking costs a GPU more than it saves. Batches of like lengths often have no padding.
-        let all_seen = !causal && mask.device() == Device::Cpu && mask.min().int64_value(&[]) == 1;
-        let seen = (!all_seen).then(|| visible(mask, causal, band));
+        let seen = (causal || !all).then(|| visible(mask, causal, band));
         let hidden = seen.as_ref().map(|seen| (seen - 1.0) * f64::from(half::bf16::MAX));
         let added = match (relative, &seen, hidden) {
             // Not a sum: the lowest value must stay finite.
@@ -131,7 +131,7 @@ pub(super) struct Keep {
     pub projections: bool,
 }
 
-/// What attention gives: its output `[batch, length, hidden]`, and what was kept.
+/// What attention gives: its output `[batch, length, hidden]`, which may be packed, and what was kept.
 pub(super) struct Attended {
     pub states: Tensor,
     pub scores: Option<Tensor>,
@@ -168,21 +168,24 @@ impl Attention {
         matches!(&self.maps, Maps::Each([query, ..]) if query.is_rounded())
     }
 
-    /// Queries, keys and values of `[batch, length, hidden]`, each `[batch, length, heads, head size]`; the size may be filled
-    /// up with zeros. Queries are those of `positions`.
-    fn projected(&self, x: &Tensor, positions: Positions) -> [Tensor; 3] {
-        let by_head = |x: &Tensor| x.view([x.size()[0], x.size()[1], self.heads, x.size()[2] / self.heads]);
+    /// Queries, keys and values of `[batch, length, hidden]`, which may be packed, each `[batch, length, heads, head size]`; the
+    /// size may be filled up with zeros. Queries are those of `positions`.
+    fn projected(&self, x: &Tensor, tokens: &Tokens, positions: Positions) -> [Tensor; 3] {
+        let by_head = |x: &Tensor| {
+            let x = tokens.spread(x);
+            x.view([x.size()[0], x.size()[1], self.heads, x.size()[2] / self.heads])
+        };
         match &self.maps {
             Maps::Each([query, key, value]) => {
                 // Of one input, which is rounded once where it is rounded.
                 let input = query.input(x);
                 let maps = [(query, positions), (key, Positions::All), (value, Positions::All)];
-                maps.map(|(map, positions)| by_head(&map.product(&positions.of(&input))))
+                maps.map(|(map, positions)| by_head(&map.product(&tokens.at(positions, &input))))
             }
             Maps::Joined(map) => {
                 let all = map.forward(x);
-                let width = all.size()[2] / 3;
-                let [query, key, value] = [0, 1, 2].map(|part| by_head(&all.narrow(2, part * width, width)));
+                let width = all.size()[all.dim() - 1] / 3;
+                let [query, key, value] = [0, 1, 2].map(|part| by_head(&all.narrow(-1, part * width, width)));
                 [positions.of(&query), key, value]
             }
         }
@@ -194,15 +197,23 @@ impl Attention {
         own.contiguous().view([x.size()[0], x.size()[1], self.heads * self.head_size])
     }
 
-    /// `x` `[batch, length, hidden]`. The scores are what distillation compares: `Q K^T / sqrt(d)` with a relative
+    /// `x` `[batch, length, hidden]`, packed as `tokens` says, and so are the states. The scores are what distillation compares: `Q K^T / sqrt(d)` with a relative
     /// position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query or key is padding or the
     /// key may not be seen.
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them, and where weights are dropped on a
     /// CPU, which has no fused kernel for that. Of a layer that computes the first token alone nothing is kept, nor is
     /// anything rounded.
-    pub(super) fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
-        let [query, key, value] = self.projected(x, positions);
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        tokens: &Tokens,
+        bias: &Bias,
+        keep: Keep,
+        positions: Positions,
+        train: bool,
+    ) -> Attended {
+        let [query, key, value] = self.projected(x, tokens, positions);
         let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
         let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));
         let rate = if train { self.dropout } else { 0.0 };
@@ -231,7 +242,7 @@ impl Attention {
         };
         let whole = |x: &Tensor| self.together(x);
         Attended {
-            states: whole(&context.transpose(1, 2)),
+            states: tokens.pack(positions, &whole(&context.transpose(1, 2))),
             scores,
             projections: keep.projections.then(|| Projections {
                 query: whole(&query),

@@ -2,8 +2,10 @@
 
 use tch::{Kind, Tensor};
 
+use super::capture::Positions;
 use super::dropout::dropout;
 use super::store::Watch;
+use super::tokens::Tokens;
 use super::{ModelConfig, Scope};
 use crate::quantize::{FakeQuantization, of_activations};
 use crate::shim::norm_as_it_is;
@@ -137,9 +139,18 @@ impl Embeddings {
         }
     }
 
-    /// `ids`, `mask`, `types` `[batch, length]` int64 to `[batch, length, hidden]`.
-    pub(super) fn forward(&self, ids: &Tensor, mask: &Tensor, types: Option<&Tensor>, train: bool) -> Tensor {
-        let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
+    /// `ids`, `mask`, `types` `[batch, length]` int64 to `[batch, length, hidden]`, packed as `tokens` says.
+    pub(super) fn forward(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        types: Option<&Tensor>,
+        tokens: &Tokens,
+        train: bool,
+    ) -> Tensor {
+        let rows = |table: &Tensor, ids: &Tensor| {
+            Tensor::embedding(table, &tokens.pack(Positions::All, ids), -1, false, false)
+        };
         let mut words = rows(&self.words, ids);
         if let Some(rounding) = self.rounding {
             // Rows have scales of their own: it is enough to round those that are looked up.
@@ -149,7 +160,7 @@ impl Embeddings {
         if let Some(table) = &self.types {
             x += match types {
                 Some(types) => rows(table, &types.to_kind(Kind::Int64)),
-                None => table.narrow(0, 0, 1).unsqueeze(0),
+                None => table.narrow(0, 0, 1),
             };
         }
         if let Some(norm) = &self.norm {

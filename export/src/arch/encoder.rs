@@ -9,6 +9,7 @@ use super::capture::{Capture, Positions, Projections};
 use super::dropout::dropout;
 use super::embeddings::{Embeddings, Linear, Norm};
 use super::head::activate;
+use super::tokens::Tokens;
 use super::{Activation, Family, ModelConfig, Params, Scope};
 
 /// The result of a forward pass.
@@ -45,18 +46,26 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(&self, x: &Tensor, bias: &Bias, keep: Keep, positions: Positions, train: bool) -> Attended {
+    fn forward(
+        &self,
+        x: &Tensor,
+        tokens: &Tokens,
+        bias: &Bias,
+        keep: Keep,
+        positions: Positions,
+        train: bool,
+    ) -> Attended {
         let attend = |x: &Tensor| {
-            let attended = self.attention.forward(x, bias, keep, positions, train);
+            let attended = self.attention.forward(x, tokens, bias, keep, positions, train);
             let states = dropout(&self.output.forward(&attended.states), self.dropout, train);
             Attended { states, ..attended }
         };
         if self.pre_norm {
             let attended = attend(&self.norm.forward(x));
-            Attended { states: &attended.states + &positions.of(x), ..attended }
+            Attended { states: &attended.states + &tokens.at(positions, x), ..attended }
         } else {
             let attended = attend(x);
-            Attended { states: self.norm.forward(&(&attended.states + &positions.of(x))), ..attended }
+            Attended { states: self.norm.forward(&(&attended.states + &tokens.at(positions, x))), ..attended }
         }
     }
 }
@@ -153,23 +162,24 @@ impl Encoder {
         train: bool,
     ) -> Encoded {
         let relative = self.relative_bias.as_ref().map(|table| relative_bias(table, &self.config, ids.size()[1]));
-        let bias = |band| Bias::new(mask, self.config.causal, band, relative.as_ref());
+        let tokens = Tokens::of(mask);
+        let bias = |band| Bias::new(mask, tokens.all, self.config.causal, band, relative.as_ref());
         let dense = bias(None);
-        let mut x = self.embeddings.forward(ids, mask, types, train);
+        let mut x = self.embeddings.forward(ids, mask, types, &tokens, train);
         let mut hidden_states = Vec::new();
         let (mut attention_scores, mut projections) = (BTreeMap::new(), BTreeMap::new());
         let blocks = self.config.blocks();
         let depth = blocks.len();
         for (layer, (attention, ffn)) in blocks.into_iter().enumerate() {
             if capture.hidden_states {
-                hidden_states.push(x.shallow_clone());
+                hidden_states.push(tokens.spread(&x));
             }
             let banded = self.config.attention_pattern.band(layer).map(|band| bias(Some(band)));
             let bias = banded.as_ref().unwrap_or(&dense);
             let keep =
                 Keep { scores: capture.attention_scores.has(layer), projections: capture.projections.has(layer) };
             let positions = if layer + 1 == depth { last } else { Positions::All };
-            let attended = self.attention[attention].forward(&x, bias, keep, positions, train);
+            let attended = self.attention[attention].forward(&x, &tokens, bias, keep, positions, train);
             attention_scores.extend(attended.scores.map(|scores| (layer, scores)));
             projections.extend(attended.projections.map(|projections| (layer, projections)));
             x = self.ffn[ffn].forward(&attended.states, train);
@@ -177,6 +187,7 @@ impl Encoder {
         if let Some(norm) = &self.final_norm {
             x = norm.forward(&x);
         }
+        x = tokens.spread(&x);
         if capture.hidden_states {
             hidden_states.push(x.shallow_clone());
         }

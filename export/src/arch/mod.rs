@@ -15,6 +15,7 @@ mod layout;
 mod model;
 mod presets;
 mod store;
+mod tokens;
 
 pub use attention::visible_pairs;
 pub use capture::{Capture, Layers, Projections};

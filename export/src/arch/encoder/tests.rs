@@ -12,10 +12,10 @@ fn config(kind: &str) -> ModelConfig {
             json!({"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 32,
             "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "initializer_range": 0.3})
         }
-        _ => json!({"model_type": "bert", "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16,
+        _ => json!({"model_type": kind, "hidden_act": "gelu", "vocab_size": 40, "hidden_size": 16, "embedding_size": 8,
             "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 32, "max_position_embeddings": 32,
-            "type_vocab_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-            "initializer_range": 0.3}),
+            "type_vocab_size": 2, "relative_attention_num_buckets": 32, "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}),
     };
     ModelConfig::from_hf(&json).unwrap()
 }
@@ -87,6 +87,59 @@ fn the_last_layer_computes_what_the_head_reads() {
     for pooling in [Pooling::Mean, Pooling::Max] {
         let model = Model::new(&params, &config, Head::Embedding { pooling, normalize: false });
         assert_eq!(model.forward(&ids, &mask, None, &Capture::LOGITS, false).encoded.last_hidden.size()[1], 7);
+    }
+}
+
+/// A batch is computed without its padding, a text alone has none.
+#[test]
+fn texts_are_computed_in_a_batch_as_alone_and_padding_is_zeros() {
+    let _turn = crate::seeded(66);
+    let lengths = [7i64, 1, 4];
+    let integers = |below| Tensor::randint(below, [3, 7], (Kind::Int64, Device::Cpu));
+    let (ids, types) = (integers(40), integers(2));
+    let mask = Tensor::arange(7, (Kind::Int64, Device::Cpu)).lt_tensor(&Tensor::from_slice(&lengths).unsqueeze(1));
+    let mask = mask.to_kind(Kind::Int64);
+    for kind in ["bert", "albert", "mpnet", "gpt2"] {
+        for capture in [Capture::EVERYTHING, Capture::LOGITS] {
+            let (config, head) = (config(kind), Head::Classification { labels: 3 });
+            let params = Params::initialise(&parameter_layout(&config, head), Device::Cpu);
+            params.set_requires_grad(true);
+            let weights: Vec<Tensor> = params.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
+            let model = Model::new(&params, &config, head);
+            let gradients = |loss: Tensor| Tensor::run_backward(&[loss], &weights, false, false);
+            let types = (kind == "bert").then_some(&types);
+            let together = model.forward(&ids, &mask, types, &capture, false);
+            let mut loss = Tensor::from(0f32);
+            for (row, length) in lengths.into_iter().enumerate() {
+                let text = |x: &Tensor| x.narrow(0, row as i64, 1).narrow(1, 0, length);
+                let alone = model.forward(&text(&ids), &text(&mask), types.map(text).as_ref(), &capture, false);
+                close(&together.logits.narrow(0, row as i64, 1), &alone.logits, 1e-4);
+                let both = together.encoded.hidden_states.iter().zip(&alone.encoded.hidden_states);
+                for (states, alone) in both {
+                    close(&text(states), alone, 1e-4);
+                    assert_eq!(
+                        states.get(row as i64).narrow(0, length, 7 - length).count_nonzero(None),
+                        Tensor::from(0i64)
+                    );
+                }
+                for (layer, scores) in &together.encoded.attention_scores {
+                    let own = scores.narrow(0, row as i64, 1).narrow(2, 0, length).narrow(3, 0, length);
+                    close(&own, &alone.encoded.attention_scores[layer], 1e-4);
+                }
+                for (layer, projections) in &together.encoded.projections {
+                    close(&text(&projections.key), &alone.encoded.projections[layer].key, 1e-4);
+                }
+                loss += alone.logits.square().sum(Kind::Float);
+            }
+            let (own, want) = (gradients(together.logits.square().sum(Kind::Float)), gradients(loss));
+            assert!(own.iter().any(Tensor::defined));
+            for (own, want) in own.iter().zip(&want) {
+                assert_eq!(own.defined(), want.defined());
+                if own.defined() {
+                    close(own, want, 1e-4 * want.abs().max().double_value(&[]).max(1.0));
+                }
+            }
+        }
     }
 }
 
