@@ -53,7 +53,8 @@ impl Params {
         Self { tensors, device, watch: None, rounding: None }
     }
 
-    /// Models built over these show `watch` the input of each linear map, `[.., in]`, with the map's name.
+    /// Models built over these show `watch` the input of each linear map, `[.., in]`, with the map's name; rows of padding are
+    /// there or left out.
     pub fn watched(self, watch: impl Fn(&str, &Tensor) + Send + Sync + 'static) -> Self {
         Self { watch: Some(Watch(Arc::new(watch))), ..self }
     }

@@ -79,7 +79,10 @@ pub fn calibrate(
             }
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let rows = input.flatten(0, -2);
-            let rows = seen.tokens.as_ref().map_or(rows.shallow_clone(), |tokens| rows.index_select(0, tokens));
+            let rows = match &seen.tokens {
+                Some(tokens) if rows.size()[0] > tokens.size()[0] => rows.index_select(0, tokens),
+                _ => rows,
+            };
             // A value that cannot be read leaves its map without levels, which is an error when the graph is built.
             if let Ok(values) = Vec::<f32>::try_from(rows.flatten(0, -1)) {
                 seen.histograms.entry(name.to_owned()).or_default().add(&values);
