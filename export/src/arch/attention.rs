@@ -197,9 +197,9 @@ impl Attention {
         own.contiguous().view([x.size()[0], x.size()[1], self.heads * self.head_size])
     }
 
-    /// `x` `[batch, length, hidden]`, packed as `tokens` says, and so are the states. The scores are what distillation compares: `Q K^T / sqrt(d)` with a relative
-    /// position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query or key is padding or the
-    /// key may not be seen.
+    /// `x` `[batch, length, hidden]`, packed as `tokens` says, and so are the states. The scores are what distillation compares:
+    /// `Q K^T / sqrt(d)` with a relative position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query
+    /// or key is padding or the key may not be seen.
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them, and where weights are dropped on a
     /// CPU, which has no fused kernel for that. Of a layer that computes the first token alone nothing is kept, nor is

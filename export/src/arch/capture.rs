@@ -76,8 +76,8 @@ impl Positions {
     }
 }
 
-/// One layer's queries, keys and values, each `[batch, length, hidden]`, before the heads are split. Padding has values
-/// too, which mean nothing.
+/// One layer's queries, keys and values, each `[batch, length, hidden]`, before the heads are split. What they
+/// hold at padding means nothing.
 #[derive(Debug)]
 pub struct Projections {
     /// What looks.
