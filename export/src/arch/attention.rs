@@ -131,6 +131,16 @@ pub(super) struct Keep {
     pub projections: bool,
 }
 
+/// What one layer's attention is computed with.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub tokens: &'a Tokens,
+    pub bias: &'a Bias,
+    pub keep: Keep,
+    pub positions: Positions,
+    pub train: bool,
+}
+
 /// What attention gives: its output `[batch, length, hidden]`, which may be packed, and what was kept.
 pub(super) struct Attended {
     pub states: Tensor,
@@ -197,22 +207,15 @@ impl Attention {
         own.contiguous().view([x.size()[0], x.size()[1], self.heads * self.head_size])
     }
 
-    /// `x` `[batch, length, hidden]`, packed as `tokens` says, and so are the states. The scores are what distillation compares:
+    /// `x` `[batch, length, hidden]`, packed as `pass.tokens` says, and so are the states. The scores are what distillation compares:
     /// `Q K^T / sqrt(d)` with a relative position bias, before mask and softmax, `[batch, heads, length, length]`, 0 where query
     /// or key is padding or the key may not be seen.
     ///
     /// No fused kernel returns scores, so they are only computed where a loss needs them, and where weights are dropped on a
     /// CPU, which has no fused kernel for that. Of a layer that computes the first token alone nothing is kept, nor is
     /// anything rounded.
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        tokens: &Tokens,
-        bias: &Bias,
-        keep: Keep,
-        positions: Positions,
-        train: bool,
-    ) -> Attended {
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass) -> Attended {
+        let Pass { tokens, bias, keep, positions, train } = pass;
         let [query, key, value] = self.projected(x, tokens, positions);
         let [q, k, v] = [&query, &key, &value].map(|x| x.transpose(1, 2));
         let rounded = self.is_rounded().then(|| RoundedHeads::new([&q, &k, &v], &bias.tokens));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::attention::{Attended, Attention, Bias, Keep, relative_bias};
+use super::attention::{Attended, Attention, Bias, Keep, Pass, relative_bias};
 use super::capture::{Capture, Positions, Projections};
 use super::dropout::dropout;
 use super::embeddings::{Embeddings, Linear, Norm};
@@ -46,26 +46,19 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        tokens: &Tokens,
-        bias: &Bias,
-        keep: Keep,
-        positions: Positions,
-        train: bool,
-    ) -> Attended {
+    fn forward(&self, x: &Tensor, pass: Pass) -> Attended {
         let attend = |x: &Tensor| {
-            let attended = self.attention.forward(x, tokens, bias, keep, positions, train);
-            let states = dropout(&self.output.forward(&attended.states), self.dropout, train);
+            let attended = self.attention.forward(x, pass);
+            let states = dropout(&self.output.forward(&attended.states), self.dropout, pass.train);
             Attended { states, ..attended }
         };
+        let residual = pass.tokens.at(pass.positions, x);
         if self.pre_norm {
             let attended = attend(&self.norm.forward(x));
-            Attended { states: &attended.states + &tokens.at(positions, x), ..attended }
+            Attended { states: &attended.states + &residual, ..attended }
         } else {
             let attended = attend(x);
-            Attended { states: self.norm.forward(&(&attended.states + &tokens.at(positions, x))), ..attended }
+            Attended { states: self.norm.forward(&(&attended.states + &residual)), ..attended }
         }
     }
 }
@@ -179,7 +172,8 @@ impl Encoder {
             let keep =
                 Keep { scores: capture.attention_scores.has(layer), projections: capture.projections.has(layer) };
             let positions = if layer + 1 == depth { last } else { Positions::All };
-            let attended = self.attention[attention].forward(&x, &tokens, bias, keep, positions, train);
+            let attended =
+                self.attention[attention].forward(&x, Pass { tokens: &tokens, bias, keep, positions, train });
             attention_scores.extend(attended.scores.map(|scores| (layer, scores)));
             projections.extend(attended.projections.map(|projections| (layer, projections)));
             x = self.ffn[ffn].forward(&attended.states, train);
